@@ -1,4 +1,4 @@
-//! The client in a web page. The browser dials: it does name resolution, TCP, TLS, proxies and the
+//! The client in a web page. The browser itself does name resolution, TCP, TLS, proxies and the
 //! upgrade.
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -20,8 +20,8 @@ use crate::{
     },
 };
 
-/// Does not quote the browser's error, because Firefox's repeats the URL, which may contain a
-/// password or a token.
+/// The reason for refusing a URL. It does not quote the browser's error, because Firefox repeats
+/// the URL in it, which may contain a password or a token.
 const NO_URL: &str = "the browser cannot read it";
 
 /// Selects one of the browser's two interfaces to a WebSocket.
@@ -30,24 +30,27 @@ const NO_URL: &str = "the browser cannot read it";
 pub enum BrowserApi {
     /// `WebSocket`, which every browser has.
     ///
-    /// It does not signal when it can accept more, so it is given nothing more while over 128 KiB
-    /// wait in it. While anything waits, a timer checks it: every 4 ms while bytes leave, and
-    /// gradually less often, down to four times a second, while they do not. In a hidden page
-    /// timers run once a second, and after some minutes once a minute; a received message also
-    /// checks. A page that has to send fast while hidden should use a worker.
+    /// It does not signal when it can accept more data. Therefore the client passes no more data to
+    /// it while over 128 KiB wait in it to be sent. While any data waits, a timer checks how much:
+    /// every 4 ms as long as bytes are sent, and gradually less often, down to four times a second,
+    /// when none are. In a hidden page, timers run once a second, and after some minutes once a
+    /// minute. The arrival of a message causes a check, too. A page that has to send fast while it
+    /// is hidden should use a worker.
     ///
-    /// It cannot pause reception, so only stream credit bounds what it holds.
+    /// It cannot pause reception, so only the credit of streams bounds the received data that it
+    /// holds.
     WebSocket,
-    /// `WebSocketStream`, which Chromium has since version 124. It signals when it can accept more,
-    /// and reads from the network only what is taken from it. It is never the default: Chromium 156
-    /// crashed the whole page when a server was killed in mid-stream.
+    /// `WebSocketStream`, which Chromium has since version 124. It signals when it can accept more
+    /// data, and stops reading from the network while the client does not read what it has
+    /// received. It is never the default: Chromium 156 crashed the whole page when a server was
+    /// killed in mid-stream.
     WebSocketStream,
 }
 
-/// Opens connections to servers. Cheap to clone.
+/// Opens connections to servers. The client is cheap to clone.
 ///
-/// This is the client of a web page or a worker. It offers what a page may do: the browser chooses
-/// addresses, proxy, certificates and headers, and does not report them.
+/// This is the client of a web page or a worker. It offers only what a page may do: the browser
+/// chooses addresses, proxy, certificates and headers, and does not report them.
 #[derive(Debug, Clone)]
 pub struct WebSocketClient(Arc<ClientSettings>);
 
@@ -59,7 +62,7 @@ struct ClientSettings {
     api: BrowserApi,
 }
 
-/// Leaves out the subprotocols, because pages put tokens there.
+/// The output leaves out the subprotocols, because pages put tokens there.
 impl fmt::Debug for ClientSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientSettings")
@@ -72,7 +75,7 @@ impl fmt::Debug for ClientSettings {
 }
 
 impl WebSocketClient {
-    /// Starts to set up a client.
+    /// Returns a builder to set up a client.
     pub fn builder() -> WebSocketClientBuilder {
         WebSocketClientBuilder {
             wire: Wire::QMux,
@@ -84,10 +87,10 @@ impl WebSocketClient {
     }
 
     /// Connects to a `ws://` or `wss://` URL and waits for the server's transport parameters. A URL
-    /// with a user, a password or a fragment is refused, and so is a URL relative to the page.
+    /// is refused if it has a user, a password or a fragment, or if it is relative to the page.
     ///
-    /// The [connect timeout](WebSocketClientBuilder::connect_timeout) and the
-    /// [handshake timeout](crate::Config::handshake_timeout) together cover all of it, because the
+    /// The [connect timeout](WebSocketClientBuilder::connect_timeout) and the [handshake
+    /// timeout](crate::Config::handshake_timeout) together cover the whole attempt, because the
     /// browser does not report when it has reached the server.
     ///
     /// # Errors
@@ -165,13 +168,14 @@ pub struct WebSocketClientBuilder {
 }
 
 impl WebSocketClientBuilder {
-    /// The wire to speak. Default [`Wire::QMux`].
+    /// Sets the wire to speak. Default [`Wire::QMux`].
     ///
-    /// On [`Wire::JsWs`] no subprotocol is offered, because a js-ws server would select any. The
-    /// other settings do not change that.
+    /// On [`Wire::JsWs`] no subprotocol is offered, because a js-ws server would select any name
+    /// that is offered. The other settings do not change that.
     ///
-    /// A page can neither send nor see the pings of that wire. So neither keep-alive nor the idle
-    /// timeout runs, and the connection to a silent server lasts until the browser reports its end.
+    /// A page can neither send nor see the pings of that wire. Therefore neither keep-alive nor the
+    /// idle timeout runs on it, and the connection to a silent server lasts until the browser
+    /// reports its end.
     pub fn wire(mut self, wire: Wire) -> Self {
         self.wire = wire;
         self
@@ -179,14 +183,14 @@ impl WebSocketClientBuilder {
 
     shared_setters!(client);
 
-    /// The time for the browser to reach the server; see [`WebSocketClient::connect`]. Every value
-    /// is used as it is. Default 10 s.
+    /// Sets how long the browser may take to reach the server; see [`WebSocketClient::connect`].
+    /// Every value is used as it is. Default 10 s.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
     }
 
-    /// The browser's interface to use. Default [`BrowserApi::WebSocket`].
+    /// Sets which interface of the browser to use. Default [`BrowserApi::WebSocket`].
     pub fn browser_api(mut self, api: BrowserApi) -> Self {
         self.api = api;
         self

@@ -1,4 +1,5 @@
-//! Clients: of this machine's sockets, of a browser's, and one that connects again.
+//! The clients: one over this machine's sockets, one over a browser's WebSocket, and one that dials
+//! again when its connection is lost.
 
 #[cfg(target_family = "wasm")]
 mod browser;
@@ -22,6 +23,6 @@ pub use self::reconnect::{
     ReconnectError, ReconnectEvent, ReconnectEvents, ReconnectingClient, ReconnectingClientBuilder,
 };
 
-/// The default time to connect. TCP sends its first three SYN packets after 0, 1 and 3 s. An address
-/// that has not answered when the fourth follows at 7 s is as good as dead.
+/// The default connect timeout. TCP sends its first four SYN packets after 0, 1, 3 and 7 s. If an
+/// address has still not answered 3 s after the fourth, it is unlikely to answer at all.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

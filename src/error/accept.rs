@@ -1,4 +1,4 @@
-//! Errors of servers.
+//! The errors of servers.
 
 use std::{borrow::Cow, io, sync::Arc};
 
@@ -7,16 +7,17 @@ use wsmux_proto::ConnectionError;
 
 use super::BuildError;
 
-/// The handshake with a client failed. Cheap to clone. None of these ends the server.
+/// The handshake with a client failed. None of these errors ends the server. The error is cheap to
+/// clone.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum AcceptError {
-    /// The network or the client: the stream ended or failed during the handshake.
+    /// The stream ended or failed during the handshake. The cause is the network or the client.
     #[error("connection lost during the handshake: {0}")]
     Io(#[source] Arc<io::Error>),
     /// The TLS handshake failed: the client does not speak TLS, rejects this server's certificate,
-    /// or has no acceptable certificate. If possible, a TLS alert has told the client. This error
-    /// mostly contains a `rustls::Error`.
+    /// or has no acceptable certificate. If possible, the client received a TLS alert. This error
+    /// usually contains a `rustls::Error`.
     #[error("TLS: {0}")]
     Tls(#[source] Arc<io::Error>),
     /// TLS and the upgrade, including the server's hooks, took longer than the handshake timeout.
@@ -28,9 +29,9 @@ pub enum AcceptError {
     Refused {
         /// The HTTP status of the response.
         status: StatusCode,
-        /// What is wrong with the request. If a hook has refused it, this is the status in words.
-        /// With status 500 it says what was wrong with a hook's answer, which the client does not
-        /// see.
+        /// What was wrong with the request. If a hook refused the request, this is the status in
+        /// words. With status 500, it says what was wrong with a hook's answer; the client does not
+        /// see this text.
         reason: Cow<'static, str>,
     },
     /// The client did not ask for a WebSocket, and a hook has
@@ -44,8 +45,9 @@ pub enum AcceptError {
     /// 503.
     #[error("the server is shutting down")]
     ShuttingDown,
-    /// The WebSocket was open, and the connection over it ended before it was established. Mostly
-    /// this is [`TimedOut`](ConnectionError::TimedOut): the client sent no transport parameters.
+    /// The WebSocket was open, and the connection over it ended before it was established. Usually
+    /// this is [`TimedOut`](ConnectionError::TimedOut), because the client sent no transport
+    /// parameters.
     #[error(transparent)]
     Connection(#[from] ConnectionError),
 }
@@ -78,7 +80,7 @@ pub enum BindError {
     /// A setting is not valid.
     #[error(transparent)]
     Build(#[from] BuildError),
-    /// The operating system does not provide the address.
+    /// The operating system could not listen on the address.
     #[error(transparent)]
     Io(#[from] io::Error),
 }

@@ -11,7 +11,7 @@ use crate::{connection::info::HeaderNames, handshake::negotiation::Shown};
 pub(crate) const FRAGMENT: &str = "a fragment has no meaning";
 pub(crate) const CREDENTIALS: &str = "user and password belong in a header";
 
-/// Connecting failed. Cheap to clone.
+/// Connecting failed. The error is cheap to clone.
 ///
 /// Neither `Display` nor `Debug` shows what may be secret: a URL, the value of a header, a
 /// subprotocol that is not of the form `qmux-...`, or a response's body, which may repeat any of
@@ -19,19 +19,20 @@ pub(crate) const CREDENTIALS: &str = "user and password belong in a header";
 #[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// This end: the URL is not valid, for this reason. The URL is not repeated here, because it
-    /// may contain a password or a token.
+    /// The URL is not valid, for this reason. The text does not repeat the URL, which may contain a
+    /// password or a token. The mistake is on this end.
     #[error("invalid URL: {0}")]
     InvalidUrl(String),
-    /// This end: the scheme is neither `ws` nor `wss`, or it is `wss` without the feature `tls`.
+    /// The scheme is neither `ws` nor `wss`, or it is `wss` without the feature `tls`. The mistake
+    /// is on this end.
     #[error("unsupported scheme {0:?}")]
     UnsupportedScheme(String),
-    /// The network: the name could not be resolved.
+    /// The name could not be resolved. The cause is the network.
     #[error("could not resolve the name: {0}")]
     Resolve(#[source] Arc<io::Error>),
-    /// The network: none of the addresses accepted a TCP connection. This error contains the error
-    /// of each address, as [`ConnectAttempts`](crate::ConnectAttempts). Its kind is that of the
-    /// last one.
+    /// None of the addresses accepted a TCP connection. The cause is the network. This error
+    /// contains the error of each address, as [`ConnectAttempts`](crate::ConnectAttempts). Its kind
+    /// is the kind of the last of these errors.
     #[error("could not connect: {0}")]
     Connect(#[source] Arc<io::Error>),
     /// No address accepted a TCP connection within the connect timeout.
@@ -46,10 +47,10 @@ pub enum ConnectError {
     /// `rustls::Error`.
     #[error("TLS: {0}")]
     Tls(#[source] Arc<io::Error>),
-    /// The server did not complete TLS and answer the upgrade within the handshake timeout.
+    /// TLS and the answer to the upgrade were not complete within the handshake timeout.
     #[error("the handshake timed out")]
     HandshakeTimeout,
-    /// The network: the stream ended or failed during the upgrade.
+    /// The stream ended or failed during the upgrade. The cause is the network.
     #[error("connection lost during the handshake: {0}")]
     Io(#[source] Arc<io::Error>),
     /// The server refused the upgrade with a response of its own.
@@ -58,13 +59,13 @@ pub enum ConnectError {
         /// The HTTP status.
         status: StatusCode,
         /// The response's headers, such as `Location`, `WWW-Authenticate` (`Proxy-Authenticate` for
-        /// a proxy), [`Retry-After`](Self::retry_after) and `Sec-WebSocket-Version`. They are at
-        /// most 128, from a head of at most 64 KiB.
+        /// a proxy), [`Retry-After`](Self::retry_after) and `Sec-WebSocket-Version`. There are at
+        /// most 128 headers, from a head of at most 64 KiB.
         headers: Arc<HeaderMap>,
         /// The start of the response's body, at most 1 KiB, decoded if it is chunked. It may end
-        /// earlier, because the body is waited for at most one second and not beyond the timeout
-        /// that the attempt has. Empty if the response has no body, or if its transfer coding was
-        /// not asked for.
+        /// earlier, because the client waits at most one second for the body, and not beyond the
+        /// timeout of the attempt. It is empty if the response has no body, or has a transfer
+        /// coding for which the client did not ask.
         body: String,
     },
     /// The response is not a valid answer to the request (RFC 6455 §4.1), or is not HTTP.
@@ -83,13 +84,12 @@ pub enum ConnectError {
         /// The name that the server selected.
         selected: Option<String>,
     },
-    /// This end: its own [`VerifyServer`](crate::VerifyServer) rejected the server, for this
-    /// reason.
+    /// The client's own [`VerifyServer`](crate::VerifyServer) rejected the server, for this reason.
     #[error("server rejected by this end: {0}")]
     ServerRejected(#[source] ServerRejection),
-    /// The WebSocket was open, and the connection over it ended before it was established. Mostly
-    /// this is [`TimedOut`](ConnectionError::TimedOut): the server claims to speak QMux and does
-    /// not.
+    /// The WebSocket was open, and the connection over it ended before it was established. Usually
+    /// this is [`TimedOut`](ConnectionError::TimedOut), because the server claims to speak QMux and
+    /// does not.
     #[error(transparent)]
     Connection(#[from] ConnectionError),
 }
@@ -125,8 +125,8 @@ impl fmt::Debug for ConnectError {
     }
 }
 
-/// Shows the names that belong to this wire, and the number of the others. A page cannot set a
-/// header, so one of the others may be its token.
+/// Shows the names that belong to this wire, and the number of the others. One of the others may be
+/// a token, because a web page cannot set a header to send it.
 pub(crate) struct Offered<'a>(pub(crate) &'a [String]);
 
 impl fmt::Debug for Offered<'_> {
@@ -142,11 +142,12 @@ impl fmt::Debug for Offered<'_> {
     }
 }
 
-/// The error of a [`VerifyServer`](crate::VerifyServer): any error, or a string, with `into()`.
+/// The error of a [`VerifyServer`](crate::VerifyServer): any error, or a string, converted with
+/// `into()`.
 pub type VerifyServerError = Box<dyn Error + Send + Sync>;
 
-/// Why a [`VerifyServer`](crate::VerifyServer) rejected the server. Cheap to clone. It dereferences
-/// to the application's error, which can be downcast.
+/// Why a [`VerifyServer`](crate::VerifyServer) rejected the server. This is cheap to clone, and
+/// dereferences to the application's error, which can be downcast.
 #[derive(Clone)]
 pub struct ServerRejection {
     error: Arc<dyn Error + Send + Sync>,
@@ -165,14 +166,14 @@ impl ServerRejection {
         Self { error: error.into(), headers }
     }
 
-    /// The headers of the rejected response: at most 128, from a head of at most 64 KiB. `None` if
-    /// the certificates were rejected, because there was no response yet.
+    /// Returns the headers of the rejected response: at most 128, from a head of at most 64 KiB.
+    /// Returns `None` if the certificates were rejected, because there was no response yet.
     pub fn response_headers(&self) -> Option<&HeaderMap> {
         self.headers.as_deref()
     }
 }
 
-// Not an `Error` itself, because it would then be between `ConnectError::source` and the
+// This type is not an `Error` itself, because it would come between `ConnectError::source` and the
 // application's own type.
 impl Deref for ServerRejection {
     type Target = dyn Error + Send + Sync;
@@ -201,14 +202,14 @@ impl From<io::Error> for ConnectError {
 }
 
 impl ConnectError {
-    /// Whether the same attempt may succeed later without a change on this end. That is so after a
-    /// failure of the network, a timeout, and a status that may pass (408, 425, 429, and 5xx except
-    /// 501 and 505).
+    /// Whether the same attempt may succeed later without a change on this end. That is the case
+    /// after a failure of the network, after a timeout, and after a refusal with a status that may
+    /// be temporary (408, 425, 429, and 5xx except 501 and 505).
     ///
-    /// It is not so after an error of this end or a rejection by its own
-    /// [`VerifyServer`](crate::VerifyServer), if either end refused a certificate, if the server or
-    /// proxy refused with any other status, such as 401, 403 or 407, and if the server does not
-    /// speak the subprotocol.
+    /// It is not the case after a mistake on this end, after a rejection by the client's own
+    /// [`VerifyServer`](crate::VerifyServer), if either end refused the other's certificate, if the
+    /// server or the proxy refused with any other status, such as 401, 403 or 407, or if the server
+    /// does not speak the subprotocol.
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::InvalidUrl(_) | Self::UnsupportedScheme(_) => false,
@@ -227,12 +228,12 @@ impl ConnectError {
         }
     }
 
-    /// How long the server or the proxy asks the client to wait: the `Retry-After` of its
-    /// [refusal](Self::Refused) (RFC 9110 §10.2.3). A date counts from the response's `Date`, or
-    /// from now if there is none, and a date in the past gives zero. `None` if there is no such
-    /// header, or if it cannot be read.
+    /// Returns how long the server or the proxy asks the client to wait, from the `Retry-After`
+    /// header of its [refusal](Self::Refused) (RFC 9110 §10.2.3). If the header is a date, the time
+    /// counts from the response's `Date`, or from now if there is none, and is zero if the date is
+    /// in the past. Returns `None` if there is no such header, or if it cannot be read.
     ///
-    /// There is no upper limit. A caller that waits for this time should set its own.
+    /// The returned time has no upper limit. A caller that waits for this time should set one.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Refused { headers, .. } => {
@@ -264,7 +265,8 @@ impl ConnectError {
     }
 }
 
-/// The time from one HTTP date to another, or from now if the first is missing.
+/// Returns the time from the HTTP date `from`, or from now if there is none, to the HTTP date
+/// `moment`.
 #[cfg(not(target_family = "wasm"))]
 fn until(moment: &str, from: Option<&HeaderValue>) -> Option<Duration> {
     let date = from.and_then(|date| httpdate::parse_http_date(date.to_str().ok()?.trim()).ok());
@@ -273,7 +275,7 @@ fn until(moment: &str, from: Option<&HeaderValue>) -> Option<Duration> {
     Some(moment.duration_since(from).unwrap_or_default())
 }
 
-/// Always `None`, because a browser does not show the response's headers to a page.
+/// Always returns `None`, because a browser does not show the response's headers to a page.
 #[cfg(target_family = "wasm")]
 fn until(_: &str, _: Option<&HeaderValue>) -> Option<Duration> {
     None
@@ -288,8 +290,8 @@ impl From<ConnectError> for io::Error {
     }
 }
 
-/// Whether the error concerns the identity or the capabilities of the two ends, which do not change
-/// by waiting.
+/// Whether the error concerns the identity or the capabilities of the two ends, which waiting does
+/// not change.
 #[cfg(all(feature = "tls", not(target_family = "wasm")))]
 fn is_final_in_tls(error: &io::Error) -> bool {
     use rustls::{AlertDescription as Alert, Error};

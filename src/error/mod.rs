@@ -1,4 +1,4 @@
-//! The errors of the async library. [`crate::proto`] has those of the engine.
+//! The errors of the async library. [`crate::proto`] has the errors of the engine.
 
 #[cfg(not(target_family = "wasm"))]
 mod accept;

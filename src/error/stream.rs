@@ -1,4 +1,4 @@
-//! Errors of async operations that the engine does not have.
+//! The errors of async operations that the engine does not have.
 
 use std::io;
 
@@ -56,7 +56,7 @@ impl From<ReadError> for ResetError {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::ConnectionLost(error) => Self::ConnectionLost(error),
-            // A stream that can't be read any more is never reset.
+            // A stream that can no longer be read is never reset.
             _ => Self::ClosedStream,
         }
     }
@@ -98,5 +98,5 @@ impl From<ResetError> for io::Error {
     }
 }
 
-/// The code of a reset or a stop if the caller gave none.
+/// The code of a reset or a stop for which the caller gave no code.
 pub(crate) const NO_CODE: VarInt = VarInt::from_u32(0);

@@ -28,20 +28,21 @@ use crate::{
     observe::trace,
 };
 
-/// How long a refused client may take to close after its answer, and how many bytes it may send
-/// until then. If the server closed at once, the system might discard the answer.
+/// How long the server waits for a refused client to close the stream after the answer, and how
+/// many bytes the client may send in this time. If the server closed at once, the system might
+/// discard the answer.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: u64 = 1024 * 1024;
 
-/// Makes connections of streams of bytes that clients have opened. It is the part of a server that
-/// does not listen. Cheap to clone.
+/// Makes connections over streams of bytes that clients have opened. It is a server without
+/// listening sockets, and is cheap to clone.
 #[derive(Debug, Clone)]
 pub struct WebSocketAcceptor(pub(crate) Arc<ServerSettings>);
 
 impl WebSocketAcceptor {
     /// Does the server's handshake, including TLS if the server has a certificate, and waits for
     /// the client's transport parameters. The [handshake timeout](crate::Config::handshake_timeout)
-    /// covers all of it.
+    /// covers all of this.
     ///
     /// The builder's limits on connections and handshakes do not apply here, and no
     /// [`shutdown`](crate::WebSocketServer::shutdown) of a server ends these connections.
@@ -60,10 +61,12 @@ impl WebSocketAcceptor {
         self.0.open(Instant::now(), io, info, None).await.inspect_err(failed)
     }
 
-    /// As [`WebSocketServer::set_tls_config`](crate::WebSocketServer::set_tls_config).
+    /// Replaces the TLS configuration, as
+    /// [`WebSocketServer::set_tls_config`](crate::WebSocketServer::set_tls_config) does.
     ///
     /// # Errors
-    /// [`BuildError::Tls`](crate::BuildError::Tls). The acceptor then keeps its configuration.
+    /// [`BuildError::Tls`](crate::BuildError::Tls). If it fails, the acceptor keeps its
+    /// configuration.
     #[cfg(feature = "tls")]
     pub fn set_tls_config(
         &self,
@@ -73,10 +76,12 @@ impl WebSocketAcceptor {
         Ok(())
     }
 
-    /// As [`WebSocketServer::set_certificate`](crate::WebSocketServer::set_certificate).
+    /// Replaces the certificate, as
+    /// [`WebSocketServer::set_certificate`](crate::WebSocketServer::set_certificate) does.
     ///
     /// # Errors
-    /// [`BuildError::Tls`](crate::BuildError::Tls). The acceptor then keeps its certificate.
+    /// [`BuildError::Tls`](crate::BuildError::Tls). If it fails, the acceptor keeps its
+    /// certificate.
     #[cfg(feature = "tls")]
     pub fn set_certificate(
         &self,
@@ -101,9 +106,11 @@ pub(super) struct Tls {
 #[derive(Debug)]
 pub(super) enum CurrentTls {
     None,
-    /// Made from a certificate and the builder's settings for client certificates.
+    /// This configuration was made from a certificate and the builder's settings for client
+    /// certificates.
     OfCertificate(Arc<rustls::ServerConfig>),
-    /// Made by the application. This module does not know whether it asks for client certificates.
+    /// This configuration was made by the application. This module does not know whether it asks
+    /// for client certificates.
     AsGiven(Arc<rustls::ServerConfig>),
 }
 
@@ -121,8 +128,9 @@ impl Tls {
         *current = CurrentTls::AsGiven(config);
     }
 
-    /// Replaces a configuration that was made from a certificate. One that the application made is
-    /// kept, because it may require something of clients that would be lost.
+    /// Replaces a configuration that was made from a certificate. A configuration that the
+    /// application made is kept, because the new one might lack something that it requires of
+    /// clients.
     fn renew(&self, config: Arc<rustls::ServerConfig>) -> Result<(), crate::error::BuildError> {
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         let CurrentTls::OfCertificate(current) = &mut *current else {
@@ -144,7 +152,7 @@ pub(crate) struct Admission {
 /// The HTTP response to a client that does not get a WebSocket.
 pub(crate) enum NoUpgrade {
     Refused(ErrorResponse),
-    /// The client did not ask for one, and a hook has answered.
+    /// The client did not ask for a WebSocket, and a hook has answered.
     Answered(Response<Bytes>),
 }
 
@@ -163,7 +171,7 @@ impl From<ErrorResponse> for NoUpgrade {
     }
 }
 
-/// Why a handshake was ended before its decision.
+/// Why a handshake was ended before it was accepted or refused.
 pub(crate) enum Abort {
     Late,
     ShuttingDown,
@@ -173,7 +181,7 @@ pub(crate) struct ServerSettings {
     pub(super) negotiation: Negotiation,
     pub(super) headers: HeaderMap,
     pub(crate) connection: WebSocketConnectionBuilder,
-    /// All must accept.
+    /// All of these hooks must accept a client.
     pub(super) hooks: Vec<Box<dyn Authorize>>,
     pub(super) limits: Limits,
     #[cfg(feature = "tls")]
@@ -220,13 +228,14 @@ impl ServerSettings {
         self.finish(start, io, info, admission).await
     }
 
-    /// The rest of the handshake timeout.
+    /// Returns the time that is left of the handshake timeout.
     pub(crate) fn left(&self, start: Instant) -> Duration {
         // W-23: all steps share one timeout.
         self.connection.config.get_handshake_timeout().saturating_sub(start.elapsed())
     }
 
-    /// Does a step of the handshake, unless the timeout or the server's shutdown comes first.
+    /// Runs a step of the handshake until it is complete, the timeout expires, or the server shuts
+    /// down.
     pub(crate) async fn within<F: Future>(
         &self,
         start: Instant,
@@ -293,10 +302,11 @@ impl ServerSettings {
         trace::handshake_completed(Side::Server, wire, &info);
 
         let connection = self.connection.clone().info(info).time_left(self.left(start));
-        // `buf` may have the start of the client's first message, which it may send right after its
-        // request.
+        // `buf` may have the start of the client's first message, because a client may send it
+        // right after the request.
         let connection = connection.build_upgraded(io, &buf, Side::Server, wire);
-        // Frees them before the wait for the client's parameters, which may take long.
+        // These buffers are freed before the wait for the client's parameters, because that may
+        // take long.
         drop((buf, answer));
         if let Some(Admission { registry, permit }) = admission {
             registry.add(&connection, permit);
@@ -305,7 +315,8 @@ impl ServerSettings {
         Ok(connection)
     }
 
-    /// Decides whether the client gets a WebSocket. Returns the wire and the response's headers.
+    /// Decides whether the client gets a WebSocket. If so, returns the wire and the response's
+    /// headers.
     pub(crate) async fn decide(
         &self,
         mut request: Request<()>,
@@ -376,7 +387,7 @@ impl ServerSettings {
             }
             _ => return Ok(all),
         };
-        // The mistake is this end's, so the client does not see the details.
+        // The mistake is on this end, so the client does not see the details.
         let body = Some("internal server error\n".into());
         let status = StatusCode::INTERNAL_SERVER_ERROR;
         Err(ErrorResponse { body, ..ErrorResponse::new(status, impossible) })
@@ -386,7 +397,7 @@ impl ServerSettings {
 impl From<&NoUpgrade> for AcceptError {
     fn from(answer: &NoUpgrade) -> Self {
         match answer {
-            // Leaves out the body: a hook chose it, and it may repeat the URL.
+            // The body is left out, because a hook chose it, and it may repeat the URL.
             NoUpgrade::Refused(ErrorResponse { status, reason, .. }) => {
                 Self::Refused { status: *status, reason: reason.clone() }
             }
@@ -417,7 +428,8 @@ impl From<Abort> for AcceptError {
     }
 }
 
-/// Answers, and closes in a way that lets the answer arrive. Errors do not matter to the server.
+/// Sends the answer, and closes the stream in a way that lets the answer arrive. Errors are
+/// ignored, because they do not matter to the server.
 async fn answer_and_close(
     mut io: impl AsyncRead + AsyncWrite + Unpin,
     answer: &[u8],
@@ -428,8 +440,8 @@ async fn answer_and_close(
     }
 }
 
-/// Closes after the client has closed. If bytes were left unread, closing would send a reset, which
-/// may overtake the answer.
+/// Shuts down the stream, and closes it after the client has closed. The client's bytes are read,
+/// because closing with unread bytes would send a reset, which may overtake the answer.
 async fn linger(mut io: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<u64> {
     io.shutdown().await?;
     tokio::io::copy(&mut io.take(LINGER_BYTES), &mut tokio::io::sink()).await

@@ -1,7 +1,7 @@
 //! Hooks of a server that decide which clients get a WebSocket.
 //!
-//! A hook is an [`Authorize`]; the simplest is a closure. It receives the client's
-//! [`UpgradeRequest`] and answers [`Accept`] or [`Refuse`]. [`Basic`], [`Bearer`] and
+//! A hook is an [`Authorize`]; the simplest hook is a closure. A hook receives the client's
+//! [`UpgradeRequest`] and returns [`Accept`] or [`Refuse`]. [`Basic`], [`Bearer`] and
 //! [`AllowedOrigins`] are hooks, and [`and`](Authorize::and) and [`or`](Authorize::or) join hooks.
 //!
 //! ```no_run
@@ -47,12 +47,12 @@ use crate::{
     },
 };
 
-/// Decides whether a client gets a WebSocket. Set by
+/// Decides whether a client gets a WebSocket. A hook is set by
 /// [`WebSocketServerBuilder::authorizer`](crate::WebSocketServerBuilder::authorizer).
 ///
 /// A closure `Fn(UpgradeRequest) -> impl Future<Output = Result<Accept, Refuse>>` is a hook. The
-/// [handshake timeout](crate::Config::handshake_timeout) covers the hook's time. If it expires, the
-/// hook's future is dropped, the client receives 408, and the server gets
+/// [handshake timeout](crate::Config::handshake_timeout) includes the time that the hook takes. If
+/// the timeout expires, the hook's future is dropped, the client receives 408, and the server gets
 /// [`AcceptError::HandshakeTimeout`](crate::AcceptError::HandshakeTimeout).
 #[async_trait]
 pub trait Authorize: Send + Sync + 'static {
@@ -60,17 +60,18 @@ pub trait Authorize: Send + Sync + 'static {
     /// server accepts.
     ///
     /// # Errors
-    /// [`Refuse`], with the response that the client receives instead of a WebSocket.
+    /// [`Refuse`], which has the response that the client receives instead of a WebSocket.
     ///
     /// # Cancel safety
     /// The future is dropped when the handshake times out, when the server [shuts
-    /// down](crate::WebSocketServer::shutdown), and with the [`Connecting`](crate::Connecting).
+    /// down](crate::WebSocketServer::shutdown), and when the [`Connecting`](crate::Connecting) is
+    /// dropped.
     async fn authorize(&self, request: &UpgradeRequest) -> Result<Accept, Refuse>;
 
-    /// Answers a request that does not ask for a WebSocket, such as a browser's for a page or a
-    /// load balancer's health check. The connection closes after the answer, and a body of the
-    /// request is not read. By default it returns `None`, and the client receives 426, which tells
-    /// it to ask for a WebSocket.
+    /// Answers a request that does not ask for a WebSocket, such as a browser's request for a page
+    /// or a load balancer's health check. The connection closes after the answer, and a body of the
+    /// request is not read. If this returns `None`, as it does by default, the client receives 426,
+    /// which tells it to ask for a WebSocket.
     ///
     /// # Cancel safety
     /// As [`authorize`](Self::authorize).
@@ -80,8 +81,8 @@ pub trait Authorize: Send + Sync + 'static {
     }
 
     /// Accepts clients that both hooks accept, with the headers and data of both. `other` is asked
-    /// only if this hook accepts. If both choose a subprotocol, or attach data of one type, `other`
-    /// wins.
+    /// only if this hook accepts. If both choose a subprotocol, or attach data of the same type,
+    /// the choice or data of `other` is used.
     fn and<B: Authorize>(self, other: B) -> And<Self, B>
     where
         Self: Sized,
@@ -89,9 +90,9 @@ pub trait Authorize: Send + Sync + 'static {
         And(self, other)
     }
 
-    /// Accepts clients that one of the hooks accepts. `other` is asked only if this hook refuses. A
-    /// client that both refuse receives this hook's refusal. If both refuse with 401, it has the
-    /// `WWW-Authenticate` headers of both.
+    /// Accepts clients that at least one of the two hooks accepts. `other` is asked only if this
+    /// hook refuses. If both refuse a client, it receives this hook's refusal. If both refuse with
+    /// 401, the response has the `WWW-Authenticate` headers of both.
     fn or<B: Authorize>(self, other: B) -> Or<Self, B>
     where
         Self: Sized,
@@ -166,7 +167,7 @@ async fn either_responds(
     }
 }
 
-/// A client's request and what is known about the client. Cheap to clone.
+/// A client's request and what is known about the client. It is cheap to clone.
 #[derive(Clone)]
 pub struct UpgradeRequest {
     pub(super) info: ConnectionInfo,
@@ -183,76 +184,79 @@ impl fmt::Debug for UpgradeRequest {
 }
 
 impl UpgradeRequest {
-    /// The request, which a server always has.
+    /// Returns the request, which is always present on a server.
     fn request(&self) -> &http::Request<()> {
         self.info.request().expect("made with a request")
     }
 
-    /// The method: GET over HTTP/1.1, and CONNECT for a WebSocket over HTTP/2.
+    /// Returns the method: GET for a WebSocket over HTTP/1.1, and CONNECT for one over HTTP/2.
     pub fn method(&self) -> &Method {
         self.request().method()
     }
 
-    /// The path and query, as in the request's first line.
+    /// Returns the path and query, as in the request's first line.
     pub fn uri(&self) -> &Uri {
         self.request().uri()
     }
 
-    /// The requested host, with its port if the request has one: `example.com:8080`. It comes from
-    /// a target in absolute form or from HTTP/2's `:authority`, otherwise from the `Host` header,
-    /// which then agrees (RFC 9112 §3.2.2). `None` only for a page that is requested over HTTP/1.0.
+    /// Returns the requested host, with its port if the request has one: `example.com:8080`. The
+    /// host comes from a target in absolute form or from HTTP/2's `:authority`, which replaces the
+    /// `Host` header (RFC 9112 §3.2.2). If there is neither, it comes from the `Host` header.
+    /// Returns `None` only for a page that is requested over HTTP/1.0.
     ///
     /// The client chooses this value, so a server with several names has to check it.
     pub fn authority(&self) -> Option<&str> {
         self.headers().get(header::HOST)?.to_str().ok()
     }
 
-    /// The path as received: with `%` escapes, and with `..` if the client sent that.
+    /// Returns the path as it was received: with `%` escapes, and with `..` if the client sent
+    /// that.
     pub fn path(&self) -> &str {
         self.uri().path()
     }
 
-    /// The part after the `?`.
+    /// Returns the part after the `?`.
     pub fn query(&self) -> Option<&str> {
         self.uri().query()
     }
 
-    /// The headers. On a [`WebSocketServer`](crate::WebSocketServer) they have at most 64 KiB,
-    /// together with the first line. On a route of an HTTP server, that server sets the limit.
+    /// Returns the headers. On a [`WebSocketServer`](crate::WebSocketServer) they have at most 64
+    /// KiB, together with the first line. On a route of an HTTP server, that server sets the limit.
     pub fn headers(&self) -> &HeaderMap {
         self.request().headers()
     }
 
-    /// The client's address, or that of the proxy in front of the server. `None` on a Unix socket,
-    /// and if the caller opened the stream below.
+    /// Returns the client's address, or the address of the proxy in front of the server. Returns
+    /// `None` on a Unix socket, and if the application has opened the underlying stream.
     pub fn remote_address(&self) -> Option<SocketAddr> {
         self.info.remote_address()
     }
 
-    /// The local address that the client connected to.
+    /// Returns the local address to which the client connected.
     pub fn local_address(&self) -> Option<SocketAddr> {
         self.info.local_address()
     }
 
-    /// The client's certificate chain in DER as verified by TLS, the client's own certificate
-    /// first. `None` if it showed none.
+    /// Returns the client's certificate chain in DER, as verified by TLS, with the client's own
+    /// certificate first. Returns `None` if the client presented no certificate.
     pub fn peer_certificates(&self) -> Option<Arc<[Bytes]>> {
         self.info.peer_certificates()
     }
 
-    /// The subprotocols that the client offers, in the client's order.
+    /// Returns the subprotocols that the client offers, in the client's order.
     pub fn offered_subprotocols(&self) -> impl Iterator<Item = &str> {
         elements(self.headers(), &header::SEC_WEBSOCKET_PROTOCOL)
             .filter_map(|name| std::str::from_utf8(name).ok())
     }
 
-    /// The offered subprotocols that the server accepts, in the server's order of preference.
-    /// [`Accept::subprotocol`] may choose one of them. By default the first is selected.
+    /// Returns the offered subprotocols that the server accepts, in the server's order of
+    /// preference. [`Accept::subprotocol`] may choose one of them. By default the first is
+    /// selected.
     pub fn acceptable_subprotocols(&self) -> &[String] {
         &self.acceptable
     }
 
-    /// Everything that is known about the connection so far.
+    /// Returns everything that is known about the connection so far.
     pub fn info(&self) -> &ConnectionInfo {
         &self.info
     }
@@ -265,11 +269,12 @@ pub struct Accept {
     pub(super) headers: HeaderMap,
     pub(super) subprotocol: Option<String>,
     pub(super) data: Extensions,
-    /// The first mistake. It turns the acceptance into status 500.
+    /// The first mistake in this answer. Because of it, the client receives status 500 instead of
+    /// being accepted.
     pub(super) error: Option<BuildError>,
 }
 
-/// Without the headers' values and the data.
+/// The output leaves out the values of the headers and the data.
 impl fmt::Debug for Accept {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Accept")
@@ -309,13 +314,15 @@ impl Accept {
 
     /// Attaches data to the connection.
     /// [`WebSocketConnection::application_data`](crate::WebSocketConnection::application_data)
-    /// returns it. There is one value of each type; a later one replaces it.
+    /// returns it. There is one value of each type; a later value replaces an earlier one of the
+    /// same type.
     pub fn data<T: Send + Sync + 'static>(mut self, data: T) -> Self {
         self.data.insert(Arc::new(data));
         self
     }
 
-    /// Joins two answers. `other` wins.
+    /// Joins two answers. If both choose a subprotocol or have data of the same type, those of
+    /// `other` are used.
     pub(super) fn and(mut self, other: Self) -> Self {
         for (name, value) in &other.headers {
             self.headers.append(name, value.clone());
@@ -329,17 +336,17 @@ impl Accept {
     }
 }
 
-/// A hook's answer that refuses the client, with the HTTP response that it receives.
+/// A hook's answer that refuses the client, with the HTTP response that the client receives.
 #[derive(Clone)]
 #[must_use]
 pub struct Refuse {
     pub(super) status: StatusCode,
-    /// Boxed, because this type is the error of a `Result` and should be small.
+    /// The headers are boxed, because this type is the error of a `Result` and should be small.
     pub(super) headers: Box<HeaderMap>,
     pub(super) body: Option<Bytes>,
 }
 
-/// Without the headers' values and the body.
+/// The output leaves out the values of the headers and the body.
 impl fmt::Debug for Refuse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Refuse")

@@ -82,10 +82,10 @@ impl WebSocketServerBuilder {
         }
     }
 
-    /// The wires that the server accepts. A client that offers one of the accepted subprotocols
-    /// gets [`Wire::QMux`], and a client that offers none gets [`Wire::JsWs`]. A client that asks
-    /// for a wire that is not accepted is refused. With both wires, each client gets its own.
-    /// Default QMux alone.
+    /// Sets the wires that the server accepts. A client that offers one of the accepted
+    /// subprotocols gets [`Wire::QMux`], and a client that offers none gets [`Wire::JsWs`]. A
+    /// client that asks for a wire that is not accepted is refused. With both wires, each client
+    /// gets its own. By default, only QMux is accepted.
     pub fn wires(mut self, wires: impl IntoIterator<Item = Wire>) -> Self {
         self.wires = wires.into_iter().collect();
         self
@@ -105,14 +105,14 @@ impl WebSocketServerBuilder {
         self
     }
 
-    /// Calls `authorize` for each client whose request is valid. It sees the client's path,
-    /// headers, address and certificate. `Err(status)` refuses the client with that status; one
-    /// that is not 4xx or 5xx becomes 403. By default every client is accepted.
+    /// Calls `authorize` for each client whose request is valid, with the client's path, headers,
+    /// address and certificate. If it returns `Err(status)`, the client is refused with that
+    /// status, or with 403 if the status is not 4xx or 5xx. By default every client is accepted.
     ///
     /// This is the simple form of [`authorizer`](Self::authorizer). The function must not block.
     ///
-    /// A web page of any origin may open a WebSocket, and the browser sends its cookies. A server
-    /// that trusts cookies has to check `Origin`, for example with
+    /// A web page of any origin may open a WebSocket, and the browser sends the cookies of its
+    /// user. A server that trusts cookies has to check `Origin`, for example with
     /// [`AllowedOrigins`](super::authorize::AllowedOrigins).
     pub fn authorize<F>(self, authorize: F) -> Self
     where
@@ -123,40 +123,42 @@ impl WebSocketServerBuilder {
 
     /// Calls this hook for each client whose request is valid. Within the handshake timeout the
     /// hook may wait, choose one of the subprotocols, add headers, attach data to the connection,
-    /// or refuse with a response of its own; see [`authorize`](super::authorize). Several calls add
-    /// several hooks. They are called in this order, and all must accept. By default every client
-    /// is accepted.
+    /// or refuse with a response of its own; see [`authorize`](super::authorize). If this is called
+    /// several times, the hooks are called in the order in which they were added, and all must
+    /// accept the client. By default every client is accepted.
     pub fn authorizer(mut self, hook: impl Authorize) -> Self {
         self.hooks.push(Box::new(hook));
         self
     }
 
-    /// The number of clients at once, including those in their handshake or closing handshake.
-    /// `None` for no limit, which is the default. With 0 no client is accepted.
+    /// Sets how many clients there may be at once, including clients in their handshake or closing
+    /// handshake. With `None`, which is the default, there is no limit. With 0, no client is
+    /// accepted.
     ///
     /// Further clients wait in the operating system's queue until others have ended, and the system
-    /// refuses them if the queue is full. The limit applies to a server that listens. The number of
-    /// file descriptors is a limit as well, with the same effect.
+    /// refuses them if the queue is full. The limit applies only to a server that listens. The
+    /// process's limit on file descriptors has the same effect.
     pub fn max_connections(mut self, count: Option<usize>) -> Self {
         self.limits.connections = count;
         self
     }
 
-    /// The number of clients from one address at once. `None` for no limit, which is the default:
-    /// behind a proxy all clients have the proxy's address. With 0 no client with an address is
-    /// accepted.
+    /// Sets how many clients from one address there may be at once. With `None`, there is no limit.
+    /// This is the default, because behind a proxy all clients have the proxy's address. With 0, no
+    /// client that has an address is accepted.
     ///
     /// Further clients are closed as soon as they are accepted, before TLS, so that a flood costs
-    /// as little as possible. An IPv6 /64 counts as one address, because one subscriber has all of
-    /// it. Clients of Unix sockets do not count.
+    /// as little as possible. An IPv6 /64 counts as one address, because one subscriber can use all
+    /// of it. Clients of Unix sockets are not counted.
     pub fn max_connections_per_address(mut self, count: Option<usize>) -> Self {
         self.limits.per_address = count;
         self
     }
 
-    /// The number of handshakes at once. A handshake lasts from [`accept`](WebSocketServer::accept)
-    /// until its [`Connecting`](crate::Connecting) has finished or is dropped. `None` for no limit,
-    /// which is the default. With 0 no client is accepted.
+    /// Sets how many handshakes there may be at once. A handshake lasts from
+    /// [`accept`](WebSocketServer::accept) until its [`Connecting`](crate::Connecting) has finished
+    /// or is dropped. With `None`, which is the default, there is no limit. With 0, no client is
+    /// accepted.
     ///
     /// Further clients wait in the operating system's queue. Each handshake may hold 110 kB and the
     /// state of TLS until the handshake timeout.
@@ -165,14 +167,14 @@ impl WebSocketServerBuilder {
         self
     }
 
-    /// The number of handshakes with one address at once. `None` for no limit, which is the
-    /// default: behind a proxy all clients have the proxy's address. With 0 no client with an
-    /// address is accepted.
+    /// Sets how many handshakes with one address there may be at once. With `None`, there is no
+    /// limit. This is the default, because behind a proxy all clients have the proxy's address.
+    /// With 0, no client that has an address is accepted.
     ///
-    /// Further clients of the address are closed as soon as they are accepted. Addresses count as
-    /// for [`max_connections_per_address`](Self::max_connections_per_address). Set it together with
-    /// [`max_handshakes`](Self::max_handshakes). Otherwise one address could use up all handshakes
-    /// with silent connections, each for the whole handshake timeout.
+    /// Further clients from the address are closed as soon as they are accepted. Addresses are
+    /// counted as for [`max_connections_per_address`](Self::max_connections_per_address). Set this
+    /// limit if you set [`max_handshakes`](Self::max_handshakes). Without it, one address could use
+    /// up all handshakes with silent connections, each for the whole handshake timeout.
     pub fn max_handshakes_per_address(mut self, count: Option<usize>) -> Self {
         self.limits.handshakes_per_address = count;
         self
@@ -228,7 +230,7 @@ impl WebSocketServerBuilder {
     /// [`WebSocketServer::with_listeners`].
     ///
     /// # Errors
-    /// [`BindError`] if one of them is not available.
+    /// [`BindError`] if one of the addresses is not available.
     pub async fn bind_all(
         self,
         addresses: impl IntoIterator<Item = impl ToSocketAddrs>,
@@ -272,10 +274,10 @@ where
     }
 }
 
-/// TLS. With `certificate` or `tls_config` the server accepts TLS only.
+/// The settings of TLS. If `certificate` or `tls_config` is set, the server accepts TLS only.
 #[cfg(feature = "tls")]
 impl WebSocketServerBuilder {
-    /// Shows this certificate and its chain to clients.
+    /// Presents this certificate and its chain to clients.
     /// [`set_certificate`](WebSocketServer::set_certificate) replaces it while the server runs.
     pub fn certificate(
         mut self,
@@ -289,7 +291,7 @@ impl WebSocketServerBuilder {
 
     /// Requires a client certificate that leads to one of these roots (mutual TLS); other clients
     /// are refused. [`peer_certificates`](crate::WebSocketConnection::peer_certificates) returns
-    /// the chain. Needs a [`certificate`](Self::certificate).
+    /// the chain. This setting needs a [`certificate`](Self::certificate).
     ///
     /// A valid chain means that one of the roots vouches for the client. Use an
     /// [`authorizer`](Self::authorizer) to decide whether this client may connect.
@@ -302,10 +304,11 @@ impl WebSocketServerBuilder {
         self
     }
 
-    /// As [`require_client_certificates`](Self::require_client_certificates), but also accepts
-    /// clients without a certificate. For those
-    /// [`peer_certificates`](crate::WebSocketConnection::peer_certificates) is `None`. A client
-    /// whose certificate leads to no root is still refused.
+    /// Asks for client certificates as
+    /// [`require_client_certificates`](Self::require_client_certificates) does, but also accepts
+    /// clients without a certificate. For such clients,
+    /// [`peer_certificates`](crate::WebSocketConnection::peer_certificates) returns `None`. A
+    /// client whose certificate leads to no root is still refused.
     pub fn request_client_certificates(
         mut self,
         roots: impl IntoIterator<Item = CertificateDer<'static>>,
@@ -315,8 +318,9 @@ impl WebSocketServerBuilder {
         self
     }
 
-    /// Uses this TLS configuration, for several certificates or a client verifier of your own.
-    /// [`set_tls_config`](WebSocketServer::set_tls_config) replaces it while the server runs.
+    /// Uses this TLS configuration, for example to have several certificates or a client verifier
+    /// of your own. [`set_tls_config`](WebSocketServer::set_tls_config) replaces it while the
+    /// server runs.
     ///
     /// This server speaks HTTP/1.1, so it never selects `h2` from the configuration's ALPN. The
     /// configuration may therefore be shared with an HTTP server. A non-empty ALPN without

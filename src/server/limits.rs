@@ -8,7 +8,7 @@ use std::{
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// The builder's limits; `None` for no limit.
+/// The builder's limits. `None` stands for no limit.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Limits {
     pub(super) connections: Option<usize>,
@@ -17,8 +17,8 @@ pub(super) struct Limits {
     pub(super) handshakes_per_address: Option<usize>,
 }
 
-/// The slots for clients and their handshakes. Only addresses that have a connection or a handshake
-/// are counted, so they are at most as many as those.
+/// The slots for clients and their handshakes. An address is stored only while it has a connection
+/// or a handshake, so there are at most as many addresses as connections and handshakes.
 #[derive(Debug)]
 pub(super) struct Slots {
     connections: Option<Arc<Semaphore>>,
@@ -27,7 +27,7 @@ pub(super) struct Slots {
     handshakes_of_address: Addresses,
 }
 
-/// A slot that is reserved for the next client.
+/// A slot for a connection and one for a handshake, reserved for the next client.
 #[derive(Debug)]
 pub(super) struct Reservation {
     connection: Option<OwnedSemaphorePermit>,
@@ -59,9 +59,10 @@ impl Slots {
         }
     }
 
-    /// Waits for a free slot. Clients that arrive meanwhile stay in the kernel's accept queue.
+    /// Waits until there are free slots, and reserves them. Clients that arrive meanwhile stay in
+    /// the kernel's accept queue.
     ///
-    /// Cancel safe: when the future is dropped, the slots are freed.
+    /// This is cancel safe: when the future is dropped, the slots are freed.
     pub(super) async fn reserve(&self) -> Reservation {
         async fn permit(of: &Option<Arc<Semaphore>>) -> Option<OwnedSemaphorePermit> {
             // An error would mean that the semaphore is closed, and it never is.
@@ -73,8 +74,8 @@ impl Slots {
         }
     }
 
-    /// Gives a reserved slot to a client from this address. Returns the reservation if the address
-    /// has reached its limit.
+    /// Gives the reserved slots to a client from this address. If the address has reached its
+    /// limit, returns the reservation.
     pub(super) fn take(
         &self,
         reservation: Reservation,
@@ -93,8 +94,8 @@ impl Slots {
 #[derive(Debug)]
 struct Addresses {
     limit: Option<usize>,
-    /// Needs a hash with a secret, such as the standard library's: an owner of an IPv6 /32 can
-    /// choose among 2^32 networks and could make them collide.
+    /// The map needs a hash with a secret, such as the standard library's. Without one, the owner
+    /// of an IPv6 /32, who can choose among 2^32 networks, could make the hashes collide.
     counts: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
 
@@ -107,14 +108,15 @@ impl Addresses {
         Self { limit, counts: Arc::default() }
     }
 
-    /// Counts one more for the address. `None` if there is no limit or no address.
+    /// Counts one more connection or handshake for the address. Returns `None` if there is no limit
+    /// or no address.
     fn take(&self, address: Option<IpAddr>) -> Result<Option<AddressPermit>, Full> {
         let (Some(limit), Some(address)) = (self.limit, address) else { return Ok(None) };
         let network = network(address);
         let mut counts = lock(&self.counts);
         let count = counts.entry(network).or_default();
         if *count >= limit {
-            // With a limit of 0 the entry was only just made.
+            // With a limit of 0, the entry was made by this call.
             if *count == 0 {
                 counts.remove(&network);
             }
@@ -147,9 +149,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The network that an address is counted with: a /64 of IPv6, or one IPv4 address. A /64 is the
-/// least that an IPv6 subscriber gets (RFC 6177), and the subscriber may connect from any address
-/// in it.
+/// Returns the network as part of which an address is counted: a /64 of IPv6, or a single IPv4
+/// address. An IPv6 subscriber gets at least a /64 (RFC 6177), and may connect from any address in
+/// it.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => address.into(),

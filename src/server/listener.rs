@@ -22,13 +22,13 @@ use tokio::net::{TcpListener, TcpStream, ToSocketAddrs, lookup_host};
 #[cfg(unix)]
 use tokio::net::{UnixListener, UnixStream};
 
-/// How many clients the system may hold until they are accepted; it may hold fewer. tokio uses the
-/// same number.
+/// How many clients may wait in the system's queue to be accepted. The system may allow fewer.
+/// tokio uses the same number.
 const BACKLOG: i32 = 1024;
 
-/// How many times to try to lock a path. An attempt can fail although no other server listens:
-/// another server may end between two system calls of this one. Each further failure needs one more
-/// such server.
+/// How many times to try to lock a path. An attempt can fail although no other server listens, if
+/// another server ends between two system calls of this one. Each further failure would need one
+/// more server that ends in this way.
 #[cfg(unix)]
 const LOCK_ATTEMPTS: usize = 16;
 
@@ -52,7 +52,7 @@ pub(crate) enum AcceptedStream {
 }
 
 impl AcceptedStream {
-    /// The client's address; `None` for a Unix socket, whose clients have none.
+    /// Returns the client's address, or `None` for a Unix socket, whose clients have none.
     pub(super) fn address(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(_, address) => Some(*address),
@@ -69,16 +69,16 @@ impl Listener {
     /// (`net.ipv6.bindv6only`), unless `0.0.0.0` with the same port is among the addresses. If the
     /// system's IPv6 sockets cannot accept IPv4 clients, as on OpenBSD, there are two sockets
     /// instead. If the system has no IPv6, there is one socket for IPv4. The addresses of IPv4
-    /// clients have their own form, and not `::ffff:192.0.2.1`.
+    /// clients are reported as IPv4 addresses, and not as `::ffff:192.0.2.1`.
     ///
     /// A name is resolved on the runtime's threads for blocking work. If the runtime is dropped
-    /// meanwhile, it waits for the resolver.
+    /// during the resolution, it waits for the resolver.
     ///
     /// # Errors
     /// The operating system's error for the first address that is not available.
     ///
     /// # Cancel safety
-    /// Nothing listens when the future is dropped.
+    /// When the future is dropped, no socket stays open.
     pub async fn tcp(
         addresses: impl IntoIterator<Item = impl ToSocketAddrs>,
     ) -> io::Result<Vec<Self>> {
@@ -113,18 +113,18 @@ impl Listener {
         Err(failed)
     }
 
-    /// Listens on a Unix socket. A socket that an ended process has left at the path is replaced.
-    /// This server's socket is removed when the listener is dropped. The permissions of the
-    /// directory control who may connect.
+    /// Listens on a Unix socket. If a process that has ended has left a socket at the path, it is
+    /// replaced. This server's socket is removed when the listener is dropped. The permissions of
+    /// the directory control who may connect.
     ///
-    /// If several servers start on one path at once, one of them listens. To ensure that, the
+    /// If several servers start on one path at once, only one of them listens. To ensure this, the
     /// listener locks (`flock`) a file `<path>.lock` beside the socket and removes it when it is
-    /// dropped. A process that is killed leaves that file, which does no harm, because its lock
-    /// ends with the process. Do not remove the file while a server may be running.
+    /// dropped. If the process is killed, the file stays. This does no harm, because the lock ends
+    /// with the process. Do not remove the file while a server may be running.
     ///
     /// # Errors
-    /// The operating system's error; [`AddrInUse`](io::ErrorKind::AddrInUse) if another server
-    /// listens, or if the path is something other than a socket.
+    /// The operating system's error. It is [`AddrInUse`](io::ErrorKind::AddrInUse) if another
+    /// server listens on the path, or if there is something other than a socket at the path.
     #[cfg(unix)]
     pub fn unix(path: impl AsRef<Path>) -> io::Result<Self> {
         let path = path.as_ref();
@@ -140,7 +140,7 @@ impl Listener {
         Ok(Self(Kind::Unix(listener, Some(file))))
     }
 
-    /// The local address; `None` for a Unix socket.
+    /// Returns the local address, or `None` for a Unix socket.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         match &self.0 {
             Kind::Tcp(listener) => listener.local_addr().ok(),
@@ -163,8 +163,8 @@ impl Listener {
         }
     }
 
-    /// Accepts the next client. For a single task only, because of
-    /// [`poll_accept`](Self::poll_accept)'s waker.
+    /// Accepts the next client. Only a single task may call this, because
+    /// [`poll_accept`](Self::poll_accept) keeps only one waker.
     #[cfg(feature = "hyper")]
     pub(crate) async fn accept(&self) -> io::Result<AcceptedStream> {
         std::future::poll_fn(|cx| self.poll_accept(cx)).await
@@ -177,7 +177,7 @@ impl From<TcpListener> for Listener {
     }
 }
 
-/// The socket's file stays when the listener is dropped.
+/// Makes a listener that leaves the socket's file in place when it is dropped.
 #[cfg(unix)]
 impl From<UnixListener> for Listener {
     fn from(listener: UnixListener) -> Self {
@@ -185,8 +185,8 @@ impl From<UnixListener> for Listener {
     }
 }
 
-/// Converts an IPv4 address that a dual-stack socket reports (`::ffff:192.0.2.1`) to an IPv4
-/// address.
+/// Converts an IPv4 address in the form that a dual-stack socket reports (`::ffff:192.0.2.1`) to an
+/// IPv4 address. Leaves other addresses as they are.
 pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
     match address.ip().to_canonical() {
         ip if ip == address.ip() => address,
@@ -202,7 +202,7 @@ fn dual_stack(address: SocketAddr) -> io::Result<Vec<Listener>> {
     let four = |port| single_stack(SocketAddr::from(([0, 0, 0, 0], port)));
     let socket = match stream_socket(address) {
         Ok(socket) => socket,
-        // A kernel without IPv6. All of its addresses are IPv4 addresses.
+        // The kernel has no IPv6, so all of its addresses are IPv4 addresses.
         Err(_) => return Ok(vec![four(address.port())?.into()]),
     };
     if socket.set_only_v6(false).is_ok() {
@@ -223,7 +223,7 @@ fn single_stack(address: SocketAddr) -> io::Result<TcpListener> {
 
 fn stream_socket(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    // Lets a server restart at once. On Windows the option has another meaning.
+    // This option lets a server restart at once. On Windows it has another meaning.
     #[cfg(not(windows))]
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
@@ -243,7 +243,8 @@ fn is_left_over(path: &Path) -> bool {
     is_socket && probe(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
-/// Connects without waiting, because a server that listens may have a full queue.
+/// Tries to connect to the socket, to find out whether a server listens. It does not wait, because
+/// a server that listens may have a full queue.
 #[cfg(unix)]
 fn probe(path: &Path) -> io::Result<()> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
@@ -251,14 +252,14 @@ fn probe(path: &Path) -> io::Result<()> {
     socket.connect(&socket2::SockAddr::unix(path)?)
 }
 
-/// The file of a Unix socket. Dropping this removes it, unless another file has replaced it: a
-/// program that does not use the lock may have done that.
+/// The file of a Unix socket. Dropping this removes the file, unless a program that does not use
+/// the lock has replaced it by another.
 #[cfg(unix)]
 #[derive(Debug)]
 struct SocketFile {
     path: PathBuf,
     id: FileId,
-    /// Dropped after the socket's file is removed.
+    /// The lock is dropped after the socket's file is removed.
     _lock: PathLock,
 }
 
@@ -285,20 +286,20 @@ impl Drop for SocketFile {
 #[derive(Debug)]
 struct PathLock {
     path: PathBuf,
-    /// `None` only while this is dropped.
+    /// This is `None` only while the lock is being dropped.
     file: Option<Flock<File>>,
 }
 
 #[cfg(unix)]
 impl PathLock {
-    /// Takes the lock, without waiting.
+    /// Takes the lock, or fails without waiting.
     fn take(socket: &Path) -> io::Result<Self> {
         let mut path = socket.to_owned().into_os_string();
         path.push(".lock");
         let path = PathBuf::from(path);
-        // In a directory that others may write to, a link must not lead elsewhere, and a pipe must
-        // not block. The mode keeps other users from locking the file, which would stop the server
-        // from starting.
+        // If other users may write to the directory, they may have put a link or a pipe there: the
+        // link must not be followed, and the pipe must not block. The mode keeps other users from
+        // locking the file, because that would keep the server from starting.
         let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
         let mut options = OpenOptions::new();
         options.write(true).create(true).mode(0o600).custom_flags(flags);
@@ -310,7 +311,7 @@ impl PathLock {
                 Err((_, Errno::EWOULDBLOCK)) => break,
                 Err((_, error)) => return Err(error.into()),
             };
-            // Checks that the previous owner has not removed the file meanwhile. A lock on a
+            // The previous owner may have removed the file after it was opened here. A lock on a
             // removed file excludes no other server.
             if path.symlink_metadata().is_ok_and(|file| FileId::of(&file) == id) {
                 return Ok(Self { path, file: Some(file) });
@@ -324,8 +325,8 @@ impl PathLock {
 impl Drop for PathLock {
     fn drop(&mut self) {
         let Some(file) = self.file.take() else { return };
-        // Removes the file while it is locked, so that it is certainly this server's. A file with
-        // content existed before this server.
+        // The file is removed while it is locked, so that it is certainly this server's. A file
+        // with content existed before this server, and stays.
         let is_ours = file.metadata().is_ok_and(|ours| {
             let there = self.path.symlink_metadata();
             ours.len() == 0 && there.is_ok_and(|there| FileId::of(&there) == FileId::of(&ours))
@@ -333,7 +334,8 @@ impl Drop for PathLock {
         if is_ours {
             let _ = std::fs::remove_file(&self.path);
         }
-        // `Flock`'s drop panics if the system does not unlock.
+        // The drop of `Flock` panics if unlocking fails, so a file that cannot be unlocked is not
+        // dropped.
         if let Err((file, _)) = file.unlock() {
             std::mem::forget(file);
         }

@@ -13,8 +13,8 @@ use crate::handshake::headers::only;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct User(pub String);
 
-/// The user and password of the `Authorization: Basic` header (RFC 7617). `None` if there is no
-/// such header or more than one, or if it is not UTF-8.
+/// Returns the user and password of the `Authorization: Basic` header (RFC 7617). Returns `None` if
+/// there is no such header or more than one, or if the credentials are not UTF-8.
 pub fn basic_credentials(headers: &HeaderMap) -> Option<(String, String)> {
     let decoded = BASE64.decode(credentials(headers, "basic")?.as_bytes()).ok()?;
     let decoded = String::from_utf8(decoded).ok()?;
@@ -22,30 +22,32 @@ pub fn basic_credentials(headers: &HeaderMap) -> Option<(String, String)> {
     Some((user.to_owned(), password.to_owned()))
 }
 
-/// The token of the `Authorization: Bearer` header (RFC 6750). `None` if there is no such header or
-/// more than one.
+/// Returns the token of the `Authorization: Bearer` header (RFC 6750). Returns `None` if there is
+/// no such header or more than one.
 pub fn bearer_token(headers: &HeaderMap) -> Option<&str> {
     credentials(headers, "bearer").filter(|token| !token.is_empty())
 }
 
-/// The part after the scheme, which is not case-sensitive (RFC 9110 §11.1).
+/// Returns the part of the `Authorization` header after the scheme. The scheme is not
+/// case-sensitive (RFC 9110 §11.1).
 fn credentials<'a>(headers: &'a HeaderMap, scheme: &str) -> Option<&'a str> {
     let value = only(headers, &header::AUTHORIZATION)?.to_str().ok()?;
     let (found, credentials) = value.trim().split_once(' ')?;
     found.eq_ignore_ascii_case(scheme).then(|| credentials.trim_start())
 }
 
-/// Compares a client's value with a secret. The time depends on their lengths and not on how many
-/// bytes agree.
+/// Compares a client's value with a secret. The time that this takes depends on the lengths of the
+/// two values, and not on how many bytes agree.
 pub fn constant_time_eq(left: impl AsRef<[u8]>, right: impl AsRef<[u8]>) -> bool {
     left.as_ref().ct_eq(right.as_ref()).into()
 }
 
-/// Accepts users by password (RFC 7617) and attaches their [`User`]. Other clients receive 401.
+/// Accepts users by password (RFC 7617) and attaches the [`User`] to the connection. Other clients
+/// receive 401.
 ///
 /// The password is sent unencrypted, so use it over TLS only. A password is compared with those of
-/// all users, each in constant time. So the time reveals neither how much of a password is right
-/// nor which users exist; it may reveal lengths.
+/// all users, each in constant time. Thus the time of an answer reveals neither how much of a
+/// password is right nor which users exist; it may reveal the lengths of names and passwords.
 ///
 /// It is meant for a few users from a configuration. Passwords in a database should be hashed, and
 /// looked up by a hook of your own with [`basic_credentials`].
@@ -63,8 +65,8 @@ impl std::fmt::Debug for Basic {
 }
 
 impl Basic {
-    /// Accepts nobody until [`user`](Self::user) adds a user. The client shows `realm` to its user
-    /// when it asks for the password.
+    /// Makes a hook that accepts nobody until [`user`](Self::user) adds a user. The client shows
+    /// `realm` to its user when it asks for the password.
     pub fn new(realm: &str) -> Self {
         let challenge = format!("Basic realm={}, charset=\"UTF-8\"", quoted(realm));
         Self { challenge, users: Vec::new() }
@@ -96,8 +98,8 @@ impl Authorize for Basic {
     }
 }
 
-/// Accepts clients that present one of the tokens (RFC 6750) and attaches its [`User`]. Other
-/// clients receive 401.
+/// Accepts clients that present one of the tokens (RFC 6750) and attaches the token's [`User`] to
+/// the connection. Other clients receive 401.
 ///
 /// A token is sent unencrypted, so use it over TLS only. It is compared with all tokens, each in
 /// constant time. Signed tokens, such as JWT, need a hook of your own with [`bearer_token`].
@@ -115,7 +117,8 @@ impl std::fmt::Debug for Bearer {
 }
 
 impl Bearer {
-    /// Accepts nobody until [`token`](Self::token) adds one. `realm` says what the token is for.
+    /// Makes a hook that accepts nobody until [`token`](Self::token) adds a token. `realm` says
+    /// what the token is for.
     pub fn new(realm: &str) -> Self {
         Self { realm: quoted(realm), tokens: Vec::new() }
     }
@@ -135,7 +138,7 @@ impl Authorize for Bearer {
         };
         let mut known = None;
         for (token, user) in &self.tokens {
-            // No early exit: the time must not show which token matched.
+            // The loop does not end early, because the time must not show which token matched.
             if constant_time_eq(token, given) {
                 known = Some(user);
             }
@@ -151,7 +154,7 @@ impl Authorize for Bearer {
     }
 }
 
-/// A quoted-string of RFC 9110 §5.6.4. Characters that a header cannot hold are left out.
+/// Makes a quoted-string (RFC 9110 §5.6.4). Characters that a header cannot hold are left out.
 fn quoted(text: &str) -> String {
     let mut out = String::from('"');
     for letter in text.chars().filter(|letter| matches!(letter, ' '..='~')) {
@@ -178,8 +181,8 @@ pub struct AllowedOrigins {
 
 impl AllowedOrigins {
     /// Allows these origins, each as a browser sends it (RFC 6454 §6.2): `https://example.com`,
-    /// with the port if it is not the scheme's default, and without a path. `null` would allow
-    /// files and sandboxed frames of any site.
+    /// with the port if it is not the scheme's default, and without a path. The origin `null` would
+    /// allow local files, and sandboxed frames of any site.
     pub fn new(origins: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self { origins: origins.into_iter().map(Into::into).collect(), required: false }
     }

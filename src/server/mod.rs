@@ -1,4 +1,4 @@
-//! Servers: listening sockets and the clients that are accepted on them.
+//! Servers: their listening sockets and the clients that they accept.
 
 pub(crate) mod accept;
 pub mod authorize;
@@ -45,8 +45,8 @@ use crate::{
     observe::trace,
 };
 
-/// How long accepting pauses when the system is out of file descriptors or memory. It is long
-/// enough for some connection to end and too short to notice.
+/// How long accepting pauses when the system is out of file descriptors or memory. The pause is
+/// long enough for some connection to end, and too short for clients to notice.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Accepts connections from clients.
@@ -66,17 +66,17 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// # }
 /// ```
 ///
-/// Each handshake holds up to 110 kB until the
-/// [handshake timeout](crate::Config::handshake_timeout) at most: a head of 64 KiB, the tables of
-/// its lines, and its own state. TLS needs memory besides, and parsing the head needs another 64
-/// KiB for a moment. The builder's [`max_handshakes`](WebSocketServerBuilder::max_handshakes)
+/// Each handshake holds up to 110 kB, until the [handshake
+/// timeout](crate::Config::handshake_timeout) at the latest: a head of 64 KiB, the tables of its
+/// lines, and the handshake's own state. TLS needs more memory, and parsing the head needs another
+/// 64 KiB for a moment. The builder's [`max_handshakes`](WebSocketServerBuilder::max_handshakes)
 /// limits the number of handshakes. [`max_connections`](WebSocketServerBuilder::max_connections)
 /// and [`max_connections_per_address`](WebSocketServerBuilder::max_connections_per_address) limit
 /// the number of connections.
 #[derive(Debug)]
 pub struct WebSocketServer {
-    /// Empty once the server is closed. Locked for a poll and never across an await, so that a
-    /// future that is not polled any more cannot keep a port.
+    /// The listening sockets; empty once the server is closed. The lock is held during a poll and
+    /// never across an await, so that a future that is no longer polled cannot keep a port in use.
     listeners: Mutex<Vec<Listener>>,
     /// Wakes all tasks that wait for a client.
     arrivals: Arc<Arrivals>,
@@ -91,18 +91,18 @@ pub struct WebSocketServer {
 }
 
 impl WebSocketServer {
-    /// Starts to set up a server.
+    /// Returns a builder to set up a server.
     pub fn builder() -> WebSocketServerBuilder {
         WebSocketServerBuilder::new()
     }
 
-    /// A server over a socket that already listens: tokio's `TcpListener` or `UnixListener`, or a
-    /// [`Listener`].
+    /// Makes a server over a socket that already listens: tokio's `TcpListener` or `UnixListener`,
+    /// or a [`Listener`].
     pub fn new(listener: impl Into<Listener>, acceptor: WebSocketAcceptor) -> Self {
         Self::with_listeners([listener.into()], acceptor)
     }
 
-    /// A server over several sockets that already listen, for example TCP and a Unix socket:
+    /// Makes a server over several sockets that already listen, for example TCP and a Unix socket:
     ///
     /// ```no_run
     /// # #[cfg(unix)]
@@ -133,8 +133,8 @@ impl WebSocketServer {
         }
     }
 
-    /// The address that the server listens on, or the first of several. If it was bound to port 0,
-    /// this has the actual port.
+    /// Returns the address on which the server listens, or the first of several. If the server was
+    /// bound to port 0, the returned address has the actual port.
     ///
     /// # Errors
     /// [`AddrNotAvailable`](io::ErrorKind::AddrNotAvailable) if the server has no TCP socket.
@@ -142,31 +142,32 @@ impl WebSocketServer {
         self.addresses.first().copied().ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
     }
 
-    /// All TCP addresses that the server listens on.
+    /// Returns all TCP addresses on which the server listens.
     pub fn local_addrs(&self) -> &[SocketAddr] {
         &self.addresses
     }
 
-    /// The acceptor, which does this server's handshakes over streams that come from elsewhere.
+    /// Returns the acceptor, which does the same handshakes over streams that do not come from this
+    /// server's sockets.
     pub fn acceptor(&self) -> &WebSocketAcceptor {
         &self.acceptor
     }
 
-    /// How many of the accepted connections have not ended. One in its closing handshake has not
-    /// ended.
+    /// Returns how many of the accepted connections have not ended. A connection in its closing
+    /// handshake has not ended.
     pub fn connections(&self) -> usize {
         self.registry.live()
     }
 
-    /// Uses this TLS configuration for clients that are accepted from now on, for example with a
-    /// renewed certificate or with other roots for client certificates. Existing connections go on,
-    /// and so do handshakes whose TLS has begun. A TLS session of the earlier configuration is
-    /// resumed only if both share a session store. For the ALPN see the builder's
-    /// [`tls_config`](WebSocketServerBuilder::tls_config).
+    /// Uses this TLS configuration for clients that are accepted after this call, for example with
+    /// a renewed certificate or with other roots for client certificates. Existing connections go
+    /// on, and handshakes whose TLS has begun go on, too. A TLS session of the earlier
+    /// configuration is resumed only if both configurations share a session store. For the ALPN see
+    /// the builder's [`tls_config`](WebSocketServerBuilder::tls_config).
     ///
     /// # Errors
-    /// [`BuildError::Tls`](crate::BuildError::Tls) for an ALPN without `http/1.1`. The server then
-    /// keeps its configuration.
+    /// [`BuildError::Tls`](crate::BuildError::Tls) for an ALPN without `http/1.1`. If it fails, the
+    /// server keeps its configuration.
     #[cfg(feature = "tls")]
     pub fn set_tls_config(
         &self,
@@ -175,15 +176,16 @@ impl WebSocketServer {
         self.acceptor.set_tls_config(config)
     }
 
-    /// Shows this certificate to clients that are accepted from now on. It replaces the one that
-    /// the builder's [`certificate`](WebSocketServerBuilder::certificate) or this method has set.
-    /// Client certificates are requested as set in the builder. Otherwise as
-    /// [`set_tls_config`](Self::set_tls_config).
+    /// Presents this certificate to clients that are accepted after this call. It replaces the
+    /// certificate that the builder's [`certificate`](WebSocketServerBuilder::certificate) or this
+    /// method has set. Client certificates are requested as set in the builder. Connections and
+    /// sessions go on as after [`set_tls_config`](Self::set_tls_config).
     ///
     /// # Errors
     /// [`BuildError::Tls`](crate::BuildError::Tls) if, for example, the key does not match the
-    /// certificate. Also if the server has no TLS, or a configuration of the application's own,
-    /// which may require more of clients. The server then keeps its configuration.
+    /// certificate. It is also returned if the server has no TLS, or has a configuration of the
+    /// application's own, because that may require more of clients. If this fails, the server keeps
+    /// its configuration.
     #[cfg(feature = "tls")]
     pub fn set_certificate(
         &self,
@@ -193,11 +195,11 @@ impl WebSocketServer {
         self.acceptor.set_certificate(chain, key)
     }
 
-    /// Waits for the next client. Awaiting the returned [`Connecting`] does its handshake. Do that
-    /// in a task of its own, so that a slow client does not delay others. `None` once the server is
-    /// [closed](Self::close).
+    /// Waits for the next client. Awaiting the returned [`Connecting`] does the handshake with this
+    /// client. Await it in a task of its own, so that a slow client does not delay others. Returns
+    /// `None` once the server is [closed](Self::close).
     ///
-    /// It does not fail. A client that leaves before it is accepted is skipped. If the system is
+    /// This never fails. A client that leaves before it is accepted is skipped. If the system is
     /// out of file descriptors or memory (`EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM`), clients wait in
     /// the system's queue, and the server tries again every 100 ms. Clients beyond the builder's
     /// limits wait there, too, or are closed.
@@ -244,7 +246,7 @@ impl WebSocketServer {
         let waker = Waker::from(self.arrivals.clone());
         loop {
             let mut arrival = pin!(self.arrivals.0.notified());
-            // From now on no arrival is missed.
+            // After this line, no arrival is missed.
             arrival.as_mut().enable();
             if let Poll::Ready(incoming) = self.poll_listeners(&mut Context::from_waker(&waker)) {
                 return incoming;
@@ -293,11 +295,11 @@ impl WebSocketServer {
         self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Stops listening. From now on [`accept`](Self::accept) returns `None`, and the system refuses
-    /// clients that wait in its queue or come later. Connections and handshakes go on.
+    /// Stops listening. After this call, [`accept`](Self::accept) returns `None`, and the system
+    /// refuses clients that wait in its queue or come later. Connections and handshakes go on.
     ///
-    /// When this returns, the addresses are free and the file of a Unix socket is removed. That
-    /// also holds if a future of `accept` still exists and is not polled.
+    /// When this returns, the addresses are free and the file of a Unix socket is removed. This is
+    /// so even if a future of `accept` still exists and is not polled.
     pub fn close(&self) {
         self.closed.send_replace(true);
         let listeners = std::mem::take(&mut *self.lock_listeners());
@@ -306,17 +308,17 @@ impl WebSocketServer {
 
     /// Ends the server and every connection that it has accepted.
     ///
-    /// First it [closes](Self::close) the server and ends the handshakes (with 503 if TLS is done).
-    /// It [drains](WebSocketConnection::drain) each connection: no new streams open, and
-    /// once the open streams have ended the connection closes with code 0.
+    /// First it [closes](Self::close) the server and ends the handshakes, with 503 if TLS is
+    /// complete. It also [drains](WebSocketConnection::drain) each connection: no new streams are
+    /// opened, and once the open streams have ended, the connection is closed with code 0.
     ///
     /// After `timeout` it [closes](WebSocketConnection::close) the remaining connections with
-    /// `code` and `reason`, and waits for their end. That takes at most the
-    /// [close timeout](crate::Config::close_timeout), and up to 5 s for handshakes. A time beyond
-    /// the range of the clock is no timeout. The report has the number of connections that ended
-    /// before and after the timeout.
+    /// `code` and `reason`, and waits for their end. This wait takes at most the [close
+    /// timeout](crate::Config::close_timeout), and up to 5 s more for handshakes. If `timeout` is
+    /// beyond the range of the clock, there is no timeout. The report says how many connections
+    /// ended before the timeout, and how many were closed after it.
     ///
-    /// Keep a handle of each connection until it has [ended](WebSocketConnection::closed), because
+    /// Keep a handle to each connection until it has [ended](WebSocketConnection::closed), because
     /// a connection without handles is closed at once. Connections of the
     /// [`acceptor`](Self::acceptor) are not included.
     ///
@@ -359,8 +361,8 @@ fn is_of_one_client(error: &io::Error) -> bool {
     )
 }
 
-/// An accepted client. Awaiting it does the handshake; until then nothing happens. The handshake
-/// timeout counts from the TCP connection.
+/// An accepted client. Awaiting it does the handshake, which does not begin before. The handshake
+/// timeout counts from the moment when the client was accepted.
 ///
 /// # Cancel safety
 /// When it is dropped, the client's socket is closed.
@@ -371,7 +373,8 @@ pub struct Connecting {
 }
 
 impl Connecting {
-    /// The client's address, or that of the proxy in front of the server. `None` for a Unix socket.
+    /// Returns the client's address, or the address of the proxy in front of the server. Returns
+    /// `None` for a Unix socket.
     pub fn remote_address(&self) -> Option<SocketAddr> {
         self.remote_address
     }

@@ -16,19 +16,20 @@ use wsmux_proto::VarInt;
 use super::limits::Permit;
 use crate::connection::{WebSocketConnection, shared::Shared};
 
-/// How long a shutdown waits for the handshakes, which it ends at once. It is longer than each
-/// needs to send its answer. It is bounded because a handshake whose future is not polled any more
-/// never ends.
+/// How long a shutdown waits for the handshakes, which it has told to end at once. This is longer
+/// than each of them needs to send its answer. The wait has a limit because a handshake never ends
+/// if its future is no longer polled.
 const HANDSHAKES_END: Duration = Duration::from_secs(5);
 
 /// How a server's connections ended when it [shut down](crate::WebSocketServer::shutdown).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct ShutdownReport {
-    /// The number of connections that ended before the timeout: all their streams had ended, or the
-    /// peer or the network ended them.
+    /// The number of connections that ended before the timeout: because all their streams had
+    /// ended, or because the peer or the network ended them.
     pub drained: usize,
-    /// The number of connections that were open at the timeout and were closed then.
+    /// The number of connections that were open when the timeout expired, and were therefore
+    /// closed.
     pub closed: usize,
 }
 
@@ -47,7 +48,7 @@ pub(super) struct Registry {
 struct RegistryState {
     connections: Slab<Weak<Shared>>,
     draining: bool,
-    /// Code and reason for closing late connections. `Some` after the deadline.
+    /// The code and reason with which late connections are closed. It is `Some` after the deadline.
     closing: Option<(VarInt, Bytes)>,
 }
 
@@ -61,8 +62,8 @@ impl Registry {
         })
     }
 
-    /// Registers a connection until it ends, together with its slot. If the shutdown has begun, the
-    /// connection drains at once.
+    /// Registers a connection until it ends, and keeps its slot as long. If the shutdown has begun,
+    /// the connection drains at once.
     pub(super) fn add(self: &Arc<Self>, connection: &WebSocketConnection, permit: Permit) {
         let shared = connection.shared();
         let mut state = self.lock();
@@ -87,7 +88,7 @@ impl Registry {
     /// Waits until there are no connections, and no handshakes that may become connections.
     async fn gone(&self) {
         let (mut handshakes, mut live) = (self.handshakes.subscribe(), self.live.subscribe());
-        // The senders are in `self`.
+        // Waiting cannot fail, because the senders are in `self`.
         let _ = timeout(HANDSHAKES_END, handshakes.wait_for(|count| *count == 0)).await;
         let _ = live.wait_for(|live| *live == 0).await;
     }
@@ -99,7 +100,7 @@ impl Registry {
     /// Waits until the shutdown begins.
     pub(super) async fn draining(&self) {
         let mut draining = self.draining.subscribe();
-        // The sender is in `self`.
+        // Waiting cannot fail, because the sender is in `self`.
         let _ = draining.wait_for(|draining| *draining).await;
     }
 
@@ -110,7 +111,7 @@ impl Registry {
         code: VarInt,
         reason: Bytes,
     ) -> ShutdownReport {
-        // A time beyond the range of the clock is no deadline.
+        // If the limit is beyond the range of the clock, there is no deadline.
         let deadline = Instant::now().checked_add(limit);
         let before = self.live();
         self.drain();
@@ -129,13 +130,14 @@ impl Registry {
             state.closing = Some((code, reason.clone()));
             all(&state)
         };
-        // Those whose closing handshake is under way have drained.
+        // Connections whose closing handshake is under way count as drained.
         rest.retain(|connection| connection.lock().close_reason().is_none());
         let closed = rest.len();
         rest.iter().for_each(|connection| connection.close(code, reason.clone()));
-        // These references keep the connections, and so their slots.
+        // These references keep the connections and their slots alive, so they are dropped before
+        // the wait.
         drop(rest);
-        // Each connection's driver bounds this by the close timeout.
+        // Each connection's driver limits this wait to the close timeout.
         self.gone().await;
         ShutdownReport { drained: before.saturating_sub(closed), closed }
     }
@@ -200,7 +202,7 @@ mod tests {
     };
     use wsmux_proto::{Side, Wire};
 
-    /// Checks, when it is woken, that the registry is not locked.
+    /// A waker that checks that the registry is not locked when it is woken.
     struct Looks(Arc<Registry>, AtomicUsize);
 
     impl Wake for Looks {

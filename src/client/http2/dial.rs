@@ -1,5 +1,5 @@
-//! A new TCP connection or tunnel and the version of HTTP that is spoken over it. It uses the
-//! dialling of [`WebSocketClient`].
+//! Dials a new TCP connection or tunnel, and finds out which version of HTTP to speak over it. It
+//! uses the dialling of [`WebSocketClient`].
 
 use std::sync::Arc;
 
@@ -17,16 +17,17 @@ use crate::{
     handshake::client::Target,
 };
 
-/// In order of preference. A server that speaks `h2` but has WebSocket only over HTTP/1.1 costs one
-/// additional attempt. The client remembers such a server.
+/// The ALPN names in order of preference. If a server speaks `h2` but offers WebSocket only over
+/// HTTP/1.1, this order costs one additional attempt. The client remembers such a server.
 // W-60 (RFC 8441 §3): `h2` before `http/1.1`.
 #[cfg(feature = "tls")]
 const ALPN: [&[u8]; 2] = [b"h2", HTTP1];
 
-/// A stream of bytes to the server, TLS included.
+/// A stream of bytes to the server. If the URL demands TLS, the TLS handshake is complete.
 #[derive(Debug)]
 pub(super) struct Dialled {
-    /// When TCP was connected. The handshake timeout counts from then on.
+    /// When the TCP connection or the tunnel was open. The handshake timeout counts from this
+    /// moment.
     pub(super) start: Instant,
     pub(super) is_http2: bool,
     io: Io,
@@ -36,7 +37,7 @@ pub(super) struct Dialled {
 #[derive(Debug)]
 enum Io {
     Tcp(TcpStream),
-    /// To the server, or to a proxy that tunnels to it.
+    /// TLS with the server, or with a proxy that tunnels to it.
     #[cfg(feature = "tls")]
     Tls(Box<TlsStream<TcpStream>>),
     #[cfg(feature = "tls")]

@@ -28,15 +28,16 @@ use crate::{
 };
 
 /// How long the client remembers that a server has no WebSocket over HTTP/2. Asking again costs a
-/// TCP connection and TLS, and a server changes in this respect only when it is deployed again.
+/// TCP connection and a TLS handshake, and the answer is likely to change only when the server is
+/// deployed again.
 const HTTP1_MEMORY: Duration = Duration::from_secs(300);
 
-/// With fewer servers than this, none is removed.
+/// While there are fewer servers than this, none is removed.
 const MIN_PRUNED: usize = 64;
 
 /// A client whose connections to one server share a TCP and TLS connection, if the server offers
-/// WebSocket over HTTP/2 (RFC 8441). Otherwise each has its own. Cheap to clone; clones share their
-/// TCP connections.
+/// WebSocket over HTTP/2 (RFC 8441). If it does not, each connection has its own. The client is
+/// cheap to clone, and clones share their TCP connections.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -48,10 +49,10 @@ const MIN_PRUNED: usize = 64;
 /// # }
 /// ```
 ///
-/// A TCP connection lives as long as a [`WebSocketConnection`] over it. It carries at most as many
-/// as the server's SETTINGS_MAX_CONCURRENT_STREAMS allows; then another TCP connection is opened.
-/// If it is lost, all connections over it are lost, too. The manual has a chapter on
-/// [costs and benefits](crate::manual::in_axum).
+/// A TCP connection lives as long as any [`WebSocketConnection`] over it. It carries at most as
+/// many of them as the server's SETTINGS_MAX_CONCURRENT_STREAMS allows; for further ones, another
+/// TCP connection is opened. If a TCP connection is lost, all connections over it are lost, too.
+/// The manual has a chapter on [costs and benefits](crate::manual::in_axum).
 #[derive(Debug, Clone)]
 pub struct Http2Client(Arc<Pool>);
 
@@ -62,13 +63,13 @@ struct Pool {
     origins: Mutex<Origins>,
 }
 
-/// The servers that connections lead to. Bounded by the servers that the application connects to.
-/// Each time their number has doubled, those of no further use are removed, so on average each new
-/// server costs one look at an old one.
+/// The servers to which connections lead. There are at most as many as the servers to which the
+/// application connects. Each time their number has doubled, the servers that are no longer of use
+/// are removed, so on average each new server costs one look at an old one.
 #[derive(Debug, Default)]
 struct Origins {
     routes: HashMap<Key, Arc<Origin>>,
-    /// How many the last pruning kept.
+    /// How many servers the last pruning kept.
     kept: usize,
 }
 
@@ -94,7 +95,8 @@ struct Key {
 
 #[derive(Debug, Default)]
 struct Origin {
-    /// Held by the caller that dials. The others wait for it and share the result.
+    /// This lock is held by the caller that dials. The other callers wait for it and share the
+    /// result.
     dialling: tokio::sync::Mutex<()>,
     routes: Mutex<RouteCache>,
 }
@@ -102,7 +104,7 @@ struct Origin {
 #[derive(Debug, Default)]
 struct RouteCache {
     sessions: Vec<Weak<Session>>,
-    /// Until then the server counts as one without WebSocket over HTTP/2.
+    /// Until this time, the server counts as one without WebSocket over HTTP/2.
     http1_until: Option<Instant>,
     /// The number of dials that have failed, and the error of the last one.
     failures: u64,
@@ -114,7 +116,7 @@ impl Origin {
         self.routes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a caller holds it, or it has something that the next dial needs.
+    /// Whether a caller holds this entry, or the entry has something that the next call needs.
     fn is_of_use(self: &Arc<Self>, now: Instant) -> bool {
         let routes = self.routes();
         Arc::strong_count(self) > 1
@@ -128,7 +130,8 @@ impl Origin {
 }
 
 impl RouteCache {
-    /// A route that needs no dial, if one is known. Never over the session `besides`.
+    /// Returns a route that is already known, if there is one: over an existing session, or over
+    /// HTTP/1.1. The route is never over the session `besides`.
     fn route(&mut self, besides: Option<&Arc<Session>>) -> Option<Route> {
         self.sessions.retain(|session| session.upgrade().is_some_and(|session| session.is_alive()));
         let mut sessions = self.sessions.iter().filter_map(Weak::upgrade);
@@ -145,21 +148,22 @@ impl RouteCache {
 /// How to make a connection.
 enum Route {
     Over(Lease),
-    /// Upgrades this stream, which has just been dialled.
+    /// Over this stream, which has just been dialled and must be upgraded.
     Upgrade(Box<Dialled>),
     Http1,
 }
 
 impl Http2Client {
-    /// A client with the settings of `client`. Its ALPN is `h2` and `http/1.1`, also with a TLS
-    /// configuration of the user's.
+    /// Makes a client with the settings of `client`. Its ALPN is `h2` and `http/1.1`, even if
+    /// `client` has a TLS configuration of the application's own.
     pub fn new(client: WebSocketClient) -> Self {
         Self::with(client, false)
     }
 
-    /// As [`new`](Self::new), for servers that are known to speak HTTP/2 without TLS. A `ws://` URL
-    /// is then dialled with HTTP/2 (RFC 9113 §3.3), and a server that does not speak it is an
-    /// error. Otherwise `ws://` uses HTTP/1.1, because only TLS can negotiate HTTP/2.
+    /// Makes a client as [`new`](Self::new) does, for servers that are known to speak HTTP/2
+    /// without TLS. This client dials a `ws://` URL with HTTP/2 (RFC 9113 §3.3), and connecting
+    /// fails if the server does not speak it. A client made by `new` uses HTTP/1.1 for `ws://`,
+    /// because only TLS can negotiate HTTP/2.
     pub fn with_prior_knowledge(client: WebSocketClient) -> Self {
         Self::with(client, true)
     }
@@ -171,21 +175,21 @@ impl Http2Client {
     /// Connects to a `ws://` or `wss://` URL as [`WebSocketClient::connect`] does, over an existing
     /// HTTP/2 connection or a new one. If ALPN selects HTTP/1.1, the same TLS connection is
     /// upgraded. If the server speaks HTTP/2 but does not offer WebSocket over it, a second
-    /// connection is opened for HTTP/1.1. Either result is remembered for five minutes, in which
-    /// the server is not asked again.
+    /// connection is opened for HTTP/1.1. In both cases, the client remembers for five minutes that
+    /// this server needs HTTP/1.1, and does not try HTTP/2 again in this time.
     ///
-    /// Calls at the same time share one attempt to reach the server, and its failure. A call does
-    /// not wait longer for another call's attempt than the connect timeout and the handshake
-    /// timeout together. Whether the server offers WebSocket is in its SETTINGS, which cost the
-    /// first connection one more round trip.
+    /// Calls that are made at the same time share one attempt to reach the server, and its failure.
+    /// A call does not wait longer for another call's attempt than the connect timeout and the
+    /// handshake timeout together. The server's SETTINGS say whether it offers WebSocket. Waiting
+    /// for them costs the first connection one more round trip.
     ///
     /// # Errors
     /// [`ConnectError`].
     ///
     /// # Cancel safety
-    /// When the future is dropped, the attempt ends. Connections that share its TCP connection go
-    /// on. If its request was sent and not answered, the TCP connection may be dead. Further calls
-    /// then dial a new one until the server has answered a PING on it.
+    /// When the future is dropped, the attempt ends. Other connections over the same TCP connection
+    /// go on. If the request was sent and not answered, the TCP connection may be dead. In this
+    /// case, further calls dial a new one until the server has answered a PING on the old one.
     pub async fn connect(&self, url: &str) -> Result<WebSocketConnection, ConnectError> {
         let target = self.0.client.target(url)?;
         let failed = |error: &_| trace::connect_failed(error, &target.host, target.port);
@@ -209,13 +213,14 @@ impl Pool {
                 Route::Upgrade(dialled) => return dialled.upgrade(&self.client, target).await,
                 Route::Http1 => return self.client.dial(target).await,
             };
-            // Dialling had its own time limits.
+            // If this call has dialled the session, the handshake timeout counts from the start of
+            // the session, because dialling had its own time limit.
             let start = lease.session().since().max(start);
             let session = lease.session().clone();
             match self.open(start, target, lease).await {
-                // The loss of an existing connection is not a failure: the loop takes another
-                // route. It ends, because each lost connection is retired, and one that this call
-                // dialled does not come here.
+                // The loss of a connection that existed before this call is not a failure: the loop
+                // takes another route. The loop ends, because each lost connection is retired, and
+                // the loss of one that this call has dialled does not lead here.
                 Err(RequestError::NotSent(_)) if session.since() < called => {}
                 Err(RequestError::NotProcessed(_)) if refused.is_none() => refused = Some(session),
                 Err(
@@ -248,8 +253,8 @@ impl Pool {
             }
             routes.failures
         };
-        // The caller that dials may no longer poll its future. So the wait for it is limited to the
-        // time that an attempt may take.
+        // The caller that holds this lock may no longer poll its future. Therefore the wait for the
+        // lock is limited to the time that an attempt may take.
         let ClientSettings { connect_timeout, connection, .. } = &*self.client.0;
         let limit = connect_timeout.saturating_add(connection.config.get_handshake_timeout());
         let turn = timeout(limit, origin.dialling.lock()).await;
@@ -258,7 +263,7 @@ impl Pool {
             if let Some(route) = routes.route(besides) {
                 return Ok(route);
             }
-            // Otherwise every waiter would dial and fail in turn.
+            // Without this, every waiting caller would dial and fail in turn.
             if routes.failures > before
                 && let Some(error) = &routes.failure
             {
@@ -287,8 +292,8 @@ impl Pool {
             origin.http1();
             return Ok(Route::Http1);
         }
-        // Takes its lease before other callers see the session. They could take the only stream
-        // that it allows.
+        // The lease is taken before other callers see the session, because they could take the only
+        // stream that it allows.
         let lease = Lease::new(&session);
         origin.routes().sessions.push(Arc::downgrade(&session));
         lease.map(Route::Over).ok_or_else(|| {
@@ -311,14 +316,14 @@ impl Pool {
         let session = lease.session().clone();
         let answer = timeout(self.client.left(start), lease.ask(request.clone())).await;
         let answer = answer.unwrap_or_else(|_| {
-            // The route may be slow or the path dead. Either way the next request uses another
-            // TCP connection.
+            // The server may be slow, or the TCP connection may be dead. In both cases, the next
+            // request uses another TCP connection.
             session.retire();
             Err(RequestError::Failed(ConnectError::HandshakeTimeout))
         })?;
         let opened = answer.open(self.client.left(start)).await;
         let (mut response, stream) = opened.map_err(RequestError::Failed)?;
-        // Copies the headers, because h2's keep the whole received block alive.
+        // The headers are copied, because those from h2 keep the whole received block alive.
         *response.headers_mut() = exact_headers(response.headers());
         hide_secrets(response.headers_mut());
         info.subprotocol =
@@ -342,7 +347,7 @@ mod tests {
     #[test]
     fn servers_are_looked_through_only_when_they_have_doubled() {
         let (mut origins, mut prunings, mut kept) = (Origins::default(), 0, 0);
-        // An application that stays connected to all servers.
+        // In this part, the application stays connected to all servers.
         let held: Vec<_> = (0..10_000)
             .map(|port| {
                 let origin = origins.get(key(port));
@@ -351,7 +356,7 @@ mod tests {
             })
             .collect();
         assert!(prunings <= 8, "{prunings} times");
-        // An application that drops its connections.
+        // In this part, the application drops its connections.
         drop(held);
         for port in 10_000..30_000 {
             origins.get(key(port));

@@ -26,17 +26,17 @@ use crate::{
     handshake::{head::MAX_HEAD, headers::kept_headers},
 };
 
-/// Bytes that the server may send on a stream before the driver has read them, which it does as
-/// they arrive. This fills 640 Mbit/s at a round trip of 100 ms.
+/// How many bytes the server may send on a stream before the connection's driver has read them. The
+/// driver reads them as they arrive, so this allows 640 Mbit/s at a round trip of 100 ms.
 const STREAM_WINDOW: u32 = 8 * 1024 * 1024;
 
-/// The same for all streams together: the maximum (RFC 9113 §6.9.1). The windows of 255 streams fit
-/// into it, so none of these waits for another. The number of streams that this end opens bounds
-/// the memory.
+/// The window of all streams together, which is the largest possible (RFC 9113 §6.9.1). The windows
+/// of 255 streams fit into it, so up to this number no stream waits for another. The number of
+/// streams that this end opens bounds the memory.
 const CONNECTION_WINDOW: u32 = i32::MAX as u32;
 
-/// Bytes of a stream that h2 may hold unsent. Urgent frames wait behind them, so it is two messages
-/// of the largest size, as on a socket without HTTP/2.
+/// How many unsent bytes of a stream h2 may hold. Urgent frames wait behind these bytes, so the
+/// limit is only two messages of the largest size, as on a socket without HTTP/2.
 const MAX_UNSENT: usize = 128 * 1024;
 
 /// How long a connection may take to end once it has no more users.
@@ -50,11 +50,11 @@ pub(super) struct Session {
     info: ConnectionInfo,
     /// The number of leases.
     taken: AtomicUsize,
-    /// Whether it has ended, or opens no more streams.
+    /// Whether the connection has ended, or opens no more streams.
     ended: Arc<AtomicBool>,
     doubts: Arc<Doubts>,
-    /// When it is dropped together with this, the connection's task learns that the connection has
-    /// no users.
+    /// This sender is dropped together with the session. That tells the connection's task that the
+    /// connection has no more users.
     _alive: oneshot::Sender<()>,
 }
 
@@ -77,7 +77,7 @@ impl Session {
             .handshake(io)
             .await
             .map_err(lost)?;
-        // Never `None`, because it is asked for once only.
+        // This is never `None`, because `ping_pong` is called only once.
         let mut ping_pong =
             connection.ping_pong().ok_or_else(|| io::Error::other("no HTTP/2 PING"))?;
         // A server sends its SETTINGS first (RFC 9113 §3.4), so they arrive before any pong.
@@ -96,7 +96,8 @@ impl Session {
         let settling = doubts.clone();
         tokio::spawn(async move {
             let _end = end;
-            // Otherwise a server that does not read any more would keep its socket open for ever.
+            // Without this limit, a server that no longer reads would keep the socket open for
+            // ever.
             let unused = async {
                 let _ = dropped.await;
                 sleep(LINGER).await;
@@ -104,7 +105,7 @@ impl Session {
             tokio::select! {
                 _ = connection => {}
                 () = unused => {}
-                // Never ends. If no PING can be sent, the connection ends itself.
+                // This never ends. If no PING can be sent, the connection itself ends.
                 () = settling.settle(ping_pong) => {}
             }
         });
@@ -122,13 +123,13 @@ impl Session {
     }
 
     /// Whether the connection may be dead: a caller gave up before its request was answered, and
-    /// the server has not answered a PING since. No stream is opened on it meanwhile; see
-    /// [`Doubts`].
+    /// the server has not answered a PING since. As long as this is the case, no stream is opened
+    /// on the connection; see [`Doubts`].
     pub(super) fn is_in_doubt(&self) -> bool {
         self.doubts.are_open()
     }
 
-    /// Opens no more streams on it.
+    /// Marks the connection so that no more streams are opened on it.
     pub(super) fn retire(&self) {
         self.ended.store(true, Ordering::Release);
     }
@@ -156,18 +157,18 @@ impl Drop for EndsWith {
 /// If a caller gives up before its request is answered, the reason is unknown. The caller may be
 /// impatient, or the TCP connection may be dead, which causes no error while nothing is
 /// acknowledged. If only an expired handshake timeout counted, callers with shorter timeouts of
-/// their own would receive a dead connection for ever.
+/// their own would be given the same dead connection for ever.
 ///
-/// So each such caller raises a doubt, and a PING (RFC 9113 §6.7) settles it in the background.
-/// Meanwhile a new caller dials and waits for nothing, so the PING needs no timeout. On a
-/// connection that works, an impatient caller costs the others at most a second TCP connection.
-/// Streams that are open on the first one go on.
+/// Therefore each caller that gives up raises a doubt, and a PING (RFC 9113 §6.7) settles it in the
+/// background. Meanwhile a new caller does not wait for the PING but dials, so the PING needs no
+/// timeout. On a connection that works, an impatient caller costs the others at most a second TCP
+/// connection. Streams that are open on the first connection go on.
 ///
 /// There is one PING at a time, even for several doubts.
 #[derive(Debug, Default)]
 struct Doubts {
     raised: AtomicU64,
-    /// How many of them an answer has settled.
+    /// How many of the raised doubts the answer to a PING has settled.
     settled: AtomicU64,
     changed: Notify,
 }
@@ -182,7 +183,7 @@ impl Doubts {
         self.raised.load(Ordering::Acquire) != self.settled.load(Ordering::Acquire)
     }
 
-    /// Sends a PING each time that there is a doubt. Never ends.
+    /// Sends a PING each time that there is a doubt. This never ends.
     async fn settle(&self, mut ping_pong: PingPong) {
         loop {
             self.changed.notified().await;
@@ -196,7 +197,7 @@ impl Doubts {
     }
 }
 
-/// Raises a doubt if it is dropped before the answer.
+/// Raises a doubt if it is dropped before the request is answered.
 struct Unanswered<'a>(Option<&'a Doubts>);
 
 impl Unanswered<'_> {
@@ -229,7 +230,7 @@ pub(super) enum RequestError {
 pub(super) struct Lease(Arc<Session>);
 
 impl Lease {
-    /// `None` if the server allows no further stream.
+    /// Takes a lease. Returns `None` if the server allows no further stream.
     pub(super) fn new(session: &Arc<Session>) -> Option<Self> {
         let max = session.send.current_max_send_streams();
         let lease = |taken: usize| (taken < max).then_some(taken + 1);
@@ -260,7 +261,8 @@ impl Lease {
             Ok((response, send)) => Ok((response.await, send)),
             Err(error) => Err(not_sent(error)),
         };
-        // An error is an answer as well: it is the server's, or the connection's end.
+        // An error counts as an answer as well: either the server has sent it, or the connection
+        // has ended.
         unanswered.answered();
         let (response, send) = answered?;
         let response = response.map_err(|error| {
@@ -291,8 +293,9 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// The WebSocket's stream. If the server has refused it, the error has the part of the body
-    /// that arrives in the time `left`: the status is known, and a late body must not hide it.
+    /// Returns the WebSocket's stream. If the server has refused the request, the error has the
+    /// part of the body that arrives within the time `left`. A late body is not waited for, because
+    /// the status is known and must be reported in any case.
     pub(super) async fn open(
         self,
         left: Duration,
@@ -302,7 +305,8 @@ impl Answer {
             return Ok((Response::from_parts(head, ()), Http2Stream::new(send, recv, lease)));
         }
         let body = excerpt::read_http2(&mut recv, head.status, &head.headers, left).await;
-        // Ended and not cancelled: the server has answered the request (RFC 9113 §8.1).
+        // The stream is ended and not cancelled, because the server has answered the request (RFC
+        // 9113 §8.1).
         let _ = send.send_data(Bytes::new(), true);
         let headers = kept_headers(&head.headers);
         Err(ConnectError::Refused { status: head.status, headers, body })
@@ -313,7 +317,7 @@ fn lost(error: h2::Error) -> ConnectError {
     io_error(error).into()
 }
 
-/// The error of an HTTP/2 stream as that of a stream of bytes.
+/// Converts the error of an HTTP/2 stream to the error of a stream of bytes.
 pub(super) fn io_error(error: h2::Error) -> io::Error {
     // RFC 8441 §5: CANCEL stands for a TCP reset.
     if error.is_reset() && error.is_remote() {

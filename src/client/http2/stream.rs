@@ -12,16 +12,16 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::session::{Lease, io_error};
 
-/// HTTP/2 credit is returned as bytes are read, and the driver reads them as they arrive. So a
-/// stream never holds more of the connection's window than the bytes that are passing through this
-/// machine.
+/// An HTTP/2 stream as a stream of bytes. Credit of HTTP/2 is returned as bytes are read, and the
+/// connection's driver reads them as they arrive. Therefore a stream never uses more of the HTTP/2
+/// connection's window than the bytes that are on their way through this machine.
 #[derive(Debug)]
 pub(super) struct Http2Stream {
     send: SendStream<Bytes>,
     recv: RecvStream,
     /// The bytes of a received frame that have not been read yet.
     unread: Bytes,
-    /// The last field, so that the slot becomes free after the stream is dropped.
+    /// This is the last field, so that the stream's slot becomes free after the stream is dropped.
     _lease: Lease,
 }
 
@@ -54,10 +54,10 @@ impl AsyncRead for Http2Stream {
         buf.put_slice(&self.unread[..len]);
         self.unread.advance(len);
         if self.unread.is_empty() {
-            // Even an empty slice keeps the block that h2 has read into.
+            // Even an empty slice keeps the block alive into which h2 has read.
             self.unread = Bytes::new();
         }
-        // It fails for a stream that has ended. Such a stream needs no credit.
+        // This fails if the stream has ended. Such a stream needs no credit.
         let _ = self.recv.flow_control().release_capacity(len);
         Poll::Ready(Ok(()))
     }
@@ -72,7 +72,8 @@ impl AsyncWrite for Http2Stream {
         if buf.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        // Reserves no more than there is to send, because other streams cannot use reserved credit.
+        // This reserves no more than there is to send, because other streams cannot use reserved
+        // credit.
         self.send.reserve_capacity(buf.len());
         while self.send.capacity() == 0 {
             match ready!(self.send.poll_capacity(cx)) {
@@ -86,12 +87,12 @@ impl AsyncWrite for Http2Stream {
         Poll::Ready(sent.map(|()| len).map_err(io_error))
     }
 
-    /// Nothing to do: the connection's task sends as soon as it can.
+    /// Does nothing, because the connection's task sends the data as soon as it can.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
 
-    /// RFC 8441 §5: END_STREAM stands for a TCP FIN.
+    /// Ends the stream with END_STREAM, which stands for a TCP FIN (RFC 8441 §5).
     fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(self.send.send_data(Bytes::new(), true).map_err(io_error))
     }

@@ -46,7 +46,7 @@ pub struct WebSocketClientBuilder {
     error: Option<BuildError>,
 }
 
-/// Shows what the client's `Debug` shows.
+/// Shows the same as the client's `Debug`.
 impl fmt::Debug for WebSocketClientBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WebSocketClientBuilder")
@@ -85,10 +85,10 @@ impl WebSocketClientBuilder {
         }
     }
 
-    /// The wire to speak. Default [`Wire::QMux`].
+    /// Sets the wire to speak. Default [`Wire::QMux`].
     ///
-    /// On [`Wire::JsWs`] no subprotocol is offered, because a js-ws server would select any. The
-    /// other settings do not change that.
+    /// On [`Wire::JsWs`] no subprotocol is offered, because a js-ws server would select any name
+    /// that is offered. The other settings do not change that.
     pub fn wire(mut self, wire: Wire) -> Self {
         self.wire = wire;
         self
@@ -96,8 +96,9 @@ impl WebSocketClientBuilder {
 
     shared_setters!(client);
 
-    /// Adds a header to the request, such as `Authorization` or `Origin`. A `Host` replaces that of
-    /// the URL, and the last one applies. Its value is a host with an optional port.
+    /// Adds a header to the request, such as `Authorization` or `Origin`. A `Host` header replaces
+    /// the one that is made from the URL. If `Host` is set several times, the last one applies. Its
+    /// value is a host with an optional port.
     pub fn header<N, V>(mut self, name: N, value: V) -> Self
     where
         N: TryInto<HeaderName>,
@@ -130,16 +131,16 @@ impl WebSocketClientBuilder {
         Ok(())
     }
 
-    /// The time for name resolution, TCP and the tunnel of a [proxy](Self::proxy), for all
-    /// addresses together. Every value is used as it is: with zero no connect succeeds, and a time
-    /// beyond the range of the clock is no timeout. Ending the TLS stream to a proxy that refused may
-    /// take up to a second more. Default 10 s.
+    /// Sets how long name resolution, TCP and the tunnel of a [proxy](Self::proxy) may take, for
+    /// all addresses together. Every value is used as it is: with zero, connecting always fails,
+    /// and a time beyond the range of the clock means no timeout. If a proxy refuses, ending the
+    /// TLS stream to it may take up to a second more. Default 10 s.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
     }
 
-    /// The options of the TCP sockets, including those to a proxy. Default
+    /// Sets the options of the TCP sockets, including the sockets to a proxy. Default
     /// [`SocketOptions::default`].
     pub fn socket_options(mut self, options: SocketOptions) -> Self {
         self.socket_options = options;
@@ -148,14 +149,14 @@ impl WebSocketClientBuilder {
 
     /// Connects through this HTTP proxy with a tunnel (CONNECT, RFC 9110 §9.3.6), for `ws://` and
     /// `wss://` alike. The URL is `http://proxy.example:3128`, or `https://` to speak TLS to the
-    /// proxy itself. Default none: no environment variable is read.
+    /// proxy itself. By default no proxy is used, and no environment variable is read.
     ///
     /// Credentials in the URL, as in `http://user:password@proxy.example`, are percent-encoded.
     /// They are sent with the first request as `Proxy-Authorization: Basic` (RFC 7617). Without TLS
     /// to the proxy they are sent unencrypted.
     ///
-    /// The proxy resolves the server's name and learns its host and port. TLS with the server goes
-    /// through the tunnel from end to end. An error before the tunnel is open is a
+    /// The proxy resolves the server's name and learns its host and port. TLS with the server runs
+    /// through the tunnel, so the proxy cannot read it. An error before the tunnel is open is a
     /// [`ConnectError::Proxy`](crate::ConnectError::Proxy).
     ///
     /// The [`remote_address`](crate::ConnectionInfo::remote_address) of such a connection is the
@@ -170,9 +171,9 @@ impl WebSocketClientBuilder {
         self
     }
 
-    /// Calls this check for each server, with its certificates and its response, before it returns
-    /// a connection. The check is in addition to what TLS verifies. The last one that was set
-    /// applies.
+    /// Sets a check of the application's own. The client calls it with each server's certificates
+    /// and response before it returns the connection. The check adds to what TLS verifies. If
+    /// several checks are set, the last one applies.
     pub fn verify_server(mut self, verifier: impl VerifyServer) -> Self {
         self.verifier = Some(Verifier(Box::new(verifier)));
         self
@@ -193,7 +194,7 @@ impl WebSocketClientBuilder {
         let proxy_trust = match (self.proxy_tls_config, &self.trust) {
             (Some(config), _) => crate::tls::Trust::Config(config),
             (None, trust @ (crate::tls::Trust::Roots(_) | crate::tls::Trust::Any)) => trust.clone(),
-            // Pins and configurations apply to the server alone.
+            // Pinned certificates and TLS configurations apply to the server, and not to the proxy.
             (None, _) => crate::tls::Trust::default(),
         };
         let proxy = self.proxy.map(|proxy| ProxyServer {
@@ -218,14 +219,16 @@ impl WebSocketClientBuilder {
     }
 }
 
-/// TLS for `wss://`. By default the platform's verifier and roots decide. Roots, pinned
-/// certificates, any certificate, and a configuration replace each other: the last kind that was
-/// set applies. Several calls of one kind add up.
+/// The settings of TLS for `wss://`. By default, the server's certificate is checked by the
+/// platform's verifier against the platform's roots. There are four kinds of settings that change
+/// this: added roots, pinned certificates, accepting any certificate, and a configuration of your
+/// own. They replace each other: only the kind that was set last applies. Several added roots, or
+/// several pinned certificates, apply together.
 #[cfg(feature = "tls")]
 impl WebSocketClientBuilder {
     /// Trusts this root certificate (DER) in addition to those of the platform. A certificate that
-    /// cannot be parsed is a [`BuildError::Tls`](crate::BuildError::Tls). So is any on Android,
-    /// where roots cannot be added.
+    /// cannot be parsed is a [`BuildError::Tls`](crate::BuildError::Tls). On Android, where roots
+    /// cannot be added, every certificate is this error.
     pub fn add_root_certificate(mut self, der: impl Into<CertificateDer<'static>>) -> Self {
         match &mut self.trust {
             crate::tls::Trust::Roots(roots) => roots.push(der.into()),
@@ -234,10 +237,10 @@ impl WebSocketClientBuilder {
         self
     }
 
-    /// Pins a server to this certificate (DER), for example a self-signed one. Its names, dates and
-    /// signature are not checked, only that the server holds its key. Nothing else is trusted, not
-    /// even the platform's roots. A certificate that cannot be parsed is a
-    /// [`BuildError::Tls`](crate::BuildError::Tls).
+    /// Pins a server to this certificate (DER), for example a self-signed one. The certificate's
+    /// names, dates and signature are not checked; the client only checks that the server holds its
+    /// key. Nothing else is trusted, not even the platform's roots. A certificate that cannot be
+    /// parsed is a [`BuildError::Tls`](crate::BuildError::Tls).
     pub fn trust_self_signed(mut self, der: impl Into<CertificateDer<'static>>) -> Self {
         match &mut self.trust {
             crate::tls::Trust::Pinned(certificates) => certificates.push(der.into()),
@@ -246,22 +249,24 @@ impl WebSocketClientBuilder {
         self
     }
 
-    /// Trusts any certificate. For tests only: anyone on the path can read and change everything.
+    /// Trusts any certificate. This is for tests only: anyone on the path can read and change
+    /// everything.
     pub fn danger_accept_any_certificate(mut self) -> Self {
         self.trust = crate::tls::Trust::Any;
         self
     }
 
-    /// Uses this TLS configuration. [`client_certificate`](Self::client_certificate) then has no
-    /// effect, and neither has the configuration's ALPN: this client offers `http/1.1`, and an
-    /// `Http2Client` offers `h2` and `http/1.1`.
+    /// Uses this TLS configuration. If this is set,
+    /// [`client_certificate`](Self::client_certificate) has no effect. The configuration's ALPN has
+    /// no effect either: this client offers `http/1.1`, and an `Http2Client` offers `h2` and
+    /// `http/1.1`.
     pub fn tls_config(mut self, config: Arc<rustls::ClientConfig>) -> Self {
         self.trust = crate::tls::Trust::Config(config);
         self
     }
 
-    /// Shows this certificate and its chain to a server that asks for one. A key that cannot be
-    /// read, or that does not match the certificate, is a
+    /// Presents this certificate and its chain to a server that asks for a certificate. A key that
+    /// cannot be read, or that does not match the certificate, is a
     /// [`BuildError::Tls`](crate::BuildError::Tls).
     pub fn client_certificate(
         mut self,
@@ -273,9 +278,9 @@ impl WebSocketClientBuilder {
         self
     }
 
-    /// The server's name in TLS, instead of the URL's host. It is sent as SNI, and the certificate
-    /// must be valid for it. An IP address is looked up among the certificate's addresses and not
-    /// sent as SNI (RFC 6066 §3). The `Host` header stays the URL's. Default the URL's host.
+    /// Sets the server's name in TLS. The name is sent as SNI, and the certificate must be valid
+    /// for it. An IP address is looked up among the certificate's addresses and not sent as SNI
+    /// (RFC 6066 §3). The `Host` header is not changed. By default the name is the URL's host.
     pub fn server_name(mut self, name: impl Into<String>) -> Self {
         let name = name.into();
         match rustls::pki_types::ServerName::try_from(name.clone()) {
@@ -289,11 +294,11 @@ impl WebSocketClientBuilder {
 
     /// Uses this configuration for TLS with a [proxy](Self::proxy), with `http/1.1` as its ALPN.
     ///
-    /// By default the proxy is verified against the platform's roots and those
-    /// [added](Self::add_root_certificate), or not at all with
-    /// [`danger_accept_any_certificate`](Self::danger_accept_any_certificate). Pins,
-    /// [`tls_config`](Self::tls_config) and the [client's certificate](Self::client_certificate)
-    /// apply to the server alone.
+    /// By default the proxy's certificate is verified against the platform's roots and the roots
+    /// that were [added](Self::add_root_certificate). With
+    /// [`danger_accept_any_certificate`](Self::danger_accept_any_certificate) it is not verified.
+    /// Pinned certificates, [`tls_config`](Self::tls_config) and the [client's
+    /// certificate](Self::client_certificate) apply to the server alone.
     pub fn proxy_tls_config(mut self, config: Arc<rustls::ClientConfig>) -> Self {
         self.proxy_tls_config = Some(config);
         self

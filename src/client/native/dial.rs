@@ -1,8 +1,9 @@
-//! From a name to a TCP connection (RFC 8305, "happy eyeballs"). An address or an address family
-//! that does not answer costs a moment instead of a timeout.
+//! Makes a TCP connection to a host by its name (RFC 8305, "happy eyeballs"). If an address or an
+//! address family does not answer, the client loses a moment and not a whole timeout.
 //!
-//! The system resolves both families in one call and sorts them by RFC 6724. So this module needs
-//! no separate queries (RFC 8305 §3), and for sorting (§4) it only alternates the families.
+//! The system resolves both families in one call and sorts them by RFC 6724. Therefore this module
+//! makes no separate queries (RFC 8305 §3), and all that it has to do for sorting (§4) is to
+//! alternate the families.
 
 use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -20,16 +21,16 @@ use crate::{client::SocketOptions, error::ConnectError};
 /// value.
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-/// The minimum that RFC 8305 §5 allows, so that attempts are not a burst.
+/// The shortest delay that RFC 8305 §5 allows. It keeps the attempts from starting in a burst.
 const MIN_ATTEMPT_DELAY: Duration = Duration::from_millis(10);
 
-/// The number of a host's addresses that are tried, with the families alternating. A name may have
+/// How many of a host's addresses are tried, with the families alternating. A name may have
 /// thousands, as many as fit into a DNS response, and each attempt is a socket that may stay open
-/// until the timeout. With the default timeout of 10 s this many attempts can start 250 ms apart,
-/// and the last one still has 2 s.
+/// until the timeout. With the default timeout of 10 s, this many attempts can start 250 ms apart,
+/// and the last one still has 2 s to succeed.
 const MAX_ADDRESSES: usize = 32;
 
-/// The number of addresses that an error's text names: enough for a line of a log.
+/// How many addresses an error's text names: enough for a line of a log.
 const MAX_SHOWN: usize = 8;
 
 /// Connects to the first of the host's addresses that answers.
@@ -49,8 +50,8 @@ pub(super) async fn dial(
     race(&addresses, left, |address| options.connect(address)).await
 }
 
-/// Alternates the families, starting with that of the first address. Within a family the order
-/// stays. Returns the first [`MAX_ADDRESSES`].
+/// Alternates the families, starting with the family of the first address. Within a family, the
+/// order does not change. Returns the first [`MAX_ADDRESSES`] of the result.
 fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let first_is_ipv6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
     let (mut places, mut ranked) = ([0, 0], Vec::with_capacity(addresses.len()));
@@ -63,8 +64,9 @@ fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     ranked.into_iter().map(|(_, _, address)| address).take(MAX_ADDRESSES).collect()
 }
 
-/// Tries the addresses in order: the next one when the last has failed, or has not answered for a
-/// while. The first that succeeds wins, and the other attempts are dropped.
+/// Tries the addresses in order. The next address is tried when an attempt has failed, or when the
+/// latest one has not answered for a while. The first attempt that succeeds is used, and the others
+/// are dropped.
 async fn race<T, F>(
     addresses: &[SocketAddr],
     limit: Duration,
@@ -74,7 +76,8 @@ where
     F: Future<Output = io::Result<T>>,
 {
     let shares = u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
-    // The last address must have its turn within the limit, too.
+    // If the limit is short, the delay is shorter, so that the last address is tried within the
+    // limit, too.
     let delay = ATTEMPT_DELAY.min(limit / shares).max(MIN_ATTEMPT_DELAY);
     let mut outcomes: Vec<Option<io::Error>> = Vec::with_capacity(addresses.len());
     let mut running = FuturesUnordered::new();
@@ -107,7 +110,8 @@ where
     Err(failure(addresses, outcomes))
 }
 
-/// The error if no attempt succeeded. Attempts without an outcome took too long.
+/// Makes the error for the case that no attempt has succeeded. An attempt without an outcome has
+/// timed out.
 fn failure(addresses: &[SocketAddr], outcomes: Vec<Option<io::Error>>) -> ConnectError {
     if addresses.is_empty() {
         return ConnectError::Resolve(Arc::new(io::Error::other("name has no address")));
@@ -122,15 +126,15 @@ fn failure(addresses: &[SocketAddr], outcomes: Vec<Option<io::Error>>) -> Connec
     ConnectError::Connect(Arc::new(io::Error::new(kind, ConnectAttempts(attempts.collect()))))
 }
 
-/// The addresses that were tried, in order, with the error of each. It is the error within the
-/// `io::Error` of a [`ConnectError::Connect`]. At most 32 addresses are tried. The text shows the
-/// first 8 and the number of the others.
+/// The addresses that were tried, in order, with the error of each. This is the error within the
+/// `io::Error` of a [`ConnectError::Connect`]. At most 32 addresses are tried. The error's text
+/// shows the first 8 and the number of the others.
 #[derive(Debug)]
 pub struct ConnectAttempts(Vec<(SocketAddr, io::Error)>);
 
 impl ConnectAttempts {
-    /// The addresses, and why there is no connection to each. Attempts without an answer at the
-    /// connect timeout have [`io::ErrorKind::TimedOut`].
+    /// Returns the addresses, each with the reason why there is no connection to it. An attempt
+    /// that had no answer when the connect timeout expired has [`io::ErrorKind::TimedOut`].
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (SocketAddr, &io::Error)> {
         self.0.iter().map(|(address, error)| (*address, error))
     }
@@ -165,7 +169,7 @@ mod tests {
 
     use super::*;
 
-    /// What an address does, and when.
+    /// What a host does when it is dialled, and after how many milliseconds.
     #[derive(Debug, Clone, Copy)]
     enum Host {
         Answers(u64),
@@ -186,7 +190,7 @@ mod tests {
         outcome: Result<SocketAddr, ConnectError>,
         /// When each address was tried, in milliseconds.
         tried: Vec<(SocketAddr, u64)>,
-        /// When it was over, in milliseconds.
+        /// When the race was over, in milliseconds.
         end: u64,
     }
 
@@ -228,7 +232,7 @@ mod tests {
         let story = story(LIMIT, &hosts).await;
         let [six, four] = ["[::1]:1", "1.1.1.1:1"].map(|address| address.parse().unwrap());
         assert_eq!(story.outcome.unwrap(), four);
-        // The second of the first family is never tried.
+        // The second address of the first family is never tried.
         assert_eq!((story.tried, story.end), (vec![(six, 0), (four, 250)], 270));
     }
 
@@ -285,7 +289,8 @@ mod tests {
         assert_eq!((story.outcome.unwrap().to_string(), story.end), (names[7].clone(), 360));
     }
 
-    /// 2,000 sockets at once are more than many systems let a process have.
+    /// Without a limit, 2,000 sockets would be open at once. Many systems do not allow a process so
+    /// many.
     #[tokio::test(start_paused = true)]
     async fn of_a_thousand_addresses_the_first_32_are_tried() {
         let names: Vec<_> = (0..1_000_u16)
@@ -305,7 +310,7 @@ mod tests {
                 continue;
             };
             assert!(matches!(story.outcome, Err(ConnectError::ConnectTimeout)));
-            // As far apart as recommended, and the last has time to answer.
+            // The attempts start as far apart as recommended, and the last one has time to answer.
             let (_, last) = story.tried[MAX_ADDRESSES - 1];
             assert_eq!((last, story.end), (31 * 250, LIMIT));
         }

@@ -1,4 +1,4 @@
-//! Reads the start of a refusal's body, for its error.
+//! Reads the start of the body of a refusal, for the error that reports the refusal.
 
 use std::time::Duration;
 
@@ -10,19 +10,21 @@ use tokio::{
     time::timeout,
 };
 
-/// Bytes of the body that are kept: enough for a sentence. A proxy's page may be much longer.
+/// How many bytes of the body are kept: enough for a sentence. A proxy's page may be much longer.
 const MAX_EXCERPT: usize = 1024;
 
-/// Bytes of a chunked body that are read, with room for short chunks and their extensions.
+/// How many bytes of a chunked body are read. This leaves room for the sizes and extensions of
+/// short chunks.
 const MAX_CHUNKED: usize = 4 * MAX_EXCERPT;
 
-/// How long to wait for the body. The status is already known.
+/// How long to wait for the body. It is not worth a longer wait, because the status is already
+/// known.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The end of a body (RFC 9112 §6.3).
+/// Where a body ends (RFC 9112 §6.3).
 #[derive(Debug, PartialEq, Eq)]
 enum Body {
-    /// After this many bytes, at most those of the excerpt.
+    /// After this many bytes. A body that is longer than the excerpt counts as long as the excerpt.
     Length(usize),
     Chunked,
     /// At the end of the stream.
@@ -37,8 +39,8 @@ impl Body {
             return Self::NONE;
         }
         if headers.contains_key(header::TRANSFER_ENCODING) {
-            // It overrides the length. Other codings than chunked were not asked for, and their
-            // bytes would not be readable.
+            // This header overrides the length. The client has not asked for other codings than
+            // chunked, and their bytes would not be readable.
             return match list(headers, header::TRANSFER_ENCODING) {
                 Some(codings) if codings.eq_ignore_ascii_case("chunked") => Self::Chunked,
                 _ => Self::NONE,
@@ -51,14 +53,14 @@ impl Body {
         let length = list(headers, header::CONTENT_LENGTH).filter(|length| {
             !length.is_empty() && length.bytes().all(|byte| byte.is_ascii_digit())
         });
-        // A length that is too large for a number is longer than the excerpt.
+        // A length that is too large to be parsed is longer than the excerpt in any case.
         let length = length.map(|length| length.parse().unwrap_or(MAX_EXCERPT));
         Self::Length(length.unwrap_or(0).min(MAX_EXCERPT))
     }
 }
 
-/// The value of a header that has one element, even if the element is repeated. `None` if its
-/// elements differ.
+/// Returns the one element of a header, even if it is repeated. Returns `None` if the header has
+/// different elements.
 fn list(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
     let lines = headers.get_all(name).iter().map(|line| line.to_str().unwrap_or_default());
     let mut elements = lines.flat_map(|line| line.split(',').map(str::trim));
@@ -66,8 +68,8 @@ fn list(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
     elements.all(|element| element == first).then_some(first)
 }
 
-/// Reads the start of the body from a stream of HTTP/1.1, in the time `left`. `buf` has the bytes
-/// that were already read.
+/// Reads the start of the body from an HTTP/1.1 stream, within the time `left`. `buf` has the bytes
+/// of the body that were read together with the head.
 pub(super) async fn read(
     io: &mut (impl AsyncRead + Unpin),
     mut buf: Vec<u8>,
@@ -111,7 +113,8 @@ async fn read_chunked(
     chunks.body
 }
 
-/// A chunked body (RFC 9112 §7.1). An error ends it, and what came before the error is used.
+/// The decoder of a chunked body (RFC 9112 §7.1). If it finds an error, it ends the body there, and
+/// what came before the error is used.
 #[derive(Debug, Default)]
 struct Chunks {
     /// At most [`MAX_EXCERPT`] bytes.
@@ -119,19 +122,19 @@ struct Chunks {
     at: At,
 }
 
-/// The next part of the body.
+/// The part of the body that the decoder expects next.
 #[derive(Debug, Default, Clone, Copy)]
 enum At {
     #[default]
     Size,
-    /// The rest of a chunk's data, in bytes.
+    /// A chunk's data, of which this many bytes are missing.
     Data(u64),
     DataEnd,
 }
 
 impl Chunks {
-    /// Decodes the received bytes as far as possible. Returns whether the excerpt is complete.
-    /// Trailers are not needed.
+    /// Decodes the received bytes as far as possible. Returns whether the excerpt is complete, for
+    /// which the trailers are not needed.
     fn decode(&mut self, buf: &mut Vec<u8>) -> bool {
         let mut rest = &buf[..];
         let done = loop {
@@ -176,9 +179,9 @@ impl Chunks {
     }
 }
 
-/// Reads the start of the body from a stream of HTTP/2, in the time `left`. An HTTP/2 stream may
-/// end with an empty frame that comes later. If the head has the length, that frame is not waited
-/// for.
+/// Reads the start of the body from an HTTP/2 stream, within the time `left`. An HTTP/2 stream may
+/// end with an empty frame that comes later. If the head gives the body's length, this does not
+/// wait for that frame.
 #[cfg(feature = "http2")]
 pub(in crate::client) async fn read_http2(
     recv: &mut RecvStream,
@@ -215,7 +218,7 @@ mod tests {
 
     use super::*;
 
-    /// Returns these bytes one at a time, and then stays open.
+    /// A stream that returns these bytes one at a time, and stays open after the last one.
     struct Open<'a>(&'a [u8]);
 
     impl AsyncRead for Open<'_> {
@@ -231,7 +234,7 @@ mod tests {
         }
     }
 
-    /// The excerpt of a body, and whether reading waited for more.
+    /// Returns the excerpt of a body, and whether reading has waited for more bytes.
     async fn excerpt(status: u16, head: &[(&'static str, &str)], body: &[u8]) -> (String, bool) {
         let mut headers = HeaderMap::new();
         for (name, value) in head {
@@ -241,7 +244,7 @@ mod tests {
         let start = tokio::time::Instant::now();
         let read_one = read(&mut Open(body), Vec::new(), status, &headers, TIMEOUT).await;
         let waited = !start.elapsed().is_zero();
-        // The same if all bytes come with the head.
+        // The excerpt must be the same if all bytes come with the head.
         let read_at_once = read(&mut Open(b""), body.to_vec(), status, &headers, TIMEOUT).await;
         assert_eq!(read_at_once, read_one);
         (read_one, waited)
@@ -253,10 +256,10 @@ mod tests {
     async fn a_chunked_excerpt_has_no_sizes_in_it() {
         let body = b"6\r\nno roo\r\n00a;a=\"b\"\r\nm, so sorr\r\n1\r\ny\r\n0\r\n\r\n";
         assert_eq!(excerpt(503, CHUNKED, body).await, ("no room, so sorry".into(), false));
-        // The length is ignored then, and the trailers are not waited for.
+        // In a chunked body, the length is ignored, and the trailers are not waited for.
         let both = [CHUNKED[0], ("content-length", "3")];
         assert_eq!(excerpt(503, &both, b"2\r\nno\r\n0\r\nx").await, ("no".into(), false));
-        // A body that does not end: after a while, what has arrived is used.
+        // If a body does not end, what has arrived is used after a while.
         assert_eq!(excerpt(503, CHUNKED, b"5\r\nno").await, ("no".into(), true));
     }
 

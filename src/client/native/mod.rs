@@ -1,4 +1,4 @@
-//! The client outside of a browser: name resolution, TCP, TLS, the upgrade, and the connection.
+//! The client outside a browser: name resolution, TCP, TLS, the upgrade, and the connection.
 
 mod builder;
 mod dial;
@@ -43,13 +43,14 @@ use crate::{
     observe::trace,
 };
 
-/// How long to wait for `close_notify` to reach a server that was rejected or that refused.
+/// How long the shutdown of the stream may take if the server was rejected or has refused; under
+/// TLS this sends a `close_notify`.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How many interim responses (1xx) may come before the final one.
+/// How many responses are read at most: the interim ones (1xx) and the final one together.
 const MAX_INTERIM_RESPONSES: usize = 8;
 
-/// Opens connections to servers. Cheap to clone.
+/// Opens connections to servers. The client is cheap to clone.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -72,12 +73,13 @@ pub(super) struct ClientSettings {
     verifier: Option<Verifier>,
     #[cfg(feature = "tls")]
     tls: tls::LazyConfig,
-    /// Replaces the URL's host in TLS.
+    /// The name that replaces the URL's host in TLS, if it was set.
     #[cfg(feature = "tls")]
     server_name: Option<rustls::pki_types::ServerName<'static>>,
 }
 
-/// Leaves out TLS, the values of headers, and the subprotocols, one of which may be a token.
+/// The output leaves out TLS, the values of headers, and the subprotocols, one of which may be a
+/// token.
 impl fmt::Debug for ClientSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientSettings")
@@ -93,17 +95,19 @@ impl fmt::Debug for ClientSettings {
 }
 
 impl WebSocketClient {
-    /// Starts to set up a client.
+    /// Returns a builder to set up a client.
     pub fn builder() -> WebSocketClientBuilder {
         WebSocketClientBuilder::new()
     }
 
-    /// Connects to a `ws://` or `wss://` URL: resolves its name, tries its addresses, upgrades, and
-    /// waits for the server's transport parameters. Redirects are not followed.
+    /// Connects to a `ws://` or `wss://` URL: resolves the name, tries the addresses, upgrades the
+    /// stream to a WebSocket, and waits for the server's transport parameters. Redirects are not
+    /// followed.
     ///
     /// The addresses of a name are tried as in RFC 8305 ("happy eyeballs"). IPv6 and IPv4
-    /// alternate. The next address is tried once the last one has failed or has been silent for 250
-    /// ms, and the first that answers is used. At most 32 addresses of a name are tried.
+    /// alternate. The next address is tried once the previous one has failed or has been silent for
+    /// 250 ms, and the first address that answers is used. At most 32 addresses of a name are
+    /// tried.
     ///
     /// The URL is read as a browser reads it (WHATWG URL): characters that are not ASCII are
     /// percent-encoded in path and query, and become punycode in the host. A URL with a user, a
@@ -112,8 +116,9 @@ impl WebSocketClient {
     /// `ws://[fe80::1%25eth0]:80/`.
     ///
     /// The system's resolver runs in a thread of its own. A process has at most 128 of these
-    /// threads, and further names wait. If the name servers are dead, a thread may outlast the
-    /// attempt. Neither the caller nor the end of the runtime waits for it.
+    /// threads, and the resolution of further names waits for one to end. If the name servers do
+    /// not answer, a thread may run on after the attempt has ended. Neither the caller nor the
+    /// shutdown of the runtime waits for such a thread.
     ///
     /// The [connect timeout](WebSocketClientBuilder::connect_timeout) covers name resolution, TCP
     /// and the tunnel of a [proxy](WebSocketClientBuilder::proxy) together. The
@@ -139,7 +144,7 @@ impl WebSocketClient {
         }
     }
 
-    /// A TCP connection to the server, or a tunnel.
+    /// Makes a TCP connection to the server, or a tunnel to it through the proxy.
     pub(super) async fn reach(
         &self,
         target: &Target,
@@ -228,7 +233,7 @@ impl WebSocketClient {
         Ok((io, ConnectionInfo { peer_certificates, ..info }))
     }
 
-    /// Does a step of the handshake within the rest of its timeout.
+    /// Runs a step of the handshake within the time that is left of the handshake timeout.
     pub(super) async fn in_time<T>(
         &self,
         start: Instant,
@@ -237,14 +242,14 @@ impl WebSocketClient {
         timeout(self.left(start), step).await.unwrap_or(Err(ConnectError::HandshakeTimeout))
     }
 
-    /// The rest of the handshake timeout.
+    /// Returns the time that is left of the handshake timeout.
     pub(super) fn left(&self, start: Instant) -> Duration {
         // W-23: all steps share one timeout, the wait for the parameters included.
         self.0.connection.config.get_handshake_timeout().saturating_sub(start.elapsed())
     }
 
-    /// Waits for the application's verdict on the server. A server that is rejected sees the end of
-    /// its stream, under TLS with a `close_notify`.
+    /// Waits for the application's verdict on the server. If the server is rejected, the stream to
+    /// it is shut down cleanly; under TLS this sends a `close_notify`.
     async fn verdict(
         &self,
         start: Instant,
@@ -322,20 +327,20 @@ impl WebSocketClient {
     }
 }
 
-/// Whether the server has answered, with a refusal or with something invalid. Its stream is still
-/// open then and can be closed in an orderly way.
+/// Whether the error means that the server has answered, with a refusal or with something invalid.
+/// If so, the stream to it is still open and can be shut down cleanly.
 fn is_an_answer(error: &ConnectError) -> bool {
     use ConnectError::{InvalidResponse, Refused, Subprotocol};
     matches!(error, Refused { .. } | InvalidResponse(_) | Subprotocol { .. })
 }
 
-/// Ends the stream to a server that was rejected or that refused.
+/// Shuts down the stream to a server that was rejected or that has refused.
 async fn say_goodbye(io: &mut (impl AsyncWrite + Unpin)) {
     let _ = timeout(GOODBYE_TIMEOUT, io.shutdown()).await;
 }
 
-/// Sends a request and reads the head of its response: the first that is `wanted` or not interim.
-/// Also returns the bytes that were read after it.
+/// Sends a request and reads the head of its response. Skips interim responses, except for one that
+/// is `wanted`. Also returns the bytes that were read after the head.
 async fn exchange(
     io: &mut (impl AsyncRead + AsyncWrite + Unpin),
     request: &[u8],
@@ -361,8 +366,9 @@ async fn exchange(
     Err(ConnectError::InvalidResponse("interim responses without end".into()))
 }
 
-/// The error for a response that refuses the request, with the part of its body that arrives in
-/// the time `left`. It does not fail: the status is known, and a late body must not hide it.
+/// Makes the error for a response that refuses the request, with the part of the body that arrives
+/// within the time `left`. If the body is late or reading it fails, the error has less of it,
+/// because the status is known and must be reported in any case.
 async fn refusal(
     io: &mut (impl AsyncRead + Unpin),
     response: Response<()>,

@@ -32,8 +32,9 @@ pub(super) struct ProxyServer {
 }
 
 impl ProxyServer {
-    /// Makes the proxy connect to the target. Every error is the proxy's: either its own, or one
-    /// that only the proxy can report, because it alone is in contact with the server.
+    /// Makes the proxy connect to the target. Every error is a [`ConnectError::Proxy`]: either the
+    /// proxy has failed, or it reports a failure of the server, with which only the proxy is in
+    /// contact.
     pub(super) async fn tunnel(
         &self,
         target: &Target,
@@ -81,7 +82,7 @@ impl ProxyServer {
                 Err(refusal(io, response, rest, time.left()).await)
             }
             Ok((_, rest)) if rest.is_empty() => Ok(()),
-            // The server has not been sent anything yet, so these bytes are not the server's.
+            // Nothing has been sent to the server yet, so these bytes cannot be the server's.
             Ok(_) => Err(ConnectError::InvalidResponse("bytes after a tunnel's response".into())),
             Err(error) => Err(error),
         };

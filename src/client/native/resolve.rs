@@ -1,8 +1,9 @@
-//! Name resolution by the system's resolver, which blocks, in a thread of its own.
+//! Name resolution by the system's resolver. The resolver blocks, so it runs in a thread of its
+//! own.
 //!
-//! tokio's pool for blocking calls is not suitable. When a runtime is dropped it waits for that
-//! pool, and a resolver with dead name servers takes ten seconds or more, even if its caller has
-//! given up.
+//! tokio's pool for blocking calls is not suitable, because a runtime that is dropped waits for its
+//! pool. If the name servers do not answer, the resolver takes ten seconds or more, even if its
+//! caller has given up.
 
 use std::{
     io,
@@ -12,17 +13,17 @@ use std::{
 
 use tokio::sync::{Semaphore, oneshot};
 
-/// The number of resolving threads in this process. It equals the number of names that a busy
-/// program dials at once. If the name servers are dead, it bounds the threads that outlast their
-/// callers. Further names wait, within their timeouts.
+/// How many threads of this process may resolve names at once: about as many as a busy program
+/// dials names at once. If the name servers do not answer, this bounds the threads that outlast
+/// their callers. Further lookups wait for a thread to end, within their timeouts.
 const MAX_THREADS: usize = 128;
 
 static THREADS: Semaphore = Semaphore::const_new(MAX_THREADS);
 
 /// Looks up the addresses of a host.
 ///
-/// Cancel safe: the thread of an abandoned lookup ends when the system's resolver returns, and
-/// nothing waits for it.
+/// This is cancel safe: the thread of an abandoned lookup ends when the system's resolver returns,
+/// and nothing waits for it.
 pub(super) async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     if let Ok(address) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, port)]);
@@ -32,22 +33,23 @@ pub(super) async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>
     in_a_thread(&THREADS, lookup).await
 }
 
-/// Runs `lookup` in a thread of its own, once one is free.
+/// Runs `lookup` in a thread of its own, once there are fewer than the maximum.
 async fn in_a_thread(
     threads: &'static Semaphore,
     lookup: impl FnOnce() -> io::Result<Vec<SocketAddr>> + Send + 'static,
 ) -> io::Result<Vec<SocketAddr>> {
     let permit = threads.acquire().await.map_err(io::Error::other)?;
     let (tell, found) = oneshot::channel();
-    // Linux shows at most 15 characters.
+    // Linux shows at most 15 characters of a thread's name.
     thread::Builder::new().name("wsmux-resolve".into()).spawn(move || {
         let addresses = lookup();
-        // Before the caller continues, because it may need a permit next.
+        // The permit is released before the caller continues, because the caller may need a permit
+        // again at once.
         drop(permit);
-        // The caller may have given up.
+        // Sending fails if the caller has given up.
         let _ = tell.send(addresses);
     })?;
-    // A thread without a result has panicked.
+    // If there is no result, the thread has panicked.
     found.await.map_err(io::Error::other)?
 }
 
@@ -59,7 +61,7 @@ mod tests {
 
     use super::*;
 
-    /// Longer than anything here takes on any machine.
+    /// A time that is longer than any step here takes on any machine.
     const WATCHDOG: Duration = Duration::from_secs(30);
 
     fn some() -> Vec<SocketAddr> {
@@ -70,7 +72,7 @@ mod tests {
         Box::leak(Box::new(Semaphore::new(count)))
     }
 
-    /// A resolver that answers when the sender is used or dropped.
+    /// Returns a resolver that answers when the sender, which is also returned, is used or dropped.
     fn stuck() -> (mpsc::Sender<()>, impl FnOnce() -> io::Result<Vec<SocketAddr>> + Send) {
         let (answer, wait) = mpsc::channel::<()>();
         let lookup = move || {
@@ -95,7 +97,7 @@ mod tests {
             dropped.send(()).unwrap();
         });
         news.recv_timeout(WATCHDOG).expect("the runtime waits for the resolver");
-        // The resolver had not answered until here.
+        // Up to this line, the resolver has not answered.
         drop(answer);
     }
 

@@ -5,9 +5,10 @@ use std::{io, net::SocketAddr, ops::RangeInclusive, time::Duration};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpSocket, TcpStream};
 
-/// Options of the TCP sockets below a client's connections, set before they connect. A value that
-/// not every system accepts is rounded to one that all accept, as each setting says. So no setting
-/// makes a connect fail. `None` leaves the system's default.
+/// The options of the TCP sockets below a client's connections. They are set before the sockets
+/// connect. A value that some systems do not accept is rounded to one that all of them accept, as
+/// described at each setting. Thus no setting makes connecting fail. `None` keeps the system's
+/// default.
 ///
 /// ```
 /// use std::time::Duration;
@@ -32,20 +33,20 @@ pub struct SocketOptions {
 /// 15 bits (`MAX_TCP_KEEPIDLE` of its `net/tcp.h`).
 const KEEPALIVE_SECONDS: RangeInclusive<u64> = 1..=32_767;
 
-/// The sizes of a socket's buffers are signed C integers, and BSD does not take 0.
+/// The range for the sizes of a socket's buffers. The sizes are signed C integers, and BSD does not
+/// accept 0.
 const BUFFER_BYTES: RangeInclusive<u32> = 1..=i32::MAX as u32;
 
 impl Default for SocketOptions {
     fn default() -> Self {
         Self {
-            // Frames are already gathered into messages. Nagle's algorithm would only delay grants
+            // Frames are already gathered into messages. Nagle's algorithm would only delay credit
             // and the ends of streams by a round trip.
             nodelay: true,
-            // The connection has its own pings, which pass through a proxy. TCP's probes end at the
-            // proxy.
+            // The connection sends its own pings, which pass through a proxy to the peer. TCP's
+            // probes reach only the proxy.
             keepalive: None,
-            // The system's own sizes adapt to the path. Fixed sizes do not, and on Linux they do
-            // not even shrink.
+            // The system adapts its own sizes to the path. It does not adapt sizes that were set.
             send_buffer: None,
             recv_buffer: None,
         }
@@ -53,19 +54,20 @@ impl Default for SocketOptions {
 }
 
 impl SocketOptions {
-    /// `TCP_NODELAY`: small writes leave at once (Nagle's algorithm is off). Default `true`.
+    /// Sets `TCP_NODELAY`. With `true`, small writes are sent at once, because Nagle's algorithm is
+    /// off. Default `true`.
     pub fn nodelay(&mut self, nodelay: bool) -> &mut Self {
         self.nodelay = nodelay;
         self
     }
 
-    /// `SO_KEEPALIVE`: the system probes a connection that has been silent for this time. The
-    /// system sets the number and interval of the probes. `None` for no probes, as is zero; this is
-    /// the default. Rounded up to whole seconds. At most 32,767 s (about nine hours), because Linux
-    /// accepts no more.
+    /// Sets `SO_KEEPALIVE`: the system probes a connection that has been silent for this time. The
+    /// system chooses the number and the interval of the probes. With `None`, which is the default,
+    /// or zero, there are no probes. The time is rounded up to whole seconds, and limited to 32,767
+    /// s (about nine hours), because Linux accepts no more.
     ///
     /// [`Config::keep_alive_interval`](crate::Config::keep_alive_interval) detects more failures.
-    /// TCP's probes are useful where that is off, to keep a NAT's entry alive.
+    /// If that is off, TCP's probes are useful to keep a NAT's entry alive.
     pub fn keepalive(&mut self, idle: Option<Duration>) -> &mut Self {
         let (least, most) = KEEPALIVE_SECONDS.into_inner();
         self.keepalive = idle.filter(|idle| !idle.is_zero()).map(|idle| {
@@ -75,17 +77,18 @@ impl SocketOptions {
         self
     }
 
-    /// `SO_SNDBUF` in bytes. Range 1 to 2^31 - 1. `None` for the system's own size, which adapts to
-    /// the path; this is the default.
+    /// Sets `SO_SNDBUF` in bytes, in the range from 1 to 2^31 - 1. With `None`, which is the
+    /// default, the system chooses the size and adapts it to the path.
     ///
-    /// The system may change the value: Linux doubles it, and lowers it to its own maximum. BSD and
-    /// macOS refuse more than their maximum, so the value is halved until they accept it.
+    /// The system may change the value: Linux doubles it, and limits it to a maximum. BSD and macOS
+    /// refuse a value above their maximum, so the value is halved until they accept it.
     pub fn send_buffer(&mut self, bytes: Option<u32>) -> &mut Self {
         self.send_buffer = bytes.map(buffer_bytes);
         self
     }
 
-    /// `SO_RCVBUF` in bytes; otherwise as [`send_buffer`](Self::send_buffer).
+    /// Sets `SO_RCVBUF` in bytes. The range, the default and the system's changes are the same as
+    /// for [`send_buffer`](Self::send_buffer).
     pub fn recv_buffer(&mut self, bytes: Option<u32>) -> &mut Self {
         self.recv_buffer = bytes.map(buffer_bytes);
         self
@@ -108,8 +111,8 @@ impl SocketOptions {
         if let Some(bytes) = self.send_buffer {
             set_largest(bytes, |bytes| socket.set_send_buffer_size(bytes));
         }
-        // Before connecting, because the window scale is agreed on in the first packets (RFC 7323
-        // §2).
+        // This must be set before connecting, because the window scale is agreed on in the first
+        // packets (RFC 7323 §2).
         if let Some(bytes) = self.recv_buffer {
             set_largest(bytes, |bytes| socket.set_recv_buffer_size(bytes));
         }
@@ -121,10 +124,11 @@ fn buffer_bytes(bytes: u32) -> u32 {
     bytes.clamp(*BUFFER_BYTES.start(), *BUFFER_BYTES.end())
 }
 
-/// Halves a size until the system accepts it. If it accepts none, the system's own size stays.
+/// Sets a size, and halves it until the system accepts it. If the system accepts none, its own size
+/// stays.
 fn set_largest(bytes: u32, set: impl Fn(u32) -> io::Result<()>) {
     let sizes = std::iter::successors(Some(bytes), |bytes| Some(bytes / 2));
-    // Ends, because a size can be halved only as often as it has bits.
+    // The search ends, because a size can be halved only as often as it has bits.
     let _ = sizes.take_while(|&bytes| bytes > 0).find(|&bytes| set(bytes).is_ok());
 }
 
@@ -164,7 +168,8 @@ mod tests {
         assert!(set.1 < usual.1 && (10_000..=20_000).contains(&set.1), "{set:?}, not {usual:?}");
     }
 
-    /// What Linux and others refuse with EINVAL, at the moment of connecting.
+    /// Without rounding, Linux and other systems would refuse some of these values with EINVAL when
+    /// the socket connects.
     #[tokio::test]
     async fn every_keepalive_connects_and_is_rounded_as_documented() {
         for (idle, expected) in [

@@ -19,17 +19,19 @@ use crate::{
 };
 
 /// The only ALPN name (RFC 7301) of a client that speaks HTTP/1.1. If it also offered `h2`, a
-/// server that speaks HTTP/2 would select that.
+/// server that speaks HTTP/2 would select `h2`.
 pub(in crate::client) const HTTP1: &[u8] = b"http/1.1";
 
-/// A configuration that is made when it is first needed, because that reads the platform's roots.
+/// A configuration that is made when it is first needed, because making it reads the platform's
+/// roots.
 #[derive(Debug)]
 pub(super) struct LazyConfig {
     trust: Trust,
     identity: Option<Arc<Identity>>,
-    /// The result of the single thread that makes the configuration. The thread outlasts a caller
-    /// that gives up, and its result serves the next caller. If each caller began again, callers
-    /// with short timeouts would fill the runtime's threads and never get the roots.
+    /// The result of the single thread that makes the configuration. If a caller gives up, the
+    /// thread goes on, and its result serves the next caller. If each caller started a thread of
+    /// its own, callers with short timeouts would use up the runtime's threads and never get the
+    /// roots.
     made: Mutex<Option<watch::Receiver<Option<Made>>>>,
 }
 
@@ -40,11 +42,11 @@ impl LazyConfig {
         Self { trust, identity: identity.map(Arc::new), made: Mutex::default() }
     }
 
-    /// Cancel safe: the thread goes on for the next caller.
+    /// Waits for the configuration. This is cancel safe: the thread goes on for the next caller.
     async fn get(&self) -> Result<Arc<ClientConfig>, ConnectError> {
         let failed = |error| ConnectError::Tls(Arc::new(io::Error::other(error)));
         let mut made = self.made();
-        // Without a result the thread has panicked, or its runtime has ended.
+        // If there is no result, the thread has panicked, or its runtime has ended.
         let made = made.wait_for(Option::is_some).await.map_err(|_| failed("no roots".into()))?;
         match &*made {
             Some(Ok(config)) => Ok(config.clone()),
@@ -53,12 +55,13 @@ impl LazyConfig {
         }
     }
 
-    /// The configuration, or the thread that makes it. Starts again after a failure.
+    /// Returns the channel for the result of the thread. Starts the thread if it has not run yet,
+    /// or if it has failed.
     fn made(&self) -> watch::Receiver<Option<Made>> {
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(made) = &*made {
-            // In this order: once the thread is known to have ended, the borrow sees its final
-            // result.
+            // The order of these two lines matters: if the thread is known to have ended, the
+            // borrow sees its final result.
             let is_running = made.has_changed().is_ok();
             let is_of_use = made.borrow().as_ref().map_or(is_running, Result::is_ok);
             if is_of_use {
@@ -67,7 +70,8 @@ impl LazyConfig {
         }
         let (tell, found) = watch::channel(None);
         let (trust, identity) = (self.trust.clone(), self.identity.clone());
-        // Blocking: the platform's roots may be hundreds of files.
+        // This needs a thread for blocking calls, because the platform's roots may be hundreds of
+        // files.
         tokio::task::spawn_blocking(move || {
             tell.send_replace(Some(client_config(trust, identity.as_deref())));
         });
@@ -75,15 +79,15 @@ impl LazyConfig {
     }
 }
 
-/// The name for SNI and for checking the certificate. An IP address is looked up among the
+/// Returns the name for SNI and for checking the certificate. An IP address is looked up among the
 /// certificate's addresses and not sent as SNI (RFC 6066 §3).
 pub(super) fn server_name(host: &str) -> Result<ServerName<'static>, ConnectError> {
     ServerName::try_from(host.to_owned())
         .map_err(|error| ConnectError::InvalidUrl(error.to_string()))
 }
 
-/// Offers `alpn` instead of the configuration's ALPN, because the caller decides what is spoken
-/// over TLS.
+/// Does the TLS handshake. Offers `alpn` instead of the configuration's ALPN, because only the
+/// caller knows which protocols it can speak over TLS.
 pub(super) async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
     config: &LazyConfig,
     alpn: &[&[u8]],

@@ -8,13 +8,14 @@ use http::Response;
 
 use crate::{connection::ConnectionInfo, error::VerifyServerError};
 
-/// An application's own check of a server, in addition to that of TLS. Set by
+/// An application's own check of a server, in addition to the verification by TLS. It is set by
 /// [`verify_server`](crate::WebSocketClientBuilder::verify_server).
 ///
 /// If a method returns an error, of any type, connecting fails with
-/// [`ConnectError::ServerRejected`](crate::ConnectError::ServerRejected), and the error is its
-/// source. The [handshake timeout](crate::Config::handshake_timeout) covers both methods together
-/// with all other steps. If it expires, the method's future is dropped.
+/// [`ConnectError::ServerRejected`](crate::ConnectError::ServerRejected), and the method's error is
+/// the source of that error. The [handshake timeout](crate::Config::handshake_timeout) covers both
+/// methods together with all other steps of the handshake. If it expires while a method runs, the
+/// method's future is dropped.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -61,12 +62,12 @@ use crate::{connection::ConnectionInfo, error::VerifyServerError};
 /// ```
 #[async_trait]
 pub trait VerifyServer: Send + Sync + 'static {
-    /// Checks the server's certificate chain in DER, the server's own certificate first. It is
-    /// called after TLS has accepted the chain and before the request is sent. So a server that is
-    /// rejected here sees neither the path nor a header. `host` is the URL's host, without the
-    /// brackets of an IPv6 address.
+    /// Checks the server's certificate chain. `chain` is in DER, with the server's own certificate
+    /// first. This method is called after TLS has accepted the chain and before the request is
+    /// sent. Therefore a server that is rejected here sees neither the path nor a header. `host` is
+    /// the URL's host, without the brackets of an IPv6 address.
     ///
-    /// By default it accepts every chain that TLS accepts.
+    /// By default, every chain that TLS accepts is accepted here, too.
     async fn verify_certificates(
         &self,
         host: &str,
@@ -77,11 +78,12 @@ pub trait VerifyServer: Send + Sync + 'static {
     }
 
     /// Checks the response that opens the WebSocket: its status and headers. `info` has the
-    /// selected subprotocol and again the certificates. It is called once the response is known to
-    /// be valid (RFC 6455 §4.1), before the connection is returned. A refusal is already a
-    /// [`ConnectError::Refused`](crate::ConnectError::Refused) and does not come here.
+    /// selected subprotocol and again the certificates. This method is called once the response is
+    /// known to be valid (RFC 6455 §4.1), and before the connection is returned. If the server
+    /// refuses the request, connecting fails with
+    /// [`ConnectError::Refused`](crate::ConnectError::Refused), and this method is not called.
     ///
-    /// By default it accepts every response.
+    /// By default, every response is accepted.
     async fn verify_response(
         &self,
         response: &Response<()>,
@@ -92,7 +94,7 @@ pub trait VerifyServer: Send + Sync + 'static {
     }
 }
 
-/// Gives an application's check a `Debug`, which it does not need to have itself.
+/// Wraps an application's check to give it a `Debug`, which the check need not have itself.
 pub(super) struct Verifier(pub(super) Box<dyn VerifyServer>);
 
 impl fmt::Debug for Verifier {

@@ -1,4 +1,4 @@
-//! What a reconnecting client reports, and its error.
+//! The events that a reconnecting client reports, and its error.
 
 use std::{fmt, time::Duration};
 
@@ -7,7 +7,7 @@ use wsmux_proto::{ConnectionError, InFlight};
 
 use crate::error::ConnectError;
 
-/// There is no connection, and the client has stopped dialling. Cheap to clone.
+/// The error of a client that has no connection and has stopped dialling. It is cheap to clone.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReconnectError {
@@ -15,8 +15,9 @@ pub enum ReconnectError {
     /// how.
     #[error("gave up connecting: {0}")]
     Connect(#[source] ConnectError),
-    /// The connection was lost, and the settings say not to dial again after this error. Or the
-    /// connection of the last allowed attempt did not last.
+    /// The connection was lost, and the client does not dial again: either because the settings say
+    /// so for this error, or because the connection came from the last allowed attempt and did not
+    /// last.
     #[error("connection lost: {0}")]
     Lost(#[source] ConnectionError),
     /// The task that dials is gone: the runtime is ending, or a function that was given to the
@@ -32,23 +33,24 @@ pub enum ReconnectEvent {
     /// The client has a connection.
     Connected {
         /// The number of the attempt since the start, or since the last connection that lasted. The
-        /// first is 1.
+        /// first attempt is number 1.
         attempt: u32,
     },
-    /// This end [drains the connection](crate::WebSocketConnection::drain). Its streams go
-    /// on, and the client dials the next connection for new ones. [`Lost`](Self::Lost) follows at
-    /// its end, possibly after the next connection is [`Connected`](Self::Connected).
+    /// This end [drains the connection](crate::WebSocketConnection::drain). Its streams go on, and
+    /// the client dials the next connection for new ones. [`Lost`](Self::Lost) follows when the
+    /// drained connection has ended, possibly after the next connection is
+    /// [`Connected`](Self::Connected).
     Draining,
     /// The connection has ended. Either end may have ended it.
     Lost {
-        /// Why.
+        /// The reason.
         error: ConnectionError,
-        /// What was in flight at that moment.
+        /// What was in flight when the connection ended.
         in_flight: InFlight,
     },
     /// The client pauses before the next attempt.
     Waiting {
-        /// The number of that attempt.
+        /// The number of the next attempt.
         attempt: u32,
         /// The length of the pause.
         delay: Duration,
@@ -57,12 +59,12 @@ pub enum ReconnectEvent {
     Failed {
         /// The number of the attempt.
         attempt: u32,
-        /// Why.
+        /// The reason.
         error: ConnectError,
     },
     /// The client has stopped dialling.
     GaveUp {
-        /// Why.
+        /// The reason.
         error: ReconnectError,
     },
     /// The listener was slow and has missed events.
@@ -99,8 +101,8 @@ pub struct ReconnectEvents {
 }
 
 impl ReconnectEvents {
-    /// Waits for the next event. `None` once there will be no more, because the client has given up
-    /// or was dropped.
+    /// Waits for the next event. Returns `None` once there will be no more events, because the
+    /// client has given up or was dropped.
     ///
     /// # Cancel safety
     /// No event is lost when the future is dropped.

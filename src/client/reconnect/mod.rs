@@ -23,33 +23,33 @@ use crate::{
     runtime::{AbortHandle, Instant, MaybeSend, MaybeSync, random, sleep, spawn_abortable},
 };
 
-/// Events that wait for a slow listener. A loss makes three of them, so these are the last 20
-/// losses.
+/// How many events may wait for a slow listener. A loss usually causes three events, so this covers
+/// about the last 20 losses.
 const EVENTS: usize = 64;
 
-/// The longest `Retry-After` that is honoured. Maintenance is announced for minutes. A wait of more
+/// The longest `Retry-After` that is honoured. Maintenance usually takes minutes. A wait of more
 /// than an hour is more likely a mistake, or comes from a server that wants to lose its clients,
 /// and neither should stop a client for good.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
 /// How long a connection has to last for its attempt to count as a success.
 ///
-/// Otherwise a server that accepts connections and ends them at once, for example because its
-/// backend is down, would be dialled for ever: no attempt would fail. It equals the default of the
-/// longest pause, so such a server is dialled about as often as one that does not answer. It is not
-/// a setting and does not follow from one, because neither a pause of 0 nor one of a day says what
-/// lasts.
+/// Without this condition, a server that accepts connections and ends them at once, for example
+/// because its backend is down, would be dialled for ever, because no attempt would count as a
+/// failure. The time equals the default of the longest pause, so such a server is dialled about as
+/// often as one that does not answer. The time is not a setting and is not derived from one,
+/// because neither a pause of 0 nor a pause of a day says how long a connection should last.
 const LASTING: Duration = Duration::from_secs(30);
 
 /// A client that keeps one connection to a server. It dials again when the connection is lost, or
-/// when it is [drained](WebSocketConnection::drain). Cheap to clone.
+/// when it is [drained](WebSocketConnection::drain). The client is cheap to clone.
 ///
-/// It hands out connections and does not hide their loss: a stream that was open fails with its
-/// connection, and nothing is sent again automatically. [`ReconnectEvent::Lost`] says what was in
-/// flight. The application decides what to do about it; see the manual's chapter on
-/// [reconnecting](crate::manual::reconnecting).
+/// The client hands out connections and does not hide their loss: a stream that was open fails
+/// together with its connection, and nothing is sent again automatically. [`ReconnectEvent::Lost`]
+/// says what was in flight. The application decides what to do about it; see the manual's chapter
+/// on [reconnecting](crate::manual::reconnecting).
 ///
-/// When the last clone is dropped, dialling stops and the client's handles of connections are
+/// When the last clone is dropped, dialling stops and the client's handles to connections are
 /// dropped.
 ///
 /// ```
@@ -73,7 +73,7 @@ const LASTING: Duration = Duration::from_secs(30);
 ///         println!("{event}");
 ///     }
 /// });
-/// // Asks each time, because an earlier connection may be gone.
+/// // Ask for the connection each time, because an earlier one may be gone.
 /// let stream = client.connection().await?.open_bi().await?;
 /// # Ok(())
 /// # }
@@ -84,7 +84,7 @@ pub struct ReconnectingClient(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     state: watch::Receiver<ReconnectState>,
-    // Weak, so that listeners see the end when the task ends.
+    // This sender is weak, so that the events end for the listeners when the task ends.
     events: broadcast::WeakSender<ReconnectEvent>,
     task: AbortHandle,
 }
@@ -103,7 +103,7 @@ enum ReconnectState {
 }
 
 impl ReconnectingClient {
-    /// Starts to set up a client that dials `url` with `client` each time.
+    /// Returns a builder for a client that dials `url` with `client` each time.
     pub fn builder(client: WebSocketClient, url: impl Into<String>) -> ReconnectingClientBuilder {
         let url = url.into();
         Self::with_dialer(move || {
@@ -112,9 +112,10 @@ impl ReconnectingClient {
         })
     }
 
-    /// Starts to set up a client that calls `dial` for each attempt. So attempts can differ: in a
-    /// fresh token, another address, or [`from_io`](WebSocketClient::from_io). `dial` should have a
-    /// timeout, as [`connect`](WebSocketClient::connect) has. It is dropped when the client is.
+    /// Returns a builder for a client that calls `dial` for each attempt. Thus attempts can differ:
+    /// each can use a fresh token, another address, or [`from_io`](WebSocketClient::from_io).
+    /// `dial` should have a timeout, as [`connect`](WebSocketClient::connect) has. The function is
+    /// dropped when the client is dropped.
     pub fn with_dialer<D, F>(dial: D) -> ReconnectingClientBuilder
     where
         D: Fn() -> F + MaybeSend + MaybeSync + 'static,
@@ -123,8 +124,8 @@ impl ReconnectingClient {
         ReconnectingClientBuilder::new(Box::new(move || Box::pin(dial())))
     }
 
-    /// Returns the connection. While there is none, waits for the next one. A connection that is
-    /// [drained](WebSocketConnection::drain) opens no streams and is not returned. The
+    /// Returns the connection. If there is none, waits for the next one. A connection that this end
+    /// [drains](WebSocketConnection::drain) can open no streams, and is not returned. The returned
     /// connection may be lost at any later moment.
     ///
     /// # Errors
@@ -139,7 +140,8 @@ impl ReconnectingClient {
                 ReconnectState::Connected(connection) if !connection.is_spent() => {
                     return Ok(connection.clone());
                 }
-                // The task has yet to learn that the connection is spent.
+                // No more streams can be opened on this connection, but the task has not learned of
+                // that yet.
                 ReconnectState::Connected(_) | ReconnectState::Connecting => {}
                 ReconnectState::GaveUp(error) => return Err(error.clone()),
             }
@@ -157,8 +159,8 @@ impl ReconnectingClient {
         }
     }
 
-    /// Returns a further listener, which receives the events from now on. If dialling has already
-    /// ended, it receives none.
+    /// Returns another listener, which receives the events that follow this call. If the client has
+    /// already stopped dialling, it receives none.
     pub fn events(&self) -> ReconnectEvents {
         let receiver = self.0.events.upgrade().map(|events| events.subscribe());
         ReconnectEvents { receiver }
@@ -206,11 +208,11 @@ impl ReconnectingClientBuilder {
     fn new(dial: Box<dyn Dial>) -> Self {
         Self {
             dial,
-            // On average the first attempt follows after a quarter of a second, when a short fault
-            // is over.
+            // On average the first attempt follows after a quarter of a second. By that time, a
+            // short fault is over.
             initial_delay: Duration::from_millis(500),
-            // The clients of a server that returns come back within half a minute, spread over all
-            // of it.
+            // When a server is available again, its clients come back within half a minute, spread
+            // over this time.
             max_delay: Duration::from_secs(30),
             max_attempts: None,
             retry_if: Box::new(ConnectError::is_retryable),
@@ -218,19 +220,19 @@ impl ReconnectingClientBuilder {
         }
     }
 
-    /// The longest pause before the first attempt after a loss or a failure. It doubles with each
-    /// further attempt, up to [`max_delay`](Self::max_delay). Default 500 ms.
+    /// Sets the longest pause before the first attempt after a loss or a failure. It doubles with
+    /// each further attempt, up to [`max_delay`](Self::max_delay). Default 500 ms.
     ///
-    /// The pause itself is a random part of it ("full jitter"), so that the clients of a failed
-    /// server do not come back at the same moment. If a server refuses with a `Retry-After`, that
-    /// time is added, up to an hour; see [`ConnectError::retry_after`]. A time of zero means no
-    /// pause besides that.
+    /// The actual pause is a random part of the longest one ("full jitter"), so that the clients of
+    /// a failed server do not come back at the same moment. If a server refuses with a
+    /// `Retry-After`, that time is added, up to an hour; see [`ConnectError::retry_after`]. If the
+    /// delay is set to zero, that time is the only pause.
     pub fn initial_delay(mut self, delay: Duration) -> Self {
         self.initial_delay = delay;
         self
     }
 
-    /// The upper limit of the longest pause. Default 30 s. If it is below
+    /// Sets the upper limit of the longest pause. Default 30 s. If it is below
     /// [`initial_delay`](Self::initial_delay), it applies from the first pause on.
     ///
     /// After a connection that has lasted for 30 s the pauses start again at
@@ -241,16 +243,18 @@ impl ReconnectingClientBuilder {
         self
     }
 
-    /// How many attempts in a row may fail before the client gives up. `None` for no limit, which
-    /// is the default. 0 acts as 1.
+    /// Sets how many attempts in a row may fail before the client gives up. With `None`, which is
+    /// the default, there is no limit. 0 acts as 1.
     ///
-    /// A connection that is lost within 30 s is a failed attempt, too, unless this end closed it.
+    /// A connection that is lost within 30 s counts as a failed attempt, too, unless this end
+    /// closed it.
     pub fn max_attempts(mut self, attempts: Option<u32>) -> Self {
         self.max_attempts = attempts;
         self
     }
 
-    /// Decides whether to try again after a failed attempt. Default [`ConnectError::is_retryable`].
+    /// Sets the function that decides whether to try again after a failed attempt. Default
+    /// [`ConnectError::is_retryable`].
     pub fn retry_if(
         mut self,
         is_retryable: impl Fn(&ConnectError) -> bool + MaybeSend + MaybeSync + 'static,
@@ -259,15 +263,15 @@ impl ReconnectingClientBuilder {
         self
     }
 
-    /// Decides whether to dial again after a connection has ended with this error. By default the
-    /// client always does. That includes the end by this end's own
-    /// [`close`](WebSocketConnection::close), which is a way to get a new connection, and a
-    /// [panic](crate::DriverLost::Panicked) of the connection's driver, which ends that connection
-    /// alone.
+    /// Sets the function that decides whether to dial again after a connection has ended with the
+    /// given error. By default the client always dials again, even if this end itself has
+    /// [closed](WebSocketConnection::close) the connection, which is a way to get a new one, and
+    /// even if the connection's driver has [panicked](crate::DriverLost::Panicked), because the
+    /// panic ends that connection alone.
     ///
-    /// For a connection that is [drained](WebSocketConnection::drain) it is asked when the
-    /// drain begins, with [`LocallyClosed`](ConnectionError::LocallyClosed). If it returns
-    /// `false`, it is asked again at the end of the connection.
+    /// If a connection is [drained](WebSocketConnection::drain), the function is called when the
+    /// drain begins, with [`LocallyClosed`](ConnectionError::LocallyClosed). If it returns `false`,
+    /// it is called again when the connection has ended.
     pub fn reconnect_if(
         mut self,
         dials_again: impl Fn(&ConnectionError) -> bool + MaybeSend + MaybeSync + 'static,
@@ -276,8 +280,8 @@ impl ReconnectingClientBuilder {
         self
     }
 
-    /// Starts dialling, in a task of the tokio runtime in which it is called, or of the web page.
-    /// Returns the client and its first listener, which may be dropped.
+    /// Starts dialling, in a task of the tokio runtime in whose context this is called, or of the
+    /// web page. Returns the client and its first listener, which may be dropped.
     pub fn start(self) -> (ReconnectingClient, ReconnectEvents) {
         let (tell_state, state) = watch::channel(ReconnectState::Connecting);
         let (tell, receiver) = broadcast::channel(EVENTS);
@@ -295,14 +299,15 @@ impl ReconnectingClientBuilder {
         let mut draining = Draining::new();
         let error = self.keep_connected(&state, &events, &mut draining).await;
         state.send_replace(ReconnectState::GaveUp(error.clone()));
-        // An error means that there is no listener.
+        // Sending fails only if there is no listener.
         let _ = events.send(ReconnectEvent::GaveUp { error });
         drop(events);
-        // They are the last handles, and dropping them would cut the connections off.
+        // These futures may hold the last handles to draining connections. Dropping them would
+        // close the connections at once.
         while draining.next().await.is_some() {}
     }
 
-    /// Dials until it gives up. Returns the reason.
+    /// Dials until the client gives up, and returns the reason.
     async fn keep_connected(
         &self,
         state: &watch::Sender<ReconnectState>,
@@ -316,7 +321,8 @@ impl ReconnectingClientBuilder {
             let is_last = self.max_attempts.is_some_and(|most| attempt >= most);
             match beside(draining, events, (self.dial)()).await {
                 Ok(connection) => {
-                    // Before the event, so that its listeners find the connection.
+                    // The state is set before the event is sent, so that a listener that gets the
+                    // event finds the connection.
                     state.send_replace(ReconnectState::Connected(connection.clone()));
                     tell(ReconnectEvent::Connected { attempt });
                     let since = Instant::now();
@@ -354,7 +360,8 @@ impl ReconnectingClientBuilder {
                     least = error.retry_after().unwrap_or_default().min(MAX_RETRY_AFTER);
                 }
             }
-            // Spreads clients that were all asked to wait until the same moment.
+            // The random part spreads the clients that were all asked to wait until the same
+            // moment.
             let delay = least.saturating_add(part(self.longest_delay(pauses), random()));
             pauses = pauses.saturating_add(1);
             tell(ReconnectEvent::Waiting { attempt, delay });
@@ -381,13 +388,13 @@ impl From<End> for ReconnectEvent {
     }
 }
 
-/// Waits for the end of a connection and keeps it open until then.
+/// Waits for the end of a connection, and holds a handle to it until it has ended.
 async fn lost(connection: WebSocketConnection) -> End {
     let error = connection.ended().await;
     End { error, in_flight: connection.in_flight() }
 }
 
-/// The future of the end of a connection that drains.
+/// A future that waits for the end of a connection that drains.
 trait Ends: Future<Output = End> + MaybeSend {}
 
 impl<T: Future<Output = End> + MaybeSend> Ends for T {}
@@ -396,7 +403,7 @@ impl<T: Future<Output = End> + MaybeSend> Ends for T {}
 /// time it drains the current connection.
 type Draining = FuturesUnordered<Pin<Box<dyn Ends>>>;
 
-/// Waits for `step`. Meanwhile sends the events of connections that drain and end.
+/// Waits for `step`. Meanwhile sends an event for each draining connection that ends.
 async fn beside<T>(
     draining: &mut Draining,
     events: &broadcast::Sender<ReconnectEvent>,
@@ -414,7 +421,7 @@ async fn beside<T>(
 
 /// Returns a fraction of a duration, at most the whole.
 fn part(whole: Duration, part: f64) -> Duration {
-    // Conversion to floating point may round the longest durations up to more than a `Duration`
-    // holds.
+    // Conversion to floating point may round the longest durations up to more than a `Duration` can
+    // hold.
     Duration::try_from_secs_f64(whole.as_secs_f64() * part).unwrap_or(whole).min(whole)
 }
