@@ -157,8 +157,8 @@ pub async fn accept(server: &WebSocketServer) -> WebSocketConnection {
 /// The pattern repeats after this many bytes.
 const PERIOD: usize = 65536;
 
-/// Returns `len` bytes of the pattern from `offset`. Byte i of a stream is `(i * 31 + (i >> 8) * 17
-/// + seed) & 0xff`, as in the Node peers. The table holds two periods, so every run of up to one
+/// Returns `len` bytes of the pattern from `offset`. As in the Node peers, byte i of a stream is
+/// `(i * 31 + (i >> 8) * 17 + seed) & 0xff`. The table holds two periods, so every run of up to one
 /// period is a slice of it.
 pub fn pattern(seed: u8, offset: u64, len: usize) -> Bytes {
     static TABLES: [OnceLock<Bytes>; 256] = [const { OnceLock::new() }; 256];
