@@ -1,5 +1,5 @@
-//! The client's side of the opening handshake (RFC 6455 §4.1): a URL in, a request out, a response
-//! in.
+//! The client's side of the opening handshake (RFC 6455 §4.1): it parses the URL, makes the
+//! request, and checks the response.
 
 use std::{borrow::Cow, fmt};
 
@@ -19,13 +19,14 @@ use crate::error::{
     connect::{CREDENTIALS, FRAGMENT},
 };
 
-/// The server of a URL, and the path to ask it for.
+/// The server of a URL, and the path to request from it.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Target {
     pub(crate) tls: bool,
-    /// A name, or an address without brackets and zone.
+    /// A name, or an address without its brackets and its zone.
     pub(crate) host: String,
-    /// The link of this machine that an IPv6 address is on. It is not sent (RFC 6874 §4).
+    /// The zone of an IPv6 address, which is a link of this machine. It is not sent to the server
+    /// (RFC 6874 §4).
     pub(crate) zone: Option<String>,
     pub(crate) port: u16,
     /// The value of the `Host` header.
@@ -33,7 +34,7 @@ pub(crate) struct Target {
     pub(super) path: String,
 }
 
-/// Hides the path and the query, which may contain a token.
+/// The output hides the path and the query, which may contain a token.
 impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Target")
@@ -46,7 +47,7 @@ impl fmt::Debug for Target {
 }
 
 impl Target {
-    /// Reads a URL as a browser does.
+    /// Parses a URL as a browser does.
     ///
     /// # Errors
     /// [`ConnectError::InvalidUrl`] or [`ConnectError::UnsupportedScheme`].
@@ -69,8 +70,8 @@ impl Target {
         Self::new(&url, tls, zone).ok_or_else(|| invalid("no host"))
     }
 
-    /// The target of a URL. `None` if it has no host, or no port and a scheme without a default
-    /// port.
+    /// Makes the target of a URL. Returns `None` if the URL has no host, or has neither a port nor
+    /// a scheme with a default port.
     pub(super) fn new(url: &Url, tls: bool, zone: Option<String>) -> Option<Self> {
         let (host, port) = (url.host()?, url.port_or_known_default()?);
         Some(Self {
@@ -90,7 +91,7 @@ impl Target {
         })
     }
 
-    /// The host as the system resolves it.
+    /// Returns the host in the form that the system resolves, with its zone if it has one.
     pub(crate) fn host_in_zone(&self) -> Cow<'_, str> {
         match &self.zone {
             Some(zone) => format!("{}%{zone}", self.host).into(),
@@ -98,7 +99,7 @@ impl Target {
         }
     }
 
-    /// The request, with a fresh key and no extension.
+    /// Makes the request, with a fresh key and without extensions.
     pub(crate) fn request(
         &self,
         offered: &[String],
@@ -119,7 +120,7 @@ impl Target {
             headers.insert(header::SEC_WEBSOCKET_PROTOCOL, value(&offered.join(", "))?);
         }
         for name in extra.keys() {
-            // A Host that the application sets replaces ours.
+            // A `Host` header that the application has set replaces ours.
             headers.remove(name);
         }
         for (name, value) in extra {
@@ -130,8 +131,8 @@ impl Target {
     }
 }
 
-/// Reads a URL as a browser does (WHATWG URL). Unlike a browser it accepts a zone, which it returns
-/// as well. An error does not repeat the URL, which may contain a password or a token.
+/// Parses a URL as a browser does (WHATWG URL). Unlike a browser, this accepts a zone, and returns
+/// it as well. An error does not repeat the URL, which may contain a password or a token.
 pub(super) fn read_url(url: &str) -> Result<(Url, Option<String>), String> {
     let (plain, zone) = cut_zone(url).ok_or("no such zone")?;
     let url = Url::parse(&plain).map_err(|error| error.to_string())?;
@@ -139,7 +140,7 @@ pub(super) fn read_url(url: &str) -> Result<(Url, Option<String>), String> {
 }
 
 /// Splits the zone off a URL: `[fe80::1%25eth0]` (RFC 6874 §2), or with a bare `%` as people write
-/// it. `None` if the zone cannot be the name or the number of an interface.
+/// it. Returns `None` if the zone cannot be the name or the number of an interface.
 fn cut_zone(url: &str) -> Option<(Cow<'_, str>, Option<&str>)> {
     let percent_and_end = || {
         let start = url.find("://")? + 3;
@@ -155,7 +156,7 @@ fn cut_zone(url: &str) -> Option<(Cow<'_, str>, Option<&str>)> {
     valid.then(|| (format!("{}{}", &url[..percent], &url[end..]).into(), Some(zone)))
 }
 
-/// The bytes of the request.
+/// Returns the bytes of the request.
 pub(crate) fn request_bytes(request: &Request<()>) -> Vec<u8> {
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
     let mut out = format!("GET {path} HTTP/1.1\r\n").into_bytes();
@@ -163,7 +164,8 @@ pub(crate) fn request_bytes(request: &Request<()>) -> Vec<u8> {
     out
 }
 
-/// The same request for HTTP/2 (RFC 8441 §5): an extended CONNECT. The caller adds `:protocol`.
+/// Converts the request to HTTP/2 (RFC 8441 §5), as an extended CONNECT. The caller adds
+/// `:protocol`.
 #[cfg(feature = "http2")]
 pub(crate) fn extended_connect(
     request: &Request<()>,
@@ -182,7 +184,8 @@ pub(crate) fn extended_connect(
         .map_err(invalid)?;
     *connect.version_mut() = Version::HTTP_2;
     *connect.headers_mut() = request.headers().clone();
-    // RFC 9113 §8.2.2: no header that is about one connection, even if the application set it.
+    // RFC 9113 §8.2.2: headers that concern a single connection are not allowed, so they are
+    // removed even if the application has set them.
     let one_connections = ["host", "upgrade", "connection", "keep-alive", "proxy-connection", "te"];
     for name in one_connections.into_iter().chain(["sec-websocket-key"]) {
         connect.headers_mut().remove(name);
@@ -190,8 +193,8 @@ pub(crate) fn extended_connect(
     Ok(connect)
 }
 
-/// The response at the start of `bytes` and the length of its head; `None` if the head is not
-/// complete.
+/// Parses the response at the start of `bytes`. Returns it with the length of its head, or `None`
+/// if the head is not complete.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(usize, Response<()>)>, ConnectError> {
     let mut parsed = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut parsed = httparse::Response::new(&mut parsed);
@@ -214,7 +217,8 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(usize, Response<()>)>, Conne
     Ok(Some((len, response)))
 }
 
-/// Checks that a 101 answers this request (RFC 6455 §4.1). Returns the subprotocol that it selects.
+/// Checks that a 101 answers this request (RFC 6455 §4.1). Returns the subprotocol that the
+/// response selects.
 pub(crate) fn check(
     request: &Request<()>,
     response: &HeaderMap,
@@ -235,7 +239,7 @@ pub(crate) fn check(
     selected(response, negotiation)
 }
 
-/// The subprotocol that a response of any version of HTTP selects.
+/// Returns the subprotocol that a response of any version of HTTP selects.
 pub(crate) fn selected(
     response: &HeaderMap,
     negotiation: &Negotiation,
@@ -312,7 +316,7 @@ mod tests {
     const ANSWER: &str = "HTTP/1.1 101 \r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
         Sec-WebSocket-Accept: ACCEPT\r\nSec-WebSocket-Protocol: qmux-02\r\n\r\n";
 
-    /// The outcome for a good answer in which `from` is replaced by `to`.
+    /// Returns the outcome for a good answer in which `from` is replaced by `to`.
     fn outcome(wire: Wire, from: &str, to: &str) -> Result<Option<String>, ConnectError> {
         let protocols = vec![Protocol::OfVersion("a".into())];
         let subprotocols = Subprotocols { protocols, ..Subprotocols::default() };

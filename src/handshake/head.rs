@@ -1,10 +1,10 @@
-//! Reads the head of an HTTP message: up to its empty line, within a limit.
+//! Reads the head of an HTTP message, up to the empty line that ends it, and within a limit.
 
 use std::io;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-/// The largest head of a request or a response, in bytes. Cookies and tokens take some KiB, and
+/// The largest head of a request or a response, in bytes. Cookies and tokens need a few KiB, and
 /// nginx and other servers accept up to 32 KiB.
 pub(crate) const MAX_HEAD: usize = 64 * 1024;
 
@@ -26,8 +26,8 @@ pub(crate) enum HeadError<E> {
 /// `buf`.
 ///
 /// `parse` returns the head with its length, or `None` if the head is not complete. It is called
-/// when the head ends, and before that each time the number of bytes has doubled. So a head that
-/// arrives in single bytes is not parsed for each of them, and bytes that are not HTTP are rejected
+/// when the head ends, and before that each time the number of bytes has doubled. Thus a head that
+/// arrives byte by byte is not parsed after each byte, and bytes that are not HTTP are rejected
 /// early.
 pub(crate) async fn read_head<T, E>(
     io: &mut (impl AsyncRead + Unpin),
@@ -45,13 +45,14 @@ pub(crate) async fn read_head<T, E>(
         }
         if buf.len() >= next_parse || has_end(&buf[scanned..]) {
             if let Some((len, head)) = parse(buf).map_err(HeadError::Invalid)? {
-                // `split_off` frees the block of the head, which has been copied.
+                // `split_off` makes a new block for the rest, and the block of the head is freed.
+                // The head has been copied out of it.
                 *buf = buf.split_off(len);
                 return Ok(head);
             }
             next_parse = 2 * buf.len();
         }
-        // The end may be split between two reads.
+        // The end of the head may be split between two reads.
         scanned = buf.len().saturating_sub(2);
         let room = MAX_HEAD.saturating_sub(total).min(READ_AT_ONCE);
         if room == 0 {
@@ -96,7 +97,7 @@ mod tests {
         Ok((path, buf))
     }
 
-    /// Returns one byte for each read.
+    /// A stream that returns one byte for each read.
     struct Drip<'a>(&'a [u8]);
 
     impl AsyncRead for Drip<'_> {
@@ -146,7 +147,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_no_http_is_found_out_before_it_ends() {
-        // A TLS ClientHello.
+        // These bytes are the start of a TLS ClientHello.
         let endless =
             tokio::io::AsyncReadExt::chain(&b"\x16\x03\x01\x02\x00"[..], tokio::io::empty());
         assert!(matches!(read(endless, &Cell::default()).await, Err(HeadError::Invalid(_))));

@@ -1,4 +1,4 @@
-//! Headers: reserved ones, secret ones, lists, and their form on the wire.
+//! Headers: which are reserved and which are secret, how to read lists, and how to write them.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ const SECRET: [HeaderName; 5] = [
     header::PROXY_AUTHORIZATION,
     header::COOKIE,
     header::SET_COOKIE,
-    // A page can set no other header, so it puts its token here.
+    // A page can set no other header, so it may put a token here.
     header::SEC_WEBSOCKET_PROTOCOL,
 ];
 
@@ -52,14 +52,15 @@ where
     Ok(())
 }
 
-/// Marks the values of secret headers as sensitive. Values that the application has marked stay so.
+/// Marks the values of secret headers as sensitive. Values that the application has marked stay
+/// marked.
 pub(crate) fn hide_secrets(headers: &mut HeaderMap) {
     for (name, value) in headers.iter_mut() {
         value.set_sensitive(value.is_sensitive() || SECRET.contains(name));
     }
 }
 
-/// The elements of a header that is a list, from all its lines.
+/// Returns the elements of a header that is a list, from all of its lines.
 pub(crate) fn elements<'a>(
     headers: &'a HeaderMap,
     name: &HeaderName,
@@ -76,7 +77,7 @@ pub(super) fn has_element(headers: &HeaderMap, name: &HeaderName, element: &str)
     elements(headers, name).any(|found| found.eq_ignore_ascii_case(element.as_bytes()))
 }
 
-/// The value of a header that occurs exactly once.
+/// Returns the value of a header if it occurs exactly once.
 pub(crate) fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
     let mut values = headers.get_all(name).iter();
     values.next().filter(|_| values.next().is_none())
@@ -106,7 +107,7 @@ pub(super) fn write_headers(out: &mut Vec<u8>, headers: &HeaderMap) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// The headers that the parser found; `None` if one of them is not valid.
+/// Converts the headers that the parser found. Returns `None` if one of them is not valid.
 pub(super) fn header_map(parsed: &[httparse::Header<'_>]) -> Option<HeaderMap> {
     let mut headers = HeaderMap::with_capacity(parsed.len());
     for header in parsed {
@@ -117,7 +118,8 @@ pub(super) fn header_map(parsed: &[httparse::Header<'_>]) -> Option<HeaderMap> {
     Some(headers)
 }
 
-/// A copy with memory of its own. The headers themselves may be slices of one large block.
+/// Returns a copy with memory of its own, because the original headers may be slices of one large
+/// block.
 pub(crate) fn exact_headers(headers: &HeaderMap) -> HeaderMap {
     let mut exact = HeaderMap::with_capacity(headers.keys_len());
     for (name, value) in headers {
@@ -133,12 +135,12 @@ pub(crate) fn exact_headers(headers: &HeaderMap) -> HeaderMap {
     exact
 }
 
-/// A copy of a request with memory of its own, without extensions.
+/// Returns a copy of a request with memory of its own, without the extensions.
 #[cfg(feature = "hyper")]
 pub(crate) fn exact_request(request: &Request<()>) -> Request<()> {
     let mut exact = Request::new(());
     *exact.method_mut() = request.method().clone();
-    // Parsing a string allocates.
+    // The URI is parsed from a string, because that allocates new memory.
     *exact.uri_mut() = request.uri().to_string().parse().unwrap_or_else(|_| request.uri().clone());
     *exact.version_mut() = request.version();
     *exact.headers_mut() = exact_headers(request.headers());
@@ -146,8 +148,8 @@ pub(crate) fn exact_request(request: &Request<()>) -> Request<()> {
     exact
 }
 
-/// The headers of a response that an error keeps: the first [`MAX_HEADERS`] of them. `Debug` hides
-/// their values, because a `Location` may repeat the URL.
+/// Returns the headers of a response that an error keeps: the first [`MAX_HEADERS`]. They are
+/// marked so that `Debug` hides their values, because a `Location` may repeat the URL.
 pub(crate) fn kept_headers(headers: &HeaderMap) -> Arc<HeaderMap> {
     let mut kept = HeaderMap::with_capacity(headers.keys_len().min(MAX_HEADERS));
     for (name, value) in exact_headers(headers).iter().take(MAX_HEADERS) {

@@ -1,4 +1,5 @@
-//! The server that a request is for: the `Host` header, and the authority of the request's target.
+//! Which server a request is meant for: the `Host` header, and the authority of the request's
+//! target.
 
 use std::net::Ipv6Addr;
 
@@ -7,7 +8,8 @@ use http::{HeaderValue, uri::Authority};
 /// Whether the text is `uri-host [ ":" port ]` (RFC 9110 §7.2) with a host that is not empty and a
 /// valid TCP port. A user and a password are not allowed.
 ///
-/// `Authority` is not enough: it accepts any text after the colon and between brackets.
+/// Parsing the text as an `Authority` is not enough, because it accepts any text after the colon
+/// and between brackets.
 pub(crate) fn is_host_and_port(text: &str) -> bool {
     let Ok(authority) = text.parse::<Authority>() else { return false };
     let host = authority.host();
@@ -15,7 +17,7 @@ pub(crate) fn is_host_and_port(text: &str) -> bool {
         Some(literal) => literal.parse::<Ipv6Addr>().is_ok(),
         None => !host.is_empty() && !host.contains(['[', ']']),
     };
-    // A text with a user does not start with the host.
+    // If the text has a user, it does not start with the host.
     let is_port = match text.strip_prefix(host) {
         Some("") => true,
         Some(rest) => rest.strip_prefix(':').is_some_and(is_port),
@@ -24,14 +26,14 @@ pub(crate) fn is_host_and_port(text: &str) -> bool {
     is_host && is_port
 }
 
-/// Whether the text is digits, or empty, which means the default port of the scheme (RFC 3986
-/// §3.2.3).
+/// Whether the text is a valid port, or is empty, which stands for the default port of the scheme
+/// (RFC 3986 §3.2.3).
 fn is_port(text: &str) -> bool {
     let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
     is_number && (text.is_empty() || text.parse::<u16>().is_ok())
 }
 
-/// Whether the value of a header is [host and port](is_host_and_port).
+/// Whether the value of a header is a [host with an optional port](is_host_and_port).
 pub(crate) fn is_host(value: &HeaderValue) -> bool {
     value.to_str().is_ok_and(is_host_and_port)
 }

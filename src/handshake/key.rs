@@ -7,12 +7,12 @@ use sha1::{Digest, Sha1};
 /// A server appends this to the key before it computes the hash (RFC 6455 §1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// A fresh nonce for `Sec-WebSocket-Key`: 16 random bytes in Base64.
+/// Returns a fresh nonce for `Sec-WebSocket-Key`: 16 random bytes in Base64.
 pub(super) fn generate_key() -> String {
     BASE64.encode(&rand::random::<[u8; 16]>())
 }
 
-/// The `Sec-WebSocket-Accept` that answers a `Sec-WebSocket-Key`.
+/// Returns the `Sec-WebSocket-Accept` that answers a `Sec-WebSocket-Key`.
 pub(super) fn accept_key(key: &[u8]) -> String {
     BASE64.encode(&Sha1::new().chain_update(key).chain_update(GUID).finalize())
 }

@@ -1,4 +1,5 @@
-//! The choice of the wire in the opening handshake, and the names of subprotocols that decide it.
+//! The choice of the wire in the opening handshake, and the names of the subprotocols by which it
+//! is chosen.
 
 use std::{fmt, sync::Arc};
 
@@ -6,17 +7,18 @@ use wsmux_proto::{QMuxVersion, Selection, Wire};
 
 use crate::error::{BuildError, ConnectError, connect::Offered};
 
-/// The wires that an end speaks, and what chooses each of them. A client offers it, and a server
-/// selects from it.
+/// The wires that an end speaks, each with the subprotocol that stands for it. A client offers
+/// these subprotocols, and a server selects one of them.
 #[derive(Clone)]
 pub(crate) struct Negotiation {
-    /// In order of preference. No subprotocol occurs twice.
+    /// The choices in order of preference. No subprotocol occurs twice.
     choices: Vec<Choice>,
-    /// Whether the names are those of application protocols, which are no secret.
+    /// Whether the names are made from those of application protocols, which are not secret.
     are_protocols: bool,
 }
 
-/// A wire, and the subprotocol that means it. `None` stands for a handshake without a subprotocol.
+/// A wire, and the subprotocol that stands for it. `None` stands for a handshake without a
+/// subprotocol.
 #[derive(Debug, Clone)]
 struct Choice {
     subprotocol: Option<String>,
@@ -24,12 +26,11 @@ struct Choice {
 }
 
 impl Negotiation {
-    /// The choice between `wires`, in order of preference. The names of subprotocols are checked
-    /// even if none of the wires is chosen by one.
+    /// Makes the choice between `wires`, in order of preference. The names of subprotocols are
+    /// checked even if none of the wires has a subprotocol.
     ///
     /// # Errors
-    /// [`BuildError`] for a name that is not valid, and if a wire that is chosen by a subprotocol
-    /// has none.
+    /// [`BuildError`] for a name that is not valid, or if a wire that needs a subprotocol has none.
     pub(crate) fn new(wires: &[Wire], subprotocols: &Subprotocols) -> Result<Self, BuildError> {
         subprotocols.check()?;
         let mut choices: Vec<Choice> = Vec::new();
@@ -51,27 +52,29 @@ impl Negotiation {
         Ok(Self { choices, are_protocols: subprotocols.are_protocols() })
     }
 
-    /// The subprotocols, in order of preference.
+    /// Returns the subprotocols, in order of preference.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.choices.iter().filter_map(|choice| choice.subprotocol.as_deref())
     }
 
-    /// What a client offers: all [names](Self::names).
+    /// Returns what a client offers: all [names](Self::names).
     pub(crate) fn offered(&self) -> Vec<String> {
         self.names().map(str::to_owned).collect()
     }
 
-    /// The wire that a subprotocol means, or its absence. `None` if no wire is chosen by it.
+    /// Returns the wire for which a subprotocol stands, or, with `None`, the wire for a handshake
+    /// without a subprotocol. Returns `None` if there is no such wire.
     pub(crate) fn wire_of(&self, subprotocol: Option<&str>) -> Option<Wire> {
         let mut choices = self.choices.iter();
         let choice = choices.find(|choice| choice.subprotocol.as_deref() == subprotocol)?;
         Some(choice.wire)
     }
 
-    /// What a server selected, as a client takes it.
+    /// Checks on a client what the server has selected.
     ///
     /// # Errors
-    /// [`ConnectError::Subprotocol`] if it means no wire that this client speaks.
+    /// [`ConnectError::Subprotocol`] if the selected name stands for no wire that this client
+    /// speaks.
     pub(crate) fn agreed(&self, selected: Option<String>) -> Result<Option<Agreed>, ConnectError> {
         match self.wire_of(selected.as_deref()) {
             Some(_) => Ok(selected.map(|name| self.agree(name))),
@@ -81,13 +84,13 @@ impl Negotiation {
         }
     }
 
-    /// The subprotocol that both ends use from now on.
+    /// Makes the subprotocol on which both ends have agreed from its name.
     pub(crate) fn agree(&self, name: impl Into<Arc<str>>) -> Agreed {
         Agreed::new(name, self.are_protocols)
     }
 }
 
-/// Hides the names that were given as they are: pages put tokens there.
+/// The output hides names that the application has given in full, because pages put tokens there.
 impl fmt::Debug for Negotiation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names = self.offered();
@@ -106,9 +109,10 @@ impl fmt::Debug for Negotiation {
 /// An application protocol, by the form of its subprotocol.
 #[derive(Debug, Clone)]
 pub(crate) enum Protocol {
-    /// The name of a version of the wire, a dot, and the protocol's name.
+    /// The subprotocol is the name of a version of the wire, a dot, and the protocol's name.
     OfVersion(String),
-    /// The protocol's name alone (draft-lcurley-qmux-websocket-00 §Subprotocol Identifier).
+    /// The subprotocol is the protocol's name alone (draft-lcurley-qmux-websocket-00 §Subprotocol
+    /// Identifier).
     Bare(String),
 }
 
@@ -117,15 +121,17 @@ pub(crate) enum Protocol {
 pub(crate) struct Subprotocols {
     pub(crate) protocols: Vec<Protocol>,
     pub(crate) protocol_required: bool,
-    /// The names of older versions of a wire are used in addition to that of the newest.
+    /// Whether the names of older versions of a wire are used in addition to the name of the newest
+    /// version.
     pub(crate) older_versions: bool,
-    /// Replaces all names that would follow from the other fields.
+    /// The names that the application has given in full. They replace all names that would be made
+    /// from the other fields.
     pub(crate) names: Option<Vec<String>>,
 }
 
 impl Subprotocols {
-    /// Whether the names are those of application protocols, which are no secret, and were not
-    /// given as they are.
+    /// Whether the names are made from those of application protocols, which are not secret, and
+    /// were not given in full.
     fn are_protocols(&self) -> bool {
         self.names.is_none()
     }
@@ -150,9 +156,10 @@ impl Subprotocols {
         Ok(())
     }
 
-    /// The names for those of `wires` that are chosen by a subprotocol, each with its wire: first
-    /// those of the application protocols, then those of the wires alone. A name that begins with
-    /// no version of a wire means the first of these wires.
+    /// Returns the names for those of `wires` that are chosen by a subprotocol, each name with its
+    /// wire: first the names with an application protocol, and after them the names of the wires
+    /// alone. A name that does not begin with a version of a wire stands for the first of these
+    /// wires.
     fn names(&self, wires: &[Wire]) -> Vec<(String, Wire)> {
         let is_named = |wire: &&Wire| !versions(**wire).is_empty();
         let Some(&first) = wires.iter().find(is_named) else { return Vec::new() };
@@ -190,7 +197,7 @@ impl Subprotocols {
     }
 }
 
-/// Hides the names that were given as they are: pages put tokens there.
+/// The output hides names that the application has given in full, because pages put tokens there.
 impl fmt::Debug for Subprotocols {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Subprotocols")
@@ -209,13 +216,14 @@ pub(crate) struct Agreed {
 }
 
 impl Agreed {
-    /// `is_protocol` says whether the name is made from that of an application protocol.
+    /// Makes the value. `is_protocol` says whether the name is made from the name of an application
+    /// protocol.
     fn new(name: impl Into<Arc<str>>, is_protocol: bool) -> Self {
         let name = name.into();
         Self { is_open: is_protocol || Shown(&name).is_open(), name }
     }
 
-    /// The name for logs and messages; see [`Shown`].
+    /// Returns the name in the form for logs and messages; see [`Shown`].
     #[cfg_attr(not(feature = "tracing"), expect(dead_code))]
     pub(crate) fn shown(&self) -> &str {
         if self.is_open { &self.name } else { Shown(&self.name).text() }
@@ -231,10 +239,11 @@ impl fmt::Debug for Agreed {
     }
 }
 
-/// The name of a subprotocol for logs and messages.
+/// The name of a subprotocol, in the form for logs and messages.
 ///
-/// A page that cannot set a header puts its token among the subprotocols, and the other end may
-/// select or repeat it. So only a name of QMux's own form is shown.
+/// Because a page cannot set a header, it may put a token among the subprotocols, and the other end
+/// may select or repeat the token. Therefore a name is shown only if it has the form of QMux's own
+/// names.
 pub(crate) struct Shown<'a>(pub(crate) &'a str);
 
 impl<'a> Shown<'a> {
@@ -257,7 +266,8 @@ impl fmt::Debug for Shown<'_> {
     }
 }
 
-/// The names of a wire's versions, the most wanted first; none if no subprotocol chooses the wire.
+/// Returns the names of a wire's versions, the most preferred first. There are none if the wire is
+/// not chosen by a subprotocol.
 fn versions(wire: Wire) -> &'static [&'static str] {
     match wire.selection() {
         Selection::Subprotocols { versions, .. } => versions,
@@ -280,8 +290,8 @@ fn valid_token(name: &str) -> Result<(), BuildError> {
     }
 }
 
-/// Whether a subprotocol means a wire that we do not speak: an unknown version of QMux, or the wire
-/// that moq's packages had before QMux.
+/// Whether a subprotocol stands for a wire that we do not speak: an unknown version of QMux, or the
+/// wire that moq's packages had before QMux.
 fn is_foreign(subprotocol: &str) -> bool {
     let version = subprotocol.split_once('.').map_or(subprotocol, |(version, _)| version);
     let is_number = |rest: &str| rest.len() == 2 && rest.bytes().all(|byte| byte.is_ascii_digit());
@@ -309,7 +319,7 @@ mod tests {
         Subprotocols { protocols, protocol_required, ..Subprotocols::default() }
     }
 
-    /// What a client on the QMux wire offers.
+    /// Returns what a client on the QMux wire offers.
     fn offered(subprotocols: &Subprotocols) -> Result<Vec<String>, BuildError> {
         Ok(Negotiation::new(&[Wire::QMux], subprotocols)?.offered())
     }
@@ -318,7 +328,7 @@ mod tests {
         offered(&of(protocols, protocol_required))
     }
 
-    /// A wire is found by what chooses it, and by nothing else.
+    /// A wire is found by the subprotocol that stands for it, and by nothing else.
     #[test]
     fn any_subprotocol_may_mean_any_wire() {
         let choice = |subprotocol: Option<&str>, wire| Choice {
@@ -401,7 +411,7 @@ mod tests {
         {
             assert_eq!(names(&[&format!("={name}")], true).unwrap(), [name]);
         }
-        // After our own name and a dot, the name is an application's.
+        // What follows our own name and a dot is the name of an application's protocol.
         assert_eq!(names(&["webtransport"], true).unwrap(), ["qmux-02.webtransport"]);
     }
 

@@ -1,5 +1,5 @@
-//! The handshake with an HTTP proxy (RFC 9110 §9.3.6): a URL in, a CONNECT out. The response is
-//! read like that of a server.
+//! The handshake with an HTTP proxy (RFC 9110 §9.3.6): it parses the proxy's URL and makes the
+//! CONNECT. The response is read like the response of a server.
 
 use data_encoding::BASE64;
 use http::HeaderValue;
@@ -36,10 +36,11 @@ impl Proxy {
         Ok(Self { at, authorization })
     }
 
-    /// The bytes of the request for a tunnel to the target.
+    /// Returns the bytes of the request for a tunnel to the target.
     pub(crate) fn request(&self, target: &Target) -> Vec<u8> {
         let (host, port) = (&target.host, target.port);
-        // The port is always present, and a zone never: it means nothing on another machine.
+        // The port is always sent. A zone is never sent, because it means nothing on another
+        // machine.
         let authority = match host.contains(':') {
             true => format!("[{host}]:{port}"),
             false => format!("{host}:{port}"),
@@ -55,7 +56,7 @@ impl Proxy {
     }
 }
 
-/// The credentials of a URL in the form of RFC 7617.
+/// Returns the credentials of a URL in the form of RFC 7617.
 fn basic(url: &Url) -> Result<HeaderValue, BuildError> {
     let [user, password] = [url.username(), url.password().unwrap_or_default()]
         .map(|part| percent_decode_str(part).collect::<Vec<u8>>());

@@ -1,4 +1,5 @@
-//! The server's side of the opening handshake (RFC 6455 §4.2): a request in, a response out.
+//! The server's side of the opening handshake (RFC 6455 §4.2): it checks the request and makes the
+//! response.
 
 use std::borrow::Cow;
 
@@ -21,9 +22,9 @@ use super::{
 pub(crate) struct ErrorResponse {
     pub(crate) status: StatusCode,
     pub(crate) reason: Cow<'static, str>,
-    /// Boxed, because it is large and part of an error.
+    /// The headers are boxed, because they are large and this type is an error.
     pub(crate) headers: Box<HeaderMap>,
-    /// Replaces the reason in the response.
+    /// The body of the response. By default it is the reason.
     pub(crate) body: Option<Bytes>,
 }
 
@@ -37,8 +38,8 @@ impl ErrorResponse {
     }
 }
 
-/// The response with the headers that its status and its body require. The headers about the stream
-/// below it are not included.
+/// Makes the response, with the headers that its status and its body require. Headers that concern
+/// the underlying stream are not included.
 impl From<ErrorResponse> for Response<Bytes> {
     fn from(refusal: ErrorResponse) -> Self {
         let ErrorResponse { status, reason, headers, body } = refusal;
@@ -66,9 +67,10 @@ impl From<ErrorResponse> for Response<Bytes> {
     }
 }
 
-/// A response of the application, without headers that are about the handshake or the stream below.
+/// Prepares a response of the application: removes the headers that concern the handshake or the
+/// underlying stream.
 pub(crate) fn page(mut page: Response<Bytes>) -> Response<Bytes> {
-    // This is the only response, so it cannot be an interim one.
+    // This is the only response that is sent, so it must not be an interim one.
     if page.status().is_informational() {
         *page.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
     }
@@ -78,8 +80,8 @@ pub(crate) fn page(mut page: Response<Bytes>) -> Response<Bytes> {
     page
 }
 
-/// The bytes of a response over HTTP/1.1 to a request that gets no WebSocket. The connection is
-/// closed after it.
+/// Returns the bytes of a response over HTTP/1.1 to a request that gets no WebSocket. The
+/// connection is closed after this response.
 pub(crate) fn response_bytes(answer: Response<Bytes>, method: Option<&Method>) -> Vec<u8> {
     let (mut head, body) = answer.into_parts();
     let connection = match head.headers.contains_key(header::UPGRADE) {
@@ -104,7 +106,8 @@ fn response(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The request at the start of `bytes` and its length; `None` if it is not complete.
+/// Parses the request at the start of `bytes`. Returns the length of its head and the request, or
+/// `None` if the head is not complete.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(usize, Request<()>)>, ErrorResponse> {
     let mut parsed = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut parsed = httparse::Request::new(&mut parsed);
@@ -115,14 +118,16 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(usize, Request<()>)>, ErrorR
         Err(httparse::Error::Version) if names_http(bytes) => return Err(bad_version()),
         Err(_) => return Err(ErrorResponse::bad("not an HTTP request")),
     };
-    // HTTP/1.0 has no Upgrade (RFC 6455 §4.2.1), but the health check of a balancer may use it.
+    // HTTP/1.0 has no Upgrade (RFC 6455 §4.2.1), but it is parsed, because the health check of a
+    // load balancer may use it.
     let version = match parsed.version {
         Some(0) => Version::HTTP_10,
         Some(1) => Version::HTTP_11,
         _ => return Err(bad_version()),
     };
     let method = parsed.method.and_then(|method| Method::from_bytes(method.as_bytes()).ok());
-    // `Uri` drops a fragment without an error. No form of RFC 9112 §3.2 has one.
+    // `Uri` drops a fragment without an error, but no form of a target in RFC 9112 §3.2 has a
+    // fragment.
     let target = parsed.path.filter(|target| !target.contains('#'));
     let uri = target.and_then(|target| target.parse::<Uri>().ok());
     let headers = header_map(parsed.headers);
@@ -137,8 +142,8 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(usize, Request<()>)>, ErrorR
     Ok(Some((len, request)))
 }
 
-/// Whether the third word of the first line is a version of HTTP. If it is not, more than two words
-/// precede the version, or the bytes are not HTTP.
+/// Whether the third word of the first line is a version of HTTP. If it is not, either more than
+/// two words precede the version, or the bytes are not HTTP.
 fn names_http(bytes: &[u8]) -> bool {
     let line = bytes.split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
     line.split(|byte| *byte == b' ').nth(2).is_some_and(|version| version.starts_with(b"HTTP/"))
@@ -152,8 +157,8 @@ fn bad_version() -> ErrorResponse {
     ErrorResponse::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "WebSocket needs HTTP/1.1")
 }
 
-/// Checks that a request of any kind names one server in a valid way (RFC 9112 §3.2, RFC 9113
-/// §8.3.1).
+/// Checks that a request, whether for a WebSocket or not, names one server in a valid way (RFC 9112
+/// §3.2, RFC 9113 §8.3.1).
 pub(crate) fn check_target(request: &Request<()>) -> Result<(), ErrorResponse> {
     let (uri, headers) = (request.uri(), request.headers());
     // W-45 (RFC 9112 §3.2). HTTP/1.0 may have no Host, and HTTP/2 has `:authority`.
@@ -200,8 +205,9 @@ fn check_authority(uri: &Uri, headers: &HeaderMap) -> Result<(), ErrorResponse> 
     }
 }
 
-/// Sets `Host` to the authority of the request's target, if there is one. An application that reads
-/// the header then sees the right server. Over HTTP/2 the header is mostly absent.
+/// Sets `Host` to the authority of the request's target, if there is one, so that an application
+/// that reads the header sees the right server. Over HTTP/2, the client usually sends no such
+/// header.
 pub(crate) fn settle_host(request: &mut Request<()>) {
     let authority =
         request.uri().authority().map(|authority| HeaderValue::from_str(authority.as_str()));
@@ -211,8 +217,8 @@ pub(crate) fn settle_host(request: &mut Request<()>) {
     }
 }
 
-/// Checks that a request asks for a WebSocket as its version of HTTP requires. Its target has been
-/// [checked](check_target) before.
+/// Checks that a request asks for a WebSocket as its version of HTTP requires. The caller has
+/// [checked](check_target) the target before.
 pub(crate) fn check(request: &Request<()>) -> Result<(), ErrorResponse> {
     match request.version() {
         Version::HTTP_11 => check_upgrade(request),
@@ -251,7 +257,7 @@ fn check_upgrade(request: &Request<()>) -> Result<(), ErrorResponse> {
     if request.method() != Method::GET {
         return Err(ErrorResponse::new(StatusCode::METHOD_NOT_ALLOWED, "WebSocket needs GET"));
     }
-    // The bytes of a body would be read as frames.
+    // A request with a body is refused, because the bytes of the body would be read as frames.
     if headers.contains_key(header::TRANSFER_ENCODING) || has_length(headers) {
         return Err(ErrorResponse::bad("request has a body"));
     }
@@ -286,7 +292,7 @@ fn is_key(key: &[u8]) -> bool {
     key.strip_suffix(b"==").is_some_and(|digits| digits.len() == 22 && digits.iter().all(is_digit))
 }
 
-/// Chooses the wire and the subprotocol for a request.
+/// Selects the wire and the subprotocol for a request.
 pub(crate) fn select<'a>(
     headers: &HeaderMap,
     negotiation: &'a Negotiation,
@@ -305,7 +311,7 @@ pub(crate) fn select<'a>(
     }
 }
 
-/// The subprotocols that the server accepts and the client offers, in the server's order.
+/// Returns the subprotocols that the server accepts and the client offers, in the server's order.
 pub(crate) fn acceptable<'a>(
     headers: &HeaderMap,
     negotiation: &'a Negotiation,
@@ -316,7 +322,7 @@ pub(crate) fn acceptable<'a>(
     })
 }
 
-/// The headers of the response, which never accepts an extension.
+/// Returns the headers of the response, which never accepts an extension.
 pub(crate) fn accept(
     request: &Request<()>,
     subprotocol: Option<&str>,
@@ -342,7 +348,7 @@ pub(crate) fn accept(
     Ok(headers)
 }
 
-/// The bytes of a 101 with these headers.
+/// Returns the bytes of a 101 response with these headers.
 pub(crate) fn switching_protocols(headers: &HeaderMap) -> Vec<u8> {
     response(StatusCode::SWITCHING_PROTOCOLS, headers, b"")
 }

@@ -57,9 +57,10 @@ use crate::{
 /// Extracts what a request needs to become a [`WebSocketConnection`]. Over HTTP/2 the method of
 /// such a request is CONNECT, so use [`any`](::axum::routing::any) for the route rather than `get`.
 ///
-/// It accepts any request. [`on_connection`](Self::on_connection) checks it, and answers one that
-/// is not valid. A [`ConnectionInfo`] in the request's extensions says what is known about the
-/// client, or otherwise axum's `ConnectInfo<SocketAddr>`.
+/// The extractor accepts any request. [`on_connection`](Self::on_connection) checks the request,
+/// and answers a request that is not valid. What is known about the client comes from a
+/// [`ConnectionInfo`] in the request's extensions or, if there is none, from axum's
+/// `ConnectInfo<SocketAddr>`.
 #[must_use = "the client gets its answer by `on_connection`"]
 pub struct WsMuxUpgrade {
     request: Request<()>,
@@ -90,7 +91,7 @@ impl<S: Sync> FromRequestParts<S> for WsMuxUpgrade {
         });
         let mut request = Request::new(());
         *request.method_mut() = parts.method.clone();
-        // A nested router shortens the path, and a hook that guards a prefix needs all of it.
+        // A nested router shortens the path, but a hook that guards a prefix needs the whole path.
         let original = parts.extensions.get::<OriginalUri>();
         *request.uri_mut() = original.map_or(&parts.uri, |OriginalUri(uri)| uri).clone();
         *request.version_mut() = parts.version;
@@ -100,7 +101,7 @@ impl<S: Sync> FromRequestParts<S> for WsMuxUpgrade {
 }
 
 impl WsMuxUpgrade {
-    /// Calls `failed` for a client whose request was accepted and that then got no connection,
+    /// Calls `failed` if the client's request was accepted but the client got no connection,
     /// because it closed or did not speak the wire. By default such a failure is only recorded by
     /// features such as `tracing`.
     pub fn on_failed(mut self, failed: impl FnOnce(AcceptError) + Send + 'static) -> Self {
@@ -109,12 +110,14 @@ impl WsMuxUpgrade {
     }
 
     /// Checks the request, and returns the response that the route has to return. If the client
-    /// gets its connection, `serve` runs with it in a task of its own, which ends only by itself.
+    /// gets its connection, `serve` is called with it in a task of its own. Nothing but `serve`
+    /// itself ends this task.
     ///
-    /// The acceptor has the settings: wires, application protocols, stream limits, timeouts, and
-    /// hooks. An acceptor without an [`authorizer`](crate::WebSocketServerBuilder::authorizer)
-    /// accepts every client that the layers before the route accept. The builder's limits on
-    /// connections apply only to a server that listens itself. Build the acceptor once, with
+    /// The settings are those of the acceptor: wires, application protocols, stream limits,
+    /// timeouts, and hooks. An acceptor without an
+    /// [`authorizer`](crate::WebSocketServerBuilder::authorizer) accepts every client that the
+    /// layers before the route accept. The builder's limits on connections apply only to a server
+    /// that listens itself. Build the acceptor once, with
     /// [`WebSocketServerBuilder::build`](crate::WebSocketServerBuilder::build), and keep it in the
     /// router's state.
     ///
@@ -145,9 +148,9 @@ impl WsMuxUpgrade {
 }
 
 impl HttpServer {
-    /// As [`serve`](Self::serve), for these routes. Their requests have a [`ConnectionInfo`] in
-    /// their extensions and no `ConnectInfo`. [`WsMuxUpgrade`] takes the client's address and
-    /// certificates from it.
+    /// Serves these routes, as [`serve`](Self::serve) does with a service. The requests have a
+    /// [`ConnectionInfo`] in their extensions and no `ConnectInfo`. [`WsMuxUpgrade`] takes the
+    /// client's address and certificates from the [`ConnectionInfo`].
     ///
     /// # Cancel safety
     /// As [`serve`](Self::serve).

@@ -1,4 +1,5 @@
-//! `futures`' `AsyncRead` and `AsyncWrite`, and `Stream` and `Sink` of `Bytes`, for the streams.
+//! Implements the traits `AsyncRead` and `AsyncWrite` of `futures`, and `Stream` and `Sink` of
+//! `Bytes`, for streams.
 
 use std::{
     io,
@@ -64,7 +65,7 @@ futures_write!(WebSocketStream);
 futures_read!(RecvStream);
 futures_read!(WebSocketStream);
 
-/// Received bytes without a copy, until the end of the stream.
+/// Returns received bytes without copying them, until the end of the stream.
 impl Stream for RecvStream {
     type Item = Result<Bytes, ReadError>;
 
@@ -73,8 +74,8 @@ impl Stream for RecvStream {
     }
 }
 
-/// Sends chunks without a copy. Closing the sink finishes the stream. If the peer has stopped the
-/// stream, closing does nothing, like a shutdown of the [`AsyncWrite`].
+/// Sends chunks without copying them. Closing the sink finishes the stream. If the peer has stopped
+/// the stream, closing does nothing, as with the [`AsyncWrite`].
 impl Sink<Bytes> for SendStream {
     type Error = WriteError;
 
@@ -82,7 +83,7 @@ impl Sink<Bytes> for SendStream {
         self.get_mut().poll_room(cx)
     }
 
-    /// Call it after `poll_ready` was ready. It then accepts the whole chunk.
+    /// Accepts the whole chunk. It must be called only after `poll_ready` was ready.
     fn start_send(self: Pin<&mut Self>, chunk: Bytes) -> Result<(), WriteError> {
         self.get_mut().push_chunk(chunk)
     }

@@ -28,25 +28,27 @@ use crate::{
     server::{Listener, listener::AcceptedStream, pause_after},
 };
 
-/// The default of the [handshake timeout](crate::Config::handshake_timeout), which covers the same
-/// steps.
+/// The default head timeout. It equals the default of the [handshake
+/// timeout](crate::Config::handshake_timeout), which covers the same steps.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Longer than the minute for which proxies keep an idle connection to a server. The proxy should
-/// close first: if the server did, a request might be in flight at that moment.
+/// The default idle timeout. It is longer than the minute for which proxies keep an idle connection
+/// to a server, so that the proxy closes first. If the server closed first, a request from the
+/// proxy might be in flight at that moment.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 
-/// The interval of HTTP/2's pings, and the timeout of their answers. A client that has vanished
-/// holds its socket for at most twice this time. Each of its connections also has its own
-/// keep-alive.
+/// The interval of HTTP/2's pings, and the timeout of their answers. If a client has vanished, its
+/// socket stays open for at most twice this time. Each of its WebSocket connections also has its
+/// own keep-alive.
 const HTTP2_PING: Duration = Duration::from_secs(20);
 
-/// A longer time acts as this one, because tokio's clock has a limit.
+/// The longest time that a setting can have. A longer time acts as this one, because tokio's clock
+/// has a limit.
 const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// An HTTP server for routes that become connections, over HTTP/1.1 and HTTP/2, with TLS or
-/// without. It adds what a loop around hyper's `serve_connection` lacks on a port that strangers
-/// can reach.
+/// without. It has the limits that a simple loop around hyper's `serve_connection` lacks, and that
+/// a port open to strangers needs.
 ///
 /// A client must finish TLS and the head of its first request within the
 /// [head timeout](Self::head_timeout), over either version of HTTP. If it sends no further request
@@ -54,11 +56,11 @@ const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
 /// requests and WebSockets go on. A request's head has at most 64 KiB. HTTP/2 clients may open
 /// WebSockets, as with [`allow_http2`](crate::hyper::allow_http2).
 ///
-/// Neither a client that closes nor a system without free file descriptors ends the server. In the
-/// second case clients wait in the system's queue, and the server tries again every 100 ms.
+/// The server goes on if a client closes, and if the system is out of file descriptors. In the
+/// second case, clients wait in the system's queue, and the server tries again every 100 ms.
 ///
-/// The number of clients is not limited here. A route itself must limit what follows the head: the
-/// time for the request's body, and the time for reading the response.
+/// The number of clients is not limited here. A route itself must limit what follows the head: how
+/// long the client may take to send the request's body, and to read the response.
 ///
 /// ```no_run
 /// # use wsmux::hyper::HttpServer;
@@ -91,7 +93,7 @@ impl Default for HttpServer {
 }
 
 impl HttpServer {
-    /// A server with the default timeouts and without TLS.
+    /// Makes a server with the default timeouts and without TLS.
     pub fn new() -> Self {
         Self {
             head_timeout: HEAD_TIMEOUT,
@@ -101,17 +103,17 @@ impl HttpServer {
         }
     }
 
-    /// How long a client may take for TLS and the head of its first request together, from its TCP
-    /// connection on. At most a year; a longer time acts as a year. Default 10 s.
+    /// Sets how long a client may take for TLS and the head of its first request together, counted
+    /// from the TCP connection. A time of more than a year acts as a year. Default 10 s.
     pub fn head_timeout(mut self, timeout: Duration) -> Self {
         self.head_timeout = timeout;
         self
     }
 
-    /// How long a client may take, after its last request, to send the head of another. Then an
-    /// HTTP/1.1 connection is closed. An HTTP/2 connection gets a GOAWAY: it accepts no more
-    /// requests and closes when its streams have ended. At most a year; a longer time acts as a
-    /// year. Default 75 s.
+    /// Sets how long a client may take, after its last request, to send the head of another. If it
+    /// takes longer, an HTTP/1.1 connection is closed, and an HTTP/2 connection gets a GOAWAY: it
+    /// accepts no more requests, and closes when its streams have ended. A time of more than a year
+    /// acts as a year. Default 75 s.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.idle_timeout = timeout;
         self
@@ -129,8 +131,9 @@ impl HttpServer {
     /// with the addresses and, under TLS, the client's certificates.
     ///
     /// # Cancel safety
-    /// It ends only when the future is dropped. Then nothing listens any more. Each HTTP connection
-    /// ends after its open requests, and connections of upgraded requests go on.
+    /// The server ends only when the future is dropped. When it is, the server stops listening,
+    /// each HTTP connection ends after its open requests, and the connections of upgraded requests
+    /// go on.
     pub async fn serve<S, B>(self, listener: impl Into<Listener>, service: S) -> Infallible
     where
         S: Service<Request<IncomingBody>, Response = Response<B>> + Clone + Send + 'static,
@@ -141,7 +144,8 @@ impl HttpServer {
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let listener = listener.into();
-        // Dropped with this future, which the connections' tasks notice.
+        // `_serving` is dropped together with this future, which tells the connections' tasks to
+        // end.
         let (_serving, draining) = watch::channel(());
         let settings = Arc::new(self);
         loop {
@@ -172,7 +176,8 @@ impl HttpServer {
         match incoming {
             #[cfg_attr(not(feature = "tls"), expect(unused_variables))]
             AcceptedStream::Tcp(tcp, address) => {
-                // Streams would wait for each other's acknowledgements.
+                // With Nagle's algorithm, the data of one stream would wait until the data of
+                // another is acknowledged.
                 let _ = tcp.set_nodelay(true);
                 #[cfg(feature = "tls")]
                 if let Some(config) = &self.tls {
@@ -237,7 +242,7 @@ impl HttpServer {
         let (mut began, mut is_ending) = (false, false);
         loop {
             tokio::select! {
-                // Its result does not matter to the server.
+                // The result for one client does not matter to the server.
                 _ = serving.as_mut() => return,
                 _ = draining.changed(), if !is_ending => {}
                 Ok(()) = requests.changed(), if !is_ending => {
@@ -275,7 +280,8 @@ async fn accept_tls<S: AsyncRead + AsyncWrite + Unpin>(
     None
 }
 
-/// A client's service. It reports each request and adds the client's [`ConnectionInfo`] to it.
+/// The service for one client. It reports each request to the client's task, and adds the client's
+/// [`ConnectionInfo`] to the request.
 #[derive(Debug)]
 struct Watched<S> {
     service: S,

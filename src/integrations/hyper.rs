@@ -37,8 +37,8 @@
 //! ```
 //!
 //! [`HttpServer`] is a loop around hyper's `serve_connection_with_upgrades` with the limits that a
-//! port open to strangers needs. A loop of your own works as well, with [`allow_http2`] and limits
-//! of your own.
+//! port open to strangers needs. You may also write such a loop yourself, with [`allow_http2`] and
+//! your own limits.
 //!
 //! The manual has a chapter on [costs and benefits](crate::manual::in_axum).
 
@@ -58,26 +58,27 @@ use crate::{
     server::{WebSocketAcceptor, listener::canonical},
 };
 
-/// Bytes that a client may send on one HTTP/2 stream before they are read. A WebSocket's bytes are
-/// read as they arrive, so the window is rarely full, but it bounds what is in flight in a round
-/// trip. 8 MiB fill 640 Mbit/s at 100 ms; hyper's 1 MiB fills 80 Mbit/s.
+/// How many bytes a client may send on one HTTP/2 stream before they are read. A WebSocket's bytes
+/// are read as they arrive, so the window is rarely full, but it bounds how much is in flight
+/// during a round trip. At a round trip of 100 ms, 8 MiB allow 640 Mbit/s, and hyper's default of 1
+/// MiB allows 80 Mbit/s.
 pub const HTTP2_STREAM_WINDOW: u32 = 8 * 1024 * 1024;
 
-/// The same for all streams of one HTTP/2 connection: four of them may fill their windows at once.
-/// A route that does not read its request's body may hold one stream's window, but must not hold
-/// all of this one.
+/// The window for all streams of one HTTP/2 connection together: four of them may fill their
+/// windows at once. A route that does not read its request's body may use up the window of its
+/// stream, but must not use up the whole window of the connection.
 pub const HTTP2_CONNECTION_WINDOW: u32 = 4 * HTTP2_STREAM_WINDOW;
 
 /// Upgrades a valid request to a connection, as a [`WebSocketServer`](crate::WebSocketServer) with
-/// these settings would, including its subprotocols, headers and hooks. The
-/// [handshake timeout](crate::Config::handshake_timeout) covers the hooks. TLS is left to the HTTP
-/// server.
+/// the acceptor's settings would, including subprotocols, headers and hooks. The [handshake
+/// timeout](crate::Config::handshake_timeout) covers the hooks. TLS is left to the HTTP server.
 ///
-/// Returns the response to send (101, or 200 over HTTP/2) and a future that gives the connection.
-/// Await the future in a task of its own, after the response was returned.
+/// Returns the response to send (101, or 200 over HTTP/2) and a future that resolves to the
+/// connection. Await the future in a task of its own, because it resolves only after the response
+/// was returned.
 ///
 /// A [`ConnectionInfo`] in the request's extensions says what is known about the client; see
-/// [`ConnectionInfo::of_tcp`]. Without one, hooks see neither address nor certificate.
+/// [`ConnectionInfo::of_tcp`]. Without it, hooks see neither an address nor a certificate.
 ///
 /// # Errors
 /// [`UpgradeError`], with the response to send.
@@ -101,8 +102,8 @@ pub async fn upgrade<B>(
 /// Lets clients open WebSockets over HTTP/2 (SETTINGS_ENABLE_CONNECT_PROTOCOL, RFC 8441 §3), with
 /// windows of [`HTTP2_STREAM_WINDOW`] and [`HTTP2_CONNECTION_WINDOW`].
 ///
-/// The windows apply to all requests. A server whose other routes receive large bodies and read
-/// them late may hold that much for each client.
+/// The windows apply to all requests. If other routes of the server receive large bodies and read
+/// them late, the server may hold as many bytes as the windows for each client.
 pub fn allow_http2<E>(server: &mut auto::Builder<E>) {
     server
         .http2()
@@ -111,9 +112,10 @@ pub fn allow_http2<E>(server: &mut auto::Builder<E>) {
         .initial_connection_window_size(HTTP2_CONNECTION_WINDOW);
 }
 
-/// What an HTTP server can report about its client, for the extensions of the client's requests.
+/// Constructors for an HTTP server of your own, which can add the value to the extensions of a
+/// client's requests.
 impl ConnectionInfo {
-    /// The addresses of a TCP connection.
+    /// Returns the addresses of a TCP connection.
     pub fn of_tcp(tcp: &TcpStream) -> Self {
         Self {
             remote_address: tcp.peer_addr().ok().map(canonical),
@@ -122,7 +124,8 @@ impl ConnectionInfo {
         }
     }
 
-    /// The same, and the certificates that the client showed.
+    /// Returns the addresses of a TCP connection under TLS, and the certificates that the client
+    /// presented.
     #[cfg(feature = "tls")]
     pub fn of_tls(tls: &tokio_rustls::server::TlsStream<TcpStream>) -> Self {
         let (tcp, session) = tls.get_ref();

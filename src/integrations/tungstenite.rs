@@ -10,22 +10,23 @@ use crate::{
 };
 
 impl WebSocketConnection {
-    /// A connection over a WebSocket of `tokio-tungstenite`, in either role, after its handshake.
-    /// Waits for the peer's transport parameters, up to the
-    /// [handshake timeout](Config::handshake_timeout).
+    /// Makes a connection over a WebSocket of `tokio-tungstenite`, in either role, whose handshake
+    /// is complete. Waits for the peer's transport parameters, up to the [handshake
+    /// timeout](Config::handshake_timeout).
     ///
-    /// `side` must be the role of the WebSocket, and `wire` the wire that the handshake agreed on.
-    /// [`Wire::QMux`] means a subprotocol `qmux-02` or `qmux-02.<app>` and no extension. Every
-    /// message since the handshake must still be unread.
+    /// `side` must be the role of the WebSocket, and `wire` the wire on which the two ends agreed
+    /// in the handshake. [`Wire::QMux`] requires that the subprotocol is `qmux-02` or
+    /// `qmux-02.<app>`, and that no extension was negotiated. No message may have been read since
+    /// the handshake.
     ///
     /// Make the WebSocket with [`websocket_config`](Self::websocket_config). With its own defaults
     /// tungstenite accepts messages of 64 MiB and queues without a limit for a peer that does not
-    /// read. If its limit on messages is below that of `config`, a connection fails although its
-    /// peer follows the rules. With a `max_write_buffer_size` below 193 KiB a connection may fail
-    /// because a message does not fit.
+    /// read. If tungstenite's limit on messages is below the limit of `config`, a connection may
+    /// fail although its peer follows the rules. If `max_write_buffer_size` is below 193 KiB, a
+    /// connection may fail because a message does not fit.
     ///
-    /// If writing a pong to the stream below fails, tungstenite stops reading, and received data
-    /// that has not been read is lost. A [`WebSocketClient`](crate::WebSocketClient) and a
+    /// If writing a pong to the underlying stream fails, tungstenite stops reading, and received
+    /// data that has not been read is lost. A [`WebSocketClient`](crate::WebSocketClient) and a
     /// [`WebSocketServer`](crate::WebSocketServer) do not have this problem.
     ///
     /// # Errors
@@ -49,7 +50,7 @@ impl WebSocketConnection {
         Ok(connection)
     }
 
-    /// The tungstenite settings for a WebSocket that is passed to
+    /// Returns the tungstenite settings for a WebSocket that is passed to
     /// [`from_websocket`](Self::from_websocket) with `config` and `wire`.
     pub fn websocket_config(config: &Config, wire: Wire) -> WebSocketConfig {
         TungsteniteSocket::config(config.max_inbound_message(wire))

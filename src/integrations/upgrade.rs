@@ -1,4 +1,4 @@
-//! Upgrades a request that another HTTP server has read to a connection.
+//! Makes a connection of a request that another HTTP server has read.
 
 use std::{
     fmt,
@@ -38,7 +38,8 @@ use crate::{
     },
 };
 
-/// The parts of a request's extensions that an upgrade needs. hyper puts them there.
+/// The parts of a request's extensions that an upgrade needs. hyper has put them into the
+/// extensions.
 #[derive(Debug)]
 pub(crate) struct Handle {
     on_upgrade: Option<OnUpgrade>,
@@ -60,8 +61,8 @@ pub(crate) async fn upgrade(
 ) -> Result<(Response<Full<Bytes>>, Upgrading), UpgradeError> {
     let start = Instant::now();
     let version = request.version();
-    // Copies the request, because hyper's keeps the whole received block alive, and the connection
-    // keeps its request.
+    // The request is copied, because hyper's request keeps the whole received block alive, and the
+    // connection keeps its request.
     let mut request = exact_request(&request);
     join_cookies(&mut request);
     let info = ConnectionInfo {
@@ -97,8 +98,8 @@ pub(crate) async fn upgrade(
     Ok((response, Upgrading(future)))
 }
 
-/// RFC 9113 §8.2.3: over HTTP/2 a cookie header may be split. Hooks see it joined, as over
-/// HTTP/1.1.
+/// RFC 9113 §8.2.3: over HTTP/2 a cookie header may be split. The pieces are joined, so that hooks
+/// see one header, as over HTTP/1.1.
 fn join_cookies(request: &mut Request<()>) {
     let pieces = request.headers().get_all(header::COOKIE).iter();
     let pieces: Vec<_> = pieces.map(HeaderValue::as_bytes).collect();
@@ -138,7 +139,7 @@ async fn decide(
     Ok((Agreed { on_upgrade, wire, info }, headers))
 }
 
-/// A client whose upgrade was agreed to.
+/// A client whose upgrade was accepted.
 struct Agreed {
     on_upgrade: OnUpgrade,
     wire: Wire,
@@ -152,7 +153,7 @@ impl Agreed {
         start: Instant,
     ) -> Result<WebSocketConnection, AcceptError> {
         let Self { on_upgrade, wire, mut info } = self;
-        // hyper's error means that the client has closed, or that the response was never sent.
+        // If hyper returns an error, the client has closed, or the response was never sent.
         let upgraded = timeout(settings.left(start), on_upgrade)
             .await
             .map_err(|_| AcceptError::HandshakeTimeout)?
@@ -182,14 +183,14 @@ impl Agreed {
 fn know_addresses(info: &mut ConnectionInfo, tcp: &TcpStream) {
     info.remote_address = info.remote_address.or_else(|| tcp.peer_addr().ok().map(canonical));
     info.local_address = info.local_address.or_else(|| tcp.local_addr().ok().map(canonical));
-    // hyper's servers leave Nagle's algorithm on, and then streams wait for each other's
-    // acknowledgements.
+    // hyper's servers leave Nagle's algorithm on. With it, the data of one stream would wait until
+    // the data of another is acknowledged.
     let _ = tcp.set_nodelay(true);
 }
 
-/// The stream that was passed to hyper, and the bytes that were read after the request. In hyper's
-/// box, each read would cost a dynamic call, and the socket could not be asked for its round-trip
-/// time.
+/// Returns the stream that was passed to hyper, and the bytes that were read after the request. If
+/// the stream stayed in hyper's box, each read would cost a dynamic call, and the socket could not
+/// be asked for its round-trip time.
 fn bare<S>(upgraded: Upgraded) -> Result<(S, Bytes), Upgraded>
 where
     TokioIo<S>: rt::Read + rt::Write + Unpin + Send + 'static,
@@ -219,18 +220,18 @@ where
     Ok(connection)
 }
 
-/// The rest of an accepted request. Awaiting it gives the [`WebSocketConnection`], once the
-/// response has been sent and the client's transport parameters have arrived. The
+/// What is left to do for an accepted request. This future resolves to the [`WebSocketConnection`]
+/// once the response has been sent and the client's transport parameters have arrived. The
 /// [handshake timeout](crate::Config::handshake_timeout) counts from the request.
 ///
-/// The response is sent only after the route's handler has returned it. So a handler that awaits
-/// this before it returns the response never finishes.
+/// The response is sent only after the route's handler has returned it. Therefore a handler that
+/// awaits this future before it returns the response only sees the handshake time out.
 ///
 /// # Errors
 /// [`AcceptError`] if the client closes, or does not speak the wire.
 ///
 /// # Cancel safety
-/// When it is dropped, the client's stream is closed once the response has been sent.
+/// When the future is dropped, the client's stream is closed once the response has been sent.
 #[must_use = "without it the client's stream is closed"]
 pub struct Upgrading(
     Pin<Box<dyn Future<Output = Result<WebSocketConnection, AcceptError>> + Send>>,
@@ -250,7 +251,8 @@ impl fmt::Debug for Upgrading {
     }
 }
 
-/// The error of an upgrade: the request gets no connection. It has the response for the client.
+/// The error of an upgrade: the request gets no connection. The error has the response for the
+/// client.
 #[derive(thiserror::Error)]
 #[error("{error}")]
 pub struct UpgradeError {
@@ -275,19 +277,19 @@ impl UpgradeError {
         Self { error, response: Box::new(response) }
     }
 
-    /// The reason, as a [`WebSocketServer`](crate::WebSocketServer) would report it: mostly
-    /// [`AcceptError::Refused`].
+    /// Returns the reason, as a [`WebSocketServer`](crate::WebSocketServer) would report it:
+    /// usually [`AcceptError::Refused`].
     pub fn error(&self) -> &AcceptError {
         &self.error
     }
 
-    /// The response to send. Its headers include those that a hook has
+    /// Returns the response to send. Its headers include those that a hook has
     /// [added](crate::authorize::Refuse::header).
     pub fn response(&self) -> &Response<Full<Bytes>> {
         &self.response
     }
 
-    /// The response to send.
+    /// Returns the response to send.
     pub fn into_response(self) -> Response<Full<Bytes>> {
         *self.response
     }

@@ -1,7 +1,8 @@
-//! [`web_transport_trait`]: programs that were written for WebTransport run on a
-//! [`WebSocketConnection`] unchanged.
+//! Implements [`web_transport_trait`], so that programs that were written for WebTransport run over
+//! a [`WebSocketConnection`] without changes.
 //!
-//! The trait's codes have 32 bits. A larger code of the peer is reported as the largest one.
+//! The trait's codes have 32 bits. If the peer sends a code with more bits, the largest code of 32
+//! bits is reported.
 
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use crate::{
     error::StoppedError,
 };
 
-/// The error of every operation through the trait.
+/// The error of all operations of the trait.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum WebTransportError {
@@ -40,7 +41,7 @@ pub enum WebTransportError {
     ClosedStream,
 }
 
-/// Converts a code to the trait's 32 bits.
+/// Converts a code to the 32 bits of the trait's codes.
 fn narrow(code: VarInt) -> u32 {
     u32::try_from(code.into_inner()).unwrap_or(u32::MAX)
 }
@@ -163,8 +164,8 @@ impl generic::Session for WebSocketConnection {
         WebSocketConnection::max_datagram_size(self).unwrap_or(0)
     }
 
-    /// The application's part of the subprotocol, or the whole subprotocol if it is not one of
-    /// QMux.
+    /// Returns the application's part of the subprotocol, or the whole subprotocol if it is not one
+    /// of QMux.
     fn protocol(&self) -> Option<&str> {
         WebSocketConnection::protocol(self)
     }
@@ -194,11 +195,12 @@ impl generic::SendStream for SendStream {
     }
 
     fn set_priority(&mut self, order: i32) {
-        // A stream that has ended has no use for a priority.
+        // This fails only if the stream has ended, and such a stream has no use for a priority.
         let _ = SendStream::set_priority(self, order);
     }
 
-    /// As in quinn, no error if the peer has stopped the stream: `closed` has the peer's code.
+    /// Finishes the stream. As in quinn, this returns no error if the peer has stopped the stream,
+    /// because `closed` returns the peer's code.
     fn finish(&mut self) -> Result<(), WebTransportError> {
         match SendStream::finish(self) {
             Ok(()) | Err(WriteError::Stopped(_)) => Ok(()),
@@ -207,7 +209,7 @@ impl generic::SendStream for SendStream {
     }
 
     fn reset(&mut self, code: u32) {
-        // The trait has no error for a stream that has already ended.
+        // The error is ignored, because the trait has none for a stream that has already ended.
         let _ = SendStream::reset(self, code.into());
     }
 
@@ -232,7 +234,7 @@ impl generic::RecvStream for RecvStream {
     }
 
     fn stop(&mut self, code: u32) {
-        // As for `reset`.
+        // The error is ignored, as in `reset`.
         let _ = RecvStream::stop(self, code.into());
     }
 
