@@ -112,7 +112,7 @@ impl WebSocketConnection {
     /// unidirectional streams.
     ///
     /// # Cancel safety
-    /// As [`open_bi`](Self::open_bi).
+    /// The same as for [`open_bi`](Self::open_bi).
     pub async fn open_uni(&self) -> Result<SendStream, OpenError> {
         let id = self.open(Dir::Uni).await?;
         Ok(SendStream::new(id, self.0.clone()))
@@ -132,7 +132,7 @@ impl WebSocketConnection {
     /// already wait.
     ///
     /// # Errors
-    /// As [`open_uni`](Self::open_uni).
+    /// The same as for [`open_uni`](Self::open_uni).
     pub fn try_open_uni(&self) -> Result<Option<SendStream>, OpenError> {
         Ok(self.try_open(Dir::Uni)?.map(|id| SendStream::new(id, self.0.clone())))
     }
@@ -155,10 +155,10 @@ impl WebSocketConnection {
     /// this works as [`accept_bi`](Self::accept_bi) does.
     ///
     /// # Errors
-    /// As [`accept_bi`](Self::accept_bi).
+    /// The same as for [`accept_bi`](Self::accept_bi).
     ///
     /// # Cancel safety
-    /// As [`accept_bi`](Self::accept_bi).
+    /// The same as for [`accept_bi`](Self::accept_bi).
     pub async fn accept_uni(&self) -> Result<RecvStream, ConnectionError> {
         let id = self.accept(Dir::Uni).await?;
         Ok(RecvStream::new(id, self.0.clone()))
@@ -188,7 +188,7 @@ impl WebSocketConnection {
     /// position.
     ///
     /// # Errors
-    /// As [`send_datagram`](Self::send_datagram).
+    /// The same as for [`send_datagram`](Self::send_datagram).
     ///
     /// # Cancel safety
     /// If the future is dropped, the datagram is not sent, and its position in the queue is lost.

@@ -69,7 +69,8 @@ impl RecvStream {
     /// [`ReadExactError`]; `buf` contains the bytes that were read before the error.
     ///
     /// # Cancel safety
-    /// Not cancel safe: if the future is dropped, it is unknown how much of `buf` was filled.
+    /// This is not cancel safe: if the future is dropped, it is unknown how much of `buf` was
+    /// filled.
     pub async fn read_exact(&mut self, buf: &mut [u8]) -> Result<(), ReadExactError> {
         let mut filled = 0;
         while filled < buf.len() {
@@ -100,7 +101,7 @@ impl RecvStream {
     /// `limit` bytes. Data that was read before the error is lost.
     ///
     /// # Cancel safety
-    /// Not cancel safe: if the future is dropped, the data that it has read is lost.
+    /// This is not cancel safe: if the future is dropped, the data that it has read is lost.
     pub async fn read_to_end(&mut self, limit: usize) -> Result<Vec<u8>, ReadToEndError> {
         let mut all = Vec::new();
         while let Some(chunk) = self.read_chunk(usize::MAX).await? {

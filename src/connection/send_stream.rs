@@ -67,7 +67,7 @@ impl SendStream {
     /// data or has received credit.
     ///
     /// # Errors
-    /// [`WriteError`]; nothing was taken.
+    /// [`WriteError`]. If this fails, nothing was taken.
     ///
     /// # Cancel safety
     /// If the future is dropped, nothing was taken.
@@ -81,8 +81,9 @@ impl SendStream {
     /// [`WriteError`]; some of the bytes may have been taken already.
     ///
     /// # Cancel safety
-    /// Not cancel safe: if the future is dropped, it is unknown how many bytes were taken. Use
-    /// [`write`](Self::write), or [`write_chunk`](Self::write_chunk), which takes all or nothing.
+    /// This is not cancel safe: if the future is dropped, it is unknown how many bytes were taken.
+    /// Use [`write`](Self::write), or [`write_chunk`](Self::write_chunk), which takes all or
+    /// nothing.
     pub async fn write_all(&mut self, mut data: &[u8]) -> Result<(), WriteError> {
         while !data.is_empty() {
             let taken = self.write(data).await?;
@@ -102,7 +103,7 @@ impl SendStream {
     /// handles. The same applies to datagrams.
     ///
     /// # Errors
-    /// [`WriteError`]; nothing was taken.
+    /// [`WriteError`]. If this fails, nothing was taken.
     ///
     /// # Cancel safety
     /// If the future is dropped, nothing was taken.
@@ -115,7 +116,7 @@ impl SendStream {
     /// returns `Pending`, the task of `cx` is woken when there is room.
     ///
     /// # Errors
-    /// [`WriteError`]; nothing was taken.
+    /// [`WriteError`]. If this fails, nothing was taken.
     pub fn poll_write(
         &mut self,
         cx: &mut Context<'_>,
@@ -134,7 +135,7 @@ impl SendStream {
     /// returns `Pending`, the task of `cx` is woken when there is room.
     ///
     /// # Errors
-    /// [`WriteError`]; nothing was taken.
+    /// [`WriteError`]. If this fails, nothing was taken.
     pub fn poll_write_chunk(
         &mut self,
         cx: &mut Context<'_>,

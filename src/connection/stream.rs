@@ -36,12 +36,12 @@ impl WebSocketStream {
         self.send.id()
     }
 
-    /// The sending half.
+    /// Returns the sending half.
     pub fn send(&mut self) -> &mut SendStream {
         &mut self.send
     }
 
-    /// The receiving half.
+    /// Returns the receiving half.
     pub fn recv(&mut self) -> &mut RecvStream {
         &mut self.recv
     }

@@ -95,7 +95,7 @@ mod tests {
         }
     }
 
-    /// RFC 7617 §2, with its example.
+    /// This includes the example of RFC 7617 §2.
     #[test]
     fn credentials_are_sent_as_basic() {
         for (credentials, expected) in [

@@ -153,7 +153,7 @@ impl HttpServer {
     /// client's address and certificates from the [`ConnectionInfo`].
     ///
     /// # Cancel safety
-    /// As [`serve`](Self::serve).
+    /// The same as for [`serve`](Self::serve).
     pub async fn serve_routes(self, listener: impl Into<Listener>, routes: Router) -> Infallible {
         self.serve(listener, TowerToHyperService::new(routes)).await
     }

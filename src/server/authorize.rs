@@ -74,7 +74,7 @@ pub trait Authorize: Send + Sync + 'static {
     /// which tells it to ask for a WebSocket.
     ///
     /// # Cancel safety
-    /// As [`authorize`](Self::authorize).
+    /// The same as for [`authorize`](Self::authorize).
     async fn respond(&self, request: &UpgradeRequest) -> Option<Response<Bytes>> {
         let _ = request;
         None

@@ -1,4 +1,5 @@
-//! Foreign wakers in the state: on tokio, the driver's waker is tokio's own.
+//! Tests with foreign wakers in the state. Under tokio, the driver's waker is always tokio's own.
+//! Therefore these tests have no driver and use wakers of their own.
 
 use std::{
     sync::{
@@ -22,7 +23,7 @@ use crate::{
     runtime::Instant,
 };
 
-/// A waker that is the last owner of a task, which owns a stream.
+/// A waker that is the last owner of a task. The task owns a stream.
 struct Owner(#[expect(dead_code, reason = "to be dropped")] Mutex<SendStream>);
 
 impl Wake for Owner {
@@ -43,7 +44,7 @@ impl Sleeper {
         Self { handle: ConnectionRef::new(shared.clone()), shared }
     }
 
-    /// The driver sleeps with a waker that owns a stream.
+    /// Lets the driver sleep, with a waker that owns a stream.
     fn sleep(&self) -> std::sync::Weak<Owner> {
         let id = self.shared.lock().engine.open(Dir::Bi).unwrap().unwrap();
         let owner = Arc::new(Owner(Mutex::new(SendStream::new(id, self.handle.clone()))));
@@ -54,7 +55,7 @@ impl Sleeper {
     }
 }
 
-/// Runs the scenario in a thread of its own, because a failure is a deadlock.
+/// Runs the scenario in a thread of its own, because it deadlocks if it fails.
 fn must_end(scenario: impl FnOnce(Sleeper) + Send + 'static) {
     let (done, outcome) = mpsc::channel();
     thread::spawn(move || {
