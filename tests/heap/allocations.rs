@@ -23,8 +23,8 @@ const CHUNKS: usize = 1_000;
 
 /// A chunk that fills one message, except for the headers.
 const ONE_MESSAGE: usize = 65_500;
-/// Most of these are by the memory socket, which copies each message into one block. The others are
-/// for the messages with grants.
+/// The memory socket makes most of these allocations, because it copies each message into one block.
+/// The rest are made for the messages that carry grants.
 const ALLOCATIONS_BETWEEN_TASKS_FOR_1000_OF_ONE_MESSAGE: u64 = 1_250;
 
 /// A chunk that takes two messages, the second of a few bytes.

@@ -69,7 +69,8 @@ pub(super) struct Events {
 
 impl Events {
     pub(super) fn push(&mut self, event: Event) {
-        // A peer could cause such an event any number of times, and one event is enough.
+        // A peer could cause an event that belongs to no stream any number of times, and one such
+        // event in the queue is enough.
         let bit = bit(event);
         if self.queued & bit == 0 {
             self.queued |= bit;

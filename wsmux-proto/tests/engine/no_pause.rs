@@ -5,8 +5,8 @@ use crate::support::*;
 use bytes::Bytes;
 use wsmux_proto::{Config, Dir, Incoming, Read, StreamId, Wire};
 
-/// How many bytes one stream moves past the streams whose readers have stopped. A debug build moves
-/// fewer bytes, to save time.
+/// How many bytes one stream transfers while the readers of the other streams have stopped. A debug
+/// build transfers fewer bytes, to save time.
 const BULK: usize = if cfg!(debug_assertions) { 8 << 20 } else { 256 << 20 };
 
 const STALLED: usize = 32;

@@ -30,8 +30,8 @@ const SHARE_ONE_IN: u64 = 2;
 /// is not mistaken for the rate of the path: it may come out of a buffer at any speed.
 const CONFIRMATION: u64 = 2 * HEADROOM;
 
-/// The measurement of a stream begins when one part in this many of its initial window has been
-/// received. The first grant is due only when twice as much has been received.
+/// The measurement of a stream begins when an eighth of its initial window has been received. The
+/// first grant is due only when twice as much has been received.
 const MEASURED_FROM_ONE_IN: u64 = 8;
 
 /// If nothing was received for this long, the queues on the path are empty, because this time is
