@@ -21,7 +21,7 @@ use super::WaitError;
 #[derive(Debug, Default)]
 struct Parker {
     woken: Mutex<bool>,
-    news: Condvar,
+    changed: Condvar,
 }
 
 impl Parker {
@@ -34,14 +34,14 @@ impl Parker {
         let mut woken = self.lock();
         while !*woken {
             let Some(deadline) = deadline else {
-                woken = self.news.wait(woken).unwrap_or_else(PoisonError::into_inner);
+                woken = self.changed.wait(woken).unwrap_or_else(PoisonError::into_inner);
                 continue;
             };
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
             }
-            let waited = self.news.wait_timeout(woken, left);
+            let waited = self.changed.wait_timeout(woken, left);
             woken = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         *woken = false;
@@ -55,7 +55,7 @@ impl Wake for Parker {
 
     fn wake_by_ref(self: &Arc<Self>) {
         *self.lock() = true;
-        self.news.notify_one();
+        self.changed.notify_one();
     }
 }
 

@@ -186,7 +186,7 @@ impl<S: Socket + Unpin> Driver<S> {
             qlog.rtt(now, state.engine.rtt());
         }
         #[cfg(feature = "tracing")]
-        if let Some(total) = self.refused.news(&state.engine) {
+        if let Some(total) = self.refused.increase(&state.engine) {
             crate::observe::trace::event!(self.shared.span, DEBUG, "stream.refused", total = total);
         }
         self.wants = state.engine.wants_transmit();

@@ -16,7 +16,7 @@ use wsmux_proto::{
 use super::{SendStream, shared::ConnectionRef};
 use crate::{
     error::{ReadExactError, ReadToEndError, ResetError},
-    observe::trace::{self, Told},
+    observe::trace::{self, EndRecorded},
 };
 
 /// The receiving half of a stream.
@@ -28,7 +28,7 @@ pub struct RecvStream {
     id: StreamId,
     connection: ConnectionRef,
     end: End,
-    told: Told,
+    end_recorded: EndRecorded,
 }
 
 /// How reading has ended. Later reads return the same result.
@@ -41,7 +41,7 @@ enum End {
 
 impl RecvStream {
     pub(crate) fn new(id: StreamId, connection: ConnectionRef) -> Self {
-        Self { id, connection, end: End::None, told: Told::default() }
+        Self { id, connection, end: End::None, end_recorded: EndRecorded::default() }
     }
 
     /// Returns the stream's id.
@@ -170,7 +170,12 @@ impl RecvStream {
             let mut state = self.connection.lock();
             match state.recv_stream(self.id).poll_reset()? {
                 Some(code) => {
-                    trace::reset_by_peer(&self.connection.span, self.id, &mut self.told, code);
+                    trace::reset_by_peer(
+                        &self.connection.span,
+                        self.id,
+                        &mut self.end_recorded,
+                        code,
+                    );
                     Poll::Ready(Ok(code))
                 }
                 None => {
@@ -224,7 +229,7 @@ impl RecvStream {
             Ok(Read::Finished) => self.end = End::Finished,
             Err(ReadError::Reset(code)) => {
                 self.end = End::Reset(*code);
-                trace::reset_by_peer(&self.connection.span, self.id, &mut self.told, *code);
+                trace::reset_by_peer(&self.connection.span, self.id, &mut self.end_recorded, *code);
             }
             Ok(Read::Data(_)) | Err(_) => {}
         }

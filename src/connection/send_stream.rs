@@ -16,7 +16,7 @@ use wsmux_proto::{
 use super::shared::{ConnectionRef, Queue, wait_for};
 use crate::{
     error::StoppedError,
-    observe::trace::{self, Told},
+    observe::trace::{self, EndRecorded},
 };
 
 /// The sending half of a stream.
@@ -35,7 +35,7 @@ pub struct SendStream {
     id: StreamId,
     connection: ConnectionRef,
     end: End,
-    told: Told,
+    end_recorded: EndRecorded,
 }
 
 /// How the application has ended this sending half.
@@ -51,7 +51,7 @@ enum End {
 
 impl SendStream {
     pub(crate) fn new(id: StreamId, connection: ConnectionRef) -> Self {
-        Self { id, connection, end: End::None, told: Told::default() }
+        Self { id, connection, end: End::None, end_recorded: EndRecorded::default() }
     }
 
     /// Returns the stream's id.
@@ -234,7 +234,7 @@ impl SendStream {
             #[cfg(feature = "tracing")]
             if let Ok(Some(code)) = outcome {
                 let error = WriteError::Stopped(code);
-                trace::write_failed(&connection.span, id, &mut Told::default(), &error);
+                trace::write_failed(&connection.span, id, &mut EndRecorded::default(), &error);
             }
             outcome
         }
@@ -319,7 +319,7 @@ impl SendStream {
     ) -> Poll<Result<T, WriteError>> {
         let mut state = self.connection.lock();
         let taken = write(&mut state.send_stream(self.id)).inspect_err(|error| {
-            trace::write_failed(&self.connection.span, self.id, &mut self.told, error);
+            trace::write_failed(&self.connection.span, self.id, &mut self.end_recorded, error);
         })?;
         if taken.is_none() {
             state.wait_to_write(self.id, cx);

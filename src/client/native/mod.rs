@@ -48,7 +48,7 @@ use crate::{
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How many responses are read at most: the interim ones (1xx) and the final one together.
-const MAX_INTERIM_RESPONSES: usize = 8;
+const MAX_RESPONSES: usize = 8;
 
 /// Opens connections to servers. The client is cheap to clone.
 ///
@@ -349,7 +349,7 @@ async fn exchange(
     io.write_all(request).await?;
     io.flush().await?;
     let mut buf = Vec::new();
-    for _ in 0..MAX_INTERIM_RESPONSES {
+    for _ in 0..MAX_RESPONSES {
         let response =
             read_head(io, &mut buf, handshake::parse).await.map_err(|error| match error {
                 HeadError::TooLarge => {

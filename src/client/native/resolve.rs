@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn a_dead_resolver_does_not_hold_up_the_end_of_the_runtime() {
-        let (dropped, news) = mpsc::channel();
+        let (dropped, resolver_gone) = mpsc::channel();
         let (answer, lookup) = stuck();
         thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -96,7 +96,7 @@ mod tests {
             drop(runtime);
             dropped.send(()).unwrap();
         });
-        news.recv_timeout(WATCHDOG).expect("the runtime waits for the resolver");
+        resolver_gone.recv_timeout(WATCHDOG).expect("the runtime waits for the resolver");
         // Up to this line, the resolver has not answered.
         drop(answer);
     }

@@ -45,10 +45,10 @@ pub(crate) fn next_connection_id() -> u64 {
 /// Whether the end of one half of a stream has been recorded. It is recorded once, although several
 /// calls of the application may report it.
 #[derive(Debug, Default)]
-pub(crate) struct Told(#[cfg(feature = "tracing")] bool);
+pub(crate) struct EndRecorded(#[cfg(feature = "tracing")] bool);
 
 #[cfg(feature = "tracing")]
-impl Told {
+impl EndRecorded {
     /// Whether this is the first time.
     pub(crate) fn first(&mut self) -> bool {
         !std::mem::replace(&mut self.0, true)
@@ -57,10 +57,15 @@ impl Told {
 
 /// Records that a write to a stream found that the peer has stopped it.
 #[cfg_attr(not(feature = "tracing"), expect(unused_variables))]
-pub(crate) fn write_failed(span: &Span, id: StreamId, told: &mut Told, error: &WriteError) {
+pub(crate) fn write_failed(
+    span: &Span,
+    id: StreamId,
+    end_recorded: &mut EndRecorded,
+    error: &WriteError,
+) {
     #[cfg(feature = "tracing")]
     if let WriteError::Stopped(code) = error
-        && told.first()
+        && end_recorded.first()
     {
         let (stream, code) = (id.into_inner(), code.into_inner());
         event!(span, DEBUG, "stream.stopped", stream = stream, code = code, by = "peer");
@@ -69,9 +74,14 @@ pub(crate) fn write_failed(span: &Span, id: StreamId, told: &mut Told, error: &W
 
 /// Records that a read from a stream, or a wait for its reset, found that the peer has reset it.
 #[cfg_attr(not(feature = "tracing"), expect(unused_variables))]
-pub(crate) fn reset_by_peer(span: &Span, id: StreamId, told: &mut Told, code: VarInt) {
+pub(crate) fn reset_by_peer(
+    span: &Span,
+    id: StreamId,
+    end_recorded: &mut EndRecorded,
+    code: VarInt,
+) {
     #[cfg(feature = "tracing")]
-    if told.first() {
+    if end_recorded.first() {
         let (stream, code) = (id.into_inner(), code.into_inner());
         event!(span, DEBUG, "stream.reset", stream = stream, code = code, by = "peer");
     }
@@ -146,7 +156,7 @@ mod enabled {
     impl RefusedStreams {
         /// Returns the number of refused streams if it has grown since the last call and a
         /// subscriber wants the event.
-        pub(crate) fn news(&mut self, engine: &Connection) -> Option<u64> {
+        pub(crate) fn increase(&mut self, engine: &Connection) -> Option<u64> {
             if !tracing::enabled!(target: "wsmux", tracing::Level::DEBUG) {
                 return None;
             }

@@ -268,7 +268,7 @@ async fn a_stream_that_ends_without_a_close_is_an_eof() {
 async fn a_task_that_waits_for_both_directions_is_woken_by_either() {
     let (mut socket, far) = server(64).await;
     let (mut far_read, mut far_write) = tokio::io::split(far);
-    let (seen, mut news) = tokio::sync::mpsc::unbounded_channel();
+    let (seen, mut received) = tokio::sync::mpsc::unbounded_channel();
     let task = tokio::spawn(poll_fn(move |cx| {
         while let Poll::Ready(item) = socket.poll_recv(cx) {
             match item {
@@ -290,12 +290,12 @@ async fn a_task_that_waits_for_both_directions_is_woken_by_either() {
     for _ in 0..3 {
         tokio::time::sleep(Duration::from_millis(5)).await;
         far_write.write_all(&frame(BINARY, b"read me")).await.unwrap();
-        let item = tokio::time::timeout(second, news.recv()).await.unwrap().unwrap();
+        let item = tokio::time::timeout(second, received.recv()).await.unwrap().unwrap();
         assert_eq!(item, Some(Incoming::Message("read me".into())));
     }
     let mut sent = [0; 1004];
     tokio::time::timeout(second, far_read.read_exact(&mut sent)).await.unwrap().unwrap();
-    assert_eq!(tokio::time::timeout(second, news.recv()).await.unwrap().unwrap(), None);
+    assert_eq!(tokio::time::timeout(second, received.recv()).await.unwrap().unwrap(), None);
     drop((far_read, far_write));
     tokio::time::timeout(second, task).await.unwrap().unwrap();
 }

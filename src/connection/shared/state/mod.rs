@@ -311,7 +311,7 @@ impl State {
     }
 
     /// Wakes as many tasks in `queue` as there is enough for. If tasks have to go on waiting, the
-    /// engine is told so. It may then have a frame to send to the peer, so the caller must wake the
+    /// engine learns this. It may then have a frame to send to the peer, so the caller must wake the
     /// driver.
     fn wake_next(&mut self, queue: Queue) {
         let available = self.available(queue);
