@@ -14,10 +14,10 @@ use crate::engines::{NOW, shared};
 const WIRES: [Wire; 2] = [Wire::QMux, Wire::JsWs];
 const SIZES: [usize; 3] = [32, 1024, 16 * 1024];
 
-/// The credit that one frame grants.
+/// The unused credit after each grant. It is the most that js-ws can count, which is 32 bits.
 const GRANT: u64 = u32::MAX as u64;
 
-/// An engine whose peer reads everything at once.
+/// An engine that sends on one stream, and gets new credit whenever it needs some.
 struct Sender {
     engine: Connection,
     wire: Wire,
@@ -46,7 +46,7 @@ impl Sender {
     }
 
     fn grant(&mut self) {
-        // At most GRANT is granted at once, because js-ws counts credit in 32 bits.
+        // Raises the unused credit to GRANT, and not further, because js-ws counts it in 32 bits.
         let more = GRANT - self.left;
         self.granted += more;
         let mut message = Vec::new();
@@ -85,7 +85,7 @@ pub(crate) fn benches(c: &mut Criterion) {
         for size in SIZES {
             group.throughput(Throughput::Bytes(size as u64));
             let (mut sender, chunk) = (Sender::new(wire), shared(size));
-            // The codec has no public entry point, so this measures the whole path from
+            // Encoding has no public entry point, so this measures the whole path from
             // `append_chunk` through the scheduler.
             group.bench_function(BenchmarkId::new(format!("send STREAM, {wire:?}"), size), |b| {
                 b.iter(|| sender.send(chunk.clone()).len());

@@ -14,7 +14,7 @@ use crate::engines::shared;
 const MIB: usize = 1024 * 1024;
 const CHUNK: usize = 64 * 1024;
 
-/// The bytes that may be between the two ends, as in a socket's buffers.
+/// How many bytes the pipe between the two ends holds, like the buffers of a socket.
 const CAPACITY: usize = 256 * 1024;
 
 /// The two ends of a stream, of which one sends requests and the other answers.

@@ -1,4 +1,4 @@
-//! WebSocket frames: headers, masks, and copies of the payload.
+//! Measures the frame layer of a WebSocket: headers, masks, and copies of the payload.
 
 use std::{
     io,
@@ -28,12 +28,13 @@ use frame::Opcode;
 use read::{Item, Reader};
 use write::Writer;
 
-/// The frame layer calls this function of its own module.
+/// The frame layer imports this function from its parent module, which is this one here.
 fn poll_once<T>(future: impl Future<Output = T>, cx: &mut Context<'_>) -> Poll<T> {
     pin!(future).poll(cx)
 }
 
-/// Accepts everything that is written, and returns the same bytes over and over.
+/// A stream that accepts everything that is written to it, and that repeats the same bytes to its
+/// reader without end.
 struct Endless {
     bytes: Bytes,
     at: usize,
@@ -88,7 +89,8 @@ pub(crate) fn benches(c: &mut Criterion) {
                     writer.poll_write_out(&mut io, &mut cx, 0)
                 });
             });
-            // The figure includes the copy out of the stream, which a read from a socket makes too.
+            // The figure includes the copy out of `Endless`. A read from a socket copies the bytes
+            // too.
             let mut reader = Reader::new(from, &[], 1 << 20);
             let mut io = Endless { bytes: one_frame(from, size), at: 0 };
             group.bench_function(

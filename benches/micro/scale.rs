@@ -1,5 +1,5 @@
 //! Measures what an event costs when there are a hundred, ten thousand or a hundred thousand
-//! streams. Except for cache misses, it should cost the same.
+//! streams. Except for cache misses, the cost should be the same for all of them.
 
 use std::time::{Duration, Instant};
 
@@ -31,7 +31,7 @@ fn varints(values: &[u64]) -> Vec<u8> {
     out
 }
 
-/// An engine whose peer is scripted.
+/// An engine whose peer is the benchmark, which encodes each message by hand.
 struct Hand {
     engine: Connection,
     out: MessageBuf,
@@ -75,8 +75,8 @@ impl Hand {
     }
 }
 
-/// Returns STREAM frames with one byte at this offset of each of these client streams, in messages
-/// of the maximum length.
+/// Returns a STREAM frame for each of these streams of the client. Each frame has one byte, at this
+/// offset. The frames are packed into messages of at most [`RECORD`] bytes.
 fn bytes_of(streams: std::ops::Range<u64>, offset: u64) -> Vec<Vec<u8>> {
     let mut messages = vec![Vec::new()];
     for index in streams {
@@ -178,8 +178,8 @@ fn with_readers(streams: u64) -> Hand {
     hand
 }
 
-/// Measures the time from the rise of the limit until all tasks that waited for it have opened one
-/// stream each.
+/// Measures how long many tasks take that wait for the stream limit. The time includes spawning the
+/// tasks and raising the limit, and ends when each task has opened a stream.
 fn openers(streams: u64) -> Duration {
     let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
     runtime.block_on(async {
@@ -211,15 +211,17 @@ fn openers(streams: u64) -> Duration {
     })
 }
 
-/// Returns ids that rustc-hash 2 puts into the same bucket of a table of up to 2^20 entries, with
-/// the same seven tag bits. A peer would choose these ids to attack a table with that hash.
+/// Returns ids that collide in a hash table of up to 2^20 entries that uses rustc-hash 2: they
+/// share the bucket and the seven bits of the hash that the table compares. A peer that attacks
+/// such a table would choose these ids.
 fn colliding(count: usize) -> Vec<u64> {
     const K: u64 = 0xf135_7aea_2e62_a9c5;
-    // Each step of Newton's iteration doubles the number of correct bits.
+    // Newton's iteration finds the number that is inverse to `K` modulo 2^64. Each step doubles the
+    // number of correct bits.
     let inverse = (0..6).fold(K, |x, _| x.wrapping_mul(2_u64.wrapping_sub(K.wrapping_mul(x))));
     assert_eq!(inverse.wrapping_mul(K), 1);
     let ids = (1..1_u64 << 37).map(|c| (c << 20).rotate_right(26).wrapping_mul(inverse));
-    // Only ids of the client's bidirectional streams that fit in 62 bits are kept.
+    // Only ids of bidirectional streams of the client that are below 2^60 are kept.
     let mut ids: Vec<_> = ids.filter(|&id| id < 1 << 60 && id & 3 == 0).take(count).collect();
     ids.sort_unstable();
     ids

@@ -28,7 +28,7 @@ pub(crate) fn benches(c: &mut Criterion) {
             }
             queue
         };
-        // In this case a turn is over, and the stream has more to send.
+        // The next two measure what happens when a turn is over and the stream has more to send.
         group.throughput(Throughput::Elements(1));
         let mut queue = filled(|_| 0);
         let mut each = filled(|key| key as i32);
@@ -47,8 +47,8 @@ pub(crate) fn benches(c: &mut Criterion) {
                 eight.push(key, turn);
             });
         });
-        // In this case a turn is over, and the stream is queued after all others, as when streams
-        // are ordered by deadline.
+        // Here each stream has a priority of its own. When its turn is over, it is queued after all
+        // others, as when streams are ordered by deadline.
         let mut last = 0;
         group.bench_function(BenchmarkId::new("pop and push, a priority for each", streams), |b| {
             b.iter(|| {
@@ -57,7 +57,7 @@ pub(crate) fn benches(c: &mut Criterion) {
                 each.push(key, last);
             });
         });
-        // In this case every stream has one message of data, and the queue is filled and emptied.
+        // Here every stream has one message of data, so the queue is filled and then emptied.
         group.throughput(Throughput::Elements(streams as u64));
         let mut queue = PriorityQueue::default();
         group.bench_function(BenchmarkId::new("push all, pop all", streams), |b| {

@@ -1,4 +1,5 @@
-//! The id of a stream: which end opened it, its direction, and its number within its kind.
+//! The id of a stream: which end opened it, its direction, and its number within its kind. The
+//! *kind* of a stream is its initiator and its direction.
 
 use std::{fmt, ops::Not};
 

@@ -2,9 +2,9 @@
 //!
 //! On the js-ws wire a peer can choose ids that collide in any fast hash function without a secret.
 //! The engine uses no randomness, so it cannot have a secret. But ids of one kind are used in
-//! order. So nearly all live streams are in a window that moves along with the ids, each at its own
-//! place, and the few ids below the window are in a tree. The cost of neither depends on which ids
-//! a peer chooses.
+//! order. So the map has a window that moves along with the ids. Nearly all live streams are in the
+//! window, each at a place of its own, and the few streams with ids below the window are in a tree.
+//! No choice of ids makes the window or the tree slow.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -25,22 +25,22 @@ const SPARE: usize = 64;
 /// more keys before, it may be four times that.
 #[derive(Debug, Default)]
 pub(crate) struct StreamKeys {
-    /// The ids by their kind, which is the two low bits of an id. Most connections use one or two
-    /// of the four kinds.
+    /// The keys, by the kind of their streams. The kind is the two low bits of an id. Most
+    /// connections use one or two of the four kinds.
     lanes: [Option<Box<Lane>>; 4],
 }
 
-/// The ids of one kind, by their index.
+/// The keys of the streams of one kind, by the index of the stream.
 #[derive(Debug, Default)]
 struct Lane {
-    /// The index of the window's first place.
+    /// The index of the stream to which the first place of the window belongs.
     base: u64,
     window: VecDeque<Option<usize>>,
     /// How many places of the window contain a key.
     taken: usize,
     /// The keys of all ids below `base`.
     older: BTreeMap<u64, usize>,
-    /// How many places were added, removed or moved from.
+    /// How many places were added to the window or removed from it.
     #[cfg(test)]
     steps: u64,
 }
@@ -72,7 +72,8 @@ impl StreamKeys {
     }
 }
 
-/// Values by stream id, for the async layer. It costs as much time and memory as `StreamKeys`.
+/// Values by stream id, for the async layer. Its calls cost as much time as those of `StreamKeys`,
+/// and its memory has the same bound.
 #[derive(Debug)]
 pub struct StreamMap<V> {
     keys: StreamKeys,
@@ -190,7 +191,7 @@ impl Lane {
         }
         if self.window.capacity() > 4 * most {
             // After a burst of streams their memory is returned. Twice as much as is needed is
-            // kept, so that it is not allocated again and again.
+            // kept, so that memory is not returned and allocated again and again.
             self.window.shrink_to(2 * most);
         }
         Some(key)
@@ -239,7 +240,7 @@ mod tests {
     }
 
     /// Opens streams with rising ids, as a peer does, and ends some of them. Returns the average
-    /// number of steps for each stream.
+    /// number of steps per stream.
     fn steps_for_each(gap: impl Fn(u64) -> u64, ends: impl Fn(u64) -> Option<u64>) -> u64 {
         let (mut map, mut index, mut ids) = (StreamKeys::default(), 0, Vec::new());
         for nth in 0..COUNT {

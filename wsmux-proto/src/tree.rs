@@ -14,9 +14,10 @@ const SPARE: usize = 64;
 /// A collection of values. Each value keeps its place until it is taken, or until all values are
 /// moved together.
 ///
-/// If the owner asks [`Places::are_sparse`] after it has taken values, the memory is at most four
-/// places for each value, plus a constant. Until the first value is taken, it is one and a half
-/// places for each value, and two and a half while the memory grows.
+/// If the owner calls [`Places::are_sparse`] after it has taken values, and moves the values
+/// together when that returns `true`, the memory is at most four places for each value, plus a
+/// constant. Until the first value is taken, the memory is one and a half places for each value,
+/// and two and a half while it grows.
 #[derive(Debug)]
 pub(super) struct Places<V>(Slab<V>);
 
@@ -52,14 +53,14 @@ impl<V> Places<V> {
         self.0.into_iter().map(|(_, value)| value)
     }
 
-    /// Whether there is so much more memory than values that the values should be moved together.
-    /// Since they were last moved, at least as many values have been taken as have to be moved now,
-    /// so the cost of moving is a constant for each value taken.
+    /// Whether so few places are in use that the values should be moved together. If so, at least
+    /// as many values have been taken since the last move as have to be moved now. So the cost of
+    /// moving is a constant for each value taken.
     pub(super) fn are_sparse(&self) -> bool {
         self.0.capacity() > 4 * (self.0.len() + SPARE)
     }
 
-    /// Moves the values together, and updates `places` accordingly.
+    /// Moves the values together, and updates `places`, which must be the places of all values.
     pub(super) fn move_together<'a>(&mut self, places: impl Iterator<Item = &'a mut usize>) {
         let mut together = Slab::with_capacity(self.0.len());
         for place in places {
@@ -166,7 +167,8 @@ mod tests {
     fn a_tree_gives_the_memory_of_what_was_taken_back() {
         let mut tree = Tree::default();
         (0..COUNT).for_each(|number| assert_eq!(tree.insert(number, number), None));
-        // The last value is kept. It is at the last place.
+        // The last value is kept. It is at the last place, so memory can be returned only if it is
+        // moved.
         (0..COUNT - 1).for_each(|number| assert_eq!(tree.remove(number), Some(number)));
         assert!(tree.values.0.capacity() <= 4 * (SPARE + 1));
         assert_eq!(tree.pop_first(), Some((COUNT - 1, COUNT - 1)));

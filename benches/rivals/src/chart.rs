@@ -95,8 +95,8 @@ fn panel(
     area.draw(&Text::new(title, (0, 4), text(15)))?;
     area.draw(&Text::new(better, (0, 22), text(12)))?;
     let values = BARS.map(|(_, backends)| best(results, workload, metric, backends));
-    // The scale is that of the muxes, because backends without a mux may be many times better or
-    // worse.
+    // The longest bar of a mux determines the scale, because backends without a mux may be many
+    // times better or worse. Longer bars than that are cut off.
     let muxes =
         BARS.iter().zip(&values).filter(|((_, backends), _)| backends[0].kind() != Kind::NoMux);
     let longest = muxes.filter_map(|(_, value)| Some((*value)?.median)).fold(0.0, f64::max);
@@ -126,8 +126,8 @@ fn panel(
     Ok(())
 }
 
-/// Returns the best of the configurations that were measured; others of the same rival may have
-/// hung.
+/// Returns the best of the configurations that were measured. Other configurations of the same
+/// rival may have hung.
 fn best(
     results: &Results,
     workload: Workload,

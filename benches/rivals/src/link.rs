@@ -16,7 +16,8 @@ use tun_rs::{DeviceBuilder, SyncDevice};
 use crate::path::Shape;
 
 const MTU: u16 = 1500;
-/// How many packets the kernel keeps for a thread that is late. No more than this ever wait.
+/// How many packets the kernel keeps until a thread of the link takes them. There are never more
+/// than this, even if the thread is late.
 const WAITING: u32 = 10_000;
 
 /// The device through which a namespace sends all of its packets.
@@ -44,7 +45,7 @@ pub fn connect(ends: [Device; 2], shape: Shape) {
     }
 }
 
-/// A packet, and the time of its arrival.
+/// A packet, and the time at which it has to arrive.
 type Packet = (Instant, Vec<u8>);
 
 fn take(from: &Device, shape: Shape, mut random: StdRng, delayed: &mpsc::Sender<Packet>) {

@@ -1,7 +1,8 @@
 //! Measures wsmux and its rivals on one machine, in turn, with the same work.
 //!
-//! Each measurement has a process of its own, which is this program again: client and server over
-//! loopback, each on a runtime, a thread and a core of its own.
+//! Each measurement has a process of its own, in which this program runs again. By default the
+//! client and the server talk over loopback, and each has a runtime, a thread and a core of its
+//! own.
 
 mod allocations;
 mod backends;
@@ -34,19 +35,19 @@ use workloads::{Size, Workload, resident};
 #[derive(Debug, Parser)]
 #[command(args_conflicts_with_subcommands = true)]
 struct Args {
-    /// Only these; may be repeated
+    /// Only these backends; may be repeated
     #[arg(long = "backend", value_enum)]
     backends: Vec<Backend>,
-    /// Only these; may be repeated
+    /// Only these workloads; may be repeated
     #[arg(long = "workload", value_enum)]
     workloads: Vec<Workload>,
-    /// Times that each is measured; the tables show medians
+    /// How many times each is measured; the tables show medians
     #[arg(long)]
     rounds: Option<usize>,
     /// More work, for figures to quote
     #[arg(long, conflicts_with = "quick")]
     full: bool,
-    /// Little work, once: to see all of it run
+    /// A little work, once, only to see that everything runs
     #[arg(long)]
     quick: bool,
     #[command(flatten)]
@@ -63,7 +64,7 @@ struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// One measurement; a line of JSON
+    /// Makes one measurement and prints it as a line of JSON
     #[command(hide = true)]
     Measure {
         backend: Backend,

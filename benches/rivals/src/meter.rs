@@ -16,7 +16,7 @@ use crate::{
 
 const MIB: f64 = 1024.0 * 1024.0;
 const GIB: f64 = 1024.0 * MIB;
-/// The number of calls whose processor time is shown.
+/// The tables show the processor time of this many calls.
 const CALLS: f64 = 100_000.0;
 
 /// What one end has used since it started.
@@ -27,7 +27,7 @@ pub struct Used {
 }
 
 impl Used {
-    /// Returns what the calling thread has used, which is one end.
+    /// Returns what the calling thread has used. The thread is one of the two ends.
     fn by_this_thread() -> Result<Self> {
         Ok(Self {
             cpu: clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?.into(),
@@ -61,12 +61,12 @@ struct Reading {
     ends: Option<(Used, Used)>,
 }
 
-/// Answers, on the server's thread, what the client's thread asks.
+/// Runs on the server's thread, and answers the client's thread when it asks for readings.
 pub async fn serve_readings(mut requests: Requests) {
     while let Some(request) = requests.recv().await {
         let _ = request.send(Used::by_this_thread());
     }
-    // The client has ended, and the process is about to end.
+    // The client has ended and the process is about to end, so there is nothing left to do.
     std::future::pending().await
 }
 
@@ -76,7 +76,7 @@ impl Meter {
         (Self::Threads(requests), served)
     }
 
-    /// Call this on the client's end.
+    /// Begins the timed part. This must be called on the client's end.
     pub async fn start(&self) -> Result<Stopwatch> {
         Ok(Stopwatch { meter: self.clone(), before: self.read().await?, start: Instant::now() })
     }
@@ -120,7 +120,8 @@ impl Stopwatch {
         self.start.elapsed()
     }
 
-    /// Call this on the client's end, after the last byte was counted.
+    /// Ends the timed part. This must be called on the client's end, after the last byte was
+    /// counted.
     pub async fn stop(self) -> Result<Cost> {
         let elapsed = self.elapsed();
         let after = self.meter.read().await?;
@@ -131,7 +132,7 @@ impl Stopwatch {
     }
 }
 
-/// What the timed part took.
+/// How long the timed part took, and what the ends used in it.
 #[derive(Debug)]
 pub struct Cost {
     elapsed: Duration,

@@ -5,7 +5,7 @@ use std::{net::Ipv4Addr, sync::OnceLock, time::Duration};
 use clap::ValueEnum;
 use serde::Serialize;
 
-/// A long path; without one it is loopback
+/// A long path between the ends. A run without one uses loopback.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
 pub enum Path {
     /// 100 Mbit/s, 20 ms there and back
@@ -39,7 +39,8 @@ impl Path {
             Self::VeryFar => (1_000, 200, 1),
         };
         let rtt = Duration::from_millis(rtt);
-        // The queue holds one round trip of data, which is the old rule for routers' buffers.
+        // The queue holds as much data as the path carries in one round trip, which is the old rule
+        // for the buffers of routers.
         Shape { bits_per_s: mbit_per_s * 1_000_000, rtt, queue: rtt, lost_per_mille }
     }
 }

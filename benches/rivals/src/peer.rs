@@ -1,4 +1,5 @@
-//! The server's end of the workloads. Each stream's first byte is a command to it.
+//! The server's end of the workloads. The first byte of each stream is a command to the server. The
+//! constants below are these commands.
 
 use std::sync::LazyLock;
 
@@ -8,11 +9,11 @@ use tokio::sync::broadcast;
 
 use crate::backends::Stream;
 
-/// Count the bytes that arrive; at the end send the count.
+/// Count the bytes that arrive, and send the count when the stream ends.
 pub const COUNT: u8 = b'c';
 /// Answer with the command, then send back what arrives, as it arrives.
 pub const ECHO: u8 = b'e';
-/// Read a request to its end, and answer with as much.
+/// Read a request to its end, and answer with the same bytes.
 pub const ANSWER: u8 = b'a';
 /// Read a request of [`PAGE`] bytes to its end, and answer with a [`CHUNK`].
 pub const FETCH: u8 = b'f';
@@ -20,7 +21,7 @@ pub const FETCH: u8 = b'f';
 pub const SOURCE: u8 = b's';
 /// Answer with the command, then send each event that is published.
 pub const SUBSCRIBE: u8 = b'u';
-/// Publish each [`EVENT`] bytes that arrive.
+/// Publish the bytes that arrive, as events of [`EVENT`] bytes.
 pub const PUBLISH: u8 = b'p';
 /// Answer with the command, and keep the stream for ever.
 pub const HOLD: u8 = b'h';
@@ -38,7 +39,8 @@ pub const EVENT: usize = 1024;
 /// What bulk streams are made of.
 pub static CHUNK: [u8; 64 * 1024] = [0x5a; 64 * 1024];
 
-/// The events that were published and not yet sent. One event is published at a time.
+/// The events that were published and not yet sent. One event is published at a time, so there is
+/// more room than needed.
 static EVENTS: LazyLock<broadcast::Sender<Bytes>> = LazyLock::new(|| broadcast::channel(4).0);
 
 /// Serves one stream. Errors are ignored here, because the client reports the bytes that it misses.
@@ -96,7 +98,8 @@ async fn serve_stream<S: Stream>(mut stream: S) -> Result<()> {
         }
         HOLD => {
             greet(&mut stream, HOLD).await?;
-            // The stream is kept without its task, because the task's memory is not the backend's.
+            // The stream is kept and its task ends, because the memory of the task must not count
+            // as memory of the backend.
             Box::leak(Box::new(stream));
             return Ok(());
         }

@@ -44,8 +44,8 @@ fn target_table(targets: &[Target]) -> Table {
     table
 }
 
-/// Makes the table of a workload: each metric and, if it is compared, its ratios to the best mux
-/// and to the best backend without a mux.
+/// Makes the table of a workload: each metric and, if it is compared, its ratios to the best rival
+/// mux and to the backend that [`Results::floor`] chooses.
 fn table(results: &Results, workload: Workload) -> Table {
     let metrics = results.metrics(workload);
     let mut table = Table::new();
@@ -94,7 +94,7 @@ fn cells(results: &Results, workload: Workload, backend: Backend, metric: Metric
     cells
 }
 
-/// Returns the same results as JSON, with every spread.
+/// Returns the results as JSON, with the spread of every value.
 pub fn json(results: &Results) -> Result<String> {
     Ok(serde_json::to_string_pretty(&json!({
         "form": results.form,

@@ -45,7 +45,7 @@ impl Spread {
     }
 }
 
-/// A cell for programs.
+/// A cell as the JSON file contains it.
 #[derive(Debug, Serialize)]
 pub struct Entry<'a> {
     workload: Workload,
@@ -53,7 +53,8 @@ pub struct Entry<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     trouble: Option<&'a Outcome>,
     metrics: BTreeMap<Metric, Spread>,
-    /// The time of all rounds together, each from the start of its process to the end.
+    /// The sum of the times of all rounds. The time of a round is that from the start of its
+    /// process to the end.
     seconds: f64,
 }
 
@@ -116,8 +117,8 @@ impl Results {
         Some(self.spread(workload, backend, metric)?.median)
     }
 
-    /// Returns the best of the rivals that mux over a WebSocket, in any configuration, either of
-    /// those with TLS or of those without.
+    /// Returns the rival that is the best mux over a WebSocket, in whichever configuration is best.
+    /// If `wss` is set, only backends with TLS take part, and otherwise only those without.
     pub fn best_mux(&self, workload: Workload, metric: Metric, wss: bool) -> Option<Backend> {
         // In workloads with calls beside bulk, the best backend is the one that answers soonest or
         // most often, and our bulk rate is compared with that backend's bulk rate.
@@ -134,12 +135,13 @@ impl Results {
         best.map(|(mux, _)| mux)
     }
 
-    /// Returns the best figure without a mux, either of the backends with TLS or of those without.
+    /// Returns the figure of the backend that shows what is possible without a mux: `wss-raw` with
+    /// TLS, and `ws-floor` without.
     pub fn floor(&self, workload: Workload, metric: Metric, wss: bool) -> Option<f64> {
         self.value(workload, if wss { Backend::WssRaw } else { Backend::WsFloor }, metric)
     }
 
-    /// One entry for each backend on each workload.
+    /// Returns one entry for each backend on each workload.
     pub fn entries(&self) -> Vec<Entry<'_>> {
         let mut entries = Vec::new();
         for (&(workload, backend), cell) in &self.cells {

@@ -56,8 +56,8 @@ pub fn run(plan: &Plan) -> Result<Results> {
         for round in 0..plan.rounds {
             for &workload in &plan.workloads {
                 let mut backends = plan.backends.clone();
-                // The order changes with each round, so that no backend always runs after the same
-                // other one.
+                // The order is rotated by one backend in each round, so that no backend is always
+                // the first or the last.
                 let turn = round % backends.len().max(1);
                 backends.rotate_left(turn);
                 for backend in backends {
@@ -70,7 +70,7 @@ pub fn run(plan: &Plan) -> Result<Results> {
                         workload.name(),
                         backend.name()
                     ));
-                    // A backend that hangs once is not measured again.
+                    // A backend that has hung or failed once is not measured again.
                     if results.trouble(workload, backend).is_none() {
                         let start = Instant::now();
                         let outcome = measure(plan, backend, workload).await?;

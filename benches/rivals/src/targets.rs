@@ -14,7 +14,7 @@ use crate::{
 pub struct Target {
     pub what: String,
     pub wanted: Wanted,
-    /// The measured value; `None` if either backend was not measured.
+    /// The measured value; `None` if a backend that it depends on was not measured.
     pub measured: Option<f64>,
     pub reached: Option<bool>,
 }
@@ -39,8 +39,8 @@ use Backend::{Quinn, WsFloor, Wsmux, WsmuxWss, WssRaw};
 use Metric::{BytesEach, CpuSPer100k, CpuSPerGib, MibPerS, OpsPerS, P50Us, P99Us, Ratio};
 use Wanted::{AtLeast, AtMost};
 
-/// Returns all targets. They are for the default configuration, over loopback, with each end on a
-/// core of its own.
+/// Returns all targets. They apply only to runs over loopback in which each end has a core of its
+/// own. For any other run there are none.
 pub fn targets(results: &Results) -> Vec<Target> {
     if results.form.shared || results.form.path.is_some() {
         return Vec::new();

@@ -15,7 +15,7 @@ const TICK: Duration = Duration::from_millis(100);
 /// The progress of the one workload that the process runs.
 static STEPS: AtomicU64 = AtomicU64::new(0);
 
-/// The error of a workload that made no progress for as long as its patience.
+/// The error of a workload that made no progress for too long.
 #[derive(Debug, thiserror::Error)]
 #[error("hangs")]
 pub struct Hangs;
@@ -26,7 +26,7 @@ pub fn progress() {
 }
 
 /// Returns a clock that counts only time in which this process runs, because no progress can be
-/// expected while it or its machine is stopped.
+/// expected while the process or its machine is stopped.
 fn ticks() -> Interval {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -37,6 +37,7 @@ fn count(time: Duration) -> u128 {
     time.as_millis() / TICK.as_millis()
 }
 
+/// Waits until this process has been running for this long.
 pub async fn running(time: Duration) {
     let mut ticks = ticks();
     for _ in 0..count(time) {

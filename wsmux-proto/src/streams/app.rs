@@ -1,4 +1,5 @@
-//! The application's calls that concern all streams: opening and accepting.
+//! The application's calls that concern all streams: opening streams, accepting streams, and
+//! limiting how many the peer may open.
 
 use super::{Phase, Streams};
 use crate::{Dir, OpenError, StreamId};
@@ -33,19 +34,21 @@ impl Streams {
     }
 
     /// Returns a kind of stream that can be opened again: the local limit had kept the application
-    /// from opening a stream of this kind, and one has ended since. Returns each kind once.
+    /// from opening a stream of this kind, and a stream of this kind has ended since then. The same
+    /// kind is returned again only after another stream of it has ended.
     pub(crate) fn take_available(&mut self) -> Option<Dir> {
         self.limits.take_available()
     }
 
-    /// Notes that the application waits at the limit. Queues STREAMS_BLOCKED, once for each limit
-    /// (RFC 9000 §4.6). Returns whether it was queued.
+    /// Records that the application waits to open a stream. If the peer's limit is the reason,
+    /// queues STREAMS_BLOCKED, once for each value of that limit (RFC 9000 §4.6). Returns whether
+    /// the frame was queued.
     pub(crate) fn report_streams_blocked(&mut self, dir: Dir) -> bool {
         self.phase == Phase::Open && self.limits.report_blocked(dir)
     }
 
     /// Sets how many streams of a kind the peer may have open at once. A lower number takes effect
-    /// only as streams end, because a limit that was granted is not revoked.
+    /// only as streams end, because a limit that was advertised is never lowered.
     pub(crate) fn set_max_concurrent(&mut self, dir: Dir, max: u64) {
         self.budgets.allow_streams(max);
         self.limits.set_max_concurrent(dir, max);
@@ -57,7 +60,7 @@ impl Streams {
         self.limits.totals()
     }
 
-    /// Returns the oldest stream of the peer that the application has not accepted.
+    /// Accepts a stream of the peer: the oldest one that the application has not accepted.
     pub(crate) fn accept(&mut self, dir: Dir) -> Option<StreamId> {
         self.unaccepted[dir as usize].pop_front()
     }

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{Dir, Frame, MessageBuf, Time, VarInt, event::Events};
 
-/// The most bytes that a control frame takes: a RESET_STREAM_AT with four large numbers.
+/// The length of the longest control frame: a RESET_STREAM_AT whose four numbers take 8 bytes each.
 const MAX_CONTROL_FRAME: usize = 1 + 4 * 8;
 
 impl Streams {
@@ -21,7 +21,8 @@ impl Streams {
         self.control.add(key, &mut stream.pending, frame);
     }
 
-    /// Queues the answer to a reset of a stream. The peer has reset the stream with this code.
+    /// Queues the answer to the peer's reset of a stream. The answer repeats the `code` of the
+    /// reset.
     pub(super) fn answer_reset(&mut self, key: Key, code: VarInt) {
         let Some(stream) = self.table.get_mut(key) else { return };
         self.control.answer_reset(key, &mut stream.pending, code);
@@ -47,8 +48,8 @@ impl Streams {
             if let Some(frame) = self.control_frame(now, key, frame) {
                 self.encode_control(&frame, out);
             }
-            // This is done here and not in the next call, because a stream that has ended must not
-            // count as something to send.
+            // The stream is freed here and not in the next call. Otherwise a stream that has ended
+            // would still look as if it had something to send.
             if is_last {
                 self.note_end(key, events);
                 self.maybe_free(key);
@@ -88,8 +89,8 @@ impl Streams {
         }
     }
 
-    /// Returns a control frame with the stream's present values; `None` if the frame has become
-    /// pointless since it was queued.
+    /// Builds a control frame from the present values of the stream. Returns `None` if the frame
+    /// has become pointless since it was queued.
     fn control_frame(&mut self, now: Time, key: Key, frame: ControlFrame) -> Option<Frame> {
         match frame {
             ControlFrame::Credit => self.credit_frame(now, key),
@@ -105,7 +106,8 @@ impl Streams {
                 let stream = self.table.get(key)?;
                 match stream.recv.as_ref()?.state() {
                     RecvState::Stopped { code } => Some(Frame::StopSending { id: stream.id, code }),
-                    // The stream has ended meanwhile.
+                    // The peer's half has ended since the frame was queued, so there is nothing to
+                    // stop.
                     _ => None,
                 }
             }
@@ -128,15 +130,16 @@ impl Streams {
     fn credit_frame(&mut self, now: Time, key: Key) -> Option<Frame> {
         let stream = self.table.get_mut(key)?;
         let id = stream.id;
-        // On a wire on which a grant opens a stream, this end's stream begins with a grant even if
-        // its reader has already been dropped. The peer ignores any other first message, or closes
-        // the connection because of it.
+        // On a wire on which a grant opens a stream, a stream that this end opens begins with a
+        // grant, even if the application has already dropped the receiving half. If another message
+        // came first, the peer would ignore it or close the connection.
         let local = id.initiator() == self.side;
         let opens = self.caps.opens_with_grant() && local;
-        // J-38: once both halves have ended, the peer forgets the stream, and a grant that arrives
-        // after that would open another stream. If this end's half has ended, the peer's half may
-        // have ended as well. It certainly has not ended if the peer has used up its credit and
-        // waits for more.
+        // J-38: the peer forgets a stream once both halves have ended, and takes a grant that
+        // arrives after that for a new stream. If this end's half has ended, the end of the peer's
+        // half may be on its way. So a grant is sent only if the peer has used up its credit,
+        // because then it probably waits for more. SPEC.md §7.7 describes the one case in which it
+        // does not.
         let sent = stream.send.as_ref().is_none_or(|send| send.is_done());
         let revives = self.caps.end.grants_revive() && !local && sent;
         let recv = stream

@@ -1,12 +1,12 @@
 //! Which control frames of streams have to be sent, and in which order.
 //!
-//! Refusals are sent first. After them, the frames of one stream after another are sent. The
-//! streams are in the order in which a frame was first queued for them. The queue records only
+//! Refusals are sent first. After them come the streams, in the order in which they entered the
+//! queue. All frames of a stream are sent before those of the next stream. The queue records only
 //! which frames are due, and does not contain the frames themselves. So a peer cannot make this end
 //! use memory by causing it to send frames (C-32).
 //!
-//! Invariant: until the connection ends, each stream is in the queue exactly once if its
-//! [`PendingControl`] is not empty, and is not in the queue if it is empty.
+//! Invariant: until the connection ends, a stream is in the queue exactly once if its
+//! [`PendingControl`] is not empty, and otherwise not at all.
 
 use std::collections::VecDeque;
 
@@ -18,10 +18,10 @@ use crate::VarInt;
 
 #[derive(Debug, Default)]
 pub(super) struct ControlQueue {
-    /// Streams of the peer that were refused without ever having been in the table.
+    /// The refusals that have to be sent. Their streams were never in the table.
     pub(super) refusals: Refusals,
     streams: VecDeque<Key>,
-    /// The limit that DATA_BLOCKED has to report.
+    /// The limit that DATA_BLOCKED has to report; `None` if that frame is not due.
     data_blocked: Option<u64>,
 }
 
@@ -35,7 +35,8 @@ impl ControlQueue {
         pending.frames |= frame.bit();
     }
 
-    /// Queues the answer to a reset. The peer has reset the stream with this code.
+    /// Queues the answer to the peer's reset of a stream. The answer repeats the `code` of the
+    /// reset.
     pub(super) fn answer_reset(&mut self, key: Key, pending: &mut PendingControl, code: VarInt) {
         pending.reset_answer = code;
         self.add(key, pending, ControlFrame::ResetAnswer);
@@ -76,7 +77,8 @@ impl ControlQueue {
         self.data_blocked.is_some()
     }
 
-    /// Returns the limit that a DATA_BLOCKED frame has to report. The caller sends that frame now.
+    /// Returns the limit that a DATA_BLOCKED frame has to report. The caller must then send that
+    /// frame, because it is no longer queued.
     pub(super) fn take_data_blocked(&mut self) -> Option<u64> {
         self.data_blocked.take()
     }
@@ -93,7 +95,7 @@ impl ControlQueue {
 pub(super) struct Next {
     pub(super) key: Key,
     pub(super) frame: ControlFrame,
-    /// Whether no other frame of the stream is queued.
+    /// Whether this was the last queued frame of the stream.
     pub(super) is_last: bool,
 }
 
@@ -134,13 +136,13 @@ impl ControlFrame {
     }
 }
 
-/// Which control frames of a stream have to be sent. It is stored in the stream, but only the queue
-/// changes it.
+/// Which control frames of a stream have to be sent. This value is stored in the stream, but only
+/// the queue changes it.
 #[derive(Debug, Default)]
 pub(super) struct PendingControl {
     /// The bits of the queued frames.
     frames: u8,
-    /// The code for [`ControlFrame::ResetAnswer`].
+    /// The code that [`ControlFrame::ResetAnswer`] carries.
     reset_answer: VarInt,
 }
 
@@ -165,7 +167,8 @@ impl PendingControl {
 mod tests {
     use super::*;
 
-    /// `take_first` finds a frame by its bit, so the table has to be in the order of the bits.
+    /// `take_first` finds a frame by its bit, so `ControlFrame::IN_ORDER` has to be in the order of
+    /// the bits.
     #[test]
     fn the_frames_of_a_stream_are_taken_in_the_order_of_their_declaration() {
         let all = u8::MAX >> (u8::BITS as usize - ControlFrame::IN_ORDER.len());

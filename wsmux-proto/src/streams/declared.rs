@@ -1,14 +1,14 @@
 //! What each end has declared about new streams in its transport parameters.
 //!
-//! Invariant: until the peer's declaration has been received, every limit in it is zero.
+//! Invariant: until the peer's parameters have been received, every limit in `peer` is zero.
 
 use crate::{Capabilities, Config, Dir, Side, StreamId, transport_parameters::TransportParameters};
 
 #[derive(Debug)]
 pub(super) struct Declared {
     side: Side,
-    /// Whether a stream begins with a grant. If so, its first credit comes in that grant, and the
-    /// peer's declaration gives none.
+    /// Whether a stream begins with a grant. If so, the first credit comes in that grant, and the
+    /// peer's parameters give none.
     opens_with_grant: bool,
     local: TransportParameters,
     peer: TransportParameters,
@@ -52,9 +52,9 @@ impl Declared {
         }
     }
 
-    /// Returns the window that the peer declares for a stream, or the window for all streams
-    /// together if that is smaller. Returns 0 if the peer declares none because the first credit
-    /// comes in a grant.
+    /// Returns the window that the peer declares for a stream. If the peer also declares connection
+    /// credit, and less of it, returns that instead. Returns 0 on a wire on which the first credit
+    /// comes in a grant, because the peer declares no window there.
     pub(super) fn peer_window(&self, id: StreamId) -> u64 {
         match (self.send_limit(id), self.peer.initial_max_data) {
             (stream, 0) => stream,

@@ -1,4 +1,4 @@
-//! Sends the data of streams, in turns, and tells whether streams have anything to send.
+//! Sends the data of streams, which take turns, and determines whether there is anything to send.
 
 use super::{
     Phase, Streams,
@@ -10,12 +10,13 @@ use super::{
 };
 use crate::{Dir, Event, Frame, MessageBuf, Time, event::Events, wire::StreamHeader};
 
-/// How many bytes a stream may send before the next stream of the same priority: about one record.
-/// Shorter turns would need more headers, and longer turns would add latency.
+/// How many bytes a stream may send before the next stream of the same priority has its turn. This
+/// is about as much as one TLS record holds. Shorter turns would need more headers, and longer
+/// turns would add latency.
 const TURN: usize = 16 * 1024;
 
-/// A message that has less room than this counts as full, because the room for a header and a few
-/// bytes is not worth a frame.
+/// A message with less room than this counts as full, because a frame with only a few bytes of data
+/// is not worth its header.
 const MIN_ROOM: usize = 64;
 
 impl Streams {
@@ -161,7 +162,8 @@ impl Streams {
         last
     }
 
-    /// Wakes a waiting writer, if half of what its stream may hold is free.
+    /// Wakes the writer that waits for room on a stream, if the stream holds no more than half of
+    /// what it may hold.
     pub(super) fn note_room(&mut self, key: Key, events: &mut Events) {
         let Some(stream) = self.table.get_mut(key) else { return };
         let Some(send) = stream.send.as_mut().filter(|send| send.waiting_for_room) else { return };
@@ -173,9 +175,9 @@ impl Streams {
         }
     }
 
-    /// Wakes writers that wait for room in the send window. It is enough to do this when a message
-    /// is written, because there is more room only after other streams have sent bytes or were
-    /// reset.
+    /// Wakes writers that wait for room in the send window. Room becomes free only when streams
+    /// send bytes or are reset, and in both cases a message is written. So it is enough to do this
+    /// when a message is written.
     fn wake_waiting_for_budget(&mut self, events: &mut Events) {
         let Self { send_budget, table, .. } = self;
         send_budget.wake(|id| {
@@ -213,7 +215,8 @@ impl Streams {
         if send.only_fin_left() || (send.buffered() > 0 && send.credit.left() > 0) {
             self.scheduler.enqueue(key, &mut send.scheduling);
         } else if send.buffered() > 0 && send.credit.is_blocked_unreported() {
-            // A peer may ignore frames that arrive before the first STREAM frame (SPEC.md Q-34).
+            // A peer may ignore frames that arrive before the first STREAM frame (SPEC.md Q-34), so
+            // an empty STREAM frame is sent before them.
             let unseen = !self.caps.opens_with_grant()
                 && send.is_unseen()
                 && stream.id.initiator() == self.side;
@@ -224,7 +227,7 @@ impl Streams {
         }
     }
 
-    /// Removes the stream from the queue of the scheduler, because it was reset.
+    /// Removes the stream from the queue of the scheduler, because it has nothing left to send.
     pub(super) fn cancel_turn(&mut self, key: Key) {
         self.scheduler.cancel(&mut self.table, key);
     }
@@ -247,7 +250,8 @@ impl Streams {
         }
     }
 
-    /// Notes that the stream has credit again, or that it has nothing left to send.
+    /// Stops the stopwatch of a stream that had no credit: the stream has credit again, or has
+    /// nothing left to send.
     pub(super) fn unblock(&mut self, now: Time, key: Key) {
         if let Some(send) = self.table.get_mut(key).and_then(|stream| stream.send.as_mut())
             && send.blocked.stop(now)

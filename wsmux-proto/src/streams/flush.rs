@@ -1,5 +1,5 @@
-//! Which data has left the process, for a wire on which the end of a stream has to leave the
-//! process apart from the data before it.
+//! Records which data has left the process. Some wires need this, because there the end of a stream
+//! is sent only after the data before it has left the process (SPEC.md J-16).
 //!
 //! Invariant: data with the current mark may still be in a buffer of the socket, and data with any
 //! other mark has left the process.
@@ -38,7 +38,8 @@ impl Flush {
         self.wanted
     }
 
-    /// Whether a flush is wanted. If so, the caller flushes now, and the mark changes.
+    /// Returns whether a flush is wanted. If so, the caller must flush now, and data that is
+    /// written later gets another mark.
     pub(super) fn take(&mut self) -> bool {
         let wanted = std::mem::take(&mut self.wanted);
         self.current.0 += u64::from(wanted);

@@ -15,8 +15,8 @@ use std::collections::VecDeque;
 use crate::StreamId;
 
 /// How many bytes a stream may hold even if other streams have filled the window. This lets a
-/// request, or the head of a message, be sent at once. A stream's own state takes about as much
-/// memory.
+/// request, or the head of a message, be sent at once. It costs little, because the state of a
+/// stream takes about as much memory.
 pub(super) const ALWAYS: usize = 1024;
 
 /// The bytes of one stream, or of all streams, that wait to be sent.
@@ -57,7 +57,7 @@ pub(crate) struct SendBudget {
     /// How many bytes one stream may hold at most.
     buffer: usize,
     /// If all streams together hold no more than this, every stream may fill its buffer, so that no
-    /// other limit has to be computed.
+    /// other limit has to be computed. `None` if the window is too small for that.
     plenty: Option<usize>,
     held: Held,
     /// The streams that hold nothing, have credit, and wait for room for a chunk, each with the
@@ -78,8 +78,8 @@ impl SendBudget {
         self.held.bytes
     }
 
-    /// Notes that what a stream holds has changed from `before` to `after`, for a reason other than
-    /// sending bytes.
+    /// Records that what a stream holds has changed from `before` to `after`, for a reason other
+    /// than sending bytes.
     pub(super) fn change(&mut self, before: Held, after: Held) {
         let others = self.held.without(before);
         self.held = Held {
@@ -88,35 +88,34 @@ impl SendBudget {
         };
     }
 
-    /// Notes that a stream has accepted bytes from the application, and that this many of them are
-    /// uncovered.
+    /// Adds bytes that a stream has accepted from the application. `uncovered` is how many of them
+    /// are uncovered.
     pub(super) fn taken(&mut self, bytes: usize, uncovered: usize) {
         self.held.bytes += bytes;
         self.held.uncovered += uncovered;
     }
 
-    /// Notes that a stream has sent bytes. They were covered and used up as much credit, so the
-    /// number of uncovered bytes has not changed.
+    /// Removes bytes that a stream has sent. They were covered, and they used up an equal amount of
+    /// credit, so the number of uncovered bytes stays the same.
     pub(super) fn sent(&mut self, bytes: usize) {
         self.held.bytes -= bytes;
     }
 
-    /// Notes that the connection has ended, so that no stream holds anything.
+    /// Removes everything, because the connection has ended and no stream holds anything.
     pub(super) fn clear(&mut self) {
         self.held = Held::default();
         self.waiting = VecDeque::new();
     }
 
     /// Returns how much of the window is free if other streams hold `others`. Uncovered bytes
-    /// reduce it by at most half of the window.
+    /// reduce the result by at most half of the window.
     fn left(&self, others: Held) -> usize {
         self.window
             .saturating_sub(others.covered())
             .saturating_sub(others.uncovered.min(self.window / 2))
     }
 
-    /// Returns how many bytes a stream may hold. The stream now holds `own`, and has this much
-    /// credit left.
+    /// Returns how many bytes a stream may hold. The stream now holds `own`, and has `credit` left.
     pub(super) fn limit(&self, own: Held, credit: u64, piece: Piece) -> usize {
         if self.plenty.is_some_and(|plenty| self.held.bytes <= plenty) {
             return self.buffer;

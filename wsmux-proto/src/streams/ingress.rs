@@ -195,7 +195,8 @@ impl Streams {
         // J-6, Q-30 (RFC 9000 §3.2)
         let news = !data.is_empty();
         let before = recv.credit.received();
-        // J-22: if this end has stopped the half, its end is the peer's answer to the stop.
+        // J-22: if this end has stopped the half, the FIN is the peer's answer to the stop, and
+        // gets no answer.
         let unprovoked = recv.wants_credit();
         let ended = recv.on_data(offset, data, fin, message_len)?;
         let grew = recv.credit.received() > before;
@@ -267,8 +268,8 @@ impl Streams {
         }
     }
 
-    /// Handles the report that the peer has received the end of this end's half. If this end has
-    /// not sent that end, the report means that the peer has stopped reading.
+    /// Handles the peer's report that it has received the FIN of this end's sending half. If this
+    /// end has not sent a FIN, the report means that the peer has stopped reading.
     pub(crate) fn on_fin_received(
         &mut self,
         now: Time,
@@ -283,8 +284,8 @@ impl Streams {
         }
     }
 
-    /// Notes that the peer has given up the stream. If this end has not sent anything useful on it
-    /// so far, whatever is sent later is useless as well.
+    /// Records that the peer has reset the stream. If this end has sent nothing useful on the
+    /// stream so far, nothing that it sends later makes the stream count as answered.
     fn note_abandoned(&mut self, key: Key) {
         let stream = &mut self.table[key];
         stream.abandoned_by_peer |= !stream.send.as_ref().is_some_and(|send| send.was_of_use());
@@ -352,8 +353,9 @@ impl Streams {
         id: StreamId,
         events: &mut Events,
     ) -> Result<(), TransportError> {
-        // This frame changes nothing, because grants are sent whenever they are due. It is looked
-        // up all the same, because the stream must exist.
+        // This frame changes no stream, because grants are sent whenever they are due. But the
+        // frame may open its stream, and it is an error if the peer may not use that stream. So the
+        // stream is looked up.
         match self.find(now, id, Half::Recv, true, events)? {
             Found::Stream(_) | Found::Waiting => self.consume(now, UselessWork::Blocked),
             Found::Gone => Ok(()),
@@ -374,7 +376,7 @@ impl Streams {
         Ok(())
     }
 
-    /// Notes that the peer waits for more streams than `limit`.
+    /// Handles STREAMS_BLOCKED: the peer waits to open more streams than `limit` allows.
     pub(crate) fn on_streams_blocked(
         &mut self,
         now: Time,

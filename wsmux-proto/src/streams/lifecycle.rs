@@ -30,7 +30,8 @@ impl Streams {
         self.limits.on_begin(id);
         self.budgets.stream_opened(self.table.len());
         // If the window has become larger than the declared one, the difference is granted at once.
-        // On a local stream the grant has to wait until the first STREAM frame has been sent.
+        // On a local stream the grant has to wait until the first STREAM frame has been sent
+        // (SPEC.md Q-34).
         let grown =
             !local && self.table[key].recv.as_ref().is_some_and(|recv| recv.credit.grant_is_due());
         // J-12, J-13
@@ -51,7 +52,7 @@ impl Streams {
             && stream.send.as_ref().is_none_or(Send::is_done)
             && stream.recv.as_ref().is_none_or(Recv::is_done);
         // If a caller waits for the end of the sending half, the stream is kept until the caller
-        // has asked how it ended.
+        // has asked how the half ended.
         let watch = stream.send.as_ref().map(|send| send.end_watch).unwrap_or_default();
         let over = match watch {
             EndWatch::Nobody => all_sent || self.phase == Phase::Ended,

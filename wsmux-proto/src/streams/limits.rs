@@ -1,8 +1,8 @@
 //! How many streams of each kind each side may have open (RFC 9000 §4.6).
 //!
 //! Invariant: a stream counts in `opened` from the moment that its id is used, in `live` while it
-//! is in the table, and in `closed` after that. On a wire with stream limits, neither `limit` nor
-//! `advertised` ever decreases, and `advertised` is at most `limit`.
+//! is in the table, and in `closed` after it has left the table. On a wire with stream limits,
+//! neither `limit` nor `advertised` ever decreases, and `advertised` is at most `limit`.
 
 use crate::{
     Capabilities, Config, Dir, Side, StreamId, TransportError, transport_error::violation,
@@ -12,7 +12,7 @@ use crate::{
 pub(super) struct Limits {
     side: Side,
     caps: Capabilities,
-    /// The counts, by the side that opens the stream and by its direction.
+    /// The counts, by the side that opens the stream and by the direction of the stream.
     counts: [[Count; 2]; 2],
     /// How many streams of each kind the peer may have open at once.
     max_concurrent: [u64; 2],
@@ -107,8 +107,8 @@ impl Limits {
         self.max_local.saturating_sub(count.live).min(count.limit - count.opened)
     }
 
-    /// Notes that the application could not open a stream and waits. If the local limit is the
-    /// reason, [`take_available`](Self::take_available) reports streams that end from now on.
+    /// Records that the application waits to open a stream. If the local limit is the reason,
+    /// [`take_available`](Self::take_available) reports from now on when streams have ended.
     pub(super) fn note_waiting(&mut self, dir: Dir) {
         let max_local = self.max_local;
         let count = self.local_mut(dir);
@@ -127,8 +127,8 @@ impl Limits {
         id
     }
 
-    /// Notes that the peer allows this many streams in all. Returns whether that is more than
-    /// before.
+    /// Sets how many streams the peer allows this end to open in all. A limit that is not higher
+    /// than before is ignored. Returns whether the limit has risen.
     pub(super) fn raise_local(&mut self, dir: Dir, limit: u64) -> bool {
         let count = self.local_mut(dir);
         let rose = limit > count.limit;
@@ -139,8 +139,9 @@ impl Limits {
         rose
     }
 
-    /// Notes that the application waits for more streams. Queues a STREAMS_BLOCKED frame, once for
-    /// each limit, and returns whether it did.
+    /// Records that the application waits to open a stream. If the peer's limit is the reason,
+    /// queues a STREAMS_BLOCKED frame, once for each value of that limit. Returns whether the frame
+    /// was queued.
     pub(super) fn report_blocked(&mut self, dir: Dir) -> bool {
         self.note_waiting(dir);
         let blocked_frames = self.caps.blocked_frames;
@@ -161,8 +162,8 @@ impl Limits {
         Dir::ALL.into_iter().any(|dir| self.local(dir).to_report.is_some())
     }
 
-    /// Returns the limit that a STREAMS_BLOCKED frame has to report. The caller sends that frame
-    /// now.
+    /// Returns the limit that a STREAMS_BLOCKED frame has to report. The caller must then send that
+    /// frame, because it is no longer queued.
     pub(super) fn take_blocked_to_report(&mut self, dir: Dir) -> Option<u64> {
         self.local_mut(dir).to_report.take()
     }
@@ -174,7 +175,8 @@ impl Limits {
     }
 
     /// Returns a kind of stream that can be opened again: the local limit had kept the application
-    /// from opening a stream of this kind, and one has ended since. Returns each kind once.
+    /// from opening a stream of this kind, and a stream of this kind has ended since then. The same
+    /// kind is returned again only after another stream of it has ended.
     pub(super) fn take_available(&mut self) -> Option<Dir> {
         let dir = Dir::ALL.into_iter().find(|&dir| self.local(dir).available)?;
         self.local_mut(dir).available = false;
@@ -184,8 +186,9 @@ impl Limits {
 
 /// Streams that the peer opens.
 impl Limits {
-    /// Notes that the peer opens a stream. Returns the index of the first stream that is opened by
-    /// this.
+    /// Records that the peer opens a stream. On a wire with stream limits, all lower streams of its
+    /// kind that are not open yet are opened too. Returns the lowest index of the streams that are
+    /// opened.
     pub(super) fn open_remote(&mut self, id: StreamId) -> Result<u64, TransportError> {
         let stream_limits = self.caps.stream_limits();
         let count = self.of_mut(id);
@@ -211,17 +214,17 @@ impl Limits {
         count.live >= count.limit
     }
 
-    /// Notes that the peer waits for more streams than `limit`. If its limit has risen since it was
-    /// last advertised, MAX_STREAMS is due at once. Otherwise MAX_STREAMS is due when the next
-    /// stream ends.
+    /// Records that the peer waits to open more streams than `limit` allows. If this end can
+    /// already advertise a higher limit, MAX_STREAMS is due at once. Otherwise it is due when the
+    /// next stream ends, because that raises the limit.
     pub(super) fn on_blocked(&mut self, dir: Dir, limit: u64) {
         let count = self.remote_mut(dir);
         count.wanted |= limit >= count.advertised;
     }
 
-    /// Returns whether and how soon the peer has to be told its new limit. On a wire without
-    /// MAX_STREAMS the answer is always no. It is computed each time, because it also depends on
-    /// how many streams the peer opens.
+    /// Returns whether MAX_STREAMS has to be sent, and whether it can wait for other frames. On a
+    /// wire without MAX_STREAMS the result is always [`MaxStreamsDue::No`]. The result is not
+    /// stored, because it also depends on how many streams the peer has opened.
     #[inline]
     pub(super) fn max_streams_due(&self, dir: Dir) -> MaxStreamsDue {
         let count = self.remote(dir);
@@ -236,7 +239,8 @@ impl Limits {
         }
     }
 
-    /// Returns the limit for a MAX_STREAMS frame. The caller sends that frame now.
+    /// Returns the limit for a MAX_STREAMS frame. The caller must then send that frame, because the
+    /// limit counts as advertised.
     pub(super) fn advertise(&mut self, dir: Dir) -> u64 {
         let count = self.remote_mut(dir);
         (count.advertised, count.wanted) = (count.limit, false);
@@ -244,14 +248,14 @@ impl Limits {
     }
 
     /// Sets how many streams of a kind the peer may have open at once. A lower number takes effect
-    /// only as streams end, because a limit that was granted is not revoked.
+    /// only as streams end, because a limit that was advertised is never lowered.
     pub(super) fn set_max_concurrent(&mut self, dir: Dir, max: u64) {
         self.max_concurrent[dir as usize] = max;
         self.grant_streams(dir);
     }
 
     /// Raises the peer's limit to the number of streams that have ended plus the number that may be
-    /// open.
+    /// open at once.
     fn grant_streams(&mut self, dir: Dir) {
         let max = self.max_concurrent[dir as usize];
         let stream_limits = self.caps.stream_limits();
@@ -268,7 +272,7 @@ impl Limits {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum MaxStreamsDue {
     No,
-    /// It is due only in a message that is sent anyway.
+    /// The frame is added to the next message that is sent anyway.
     WithOthers,
     Now,
 }
@@ -276,10 +280,12 @@ pub(super) enum MaxStreamsDue {
 /// How many streams one side may open in one direction, and how many it has opened.
 #[derive(Debug, Default, Clone, Copy)]
 struct Count {
-    /// How many streams were opened: all those with a lower index than this.
+    /// How many streams were opened. These are the streams with an index below this number.
     opened: u64,
+    /// How many streams may be opened in all. If the peer opens these streams on a wire without
+    /// stream limits, this is how many may be open at once.
     limit: u64,
-    /// If the peer opens these streams: the limit that was sent to it.
+    /// The limit that the peer knows. It is used only for streams that the peer opens.
     advertised: u64,
     /// Whether the peer has reported that it waits for more streams than `advertised` allows.
     wanted: bool,
@@ -292,8 +298,8 @@ struct Count {
     /// The limit that the queued STREAMS_BLOCKED frame has to report.
     to_report: Option<u64>,
     /// Whether this end's own limit has kept the application from opening a stream. If so, an event
-    /// reports the end of each stream from then on, even when the limit is no longer reached: the
-    /// application may still have waiters, and the engine does not know that.
+    /// reports the end of each stream from then on, even when the limit is no longer reached. The
+    /// reason is that tasks of the application may still wait, which the engine cannot know.
     capped: bool,
     /// Whether a stream has ended since `capped` was set, and no event has reported that yet.
     available: bool,

@@ -3,7 +3,7 @@
 //! - `table`: which streams there are; `limits`: how many there may be; `lifecycle`: how a stream
 //!   begins, and when it is freed
 //! - `send`, `recv`: the states of the two halves; `send_handle`, `recv_handle`: the application's
-//!   calls on each half; `app`: its calls that concern all streams
+//!   calls on each half; `app`: the application's calls that concern all streams
 //! - `flow_control`: how much each end may send, and how windows grow on a long path; `declared`:
 //!   how much may be sent on a new stream; `flush`: which data has left the process
 //! - `waiting`: streams of the peer that wait until another stream has ended, on a wire without
@@ -73,8 +73,8 @@ use crate::{Config, Event, Time};
 /// All streams of a connection.
 ///
 /// This type coordinates its parts. Each part keeps its own invariant, which is stated at the top
-/// of the part's file. The methods here and in the files of calls (`app`, `send_handle`,
-/// `recv_handle`, `ingress`, `control`, `egress`, `lifecycle`) call the parts in the right order.
+/// of the part's file. The methods here and in `app`, `send_handle`, `recv_handle`, `ingress`,
+/// `control`, `egress` and `lifecycle` call the parts in the right order.
 #[derive(Debug)]
 pub(super) struct Streams {
     side: Side,
@@ -86,10 +86,11 @@ pub(super) struct Streams {
     limits: Limits,
     /// Streams of the peer that wait until another stream has ended.
     waiting: WaitingRoom,
-    /// Streams of the peer that the application has not accepted. The stream limit bounds their
-    /// number.
+    /// Streams of the peer that the application has not accepted, by direction. The stream limit
+    /// bounds their number.
     unaccepted: [VecDeque<StreamId>; 2],
-    /// How many bytes the peer may be ahead of the reader on a new stream.
+    /// The initial window of a new stream: how many bytes the peer may send that the application
+    /// has not read.
     stream_receive_window: u64,
     auto_tune: AutoTune,
     /// The credit that the peer gives to all streams together.
@@ -121,7 +122,7 @@ pub(super) struct Stats {
     pub(super) blocked_by_stream: StopwatchSum,
     /// Measures how long at least one stream waits for credit of the connection.
     pub(super) blocked_by_connection: Stopwatch,
-    /// What was under way when the connection ended.
+    /// The streams and the bytes that were in flight when the connection ended.
     pub(super) in_flight: InFlight,
 }
 
@@ -155,7 +156,7 @@ impl Streams {
         }
     }
 
-    /// Notes that the peer's transport parameters were received.
+    /// Applies the transport parameters that the peer has sent.
     pub(super) fn set_peer_parameters(&mut self, peer: TransportParameters, events: &mut Events) {
         self.declared.set_peer(peer);
         if self.caps.connection_credit() {
@@ -168,7 +169,8 @@ impl Streams {
         }
     }
 
-    /// Notes that the peer allows this many streams in all.
+    /// Applies the peer's limit on how many streams of a kind this end may open in all. If the
+    /// limit has risen, queues [`Event::Available`].
     fn raise_local_limit(&mut self, dir: Dir, limit: u64, events: &mut Events) {
         if self.limits.raise_local(dir, limit) {
             events.push(Event::Available { dir });
@@ -180,17 +182,18 @@ impl Streams {
         self.auto_tune.is_on()
     }
 
-    /// Notes that a ping is sent after nothing was received for `silence`.
+    /// Records that a ping is sent now. Nothing was received for `silence` before it.
     pub(super) fn on_ping_sent(&mut self, silence: Duration) {
         self.auto_tune.on_ping_sent(silence);
     }
 
-    /// Notes that the last ping was answered after `sample`.
+    /// Records that the last ping was answered after the time `sample`.
     pub(super) fn on_ping_answered(&mut self, sample: Duration) {
         self.auto_tune.on_ping_answered(sample);
     }
 
-    /// Whether a ping has to be sent together with the frames that were just written.
+    /// Whether a ping has to be sent together with the frames that were just written. Returns
+    /// `true` once for each ping that is wanted.
     pub(super) fn take_sample_wanted(&mut self) -> bool {
         self.auto_tune.take_sample_wanted()
     }
@@ -200,7 +203,8 @@ impl Streams {
         self.auto_tune.used()
     }
 
-    /// Returns how many streams there are, including those that have ended but were not released.
+    /// Returns how many streams there are, including those that have ended but that the application
+    /// has not released.
     pub(super) fn len(&self) -> usize {
         self.table.len()
     }
@@ -210,9 +214,10 @@ impl Streams {
         self.waiting.len()
     }
 
-    /// Sets how many bytes the peer may be ahead of the reader, on every stream. If a larger window
-    /// replaces growth, that growth is returned to the budget. A smaller window takes effect as
-    /// data is read, because credit that was granted cannot be revoked.
+    /// Sets the initial window of new and existing streams. If the window of a stream has grown, a
+    /// larger initial window takes the place of this growth, which is returned to the budget. A
+    /// smaller window takes effect as data is read, because credit that was granted cannot be
+    /// revoked.
     pub(super) fn set_stream_receive_window(&mut self, window: u64) {
         self.stream_receive_window = window;
         for key in self.table.keys() {
@@ -224,8 +229,8 @@ impl Streams {
         }
     }
 
-    /// Notes that from now on neither end opens streams. This end refuses the waiting streams of
-    /// the peer, and any streams that the peer opens nevertheless.
+    /// Begins a drain. From now on this end opens no streams. It refuses the streams of the peer
+    /// that wait, and every stream that the peer opens nevertheless.
     pub(super) fn drain(&mut self) {
         if self.phase == Phase::Open {
             self.phase = Phase::Draining;
@@ -238,13 +243,13 @@ impl Streams {
         self.phase == Phase::Draining
     }
 
-    /// Whether every stream has ended, or waits only for the peer's answer to a stop, and all of
-    /// this end's frames about streams have been sent.
+    /// Whether the drain is complete: every stream has ended or waits only for the peer to answer a
+    /// stop, and this end has no control frame of a stream left to send.
     pub(super) fn is_drained(&self) -> bool {
         self.is_draining() && self.table.all_linger() && self.control.is_empty()
     }
 
-    /// Returns what is under way at the end of the connection.
+    /// Returns the streams that have not ended and the number of bytes that have not been sent.
     fn count_in_flight(&self) -> InFlight {
         let is_in_flight = |stream: &Stream| {
             stream.send.as_ref().is_some_and(Send::is_in_flight)
@@ -259,7 +264,7 @@ impl Streams {
         }
     }
 
-    /// Notes that the connection has ended. Nothing more is sent, but received bytes can still be
+    /// Handles the end of the connection. Nothing more is sent, but received bytes can still be
     /// read.
     pub(super) fn on_connection_end(&mut self, now: Time) {
         self.phase = Phase::Ended;

@@ -1,18 +1,20 @@
 //! A queue with priorities. Entries of the highest priority come first, and entries of equal
-//! priority come in turn.
+//! priority in the order in which they were added.
 
 use std::collections::VecDeque;
 
 use super::tree::Tree;
 
-/// For how many entries an empty queue keeps memory. Usually no more streams send at once.
+/// For how many entries an empty queue keeps memory. Usually no more streams than this send at
+/// once.
 const MAX_SPARE: usize = 64;
 
 /// Entries that wait for their turn.
 ///
-/// Invariant: no level is empty, and every level in `lower` has a lower priority than `top`. So the
-/// queue is empty if and only if there is no `top`. The cost of each call is O(log n) in the number
-/// of levels, and O(1) while all entries have the same priority.
+/// The entries of one priority form a level. Invariant: no level is empty, and every level in
+/// `lower` has a lower priority than `top`. So the queue is empty if and only if there is no `top`.
+/// The cost of each call is O(log n) in the number of levels, and O(1) while all entries have the
+/// same priority.
 #[derive(Debug)]
 pub(super) struct PriorityQueue<T> {
     /// The level of the highest priority. While all entries have the same priority, it is the only
@@ -84,7 +86,7 @@ impl<T> PriorityQueue<T> {
 
     /// Replaces the highest level, which has become empty, by the next one.
     fn next_level(&mut self) {
-        // Usually there is no other level.
+        // Usually there is no other level, and this check is cheaper than a search in the tree.
         let next = match self.lower.is_empty() {
             true => None,
             false => self.lower.pop_first().map(|(_, level)| level),

@@ -67,14 +67,14 @@ pub(super) struct Recv {
     was_read: WasRead,
 }
 
-/// How much of what the peer sent was read by the application.
+/// How much of the peer's data the application has read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum WasRead {
     #[default]
     Nothing,
-    /// It has read some bytes, or the end of a stream that has no bytes.
+    /// The application has read some bytes, or the end of a stream that has no bytes.
     Some,
-    /// It has read at least one byte, and all bytes up to the end.
+    /// The application has read at least one byte, and all bytes up to the end.
     Whole,
 }
 
@@ -125,13 +125,13 @@ impl Recv {
         matches!(self.state, RecvState::DataRead | RecvState::ResetRead | RecvState::StopAnswered)
     }
 
-    /// Whether the half is open, because the peer has not ended it.
+    /// Whether the half is open: the peer has neither finished nor reset it.
     pub(super) fn is_open(&self) -> bool {
         matches!(self.state, RecvState::Recv | RecvState::Stopped { .. })
     }
 
-    /// Whether the peer can use more credit. After the end or a stop it cannot, and on the js-ws
-    /// wire such a grant would open the stream again (C-20, RFC 9000 §3.3).
+    /// Whether the peer can use more credit. It cannot after the half has ended or was stopped. On
+    /// the js-ws wire, a grant at that time could even open a new stream (C-20, RFC 9000 §3.3).
     pub(super) fn wants_credit(&self) -> bool {
         self.state == RecvState::Recv
     }
@@ -180,7 +180,7 @@ impl Recv {
         }
         let offset = offset.unwrap_or(self.credit.received());
         let len = data.len() as u64;
-        // these checks are made in this order.
+        // Q-32 prescribes the order of the following checks.
         self.fits_final_size(offset + len)?;
         if fin && offset + len < self.credit.received() {
             return Err(violation::final_size("a final size below what was sent"));
@@ -303,7 +303,8 @@ impl Recv {
         }
         match self.state {
             RecvState::DataRecvd => {
-                // The FIN may have been received only after the last byte was read.
+                // If the FIN was received only after the last byte was read, this is the moment at
+                // which everything has been read.
                 self.was_read = match self.was_read {
                     WasRead::Nothing => WasRead::Some,
                     WasRead::Some | WasRead::Whole => WasRead::Whole,
@@ -322,8 +323,8 @@ impl Recv {
         }
     }
 
-    /// Returns the code of a reset that was received. If there is none, notes that the application
-    /// waits for one.
+    /// Returns the code of a reset that was received. If there is none, records that the
+    /// application waits for one.
     pub(super) fn poll_reset(&mut self) -> Option<VarInt> {
         match self.state {
             RecvState::ResetRecvd { code, .. } => Some(code),

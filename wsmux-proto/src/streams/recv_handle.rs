@@ -19,7 +19,7 @@ impl Streams {
 /// What a read found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Read<T> {
-    /// Data, or the number of bytes that were copied.
+    /// The data that was read, or the number of bytes that were copied.
     Data(T),
     /// The stream has ended, and everything has been read.
     Finished,
@@ -61,7 +61,9 @@ impl RecvStream<'_> {
         let Some(recv) = &mut stream.recv else { return Err(ReadError::ClosedStream) };
         let result = recv.read(max);
         let auto_tune = &self.streams.auto_tune;
-        // A peer may ignore a grant that arrives before the first STREAM frame (SPEC.md Q-34).
+        // A peer may ignore a grant that arrives before the first STREAM frame (SPEC.md Q-34). So
+        // on a stream that this end opened, a grant has to wait until the peer has seen such a
+        // frame.
         let is_seen = self.id.initiator() != self.streams.side
             || recv.credit.received() > 0
             || self.streams.caps.opens_with_grant()

@@ -9,7 +9,8 @@ use std::collections::VecDeque;
 use super::table::SPARE_STREAMS;
 use crate::{Dir, Frame, StreamId, VarInt};
 
-/// The code with which this end refuses a stream. The application never sees such a stream.
+/// The code with which this end refuses a stream. The application never sees such a stream, so it
+/// cannot choose the code.
 pub(super) const REFUSED: VarInt = VarInt::from_u32(0);
 
 #[derive(Debug, Default)]
@@ -25,7 +26,8 @@ impl Refusals {
         self.queue.push_back(Refusal { id, stop, reset, stop_sent: false, waited: false });
     }
 
-    /// Refuses a stream that has waited, with these codes in STOP_SENDING and RESET_STREAM.
+    /// Refuses a stream that has waited. STOP_SENDING carries the code `stop`, and RESET_STREAM
+    /// carries the code `reset`.
     pub(super) fn refuse_waiting(&mut self, id: StreamId, stop: VarInt, reset: VarInt) {
         self.waited += 1;
         self.queue.push_back(Refusal { id, stop, reset, stop_sent: false, waited: true });
@@ -47,7 +49,8 @@ impl Refusals {
         self.queue.is_empty()
     }
 
-    /// Returns the next frame. The caller sends that frame now.
+    /// Returns the next frame. The caller must then send that frame, because it is no longer
+    /// queued.
     #[inline]
     pub(super) fn next_frame(&mut self) -> Option<Frame> {
         if self.queue.is_empty() { None } else { self.take_frame() }

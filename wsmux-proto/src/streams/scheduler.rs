@@ -7,10 +7,10 @@
 //!
 //! Invariant: a stream is in at most one of the two queues, and at most once. Its [`Scheduling`]
 //! says in which queue. A stream that leaves a queue before its turn leaves a *void* entry behind,
-//! which is recognized by its ticket. A queue without streams is empty. The number of void entries
-//! in both queues together is at most the number of streams in them plus [`SPARE_TICKETS`]. So
-//! neither the cost of a turn nor the memory grows with how often streams are reset or get another
-//! priority (C-85).
+//! which is recognized by its ticket. A queue without streams has no void entries either. The
+//! number of void entries in both queues together is at most the number of streams in them plus
+//! [`SPARE_TICKETS`]. So neither the cost of a turn nor the memory grows with how often streams are
+//! reset or get another priority (C-85).
 
 use std::num::NonZeroU64;
 
@@ -81,8 +81,8 @@ impl Scheduler {
         !self.ready.is_empty() || (connection_has_credit && self.has_connection_blocked())
     }
 
-    /// Returns the priority of the stream whose turn comes next. It may be too high while a void
-    /// entry is at the front.
+    /// Returns the priority of the stream whose turn comes next. The result may be too high while a
+    /// void entry is at the front.
     pub(super) fn next_priority(&self, connection_has_credit: bool) -> Option<i32> {
         match connection_has_credit {
             true => self.ready.next_priority().max(self.connection_blocked.next_priority()),
@@ -104,8 +104,8 @@ impl Scheduler {
         }
     }
 
-    /// Sets the priority. If the stream is in a queue, it is put after the others of its new
-    /// priority.
+    /// Sets the priority. If the stream is in a queue, it leaves that queue and enters the `ready`
+    /// queue, after the others of its new priority.
     pub(super) fn set_priority(&mut self, table: &mut Table, key: Key, priority: i32) {
         let Some(stream) = scheduling_mut(table, key) else { return };
         if std::mem::replace(&mut stream.priority, priority) == priority {
@@ -125,7 +125,7 @@ impl Scheduler {
         }
     }
 
-    /// Notes that a stream leaves its queue. Its entry becomes void, or has already been removed.
+    /// Records that a stream leaves its queue. Its entry becomes void, or has already been removed.
     /// Returns whether the stream was in a queue.
     #[inline]
     fn leave(&mut self, stream: &mut Scheduling) -> bool {
@@ -156,8 +156,8 @@ impl Scheduler {
     }
 }
 
-/// What the scheduler knows about a stream. It is stored in the stream to save a lookup, but only
-/// the scheduler changes it.
+/// What the scheduler knows about a stream. This value is stored in the stream to save a lookup,
+/// but only the scheduler changes it.
 #[derive(Debug, Default)]
 pub(super) struct Scheduling {
     priority: i32,
@@ -191,7 +191,7 @@ impl Queue {
         self.entries.push((key, ticket), priority);
     }
 
-    /// Notes that an entry has become void, or was removed.
+    /// Records that an entry has become void, or was removed.
     #[inline]
     fn leave(&mut self) {
         self.live -= 1;
@@ -226,13 +226,13 @@ enum WaitsFor {
     ConnectionCredit,
 }
 
-/// The number of an entry, and in its lowest bit which queue the entry is in. No two entries have
-/// the same.
+/// Identifies an entry. The lowest bit says in which of the two queues the entry is. The other bits
+/// are a number that no other entry has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Ticket(NonZeroU64);
 
 impl Ticket {
-    /// The ticket with this number, which is at least 1.
+    /// Creates the ticket with this number, which is at least 1.
     #[inline]
     fn new(number: u64, waits_for: WaitsFor) -> Self {
         let bit = match waits_for {

@@ -67,12 +67,14 @@ pub(super) enum EndWatch {
     #[default]
     Nobody,
     Waiting,
-    /// The event was queued. The half is kept until the caller has asked how the half ended.
+    /// [`Event::Ended`](crate::Event::Ended) was queued. The half is kept until the caller has
+    /// asked how the half ended.
     Notified,
 }
 
 impl EndWatch {
-    /// Notes that the half has ended. Returns whether a caller waits for that.
+    /// Records that the half has ended. Returns whether a caller waits for that, so that an event
+    /// has to be queued.
     pub(super) fn notify(&mut self) -> bool {
         let waits = *self == Self::Waiting;
         if waits {
@@ -94,8 +96,8 @@ pub(super) struct Send {
     pub(super) queued_for_room: bool,
     /// Whether the application waits for [`Event::Ended`](crate::Event::Ended).
     pub(super) end_watch: EndWatch,
-    /// If the wire requires a flush before the end of a stream: the flush that the last data waits
-    /// for.
+    /// The flush that the last data waits for. It is used only on a wire that requires a flush
+    /// before the end of a stream.
     pub(super) data_flush: Mark,
     /// Whether an empty STREAM frame has announced the stream to the peer.
     pub(super) announced: bool,
@@ -150,12 +152,12 @@ impl Send {
         matches!(self.state, SendState::Ready)
     }
 
-    /// Whether nothing is left to be sent.
+    /// Whether the FIN or the reset has been sent, so that nothing is left to be sent.
     pub(super) fn is_done(&self) -> bool {
         matches!(self.state, SendState::DataSent | SendState::ResetSent { .. })
     }
 
-    /// Whether the end has not been sent.
+    /// Whether neither the FIN nor a reset has been sent.
     pub(super) fn is_in_flight(&self) -> bool {
         !self.is_done()
     }
@@ -212,7 +214,7 @@ impl Send {
         Ok(())
     }
 
-    /// Notes that the FIN has been sent.
+    /// Records that the FIN has been sent.
     pub(super) fn fin_sent(&mut self) {
         debug_assert_eq!(self.state, SendState::DataQueued);
         self.state = SendState::DataSent;
@@ -254,7 +256,8 @@ impl Send {
         Ok(())
     }
 
-    /// Queues a reset if all bytes before it have been sent. Returns whether a reset is queued.
+    /// If a reset waits for reliable bytes, and all of these bytes have been sent, queues the
+    /// reset. Returns whether a reset is queued.
     pub(super) fn queue_reset_if_sent(&mut self) -> bool {
         // Q-47 (QMux "Stream Resets with Partial Delivery Extension")
         if let SendState::ResetAtQueued { code, reliable_size } = self.state
@@ -266,7 +269,8 @@ impl Send {
         matches!(self.state, SendState::ResetQueued { .. })
     }
 
-    /// Returns the code and the reliable size of a queued reset. The caller sends the reset now.
+    /// Returns the code and the reliable size of a queued reset. The caller must then send the
+    /// reset, because it counts as sent.
     pub(super) fn take_reset(&mut self) -> Option<(VarInt, u64)> {
         let SendState::ResetQueued { code, by, reliable_size } = self.state else { return None };
         self.state = SendState::ResetSent { code, by };

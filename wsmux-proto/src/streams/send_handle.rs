@@ -99,7 +99,7 @@ impl SendStream<'_> {
     }
 
     /// Returns the stream's key, and how many bytes the stream's buffer and the send window have
-    /// room for. If there is no room, notes that the application waits for some.
+    /// room for. If there is no room, records that the application waits for some.
     fn room_for(&mut self, piece: Piece) -> Result<(Key, usize), WriteError> {
         let key = self.writable()?;
         let Streams { table, send_budget, .. } = &mut *self.streams;
@@ -120,8 +120,8 @@ impl SendStream<'_> {
         let stream = &mut streams.table[key];
         let Some(send) = stream.send.as_mut().filter(|send| send.buffered() == 0) else { return };
         if send.credit.left() == 0 {
-            // The peer may grant credit only to streams that it knows. Without a frame, it would
-            // never learn of this stream.
+            // Some peers grant credit only to streams that they know of. Without this frame, such a
+            // peer would never learn of the stream.
             let unseen = send.is_unseen() && self.id.initiator() == streams.side;
             if unseen && !streams.caps.opens_with_grant() {
                 streams.queue_control(key, ControlFrame::Announce);
@@ -146,9 +146,10 @@ impl SendStream<'_> {
         Ok(taken)
     }
 
-    /// Accepts all of `data`, without copying it, if there is any room at all. So the buffer may
-    /// exceed its limit by less than one chunk. If there is no room, leaves `data` as it is and
-    /// returns 0, and [`Event::Writable`](crate::Event::Writable) reports when there is room.
+    /// Accepts all of `data`, if there is any room at all. A chunk of 4 KiB or more is not copied.
+    /// The buffer may exceed its limit by less than one chunk. If there is no room, leaves `data`
+    /// as it is and returns 0, and [`Event::Writable`](crate::Event::Writable) reports when there
+    /// is room.
     ///
     /// # Errors
     /// [`WriteError`]. In this case `data` is unchanged.
@@ -161,8 +162,8 @@ impl SendStream<'_> {
         Ok(taken)
     }
 
-    /// Accepts all of `data`, without copying it, even if there is no room. This is for a caller
-    /// that has already waited for room.
+    /// Accepts all of `data`, even if there is no room. A chunk of 4 KiB or more is not copied.
+    /// This is for a caller that has already waited for room.
     ///
     /// # Errors
     /// [`WriteError`]. In this case `data` is dropped.
@@ -256,7 +257,8 @@ impl SendStream<'_> {
     /// Returns how the half has ended. If the result is [`SendEnd::Open`],
     /// [`Event::Ended`](crate::Event::Ended) reports when it ends.
     pub fn poll_end(&mut self) -> SendEnd {
-        // Unless the peer has stopped it, a half is freed only after its end was sent.
+        // If the application has neither reset nor released the half, its stream is freed only
+        // after the FIN was sent. So if the stream is no longer there, the half is finished.
         let Some(key) = self.streams.table.key(self.id) else { return SendEnd::Finished };
         let Some(send) = self.streams.table[key].send.as_mut() else { return SendEnd::Finished };
         let end = match send.state() {
@@ -268,7 +270,8 @@ impl SendStream<'_> {
                 send.stopped_with().map_or(SendEnd::Reset, SendEnd::Stopped)
             }
         };
-        // After the connection has ended there is no such event, so there is nothing to wait for.
+        // After the connection has ended, `Event::Ended` is not reported, so there is nothing to
+        // wait for.
         send.end_watch = match end == SendEnd::Open && self.streams.phase != Phase::Ended {
             true => EndWatch::Waiting,
             false => EndWatch::Nobody,

@@ -19,7 +19,7 @@ pub(super) const SPARE_STREAMS: usize = 64;
 pub(super) struct Table {
     slab: Slab<Stream>,
     keys: StreamKeys,
-    /// How many streams linger.
+    /// How many streams linger: see [`Table::set_lingering`].
     lingering: usize,
 }
 
@@ -69,8 +69,8 @@ impl Table {
         }
     }
 
-    /// Notes that the stream lingers from now on: the application has released it, all frames of
-    /// this end for it have been sent, and the peer has not ended its half.
+    /// Marks a stream as lingering: the application has released it, all frames of this end for it
+    /// have been sent, and the peer has not ended its half.
     pub(super) fn set_lingering(&mut self, key: Key) {
         let Some(stream) = self.slab.get_mut(key.0) else { return };
         self.lingering += usize::from(!std::mem::replace(&mut stream.lingers, true));

@@ -22,9 +22,9 @@ pub(super) struct Waiting {
     halves: Halves,
 }
 
-// While the memory for waiting streams grows, there is room for two and a half values for each
-// stream, and each stream's node in the tree takes another 40 bytes. The sum is below the 128 bytes
-// that SPEC.md §10 allows for each stream.
+// While the memory for waiting streams grows, there is room for two and a half values of this type
+// for each stream. The node of the stream in the tree takes another 40 bytes. The sum is below the
+// 128 bytes that SPEC.md §10 allows for each stream.
 const _: () = assert!(size_of::<Waiting>() <= 32);
 
 /// What the peer has done with the halves of a waiting stream. The peer has sent no byte, because
@@ -44,10 +44,10 @@ enum Halves {
     },
 }
 
-/// The waiting streams. There are at most `max` of them, including streams that waited, were then
-/// refused, and whose refusal has not been sent yet. The peer opens streams of one kind in the
-/// order of their ids, so the order of ids is the order of arrival. The streams are kept in a tree
-/// rather than a hash table, because a tree returns memory when streams leave, and because no
+/// The waiting streams. There are at most `max` of them, including streams that were refused after
+/// they had waited and whose refusal has not been sent yet. The peer opens streams of one kind in
+/// the order of their ids, so the order of ids is the order of arrival. The streams are kept in a
+/// tree rather than a hash table, because a tree returns memory when streams leave, and because no
 /// choice of ids makes it slow.
 #[derive(Debug)]
 pub(super) struct WaitingRoom {
@@ -77,7 +77,7 @@ impl WaitingRoom {
         self.streams[id.dir() as usize].get_mut(id.index())
     }
 
-    /// Whether one more stream may wait, given that `refused` refusals also count.
+    /// Whether one more stream may wait. The `refused` streams count as waiting, too.
     fn has_room(&self, refused: u64) -> bool {
         (self.len() as u64).saturating_add(refused) < self.max
     }
@@ -89,9 +89,10 @@ impl WaitingRoom {
 }
 
 impl Streams {
-    /// Returns a kind that has a waiting stream and has not reached its limit.
+    /// Returns a kind of stream of which one waits and whose limit is not reached.
     fn admissible(&self) -> Option<Dir> {
-        // This function is called twice for each message, and usually no stream waits.
+        // This function is called twice for each message, so it is fast in the usual case, in which
+        // no stream waits.
         if self.waiting.is_empty() {
             return None;
         }
@@ -235,8 +236,8 @@ impl Streams {
         Ok(())
     }
 
-    /// Refuses a stream that the peer has both reset and stopped: it is never opened (J-42). It
-    /// causes as much work as any other refused stream, so it is charged in the same way.
+    /// Refuses a stream that the peer has both reset and stopped: it is never opened (J-42). Such a
+    /// stream causes as much work as any other refused stream, so it is charged in the same way.
     fn refuse_abandoned(
         &mut self,
         now: Time,

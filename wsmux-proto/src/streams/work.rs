@@ -1,4 +1,5 @@
-//! These tests count work instead of time: how many entries of its queues a connection looks at.
+//! These tests do not measure time. They count how many entries of its queues a connection looks
+//! at.
 
 use super::{priority_queue::PriorityQueue, *};
 use crate::{MessageBuf, VarInt};
@@ -122,8 +123,8 @@ fn void_entries_of_streams_that_wait_for_credit_are_bounded() {
     }
 }
 
-/// An application may give each stream a priority of its own. Even then, only the streams whose
-/// turn it is are looked at.
+/// An application may give each stream a priority of its own. Even then, the queue looks at a
+/// stream only when its turn has come.
 ///
 /// [C-85] The cost of a frame, a call or an event MUST NOT depend on the number of streams that are
 /// open or wait, nor on the ids that a peer chooses, by more than a logarithm on average. Events
@@ -131,8 +132,7 @@ fn void_entries_of_streams_that_wait_for_credit_are_bounded() {
 #[test]
 fn thousands_of_priorities_cost_as_much_as_one() {
     let mut queue = PriorityQueue::default();
-    // The priorities alternate between high and low, so that the highest comes last as often as
-    // first.
+    // Each priority is alternately higher and lower than all priorities before it.
     let priority = |nth: u64| if nth.is_multiple_of(2) { nth as i32 } else { -(nth as i32) };
     for nth in 0..STREAMS {
         queue.push(nth, priority(nth));
@@ -146,8 +146,8 @@ fn thousands_of_priorities_cost_as_much_as_one() {
     assert!(queue.visited <= 2 * STREAMS, "{}", queue.visited);
 }
 
-/// A message may wake very many readers, with repeated events of the connection between them.
-/// Searching the whole queue for each event would take hours in this test.
+/// A message may wake very many readers, and may repeat an event of the connection after each of
+/// them. If the whole queue were searched for each event, this test would take hours.
 ///
 /// [C-85] The cost of a frame, a call or an event MUST NOT depend on the number of streams that are
 /// open or wait, nor on the ids that a peer chooses, by more than a logarithm on average. Events
@@ -159,7 +159,7 @@ fn an_event_that_repeats_is_not_looked_for_among_all_others() {
     for index in 0..READERS {
         events.push(Event::Readable { id: StreamId::new(Side::Server, Dir::Bi, index) });
         // The first `Opened` is near the front of the queue. `Available` comes after half of the
-        // readers.
+        // readers. So a search from either end would be slow for one of them.
         events.push(Event::Opened { dir: Dir::Bi });
         if index >= READERS / 2 {
             events.push(Event::Available { dir: Dir::Bi });

@@ -2,7 +2,7 @@
 //! itself costs: copying and masking are one pass, many frames are sent in one write, and received
 //! bytes are unmasked in place.
 //!
-//! This is not a library: it supports only binary frames, of which an empty one ends a direction.
+//! This is not a library: it supports only binary frames, and an empty frame ends a direction.
 
 use std::ops::Range;
 
@@ -21,12 +21,12 @@ use super::{
 };
 use crate::peer::{self, CHUNK};
 
-/// FIN and the opcode of binary messages.
+/// The first byte of each frame: the FIN bit and the opcode of binary messages.
 const BINARY: u8 = 0x82;
 const MASKED: u8 = 0x80;
-/// The size of a client's header with a length of 64 bits.
+/// The size of the longest header: that of a client, with a length of 64 bits.
 const MAX_HEADER: usize = 14;
-/// A write contains at most two chunks with their headers, which are 128 KiB.
+/// The size of a write: at most two chunks with their headers, which is about 128 KiB.
 const WRITE: usize = 2 * (CHUNK.len() + MAX_HEADER);
 const READ: usize = 256 * 1024;
 /// The initial size of buffers. It is small, so that idle streams do not hold memory that only bulk
@@ -44,8 +44,8 @@ impl Floor {
         tokio::spawn(async move {
             while let Ok(tcp) = listener.accept().await {
                 tokio::spawn(async move {
-                    // The reader that is discarded here has buffered no further bytes, because the
-                    // client sends none before it has seen the answer.
+                    // `into_inner` discards the buffer of the reader. The buffer is empty, because
+                    // the client sends nothing before it has seen the answer.
                     let tcp = accept_async(tcp).await?.into_inner();
                     peer::serve(FrameStream::new(tcp, false)).await;
                     anyhow::Ok(())
@@ -70,8 +70,8 @@ impl Connection for Address {
 
     async fn open(&self) -> Result<FrameStream> {
         let Either::Left(tcp) = self.0.dial().await? else { bail!("TLS") };
-        // This reader has buffered no further bytes either, because the server sends only after a
-        // request.
+        // This buffer is empty too when `into_inner` discards it, because the server sends nothing
+        // before a request.
         let (websocket, _) = client_async(self.0.url(), tcp).await?;
         Ok(FrameStream::new(websocket.into_inner(), true))
     }
@@ -86,8 +86,9 @@ pub struct FrameStream {
     key: u32,
     input: Vec<u8>,
     unread: Range<usize>,
-    /// The frame that is being read: its remaining payload and its mask.
+    /// How many bytes of the payload of the current frame have not been read.
     payload_left: u64,
+    /// The mask of the current frame, rotated so that it begins with the mask of the next byte.
     mask: [u8; 4],
     ended: bool,
 }
@@ -175,7 +176,7 @@ impl FrameStream {
         Ok(())
     }
 
-    /// Unmasks the next bytes and returns their range, or `None` at the end.
+    /// Unmasks the next bytes and returns their range in `input`, or `None` at the end.
     async fn piece(&mut self, max: usize) -> Result<Option<Range<usize>>> {
         while !self.ended {
             if self.payload_left == 0 {
@@ -232,7 +233,7 @@ impl FrameStream {
     }
 }
 
-/// Copies and masks eight bytes at a time, which the compiler vectorises.
+/// Copies and masks eight bytes at a time. The compiler vectorises this loop.
 fn copy_masked(out: &mut [u8], data: &[u8], key: [u8; 4]) {
     let wide = wide(key);
     let (out, out_tail) = out.as_chunks_mut();

@@ -24,11 +24,12 @@ use crate::{
 
 /// One stream, as its application would use it.
 pub trait Stream: Send + 'static {
-    /// Accepts all of `data`. Only after [`flush`](Self::flush) has it been sent.
+    /// Accepts all of `data`. The data may stay in a buffer until [`flush`](Self::flush) is called.
     fn write(&mut self, data: &[u8]) -> impl Future<Output = Result<()>> + Send;
     /// Writes a chunk, without a copy if the backend's API permits that.
     fn write_chunk(&mut self, chunk: Bytes) -> impl Future<Output = Result<()>> + Send;
-    /// Sends what the backend has buffered; most backends buffer nothing here.
+    /// Sends what the backend has buffered. The default does nothing, because most backends buffer
+    /// nothing here.
     fn flush(&mut self) -> impl Future<Output = Result<()>> + Send {
         async { Ok(()) }
     }
@@ -79,7 +80,7 @@ pub enum Backend {
     QmuxWss,
     /// yamux, defaults, ws
     Yamux,
-    /// yamux, frames of 64 KiB, windows without a limit for all, ws
+    /// yamux, frames of 64 KiB, no limit on all windows together, ws
     YamuxTuned,
     /// penguin-mux, defaults, ws
     Penguin,
@@ -165,9 +166,9 @@ impl Backend {
 pub fn measure(backend: Backend, workload: Workload, sizes: Sizes, form: Form) -> Result<Metrics> {
     use ::wsmux::Wire::{JsWs, QMux};
 
-    // The limit on streams is raised only for workloads that are about many streams; for the others
-    // each backend keeps its default. The limit is twice the number of streams, because streams
-    // that have ended may still count for a while.
+    // The limit on streams is raised only for workloads that are about many streams. For the other
+    // workloads each backend keeps its default. The limit is twice the number of streams, because
+    // streams that have ended may still count for a while.
     let streams = workload.streams(&sizes).map(|streams| 2 * streams);
     macro_rules! run {
         ($start:expr) => {

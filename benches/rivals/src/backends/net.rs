@@ -53,14 +53,14 @@ impl Identity {
     }
 }
 
-/// The server's end of a port on loopback.
+/// The server's end: a TCP port on which it listens.
 pub struct Listener {
     tcp: TcpListener,
     nodelay: bool,
     tls: Option<TlsAcceptor>,
 }
 
-/// The client's end.
+/// The client's end, which connects to a [`Listener`].
 #[derive(Clone)]
 pub struct Dialer {
     address: SocketAddr,
@@ -68,7 +68,7 @@ pub struct Dialer {
     tls: Option<TlsConnector>,
 }
 
-/// Returns the two ends of TLS if it is wanted.
+/// Returns TLS for the server and for the client, if TLS is wanted.
 pub fn tls(wanted: bool) -> Result<(Option<TlsAcceptor>, Option<TlsConnector>)> {
     if !wanted {
         return Ok((None, None));

@@ -57,9 +57,10 @@ impl Connection for Arc<Multiplexor> {
     type Stream = MuxStream;
 
     async fn open(&self) -> Result<MuxStream> {
-        // The crate is made to forward connections to hosts. Here the host's name is ignored.
+        // The crate is made to forward connections to hosts, so it asks for a host. The server here
+        // ignores the host.
         let opened = self.new_stream_channel(b"", 0).await;
-        // The crate's error cannot be shared between threads.
+        // The crate's error cannot be shared between threads, so only its text is kept.
         opened.map_err(|error| anyhow!("{error}"))
     }
 }

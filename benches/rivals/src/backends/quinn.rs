@@ -19,7 +19,8 @@ use crate::{path, peer};
 pub struct Quinn {
     address: SocketAddr,
     config: ClientConfig,
-    /// The endpoint of the clients. The first call that connects makes it, on the clients' runtime.
+    /// The endpoint of the clients. The first call of `connect` creates it, so that it runs on the
+    /// clients' runtime.
     client: OnceCell<Endpoint>,
 }
 

@@ -90,7 +90,7 @@ impl Stream for WsStream {
         self.write_chunk(Bytes::copy_from_slice(data)).await
     }
 
-    /// Queues the chunk. The socket writes when it has collected enough.
+    /// Queues the chunk. The socket writes when enough bytes are queued.
     async fn write_chunk(&mut self, chunk: Bytes) -> Result<()> {
         Ok(self.websocket.feed(Message::Binary(chunk)).await?)
     }

@@ -36,13 +36,14 @@ impl Yamux {
     pub async fn start(tuned: bool, streams: Option<u64>) -> Result<Self> {
         let mut config = Config::default();
         if tuned {
-            // Frames as large as its writers' chunks, and windows without a limit.
+            // Frames are as large as the chunks of the writers, and there is no limit on all
+            // windows together.
             config.set_max_connection_receive_window(None);
             config.set_split_send_size(64 * 1024);
         }
         if let Some(streams) = streams {
             // With the default limit on all windows together, the crate permits no more than its
-            // default number of streams.
+            // default number of streams. So that limit is removed.
             config.set_max_connection_receive_window(None);
             config.set_max_num_streams(streams as usize);
         }
@@ -66,7 +67,7 @@ impl Yamux {
 type Opens = mpsc::Receiver<oneshot::Sender<yamux::Stream>>;
 
 /// Runs a connection until it ends or the sender of `opens` is dropped. It serves the streams that
-/// the peer opens, and opens those that are requested.
+/// the peer opens, and opens the streams that are requested through `opens`.
 async fn drive(websocket: WebSocketStream<Socket>, config: Config, mode: Mode, mut opens: Opens) {
     let (sink, stream) = websocket.split();
     let messages = stream.map_err(io::Error::other).try_filter_map(|message| async {

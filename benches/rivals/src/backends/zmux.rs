@@ -22,7 +22,8 @@ impl Zmux {
             config.max_incoming_streams = streams;
         }
         let mut limits = ListenerConfig::default();
-        // The limit for one address is raised too, because all clients have the same address.
+        // The limit on pending sessions from one address is raised to the limit on all pending
+        // sessions, because all clients have the same address.
         limits.max_pending_per_source = limits.max_pending;
         let listener = Listener::new(config.clone(), limits);
         let tcp = net::bind()?;

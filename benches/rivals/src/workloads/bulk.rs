@@ -1,4 +1,4 @@
-//! Much data: on one stream, on a hundred, and both ways.
+//! Workloads that transfer much data: on one stream, on a hundred streams, and in both directions.
 
 use std::{
     sync::{
@@ -22,7 +22,7 @@ use crate::{
     peer::{CHUNK, COUNT, SOURCE, read_to_end, write_bulk},
 };
 
-/// Finishes a counting stream and checks the count.
+/// Finishes a stream on which the server counts the bytes, and checks the count.
 pub async fn expect_count<S: Stream>(stream: &mut S, sent: u64) -> Result<()> {
     stream.finish().await?;
     let mut answer = [0; 8];
@@ -89,8 +89,8 @@ pub async fn duplex<C: Connection>(connection: &C, meter: &Meter, each: u64) -> 
     Ok(watch.stop().await?.of_bytes(2 * each))
 }
 
-/// Sends for a fixed time, for paths on which a fixed amount of data would take too long or too
-/// little time.
+/// Sends for a fixed time. On a slow path a fixed amount of data would take too long, and on a fast
+/// one it would take too little time.
 pub async fn sustained<C: Connection>(connection: &C, time: Duration) -> Result<Metrics> {
     let load = Load::start(connection);
     sleep(time).await;

@@ -21,7 +21,8 @@ pub async fn run<R: Rival>(bench: &Bench<R>, count: u64) -> Result<Metrics> {
         connection.close();
         Ok(start.elapsed())
     };
-    // A closed connection may keep its socket for a while, so more sockets are reserved.
+    // A closed connection may keep its socket for a while. So sockets are reserved for all
+    // connections, and not only for those that are open at once.
     crowd::reserve(count)?;
     let watch = bench.meter.start().await?;
     let times = crowd::make(count, one).await?.concat();

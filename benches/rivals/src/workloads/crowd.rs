@@ -9,9 +9,9 @@ use crate::{
     watchdog,
 };
 
-/// How many are made at a time. It is enough that handshakes do not wait for each other.
+/// How many are made at a time. With this many, no handshake has to wait for another one to end.
 const AT_ONCE: u64 = 32;
-/// File descriptors for everything but the sockets that are counted.
+/// How many file descriptors are reserved for everything except the sockets that are counted.
 const SPARE: u64 = 200;
 
 /// Raises the limit on file descriptors to what `sockets` pairs of sockets need, as far as the
@@ -26,15 +26,15 @@ pub fn reserve(sockets: u64) -> Result<u64> {
     Ok(sockets.min(got.saturating_sub(SPARE) / 2))
 }
 
-/// Does the same as [`reserve`], and fails if there cannot be as many pairs.
+/// Does the same as [`reserve`], and fails if there cannot be that many pairs.
 pub fn reserve_all(sockets: u64) -> Result<()> {
     let got = reserve(sockets)?;
     ensure!(got == sockets, "file descriptors for {got} of {sockets} sockets");
     Ok(())
 }
 
-/// Makes `count` of something, and returns a list from each maker. The lists are not joined,
-/// because that would leave freed memory, which some workloads would count.
+/// Makes `count` objects in several tasks, and returns one list from each task. The lists are not
+/// joined, because joining them would leave freed memory behind, which some workloads would count.
 pub async fn make<T, F>(
     count: u64,
     one: impl Fn() -> F + Clone + Send + 'static,
@@ -77,7 +77,7 @@ impl<C: Connection> Member<C> {
     }
 }
 
-/// Opens streams on one connection; each sends the command and receives it back.
+/// Opens streams on one connection. Each stream sends the command and receives it back.
 pub async fn on_one<C: Connection>(
     connection: &C,
     count: u64,

@@ -19,9 +19,9 @@ use crate::{
     peer::{CHUNK, EVENT, PUBLISH, read_exact},
 };
 
-/// Publishes one event after another, each when all subscribers have received the previous one. A
-/// call is one delivery here, and the percentiles are those of the time until an event's last
-/// delivery.
+/// Publishes one event after another. An event is published when all subscribers have received the
+/// previous one. Here a call is one delivery, and the percentiles are those of the time from the
+/// publication of an event to its last delivery.
 pub async fn run<R: Rival>(
     bench: &Bench<R>,
     subscribers: Vec<Member<R::Connection>>,

@@ -1,4 +1,4 @@
-//! The workloads. Each counts every byte and fails when one is missing.
+//! The workloads. Each workload counts every byte, and fails if a byte is missing.
 
 mod bulk;
 mod churn;
@@ -105,36 +105,36 @@ impl Workload {
         }
     }
 
-    /// Whether this metric is compared with that of other backends. Not all are, because the best
-    /// backend by one percentile may not be the best by another.
+    /// Whether the tables compare this metric of a backend with that of other backends. Of the
+    /// metrics of calls only the headline is compared, because the best backend by one percentile
+    /// may not be the best by another.
     pub fn compares(self, metric: Metric) -> bool {
         match metric {
             Metric::P50Us | Metric::P99Us | Metric::OpsPerS => metric == self.headline(),
             Metric::MibPerS | Metric::BytesEach => true,
-            // The processor time of both ends together is compared, because one end may leave work
-            // to the other.
+            // Only the processor time of both ends together is compared, because one end may leave
+            // work to the other.
             Metric::CpuSPerGib | Metric::CpuSPer100k => true,
             // The ratio is not compared, because it is itself a comparison.
             _ => false,
         }
     }
 
-    /// Returns the workloads that make sense over loopback, which are all but the one that runs for
-    /// a fixed time.
+    /// Returns the workloads that make sense over loopback, which are all except `sustained`.
     pub fn loopback() -> Vec<Self> {
         let all = Self::value_variants().iter().copied();
         all.filter(|workload| *workload != Self::Sustained).collect()
     }
 
-    /// Returns the workloads of a quick run. Each of the others differs from one of these only in a
-    /// number.
+    /// Returns the workloads of a quick run. A workload is left out if it differs from another one
+    /// only in a number.
     pub fn quick() -> Vec<Self> {
         let others = [Self::Rpc1000, Self::Rpc1, Self::Stalled1, Self::Stalled32];
         Self::loopback().into_iter().filter(|workload| !others.contains(workload)).collect()
     }
 
-    /// Returns how many streams the workload keeps open on one connection, if they are more than
-    /// usual defaults permit.
+    /// Returns how many streams the workload keeps open on one connection, if that is more than the
+    /// usual default limits permit.
     pub fn streams(self, sizes: &Sizes) -> Option<u64> {
         match self {
             Self::Rpc1000 => Some(1_000),
@@ -146,7 +146,7 @@ impl Workload {
     }
 }
 
-/// What a workload works with.
+/// What a workload needs in order to run.
 #[derive(Debug)]
 pub struct Bench<R: Rival> {
     rival: &'static R,
@@ -211,7 +211,7 @@ async fn open<C: Connection>(connection: &C, command: u8) -> Result<C::Stream> {
     Ok(stream)
 }
 
-/// Opens a stream with a command that the server sends back, and waits until it has arrived.
+/// Opens a stream with a command, and waits until the server has sent the command back.
 async fn greet<C: Connection>(connection: &C, command: u8) -> Result<C::Stream> {
     let mut stream = open(connection, command).await?;
     stream.flush().await?;

@@ -1,4 +1,4 @@
-//! Round trips on one stream, alone and beside bulk.
+//! Round trips on one stream, alone and while another stream sends bulk data.
 
 use std::time::{Duration, Instant};
 

@@ -8,19 +8,19 @@ use serde::Serialize;
 use super::{GIB, MIB};
 use crate::path::Path;
 
-/// How long the workloads run on a long path. It is enough for a window to grow, and for a hundred
-/// round trips of the longest path (200 ms).
+/// How long the workloads run on a long path. This is long enough for a window to grow, and for a
+/// hundred round trips of the longest path (200 ms).
 const ON_A_LONG_PATH: Duration = Duration::from_secs(20);
 
 /// How much work each workload does, which is the same for every backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Size {
-    /// To see it run
+    /// A little work, only to see that everything runs
     Quick,
-    /// For a run of some minutes
+    /// Enough work for a run of some minutes
     Default,
-    /// To quote
+    /// Enough work for figures to quote
     Full,
 }
 
@@ -35,11 +35,11 @@ pub struct Sizes {
     pub calls_1: u64,
     pub pages: u64,
     pub rounds: u64,
-    /// How long those workloads run that measure something beside bulk.
+    /// How long `sustained`, `loaded` and `mixed` run, which have a fixed duration.
     pub loaded: Duration,
     pub stalled: u64,
     pub stalled_turns: usize,
-    /// After this long without progress, a workload counts as hanging.
+    /// After this long without progress, a workload with stalled streams counts as hanging.
     pub patience: Duration,
     pub connections: u64,
     pub bursts: u64,

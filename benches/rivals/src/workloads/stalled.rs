@@ -14,7 +14,7 @@ use crate::{
     watchdog,
 };
 
-/// A stream counts as full if it accepts nothing for this long.
+/// Streams count as full if they accept nothing for this long.
 const FULL: Duration = Duration::from_millis(100);
 
 /// Measures bulk alternately on a connection with stalled streams and on one without, so that a
@@ -44,7 +44,7 @@ pub async fn run<R: Rival>(bench: &Bench<R>, count: usize, sizes: &Sizes) -> Res
     watchdog::watch(sizes.patience, work).await
 }
 
-/// Opens streams that nobody reads, and fills them until a writer of each one waits.
+/// Opens streams that nobody reads, and fills them until the writer of each stream waits.
 async fn stall<C: Connection>(connection: &C, count: usize) -> Result<JoinSet<Result<()>>> {
     let mut writers = JoinSet::new();
     for _ in 0..count {

@@ -1,4 +1,4 @@
-//! A queue of bytes in which large chunks are shared and small ones are copied together.
+//! A queue of bytes. It shares large chunks, and copies small chunks into common blocks.
 //!
 //! The queue bounds memory rather than payload. A `Bytes` keeps alive the whole allocation that it
 //! is a slice of, and also costs some memory itself. Invariant: whenever something has just been
@@ -11,36 +11,37 @@ use std::collections::VecDeque;
 use bytes::{Bytes, BytesMut};
 
 /// A chunk shorter than this is copied to the end of the queue. A shared slice keeps its whole
-/// message alive and costs a descriptor. So without the copy, a peer that sends single bytes in
-/// large messages could make this end hold a multiple of its credit.
+/// message alive, and takes a place in the queue. So without the copy, a peer that sends single
+/// bytes in large messages could make this end hold a multiple of its credit.
 const GATHER_BELOW: usize = 4 * 1024;
 
-/// A slice that is less than one part in this many of its message is copied, for the same reason.
+/// A slice that is shorter than its message divided by this number is copied, for the same reason.
 const SHARE_AT_LEAST_ONE_IN: usize = 2;
 
 /// How much a shared chunk costs at most in addition to its bytes. It needs two places in the
 /// queue, because half of the places may be empty, and it needs the header of its block. Up to two
-/// blocks with a few gathered bytes may precede it, and each of them costs as much. A chunk that
-/// exceeds half of its message by this much makes up for these costs (SPEC.md §10).
+/// blocks with a few gathered bytes may precede it, and each of them costs as much. The queue may
+/// cost four times its bytes (SPEC.md §10). So a chunk makes up for these costs if it exceeds half
+/// of its message by a quarter of this number.
 const CHUNK_OVERHEAD: usize = 384;
 
-/// The smallest block that is allocated for small chunks, once there is more than one such block.
-/// Allocators usually have free blocks of this size.
+/// The least capacity of a block for small chunks. Only the first of several such blocks in a row
+/// may be smaller. Allocators usually have free blocks of this size.
 const GATHER_CAPACITY: usize = 512;
 
-/// The largest block that is allocated for small chunks in advance.
+/// The largest capacity of a block for small chunks, unless a single piece of data needs more.
 const MAX_GATHER_CAPACITY: usize = 64 * 1024;
 
-/// The size of a new block for small chunks is one part in this many of the bytes that were
-/// gathered in a row and are still in the queue. So at most that part of the memory may stay
-/// unused.
+/// The size of a new block for small chunks is this fraction of the bytes that were gathered in a
+/// row and are still in the queue: one in `GATHER_ONE_IN`. So at most this fraction of the memory
+/// may stay unused.
 const GATHER_ONE_IN: usize = 4;
 
 /// A queue that has more places than this gives back half of them when only a quarter is in use.
 const SPARE_PLACES: usize = 16;
 
-/// The rest of a chunk that is being read is copied when it is less than one part in this many of
-/// its allocation, even if nothing is added to the queue. With a larger number here, the last byte
+/// The rest of a chunk that is being read is copied when it is shorter than its allocation divided
+/// by this number, even if nothing is added to the queue. With a larger number here, the last byte
 /// of a message could keep more memory alive. With a smaller number, there would be more copies.
 const SETTLE_BELOW_ONE_IN: usize = 8;
 
@@ -67,7 +68,8 @@ pub(super) struct Buffer {
     first: Bytes,
     /// The size of the allocation of `first`.
     block_len: u32,
-    /// How many of the last bytes were gathered in a row. Some of them may have been removed since.
+    /// How many bytes were gathered in a row, which means after the last shared chunk. The reader
+    /// may already have removed some of them.
     gathered: u32,
     /// The chunks after the first one. It is empty if there is no first chunk.
     #[expect(clippy::box_collection, reason = "of thousands of streams few have any")]
@@ -82,7 +84,7 @@ fn small(size: usize) -> u32 {
     u32::try_from(size).unwrap_or(u32::MAX)
 }
 
-/// Whether this many bytes are less than one part in `one_in` of their allocation.
+/// Whether `len` bytes are less than their allocation divided by `one_in`.
 fn is_less(len: usize, one_in: usize, block_len: u32) -> bool {
     len.saturating_mul(one_in) < block_len as usize
 }
@@ -96,8 +98,8 @@ impl Buffer {
         self.len == 0
     }
 
-    /// Returns how many bytes the queue counts for: its length, but for its first chunk at least
-    /// half of the memory that the chunk keeps alive.
+    /// Returns how many bytes of the window the queue takes. This is its length, except that the
+    /// first chunk counts for at least half of its allocation.
     pub(super) fn charged(&self) -> usize {
         self.len - self.first.len() + self.first.len().max(self.block_len as usize / 2)
     }
@@ -189,7 +191,7 @@ impl Buffer {
         }
     }
 
-    /// Copies the first chunk, if it is less than one part in `one_in` of its allocation.
+    /// Copies the first chunk, if it is less than its allocation divided by `one_in`.
     fn release_block(&mut self, one_in: usize) {
         if is_less(self.first.len(), one_in, self.block_len) {
             self.first = Bytes::copy_from_slice(&self.first);
@@ -238,8 +240,8 @@ impl Buffer {
         *self = Self::default();
     }
 
-    /// Moves the block for small chunks to the end of the queue. If most of the block was used, it
-    /// is shared without a copy.
+    /// Appends the block for small chunks to the queue. If more than a quarter of the block is
+    /// unused, its bytes are copied into a smaller block, unless they are the first of the queue.
     fn seal(&mut self) {
         if self.tail.is_empty() {
             return;

@@ -74,7 +74,7 @@ fn of_small_chunks_only_a_first_that_is_most_of_its_message_is_shared() {
     assert!(buffer.chunks() <= 40, "{}", buffer.chunks());
 }
 
-/// Measures how much memory of the heap a queue holds.
+/// Measures how much heap memory a queue holds.
 #[derive(Default)]
 struct Heap(i64);
 
@@ -90,8 +90,8 @@ impl Heap {
 /// bytes, and some places.
 const SLACK: f64 = 2048.0;
 
-/// Adds a chunk of `len` bytes from a message that is `spare` bytes longer. The message is
-/// allocated as the socket does it: its block may be twice as long as the message.
+/// Adds a chunk of `len` bytes from a message that is `spare` bytes longer. The block of the
+/// message is twice as long as the message, which is the most that the socket permits.
 fn arrives(buffer: &mut Buffer, len: usize, spare: usize) {
     let whole = len + spare;
     let mut block = BytesMut::with_capacity(2 * whole);
@@ -101,8 +101,8 @@ fn arrives(buffer: &mut Buffer, len: usize, spare: usize) {
     buffer.push_chunk(message.split_to(len), whole);
 }
 
-/// Repeats a step until more than 4 MiB are in the queue. After each step the queue must hold at
-/// most `times` its bytes.
+/// Repeats a step until more than 4 MiB are in the queue, or 100,000 times. After each step the
+/// queue must hold at most `times` its bytes.
 fn holds_at_most(times: f64, mut step: impl FnMut(usize, &mut Buffer)) {
     let (mut heap, mut buffer) = (Heap::default(), Buffer::default());
     for round in 0.. {
@@ -178,7 +178,7 @@ fn what_is_left_of_a_chunk_keeps_no_more_than_a_multiple_of_itself() {
                 buffer.settle();
             }
         });
-        // A smaller chunk would not be worth the copy.
+        // What is left in a smaller allocation is not copied, because that would save too little.
         assert!(heap.0 as usize <= 2 * GATHER_BELOW + 100, "{} for one byte", heap.0);
     }
     // A writer's socket takes all bytes except the last one, and more is written after that.
@@ -221,7 +221,7 @@ fn a_byte_is_copied_a_constant_number_of_times() {
                 buffer.settle();
             }
         });
-        // One of these allocations is the test's own.
+        // One of the four times is the vector that the test itself allocates.
         assert!(allocated.bytes_total <= 4 * bytes, "{} for {bytes}", allocated.bytes_total);
     }
 }
@@ -238,8 +238,8 @@ impl Random {
         (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % end.max(1)
     }
 
-    /// Returns a size. Small and large sizes are equally frequent at every scale, and sizes at
-    /// which a rule changes are frequent.
+    /// Returns a size. All orders of magnitude are about equally frequent. One in four sizes is one
+    /// at which a rule changes.
     fn size(&mut self) -> usize {
         match self.below(4) {
             0 => [1, 2, 511, 512, 513, 4095, 4096, 4097][self.below(8)],

@@ -1,8 +1,9 @@
 //! Receive windows that grow to fit the path and the reader.
 //!
-//! A stream can deliver one window in each round trip. So a window needs to be as large as the
-//! number of bytes that the path carries, and that the reader reads, in one round-trip time. Both
-//! the time and the bytes are measured. A window never shrinks while its stream lives, because
+//! A stream can deliver at most one window in each round trip. So a window needs to be as large as
+//! the number of bytes that the path carries, and that the reader reads, in one round-trip time.
+//! Both the time and the bytes are measured. The bytes are measured in *spans* of at least one
+//! round-trip time each (SPEC.md §8.3). A window never shrinks while its stream lives, because
 //! credit that was granted cannot be revoked (RFC 9000 §4.1).
 //!
 //! Invariant: the growth of all windows together is at most `budget`.
@@ -12,26 +13,28 @@ use std::time::Duration;
 use super::credit::RecvCredit;
 use crate::{Capabilities, Config, Time};
 
-/// A window grows to this many times the bytes that a round trip delivers, as in TCP receivers. If
-/// the window is what limits a stream, it therefore doubles in each round trip. If the path is what
-/// limits the stream, the window lasts for one more round trip when grants arrive late.
+/// A window grows to this many times the bytes that a round trip delivers, as the windows of TCP
+/// receivers do. So if the window limits the stream, the window doubles in each round trip. If the
+/// path limits the stream, the window lasts for one more round trip when grants arrive late.
 const HEADROOM: u64 = 2;
 
-/// A window grows by at least one part in this many of itself. A smaller step could be caused by
+/// A window grows by at least its size divided by this number. A smaller step could be caused by
 /// noise in the measurement.
 const LEAST_STEP_ONE_IN: u64 = 8;
 
-/// No stream takes more than one part in this many of what the other streams have left of the
-/// budget. Otherwise the first streams would take all of it, and keep it as long as they live.
+/// A stream takes at most what the other streams leave of the budget, divided by this number.
+/// Otherwise the first streams would take all of it, and keep it as long as they live.
 const SHARE_ONE_IN: u64 = 2;
 
-/// The bytes of one measured span count only up to this many times the bytes that the span before
-/// it delivered. That is twice the growth that the span before may have caused. So a single burst
-/// is not mistaken for the rate of the path: it may come out of a buffer at any speed.
+/// A window does not grow past this many times the bytes that the previous span delivered. This is
+/// twice the window that the previous span alone would justify. Without this bound, a single burst
+/// would be mistaken for the rate of the path, because a burst may come out of a buffer at any
+/// speed.
 const CONFIRMATION: u64 = 2 * HEADROOM;
 
-/// The measurement of a stream begins when an eighth of its initial window has been received. The
-/// first grant is due only when twice as much has been received.
+/// The measurement of a stream begins when an eighth of its initial window has been received. With
+/// the default window, the first grant is due when twice as much has been read, so the measurement
+/// has begun by then.
 const MEASURED_FROM_ONE_IN: u64 = 8;
 
 /// If nothing was received for this long, the queues on the path are empty, because this time is
@@ -52,8 +55,8 @@ pub(in crate::streams) struct AutoTune {
     /// make the window larger, without end.
     ping: Option<Duration>,
     /// The least time from a grant to the first byte that the grant allowed. It is at least one
-    /// round trip. Because the smaller of the two times is used, a peer cannot make the path seem
-    /// longer by answering pings late.
+    /// round trip. Because the smaller of this time and `ping` is used, a peer cannot make the path
+    /// seem longer by answering pings late.
     grant_rtt: Option<Duration>,
     /// Whether the last ping was sent after a silence, and no data was received since then.
     undisturbed: bool,
@@ -73,6 +76,7 @@ pub(in crate::streams) struct Measure {
     grant: Option<(Time, u64)>,
 }
 
+/// A moment, and how many bytes the stream had received and the application had read by then.
 #[derive(Debug, Clone, Copy)]
 struct Mark {
     at: Time,
@@ -85,7 +89,8 @@ impl Mark {
     fn per_rtt(&self, here: Mark, rtt: Duration) -> u64 {
         // Only bytes that were both received and read in this span count.
         let delivered = (here.received - self.received).min(here.consumed - self.consumed);
-        // If the span is shorter than a round trip, the whole round trip delivers at least as much.
+        // The number is not scaled up if the span is shorter than a round trip, because the whole
+        // round trip delivers at least as much.
         let span = (here.at - self.at).max(rtt).as_nanos().max(1);
         let brought = u128::from(delivered).saturating_mul(rtt.as_nanos()) / span;
         u64::try_from(brought).unwrap_or(u64::MAX)
@@ -135,14 +140,14 @@ impl AutoTune {
         self.budget > 0 && self.max_window > self.initial_window
     }
 
-    /// Notes that a ping is sent after nothing was received for `silence`.
+    /// Records that a ping is sent now. Nothing was received for `silence` before it.
     pub(in crate::streams) fn on_ping_sent(&mut self, silence: Duration) {
         self.undisturbed = silence >= SILENCE;
     }
 
-    /// Notes that the last ping was answered after `sample`. If there was a silence before the ping
-    /// and no data was received since, no queue has delayed it. In that case the sample replaces
-    /// what was measured before, even if that was less.
+    /// Records that the last ping was answered after the time `sample`. If there was a silence
+    /// before the ping and no data was received since, no queue has delayed the ping. In that case
+    /// the sample replaces what was measured before, even if that was less.
     pub(in crate::streams) fn on_ping_answered(&mut self, sample: Duration) {
         if self.undisturbed {
             (self.ping, self.grant_rtt) = (Some(sample), None);
@@ -151,7 +156,7 @@ impl AutoTune {
         }
     }
 
-    /// Measures bytes that were received on a stream. Until then, the stream had received `before`
+    /// Measures bytes that were received on a stream. Before them, the stream had received `before`
     /// bytes.
     pub(in crate::streams) fn on_received(
         &mut self,

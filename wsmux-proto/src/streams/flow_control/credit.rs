@@ -3,13 +3,14 @@
 use super::auto_tune::Measure;
 use crate::{TransportError, frame::Credit, transport_error::violation};
 
-/// A grant is sent when the peer has used one part in this many of its window. Granting earlier
-/// would cost more frames, and granting later would stall the sender on a long path.
+/// A grant is sent when the application has read the size of the window divided by this number
+/// since the last grant. Granting earlier would cost more frames, and granting later would stall
+/// the sender on a long path.
 const GRANT_AT_ONE_IN: u64 = 4;
 
-/// A grant is sent at the latest when the peer has used this many bytes, however large its window
-/// is. At one gigabit per second that is one grant every 8 ms, which costs nothing noticeable.
-/// Larger grants would make the peer send in bursts.
+/// A grant is sent at the latest when the application has read this many bytes since the last
+/// grant, however large the window is. At one gigabit per second that is one grant every 8 ms,
+/// which costs nothing noticeable. Larger grants would make the peer send in bursts.
 const GRANT_AT_MOST: u64 = 1024 * 1024;
 
 /// The credit that this end gives to the peer on one stream.
@@ -17,9 +18,10 @@ const GRANT_AT_MOST: u64 = 1024 * 1024;
 /// Invariant: `consumed` <= `received` <= `granted`, and none of them ever decreases.
 #[derive(Debug)]
 pub(in crate::streams) struct RecvCredit {
-    /// How many bytes the peer may be ahead of the reader, not counting growth.
+    /// The window without its growth.
     initial_window: u64,
-    /// By how many bytes the window has grown. These bytes count against the connection's budget.
+    /// By how many bytes the window has grown. These bytes count against the growth budget of the
+    /// connection.
     growth: u64,
     /// How many bytes the peer may send in all.
     granted: u64,
@@ -39,7 +41,7 @@ impl RecvCredit {
         Self { initial_window: window, growth: 0, granted, received: 0, consumed: 0, measure: None }
     }
 
-    /// Returns how many bytes the peer may be ahead of the reader.
+    /// Returns the window: how many bytes the peer may send that the application has not read.
     pub(in crate::streams) fn window(&self) -> u64 {
         self.initial_window + self.growth
     }

@@ -1,7 +1,8 @@
-//! Flow control: how much may be sent on a stream (RFC 9000 §4), and how that grows on a long path.
+//! Flow control: how much may be sent on a stream (RFC 9000 §4), and how windows grow on a long
+//! path.
 //!
 //! - `credit`: the credit that each end gives to the other
-//! - `auto_tune`: receive windows that fit the path
+//! - `auto_tune`: receive windows that grow to fit the path
 
 mod auto_tune;
 mod credit;
