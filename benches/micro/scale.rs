@@ -178,8 +178,8 @@ fn with_readers(streams: u64) -> Hand {
     hand
 }
 
-/// Measures how long many tasks take that wait for the stream limit. The time includes spawning the
-/// tasks and raising the limit, and ends when each task has opened a stream.
+/// Measures how long it takes until many tasks that wait for the stream limit have opened one
+/// stream each. The time includes spawning the tasks and raising the limit.
 fn openers(streams: u64) -> Duration {
     let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
     runtime.block_on(async {

@@ -96,7 +96,7 @@ fn panel(
     area.draw(&Text::new(better, (0, 22), text(12)))?;
     let values = BARS.map(|(_, backends)| best(results, workload, metric, backends));
     // The longest bar of a mux determines the scale, because backends without a mux may be many
-    // times better or worse. Longer bars than that are cut off.
+    // times better or worse. A bar that would be longer is cut off.
     let muxes =
         BARS.iter().zip(&values).filter(|((_, backends), _)| backends[0].kind() != Kind::NoMux);
     let longest = muxes.filter_map(|(_, value)| Some((*value)?.median)).fold(0.0, f64::max);

@@ -106,7 +106,7 @@ pub(super) struct Next {
 pub(super) enum ControlFrame {
     /// MAX_STREAM_DATA.
     Credit,
-    /// An empty STREAM frame that shows the stream to the peer.
+    /// An empty STREAM frame that announces the stream to the peer.
     Announce,
     /// STOP_SENDING.
     Stop,

@@ -36,7 +36,7 @@ pub(crate) struct StreamData {
     pub(crate) offset: Option<u64>,
     pub(crate) data: Bytes,
     pub(crate) fin: bool,
-    /// The length of the message that contains `data` as a slice.
+    /// The length of the message of which `data` is a slice.
     pub(crate) message_len: usize,
 }
 

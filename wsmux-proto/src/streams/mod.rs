@@ -6,8 +6,8 @@
 //!   calls on each half; `app`: the application's calls that concern all streams
 //! - `flow_control`: how much each end may send, and how windows grow on a long path; `declared`:
 //!   how much may be sent on a new stream; `flush`: which data has left the process
-//! - `waiting`: streams of the peer that wait until another stream has ended, on a wire without
-//!   stream limits
+//! - `waiting`: streams that the peer opened above the stream limit, and that wait until another
+//!   stream has ended, on a wire that cannot advertise this limit
 //! - `buffer`: bytes that wait to be sent or read; `held`: how many unsent bytes all streams
 //!   together may hold
 //! - `ingress`: frames from the peer; `control`, `egress`: control frames and data to the peer
@@ -84,7 +84,7 @@ pub(super) struct Streams {
     declared: Declared,
     table: Table,
     limits: Limits,
-    /// Streams of the peer that wait until another stream has ended.
+    /// Streams of the peer that wait because the stream limit is reached.
     waiting: WaitingRoom,
     /// Streams of the peer that the application has not accepted, by direction. The stream limit
     /// bounds their number.
@@ -107,7 +107,8 @@ pub(super) struct Streams {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Open,
-    /// Neither end opens more streams. The connection ends when the existing streams have ended.
+    /// This end opens no more streams, and refuses those that the peer opens. The connection ends
+    /// when the existing streams have ended.
     Draining,
     /// The connection has ended. Nothing is sent, but received bytes can still be read.
     Ended,
@@ -238,7 +239,7 @@ impl Streams {
         }
     }
 
-    /// Whether the connection drains, so that neither end opens more streams.
+    /// Whether the connection drains, so that no more streams are opened.
     pub(super) fn is_draining(&self) -> bool {
         self.phase == Phase::Draining
     }
@@ -256,7 +257,7 @@ impl Streams {
                 || stream.recv.as_ref().is_some_and(Recv::is_open)
         };
         let streams = self.table.iter().filter(|&stream| is_in_flight(stream));
-        // A heap is used, because `sort` would add 4 kB to the WebAssembly module.
+        // The ids are sorted by a heap, because `sort` would add 4 kB to the WebAssembly module.
         let streams: BinaryHeap<_> = streams.map(|stream| stream.id).collect();
         InFlight {
             streams: streams.into_sorted_vec(),

@@ -117,7 +117,7 @@ impl RecvStream<'_> {
     /// code (RFC 9000 §3.5).
     ///
     /// # Errors
-    /// [`ClosedStream`] if the stream has ended, or was stopped before.
+    /// [`ClosedStream`] if the end of the stream has been read, or the stream was stopped before.
     pub fn stop(&mut self, code: VarInt) -> Result<(), ClosedStream> {
         let Some(key) = self.streams.table.key(self.id) else { return Err(ClosedStream) };
         let stream = &mut self.streams.table[key];
@@ -145,8 +145,8 @@ impl RecvStream<'_> {
     /// it does.
     ///
     /// # Errors
-    /// [`ReadError::ClosedStream`] if the stream has ended in another way,
-    /// [`ReadError::ConnectionLost`] if the connection has ended.
+    /// [`ReadError::ClosedStream`] if the stream has ended in another way, was stopped, or its reset
+    /// has been read. [`ReadError::ConnectionLost`] if the connection has ended.
     pub fn poll_reset(&mut self) -> Result<Option<VarInt>, ReadError> {
         let end = self.end;
         let Some(recv) =

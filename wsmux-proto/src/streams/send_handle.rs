@@ -200,7 +200,8 @@ impl SendStream<'_> {
     /// Resets the stream (RESET_STREAM, RFC 9000 §19.4). Bytes that have not been sent are dropped.
     ///
     /// # Errors
-    /// [`ClosedStream`] if the FIN has already been sent, or the stream was reset before.
+    /// [`ClosedStream`] if the FIN has already been sent, or the stream was reset or stopped
+    /// before.
     pub fn reset(&mut self, code: VarInt) -> Result<(), ClosedStream> {
         let Some(key) = self.streams.table.key(self.id) else { return Err(ClosedStream) };
         let stream = &mut self.streams.table[key];

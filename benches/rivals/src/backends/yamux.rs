@@ -43,7 +43,7 @@ impl Yamux {
         }
         if let Some(streams) = streams {
             // With the default limit on all windows together, the crate permits no more than its
-            // default number of streams. So that limit is removed.
+            // default number of streams. So the limit on all windows is removed.
             config.set_max_connection_receive_window(None);
             config.set_max_num_streams(streams as usize);
         }

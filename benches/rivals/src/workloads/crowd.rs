@@ -9,7 +9,8 @@ use crate::{
     watchdog,
 };
 
-/// How many are made at a time. With this many, no handshake has to wait for another one to end.
+/// How many are made at a time. With this many, the ends always have work during the round trips of
+/// a handshake.
 const AT_ONCE: u64 = 32;
 /// How many file descriptors are reserved for everything except the sockets that are counted.
 const SPARE: u64 = 200;

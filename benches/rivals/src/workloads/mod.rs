@@ -106,8 +106,8 @@ impl Workload {
     }
 
     /// Whether the tables compare this metric of a backend with that of other backends. Of the
-    /// metrics of calls only the headline is compared, because the best backend by one percentile
-    /// may not be the best by another.
+    /// rates and times of calls, only the headline metric is compared, because the best backend by
+    /// one percentile may not be the best by another.
     pub fn compares(self, metric: Metric) -> bool {
         match metric {
             Metric::P50Us | Metric::P99Us | Metric::OpsPerS => metric == self.headline(),

@@ -201,8 +201,8 @@ impl AutoTune {
         (room >= least_step(credit)).then_some(room)
     }
 
-    /// Returns by how much a window has to grow; `None` unless its reader reads more than half of
-    /// the window in a round trip.
+    /// Returns by how much a window should grow now; `None` if it should not grow. A window grows
+    /// only if its reader reads more than half of it in a round trip.
     pub(in crate::streams) fn growth_due(&self, credit: &RecvCredit, now: Time) -> Option<u64> {
         let Measure { begin, before, .. } = **credit.measure.as_ref()?;
         let least = credit.window() + least_step(credit);
