@@ -1,4 +1,4 @@
-//! Encoding and decoding of frames and integers.
+//! Measures the encoding and decoding of frames and integers.
 
 use std::hint::black_box;
 

@@ -54,7 +54,8 @@ impl StreamId {
         Self(index << 2 | (dir as u64) << 1 | initiator as u64)
     }
 
-    /// Returns the id of the `index`th stream of a kind. The kind is the two low bits of its ids.
+    /// Returns the id of the `index`th stream of a kind. `kind` is the two low bits of the ids of
+    /// that kind.
     pub(crate) const fn of_kind(kind: u64, index: u64) -> Self {
         Self(index << 2 | kind & 3)
     }

@@ -216,9 +216,10 @@ mod tests {
     use super::*;
     use crate::{Dir, Side};
 
-    /// How many streams a measurement opens, and how many rounds a comparison has. Under Miri there
-    /// are fewer, because it is a thousand times slower.
+    /// How many streams a measurement opens. Under Miri there are fewer, because Miri is a thousand
+    /// times slower.
     const COUNT: u64 = if cfg!(miri) { 400 } else { 20_000 };
+    /// How many rounds a comparison has.
     const ROUNDS: usize = if cfg!(miri) { 4 } else { 400 };
 
     fn id(index: u64) -> StreamId {
@@ -288,7 +289,7 @@ mod tests {
         assert!(lane.steps <= 2 * COUNT, "{}", lane.steps);
     }
 
-    /// Whatever is done with the map, it contains the same as a tree.
+    /// Whatever is done with the map, it contains the same values as a `BTreeMap`.
     #[test]
     fn it_holds_what_a_tree_holds() {
         let mut seed = 1_u64;

@@ -26,8 +26,8 @@ fn count() {
 }
 
 // SAFETY: each method passes its arguments to the system's allocator, under the same conditions.
-// The counter is a constant without a destructor: using it neither allocates nor fails, even while
-// a thread ends.
+// The counter has a constant initial value and no destructor, so using it neither allocates nor
+// fails, even while a thread ends.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count();

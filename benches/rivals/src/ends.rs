@@ -118,7 +118,7 @@ fn leaked(builder: &mut Builder) -> Result<&'static Runtime> {
     Ok(Box::leak(Box::new(builder.enable_all().build()?)))
 }
 
-/// Runs the work in a task, like any application's work.
+/// Runs the work in a task, as an application does.
 fn on_a_task(
     runtime: &Runtime,
     work: impl Future<Output = Result<Metrics>> + Send + 'static,

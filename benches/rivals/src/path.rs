@@ -26,7 +26,7 @@ pub enum Path {
 pub struct Shape {
     pub bits_per_s: u32,
     pub rtt: Duration,
-    /// A packet that would wait for longer than this before it is sent is dropped.
+    /// A packet is dropped if it would have to wait for longer than this before it is sent.
     pub queue: Duration,
     pub lost_per_mille: u32,
 }

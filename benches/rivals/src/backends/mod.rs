@@ -52,7 +52,8 @@ pub trait Connection: Clone + Send + Sync + 'static {
 }
 
 /// A server that passes each stream to [`peer::serve`](crate::peer::serve), and its client. The
-/// server starts on a runtime of its own; [`connect`](Self::connect) runs on the clients' runtime.
+/// server is started on the server's runtime, and [`connect`](Self::connect) runs on the clients'
+/// runtime.
 pub trait Rival: Send + Sync + 'static {
     /// Whether many streams share a connection.
     const MUX: bool = true;

@@ -36,7 +36,7 @@ impl Identity {
     }
 
     /// Returns the configurations of a server that presents the certificate and of a client that
-    /// trusts it. Both use TLS 1.3 with aws-lc.
+    /// trusts it. They agree on TLS 1.3, with aws-lc.
     pub fn configs(self) -> Result<(ServerConfig, ClientConfig)> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let mut roots = RootCertStore::empty();
