@@ -69,8 +69,8 @@ pub(super) struct Events {
 
 impl Events {
     pub(super) fn push(&mut self, event: Event) {
-        // A peer could cause an event that belongs to no stream any number of times, and one such
-        // event in the queue is enough.
+        // A peer can cause an event that belongs to no stream any number of times. So such an event
+        // is queued only if the queue contains no equal one.
         let bit = bit(event);
         if self.queued & bit == 0 {
             self.queued |= bit;

@@ -30,9 +30,9 @@ pub(super) enum State {
     Handshake,
     /// The peer's limits are known, and data flows.
     Established {
-        /// Set if the connection has to close after its last stream. In that case neither end opens
-        /// more streams. This is not the draining state of RFC 9000 §10.2, which follows the end of
-        /// a connection.
+        /// Set if the connection has to close after its last stream. In that case this end opens no
+        /// more streams, and refuses those that the peer opens. This is not the draining state of
+        /// RFC 9000 §10.2, which follows the end of a connection.
         drain: Option<Drain>,
     },
     /// The connection has ended. The closing handshake may still be going on.
