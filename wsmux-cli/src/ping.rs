@@ -11,8 +11,8 @@ use crate::{
     wire::WireArg,
 };
 
-/// How often to check for an answer. The connection measures the time itself, so this does not add
-/// to it.
+/// How often to check for an answer. The connection measures the round-trip time itself, so this
+/// interval does not add to the result.
 const LOOK: Duration = Duration::from_millis(5);
 
 /// The shortest time after which a server that does not answer is given up.
@@ -51,8 +51,8 @@ pub(crate) struct Args {
     token: TokenArg,
 }
 
-/// Parses the interval. The connection does not ping more often than the lower bound, and the upper
-/// bound is a third of the usual idle timeout.
+/// Parses the interval. The lower bound is the shortest interval at which the connection sends
+/// pings. The upper bound is a third of the usual idle timeout.
 fn parse_interval(seconds: &str) -> Result<Duration, String> {
     let seconds: f64 = seconds.parse().map_err(|_| "not a number")?;
     match (0.1..=10.0).contains(&seconds) {

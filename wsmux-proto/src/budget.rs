@@ -118,7 +118,7 @@ const BYTES_FOR_A_GRANT: u64 = 64;
 /// The largest number of parts in which an implementation renews a window. wsmux renews a quarter
 /// at a time (C-38), and others renew an eighth. If the peer has declared a small window, its
 /// grants are small as well, and this end cannot make them larger. So the peer may send one grant
-/// for each part of a small window. It gains nothing by declaring a small window: it receives
+/// for each part of a small window. The peer gains nothing by declaring a small window. It receives
 /// little, each part of the window costs both ends one frame, and this end looks at no other stream
 /// to send that part (C-85). The peer could cause the same work with the same number of stream
 /// frames that carry a single byte, which no budget counts. If this end sends a frame that is
