@@ -1,5 +1,5 @@
-//! Measures the main workloads: throughput, latency, and the cost of a stopped reader to the other
-//! streams.
+//! Measures the main workloads: throughput, latency, and how much a stopped reader slows down the
+//! other streams.
 //!
 //! This example has the old name of `wsmux perf`, which is a command of the package `wsmux-cli`.
 //! `cargo run --release -p wsmux-cli -- perf` runs the same code and builds none of the test

@@ -1,5 +1,5 @@
-//! Measures the main workloads: throughput, latency, and the cost of a stopped reader to the other
-//! streams.
+//! Measures the main workloads: throughput, latency, and how much a stopped reader slows down the
+//! other streams.
 //!
 //! Without arguments it starts a wss server and a client on loopback in one process and runs all
 //! workloads.
@@ -17,7 +17,7 @@ use crate::{Failure, wire::WireArg};
 use report::Report;
 use workloads::Workload;
 
-/// Measures wsmux: throughput, latency, and the cost of stopped readers to other streams
+/// Measures wsmux: throughput, latency, and how much stopped readers slow down other streams
 ///
 /// Without arguments it starts a wss server and a client on loopback in one process and runs all
 /// workloads.

@@ -23,8 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// It works with any server that accepts the WebSocket. It measures the connection's own
 /// pings (frames of QMux, or WebSocket's on the js-ws wire), which every implementation
 /// answers by itself. No stream is opened, so the server's application notices nothing.
-/// If a third of the server's idle timeout is shorter than --interval, that is the time
-/// between pings.
+/// Pings are sent more often than --interval says if a third of the server's idle timeout
+/// is shorter.
 ///
 /// The exit code is 1 if the server cannot be reached, or is lost before the last answer.
 #[derive(Debug, clap::Args)]

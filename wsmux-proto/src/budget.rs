@@ -41,7 +41,7 @@ pub(super) enum UselessWork {
     /// A frame that changes nothing about a live stream. An empty record and an empty datagram
     /// count here, too.
     Empty,
-    /// A frame about a stream that has ended.
+    /// A frame about a stream, or about a half of a stream, that has ended.
     Late,
     /// A byte of padding.
     Padding,
@@ -52,7 +52,7 @@ struct Budget {
     name: &'static str,
     /// How much is allowed at once.
     burst: u64,
-    /// How much more is allowed at once for each stream. The number of streams is the largest
+    /// How much more is allowed at once for each stream. The streams that count are the largest
     /// number that were ever open at once.
     for_each_stream: u64,
     /// How much is replenished each second.
@@ -71,8 +71,8 @@ const RARE: (u64, u64) = (1_000, 100);
 const IN_FLIGHT: (u64, u64) = (10_000, 1_000);
 
 /// How many late frames the peer may send for each frame that this end sends. For example, if this
-/// end sends the end of a stream, a js-ws peer answers it, and a grant of the peer may cross it on
-/// the way.
+/// end sends the end of a stream, a js-ws peer answers that end, and a grant of the peer may cross
+/// it on the way.
 const ANSWERS: u64 = 2;
 
 /// How many cancelled streams each served stream makes up for. A connection on which four of five
@@ -121,7 +121,7 @@ const BYTES_FOR_A_GRANT: u64 = 64;
 /// for each part of a small window. The peer gains nothing by declaring a small window. It receives
 /// little, each part of the window costs both ends one frame, and this end looks at no other stream
 /// to send that part (C-85). The peer could cause the same work with the same number of stream
-/// frames that carry a single byte, which no budget counts. If this end sends a frame that is
+/// frames of a single byte each, and no budget counts those. If this end sends a frame that is
 /// longer than the declared window, the true window must be larger. Such a frame counts by its
 /// bytes.
 const PARTS_OF_A_WINDOW: u64 = 8;
@@ -263,7 +263,8 @@ impl Budgets {
     /// Counts a bidirectional stream that has ended because the peer cancelled it before the
     /// application read or answered it. The budget is checked when the peer opens the next stream.
     /// Unidirectional streams do not count. If nothing was read from such a stream, the application
-    /// has only accepted it. An empty stream, which is useful work, costs the application as much.
+    /// has only accepted it. An empty stream costs the application as much, and counts as useful
+    /// work.
     pub(super) fn stream_cancelled(&mut self) {
         self.deduct(UselessWork::Cancelled, 1);
     }
@@ -453,8 +454,8 @@ mod tests {
             let back = back(window, bytes, 640);
             assert!((expected - 1..=expected).contains(&back), "{window}: {back}");
         }
-        // If the peer has declared no window, or a window that is hardly smaller than 512 bytes or
-        // larger, each byte counts once.
+        // Each byte counts once if the peer has declared no window, or a window of about 512 bytes
+        // or more.
         for window in [511, 0, 512, 1 << 20] {
             assert!((9..=10).contains(&back(window, 1, 640)), "{window}: {}", back(window, 1, 640));
         }

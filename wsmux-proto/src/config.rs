@@ -32,9 +32,9 @@ const MIN_MESSAGE_SENT: usize = 1_200;
 /// The largest message that the peer may be allowed to send: 1 GiB.
 const MAX_MAX_RECORD_SIZE: u64 = 1 << 30;
 
-/// The smallest send window, in bytes. It is as large as one turn of the scheduler, which is what
-/// it sends from one stream before it serves the next one. A smaller window would make the turns
-/// much shorter than that.
+/// The smallest send window, in bytes. It is as large as one turn of the scheduler, which sends 16
+/// KiB from one stream before it serves the next one. A smaller window would make the turns much
+/// shorter.
 const MIN_SEND_WINDOW: usize = 16 * 1024;
 
 /// The limits and timeouts of one connection. A client and a server have the same settings.

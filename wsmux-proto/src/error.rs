@@ -247,8 +247,7 @@ pub enum WriteError {
     ClosedStream,
 }
 
-/// This end has already ended the half of the stream that the call is about, or that half was
-/// already read to its end.
+/// The half of the stream that the call is about has already ended.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, thiserror::Error)]
 #[error("stream closed")]
 pub struct ClosedStream;
@@ -260,7 +259,7 @@ pub enum ResetAtError {
     /// The peer or the wire does not support RESET_STREAM_AT.
     #[error("the peer does not support RESET_STREAM_AT")]
     UnsupportedByPeer,
-    /// The stream has ended.
+    /// The sending half of the stream has ended, or the connection has ended.
     #[error("stream closed")]
     ClosedStream,
 }

@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use super::{Dir, StreamId};
 
 /// What [`Connection::poll`](super::Connection::poll) returns: something that has happened, or
-/// something that the application can do now. An event does not say how much can be done. The
-/// application repeats the call on the stream or the connection until the call finds nothing more.
+/// something that the application can do now. An event does not say how much can be done. So the
+/// application repeats the call that the event is about until that call finds nothing more to do.
 ///
 /// [`Readable`](Self::Readable), [`Writable`](Self::Writable) and [`Ended`](Self::Ended) are
 /// reported only after a call on the stream has found nothing to do, and each such call leads to at

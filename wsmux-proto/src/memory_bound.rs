@@ -50,10 +50,11 @@ const CONNECTION: u64 = 256 * KIB;
 /// than the room in the send buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct MemoryUse {
-    /// How many of the bidirectional streams that this application opens are open at once, at most.
+    /// The largest number of bidirectional streams that this application has opened and that are
+    /// open at once.
     pub open_bidi: u64,
-    /// How many of the unidirectional streams that this application opens are open at once, at
-    /// most.
+    /// The largest number of unidirectional streams that this application has opened and that are
+    /// open at once.
     pub open_uni: u64,
     /// The size of the largest chunk that the application writes in one piece, in bytes. If a chunk
     /// is a slice, the size of the whole allocation counts.
@@ -65,7 +66,7 @@ pub struct MemoryUse {
 ///
 /// The bounds count the bytes that are requested from the allocator, and they hold at any time. If
 /// an application changes settings on a live connection, the largest value of each setting counts.
-/// The bounds do not include TLS, the operating system's buffers, the application's tasks, and the
+/// The bounds do not include TLS, the operating system's buffers, the application's tasks, or the
 /// buffer of a qlog (4 MiB).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]

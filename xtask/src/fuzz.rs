@@ -65,8 +65,8 @@ pub fn build() -> Outcome {
     cargo_fuzz("build").run()
 }
 
-/// Runs `cargo fuzz` without a sanitizer, which would halve the speed and is not needed, because
-/// there is no unsafe code.
+/// Returns a command that runs `cargo fuzz` without a sanitizer. A sanitizer would halve the speed,
+/// and is not needed because there is no unsafe code.
 fn cargo_fuzz(subcommand: &str) -> Command {
     cargo_nightly("nightly", &["fuzz", subcommand, "--sanitizer", "none"])
         .env("RUST_BACKTRACE", "0")

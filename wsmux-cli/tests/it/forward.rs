@@ -135,8 +135,8 @@ async fn a_reset_is_a_reset_in_both_directions() {
     }
 }
 
-/// Port scans and health checks reset their connections at once. The far end must not take the
-/// streams that are cancelled for this reason for an attack.
+/// Port scans and health checks reset their connections at once. Each of them cancels a stream, and
+/// the far end must not end the WebSocket because of that.
 #[tokio::test]
 async fn clients_that_reset_at_once_do_not_end_the_tunnel() {
     let target = echo_server().await;
@@ -274,7 +274,7 @@ async fn a_wrong_token_is_refused_and_shown_nowhere() {
     }
 }
 
-/// In this protocol of a real program the server closes first.
+/// Both programs at the ends are real ones, and the HTTP server closes the TCP connection first.
 #[tokio::test]
 async fn curl_gets_a_page_through_the_forward() {
     let directory = env!("CARGO_MANIFEST_DIR");

@@ -23,7 +23,7 @@ mod status {
     /// unchanged.
     pub(super) const REGISTERED: std::ops::RangeInclusive<u64> = 3000..=3999;
     /// The base for private codes. An application's error code from 1 to 999 is sent as 4000 plus
-    /// that code. A code in none of these ranges is sent as the last private code.
+    /// that code. The code 0 is sent as `NORMAL`, and any other code as the last private code.
     pub(super) const PRIVATE: u16 = 4000;
     pub(super) const LAST_PRIVATE: u16 = 4999;
 }

@@ -53,7 +53,7 @@ impl State {
         self.end().map(|end| &end.error)
     }
 
-    /// Returns the wait for the last streams, if the connection drains.
+    /// Returns the state of draining, if the connection is draining.
     pub(super) fn drain(&self) -> Option<&Drain> {
         match self {
             Self::Established { drain } => drain.as_ref(),
