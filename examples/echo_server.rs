@@ -139,8 +139,8 @@ async fn echo(mut send: SendStream, mut recv: RecvStream) {
             Err(_) => break End::Lost,
         }
     };
-    // If the client stopped the sending half, that was already answered with a reset of the same
-    // code; this asks the client to stop sending too.
+    // If the client stopped the sending half, the engine has already answered with a reset of the
+    // same code. The call of `stop` asks the client to stop sending, too.
     let _ = match end {
         End::Reset(code) => send.reset(code),
         End::Stopped(code) => recv.stop(code),

@@ -1,6 +1,6 @@
 //! The client. A call opens a stream, writes its request, and reads the answer. If the call's
-//! future is dropped, its stream is dropped too, which stops and resets the stream, and so tells
-//! the server.
+//! future is dropped, its stream is dropped too. This stops the receiving half, and resets the
+//! sending half unless it was finished. So the server learns that the call is cancelled.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -16,7 +16,7 @@ use clap::Parser;
 use serde_json::json;
 use tokio::time::timeout;
 
-/// The application protocol: a server of another protocol refuses this client.
+/// The name of the application protocol. A server with another protocol refuses this client.
 const PROTOCOL: &str = "jsonrpc";
 
 /// Requests, answers and notifications are at most this long.

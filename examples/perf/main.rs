@@ -1,7 +1,7 @@
-//! Measures the main workloads: throughput, latency, and the cost of a stopped reader to the other
-//! streams.
+//! Measures the main workloads: throughput, latency, and how much a stopped reader slows down the
+//! other streams.
 //!
-//! It runs `wsmux perf` of the package `wsmux-cli` under its old name.
+//! This example has the old name of `wsmux perf`, which is a command of the package `wsmux-cli`.
 //! `cargo run --release -p wsmux-cli -- perf` runs the same code and builds none of the test
 //! dependencies.
 
@@ -12,7 +12,7 @@ use wsmux_cli::perf;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
-    // The workloads run on a worker thread, like an application's task. On the main thread, each of
-    // their wakeups would have to come from another thread.
+    // The workloads run on a worker thread, like an application's task. On the main thread they
+    // would be slower, because another thread would have to wake them each time.
     tokio::spawn(perf::run(perf::Args::parse())).await?
 }

@@ -112,7 +112,7 @@ impl TokenArg {
 pub(crate) struct Token(String);
 
 impl Token {
-    /// The token itself.
+    /// Returns the token itself.
     ///
     /// The token is checked here and not while the arguments are parsed, because clap's errors
     /// repeat an argument that cannot be parsed.
@@ -138,7 +138,8 @@ impl fmt::Debug for Token {
     }
 }
 
-/// Describes an error, and adds which option its status refers to.
+/// Describes an error. If the server refused the client because of its token, adds the name of the
+/// option that sets the token.
 pub(crate) fn explain(error: &ConnectError) -> String {
     match error {
         ConnectError::Refused { status: StatusCode::UNAUTHORIZED, .. } => {

@@ -16,8 +16,8 @@ use crate::{
 /// The application protocol of a WebSocket whose client opens the streams, and whose server
 /// connects to the target.
 const FORWARD: &str = "wsmux-forward";
-/// The protocol for the other direction. A server accepts it only if it was started with
-/// `--reverse`.
+/// The application protocol of a WebSocket whose server opens the streams, and whose client
+/// connects to the target. A server accepts it only if it was started with `--reverse`.
 const REVERSE: &str = "wsmux-reverse";
 
 const LONG_ABOUT: &str = "\
@@ -98,11 +98,11 @@ pub(crate) enum Near<'a> {
 }
 
 impl Args {
-    /// The role of this end.
+    /// Returns the role of this end.
     ///
     /// # Errors
-    /// Advice for the user. It is checked here because clap has no rules that depend on a third
-    /// argument.
+    /// Advice for the user. The arguments are checked here and not by clap, because clap has no
+    /// rule for two arguments that depends on a third one.
     pub(crate) fn role(&self) -> Result<Role<'_>, &'static str> {
         let (target, listen) = (self.target.as_ref(), self.listen);
         if let Some(address) = self.serve {
@@ -150,10 +150,10 @@ impl Args {
         config
             .max_concurrent_bidi_streams(streams.into())
             .max_concurrent_uni_streams(0)
-            // It is not the peer itself that cancels streams, but its TCP clients. If cancelled
-            // streams had a budget, a port scan by one of these would end the tunnel for all the
-            // others. The limit on concurrent streams is enough to bound the cost, because each
-            // stream is a TCP connection here.
+            // TCP clients of the peer cancel streams, and not the peer itself. If cancelled streams
+            // had a budget, a port scan by one TCP client would end the tunnel for all the others.
+            // The limit on concurrent streams is enough to bound the cost, because each stream is a
+            // TCP connection here.
             .cancelled_streams_per_second(None);
         config
     }
@@ -167,7 +167,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
     }
 }
 
-/// A host and a port, which are resolved for each connection.
+/// A host and a port. The host is resolved again for each TCP connection.
 #[derive(Debug, Clone)]
 pub(crate) struct Target(String);
 

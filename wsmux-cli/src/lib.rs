@@ -58,7 +58,7 @@ impl Cli {
     /// Runs the subcommand.
     ///
     /// # Errors
-    /// The reason why it ended, in words for the user and without any secret.
+    /// The reason why the subcommand failed, in words for the user and without any secret.
     pub async fn run(self) -> Result<(), Failure> {
         match self.command {
             Command::Perf(args) => perf::run(args).await,

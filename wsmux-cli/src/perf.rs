@@ -1,5 +1,5 @@
-//! Measures the main workloads: throughput, latency, and the cost of a stopped reader to the other
-//! streams.
+//! Measures the main workloads: throughput, latency, and how much a stopped reader slows down the
+//! other streams.
 //!
 //! Without arguments it starts a wss server and a client on loopback in one process and runs all
 //! workloads.
@@ -17,7 +17,7 @@ use crate::{Failure, wire::WireArg};
 use report::Report;
 use workloads::Workload;
 
-/// Measures wsmux: throughput, latency, and the cost of stopped readers to other streams
+/// Measures wsmux: throughput, latency, and how much stopped readers slow down other streams
 ///
 /// Without arguments it starts a wss server and a client on loopback in one process and runs all
 /// workloads.
@@ -44,7 +44,7 @@ pub struct Args {
     /// Print a line of JSON per workload instead of the table
     #[arg(long)]
     json: bool,
-    /// Do a tenth of the work: to try it, not to quote it
+    /// Do a tenth of the work, for a first try; the results are not precise
     #[arg(long)]
     quick: bool,
 }
@@ -64,7 +64,7 @@ impl Args {
 /// Runs the workloads, or serves a client in another process.
 ///
 /// # Errors
-/// The first failure. It also counts as a failure if a byte is missing.
+/// The first failure. A missing byte counts as a failure, too.
 pub async fn run(args: Args) -> Result<(), Failure> {
     if let Some(address) = args.server {
         let server = peer::Server::start(&args, address).await?;
@@ -82,7 +82,8 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     let mut report = Report::new(args.json, chosen.len());
     for &workload in chosen {
         report.begin(workload);
-        // Each workload has its own connection, so that it does not depend on an earlier one.
+        // Each workload has connections of its own, so that its result does not depend on earlier
+        // workloads.
         let connection = peer::connect(&args, &url).await?;
         let other = peer::connect(&args, &url).await?;
         let metrics = workloads::run(workload, &connection, &other, args.quick).await?;

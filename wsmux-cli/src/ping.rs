@@ -11,8 +11,8 @@ use crate::{
     wire::WireArg,
 };
 
-/// How often to check for an answer. The connection measures the time itself, so this does not add
-/// to it.
+/// How often to check for an answer. The connection measures the round-trip time itself, so this
+/// interval does not add to the result.
 const LOOK: Duration = Duration::from_millis(5);
 
 /// The shortest time after which a server that does not answer is given up.
@@ -23,8 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// It works with any server that accepts the WebSocket. It measures the connection's own
 /// pings (frames of QMux, or WebSocket's on the js-ws wire), which every implementation
 /// answers by itself. No stream is opened, so the server's application notices nothing.
-/// If a third of the server's idle timeout is shorter than --interval, that is the time
-/// between pings.
+/// Pings are sent more often than --interval says if a third of the server's idle timeout
+/// is shorter.
 ///
 /// The exit code is 1 if the server cannot be reached, or is lost before the last answer.
 #[derive(Debug, clap::Args)]
@@ -51,8 +51,8 @@ pub(crate) struct Args {
     token: TokenArg,
 }
 
-/// Parses the interval. The connection does not ping more often than the lower bound, and the upper
-/// bound is a third of the usual idle timeout.
+/// Parses the interval. The lower bound is the shortest interval at which the connection sends
+/// pings. The upper bound is a third of the usual idle timeout.
 fn parse_interval(seconds: &str) -> Result<Duration, String> {
     let seconds: f64 = seconds.parse().map_err(|_| "not a number")?;
     match (0.1..=10.0).contains(&seconds) {

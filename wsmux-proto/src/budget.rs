@@ -1,34 +1,35 @@
-//! Budgets for useless work that a peer makes this end do, one for each kind of useless work
-//! (SPEC.md §8.6).
+//! Budgets for the useless work that a peer can make this end do. Each kind of useless work has a
+//! budget of its own (SPEC.md §8.6).
 //!
-//! Useless work consumes a budget. Two things replenish the budget: useful work, because an
-//! attacker gains nothing by doing it, and time, at a rate at which the useless work is harmless.
-//! So a peer never exhausts a budget if it does useful work at any speed, or useless work slowly
-//! for any time. If a peer does useless work in proportion to useful work, the useless work costs
-//! the peer as much as it costs this end.
+//! Useless work consumes its budget. Useful work replenishes the budget, because an attacker gains
+//! nothing by useful work. Time replenishes it, too, so slowly that useless work at this rate is
+//! harmless. So a peer never exhausts a budget by useful work, however fast, nor by slow useless
+//! work, however long it lasts. A peer that does useful work may do useless work in proportion to
+//! it. That useless work costs the peer as much as it costs this end.
 //!
 //! Work that other rules bound is not counted. Credit bounds stream data, and the stream limit
-//! bounds how many streams are opened (C-40). Frames for a peer that does not read do not pile up:
-//! they are kept as state, and not in a queue (C-32).
+//! bounds how many streams are opened (C-40). Control frames to a peer that does not read do not
+//! pile up, because this end keeps them as state and not in a queue (C-32).
 
 use std::{borrow::Cow, time::Duration};
 
 use super::{TransportError, transport_error::violation};
 use crate::Time;
 
-/// How many refusals may wait if the peer opens streams and does not read. Each refusal is two
-/// frames, so together they take some KiB. A budget could not limit them: while the peer does not
-/// read, no useful work happens that would replenish it.
+/// How many refusals of streams may wait until they can be sent, if the peer opens streams and does
+/// not read. Each refusal is two frames, so all refusals together take some KiB. A budget could not
+/// limit them: while the peer does not read, no useful work happens that would replenish it.
 pub(super) const MAX_REFUSALS: usize = 1_024;
 
 /// A kind of useless work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum UselessWork {
-    /// A bidirectional stream that the peer opened, and then gave up before the application had
-    /// read anything from it or answered it.
+    /// A bidirectional stream that the peer opened and then cancelled. The peer has reset or
+    /// stopped it before the application had read anything from it or answered it.
     Cancelled,
     /// A stream that the peer opened above a limit that the peer cannot know. Either this end had
-    /// to refuse the stream, or the peer gave it up while it waited.
+    /// to refuse the stream, or the peer cancelled the stream while it waited to be opened at this
+    /// end.
     Refused,
     /// A frame that grants credit or streams: MAX_DATA, MAX_STREAM_DATA or MAX_STREAMS.
     Grant,
@@ -37,9 +38,10 @@ pub(super) enum UselessWork {
     Blocked,
     /// A WebSocket ping, a ping frame of the wire, or a pong that answers no ping.
     Ping,
-    /// A frame about a live stream that changes nothing.
+    /// A frame that changes nothing about a live stream. An empty record and an empty datagram
+    /// count here, too.
     Empty,
-    /// A frame about a stream that has ended.
+    /// A frame about a stream, or about a half of a stream, that has ended.
     Late,
     /// A byte of padding.
     Padding,
@@ -50,8 +52,8 @@ struct Budget {
     name: &'static str,
     /// How much is allowed at once.
     burst: u64,
-    /// How much more is allowed for each stream. What counts is the largest number of streams that
-    /// were ever open at once.
+    /// How much more is allowed at once for each stream. The streams that count are the largest
+    /// number that were ever open at once.
     for_each_stream: u64,
     /// How much is replenished each second.
     per_second: u64,
@@ -59,64 +61,73 @@ struct Budget {
     earned: fn(&UsefulWork) -> u64,
 }
 
-/// For frames that honest peers send now and then, or beside useful frames. The burst is the number
-/// of frames that take twenty milliseconds to process, and frames at this rate use a thousandth of
-/// a core.
+/// The burst and the rate per second for frames that honest peers send rarely, or together with
+/// useful frames. This end processes the burst in twenty milliseconds. Frames at the rate use a
+/// thousandth of a core.
 const RARE: (u64, u64) = (1_000, 100);
 
-/// For frames that were useful when the peer sent them, and that became useless while they were on
-/// a long path. Frames at this rate use a hundredth of a core.
+/// The burst and the rate per second for frames that were useful when the peer sent them, and that
+/// became useless while they were on a long path. Frames at the rate use a hundredth of a core.
 const IN_FLIGHT: (u64, u64) = (10_000, 1_000);
 
-/// How many late frames the peer may send for each frame that this end sends. A js-ws peer answers
-/// the end of each half of a stream, and a grant may cross the end of the stream.
+/// How many late frames the peer may send for each frame that this end sends. For example, if this
+/// end sends the end of a stream, a js-ws peer answers that end, and a grant of the peer may cross
+/// it on the way.
 const ANSWERS: u64 = 2;
 
 /// How many cancelled streams each served stream makes up for. A connection on which four of five
-/// streams are cancelled is still useful: for example, a client may search while the user types, or
-/// may send a request to several servers and use only the first answer.
+/// streams are cancelled is still useful. For example, a client may send a new search for each
+/// letter that the user types, and cancel the previous search. Or it may send a request to several
+/// servers and use only the first answer.
 const CANCELLED_FOR_EACH_SERVED: u64 = 4;
 
-/// A peer may send a frame about every stream at the same moment, and then a second one. This
-/// happens when the windows of all streams have changed, when the application has used up the
-/// credit of all streams, or when a page is closed, which stops or resets all streams. Allowing
-/// these frames adds little: the state of a stream takes more memory than they do.
+/// How many useless frames of one kind are allowed for each stream, in addition to the burst. A
+/// peer may send a frame about every stream at the same moment, and a second one soon after. It
+/// does so when the windows of all streams have changed, when the application has used up the
+/// credit of all streams, or when a page is closed, which stops or resets all streams. These frames
+/// cost little, because they take less memory than the state of the streams.
 const FOR_EACH_STREAM: u64 = 2;
 
-/// A client may cancel all streams that it has open, and may open and cancel as many again before
-/// this end has freed the first ones. A factor of ten leaves a margin.
+/// The burst of cancelled streams, as a multiple of the number of streams that may be open. A
+/// client may cancel all streams that it has open, and may open and cancel the same number again
+/// before this end has freed the first ones. That would be a factor of two, and ten leaves a
+/// margin.
 const CANCELLED_BURST_IN_LIMITS: u64 = 10;
 
-/// A burst of this many cancelled streams is harmless even if the limit on streams is low.
+/// The smallest burst of cancelled streams, for connections whose limit on streams is low. A burst
+/// of this size is harmless.
 const MIN_CANCELLED_BURST: u64 = 1_000;
 
 /// How many bytes of padding the peer may send for each useful frame. Peers that shape their
-/// traffic pad each message to the same size, which is at most the usual limit of a message.
+/// traffic pad each message to the same size. That size is at most the usual limit on the size of a
+/// message.
 const PADDING_BESIDE_A_FRAME: u64 = 64 * 1024;
 
-/// A peer may send padding all the time to hide when it sends other frames. The rate allows 128
-/// Mbit/s of padding. The burst is what a machine can send to itself in half a second. Finding the
-/// end of the padding costs less than unmasking it.
+/// The burst and the rate of padding, in bytes. A peer may send padding all the time to hide when
+/// it sends other frames. The rate allows 128 Mbit/s of padding. The burst is what a peer on the
+/// same machine can send in half a second. Padding is cheap, because finding its end costs less
+/// than the unmasking of the message.
 const PADDING_BURST: u64 = 64 * 1024 * 1024;
 const PADDING_PER_SECOND: u64 = 16 * 1024 * 1024;
 
-/// The peer may send a grant each time this end has sent this many bytes. On a wire on which a
-/// grant follows every read, a grant for a single byte is normal, so on that wire each byte allows
-/// one grant.
+/// The peer may send one grant for this many bytes of stream data that this end sends. On a wire on
+/// which peers send a grant after every read, a grant for a single byte is normal. So on that wire
+/// each byte allows one grant.
 const BYTES_FOR_A_GRANT: u64 = 64;
 
-/// Implementations renew a window in parts: wsmux renews a quarter at a time (C-38), and others
-/// renew an eighth. If the peer has declared a small window, its grants have to be small too, and
-/// this end cannot make them larger. The peer gains nothing by declaring a small window. It
-/// receives little, each part of the window costs both ends one frame, and this end looks at no
-/// other stream to send that part (C-85). A peer that sends stream data in frames of single bytes,
-/// which no budget counts, causes as much work with as many frames. If this end sends a frame that
-/// is longer than the declared window, the true window must be larger, and the frame then counts by
-/// its bytes.
+/// The largest number of parts in which an implementation renews a window. wsmux renews a quarter
+/// at a time (C-38), and others renew an eighth. If the peer has declared a small window, its
+/// grants are small as well, and this end cannot make them larger. So the peer may send one grant
+/// for each part of a small window. The peer gains nothing by declaring a small window. It receives
+/// little, each part of the window costs both ends one frame, and this end looks at no other stream
+/// to send that part (C-85). The peer could cause the same work with the same number of stream
+/// frames of a single byte each, and no budget counts those. If this end sends a frame that is
+/// longer than the declared window, the true window must be larger. Such a frame counts by its
+/// bytes.
 const PARTS_OF_A_WINDOW: u64 = 8;
 
-/// A reader that takes one byte at a time sends a grant after each read. No honest reader exceeds
-/// this rate, which uses a hundredth of a core.
+/// The burst and the rate per second for grants. A peer whose reader takes one byte at a time sends
+/// a grant after each read. No honest reader exceeds this rate, which uses a hundredth of a core.
 const GRANTS: (u64, u64) = (10_000, 10_000);
 
 impl UselessWork {
@@ -131,7 +142,8 @@ impl UselessWork {
             Budget { name, burst, for_each_stream, per_second, earned }
         };
         match self {
-            // The burst and the rate for cancelled streams are settings of the connection.
+            // The burst and the rate for cancelled streams follow from the settings of the
+            // connection.
             Self::Cancelled => budget("cancelled streams", (0, 0), |work| {
                 work.served.saturating_mul(CANCELLED_FOR_EACH_SERVED)
             }),
@@ -141,12 +153,12 @@ impl UselessWork {
             Self::Grant => {
                 budget("grants", GRANTS, |work| work.grants + work.grant_bytes / BYTES_FOR_A_GRANT)
             }
-            // An honest peer sends one such frame for each limit that it reaches. Each of these
-            // limits was announced by a frame of this end, and the peer needed frames of its own to
-            // reach it.
+            // An honest peer sends one such frame for each limit that it reaches. This end has sent
+            // a frame to announce that limit, and the peer has sent frames to reach it. So the
+            // frames of both ends count.
             Self::Blocked => budget("blocked frames", RARE, |work| work.received + work.sent),
             // The rate allows more pings than a keep-alive needs, because some peers measure the
-            // path with each message.
+            // round-trip time with each message.
             Self::Ping => budget("pings", RARE, |work| work.received + work.sent),
             Self::Empty => budget("frames without effect", RARE, |work| work.received + work.sent),
             Self::Late => budget("frames of ended streams", IN_FLIGHT, |work| {
@@ -162,9 +174,10 @@ impl UselessWork {
 /// The useful work of a connection so far. The counts never decrease.
 #[derive(Debug, Default)]
 struct UsefulWork {
-    /// Frames that brought bytes or the end of a stream, and streams that either end opened.
+    /// Received frames that brought bytes or the end of a stream, plus streams that either end
+    /// opened.
     received: u64,
-    /// Frames about streams that this end has sent.
+    /// Frames that this end has sent about streams.
     sent: u64,
     /// Streams of the peer that were answered, or read to their end.
     served: u64,
@@ -179,10 +192,10 @@ struct UsefulWork {
 #[derive(Debug, Default, Clone, Copy)]
 struct Account {
     consumed: u64,
-    /// How much was already subtracted from `consumed` for useful work.
+    /// How much the useful work had earned in all when `consumed` was last reduced.
     earned: u64,
-    /// What was earned by the passing of time has been subtracted from `consumed` up to this
-    /// moment.
+    /// Until when the passing of time has been counted. What it has earned until then has been
+    /// subtracted from `consumed`.
     replenished_at: Time,
 }
 
@@ -216,15 +229,15 @@ impl Budgets {
         }
     }
 
-    /// Notes that the peer may have this many streams open at once. A later call with a lower count
+    /// Records that the peer may have `count` streams open at once. A later call with a lower count
     /// changes nothing.
     pub(super) fn allow_streams(&mut self, count: u64) {
         let burst = count.saturating_mul(CANCELLED_BURST_IN_LIMITS);
         self.cancelled_burst = self.cancelled_burst.max(burst);
     }
 
-    /// Notes that this many streams of the peer may wait until they can be opened. The peer may
-    /// give up all of them at once.
+    /// Records that `count` streams of the peer may wait until they can be opened. The peer may
+    /// cancel all of them at once.
     pub(super) fn allow_waiting(&mut self, count: u64) {
         self.waiting = count;
     }
@@ -234,8 +247,8 @@ impl Budgets {
         self.work.received += 1;
     }
 
-    /// Counts a stream that either end has opened; `open` streams are open now. The peer may
-    /// immediately send a grant for the new stream.
+    /// Counts a stream that either end has opened. `open` is the number of streams that are open
+    /// now. The peer may immediately send a grant for the new stream.
     pub(super) fn stream_opened(&mut self, open: usize) {
         self.work.received += 1;
         self.work.grants += 1;
@@ -247,22 +260,23 @@ impl Budgets {
         self.work.served += 1;
     }
 
-    /// Counts a bidirectional stream that has ended because the peer gave it up before the
+    /// Counts a bidirectional stream that has ended because the peer cancelled it before the
     /// application read or answered it. The budget is checked when the peer opens the next stream.
-    /// Unidirectional streams do not count. If nothing was read of one, the application has only
-    /// accepted it, and an empty stream costs that much as well.
+    /// Unidirectional streams do not count. If nothing was read from such a stream, the application
+    /// has only accepted it. An empty stream costs the application as much, and counts as useful
+    /// work.
     pub(super) fn stream_cancelled(&mut self) {
         self.deduct(UselessWork::Cancelled, 1);
     }
 
-    /// Counts a control frame about a stream that this end has sent.
+    /// Counts a control frame that this end has sent about a stream.
     pub(super) fn control_sent(&mut self) {
         self.work.sent += 1;
     }
 
-    /// Counts a frame with this many bytes of data that this end has sent. `cut` says whether the
-    /// frame is shorter because credit was lacking. `window` is the window that the peer has
-    /// declared, or 0.
+    /// Counts a stream frame that this end has sent. `bytes` is the length of its data. `cut` says
+    /// whether the frame is shorter because credit was lacking. `window` is the window that the
+    /// peer has declared for the stream, or 0 if it has declared none.
     pub(super) fn data_sent(&mut self, bytes: usize, cut: bool, window: u64) {
         let bytes = bytes as u64;
         self.work.sent += 1;
@@ -359,7 +373,7 @@ mod tests {
         Time::from_epoch(Duration::from_millis(milliseconds))
     }
 
-    /// Returns how many units of useless work pass in a row.
+    /// Returns how many units of useless work can be charged until the budget is exhausted.
     fn burst(budgets: &mut Budgets, kind: UselessWork, now: Time) -> u64 {
         (0..).take_while(|_| budgets.consume(kind, 1, now).is_ok()).count() as u64
     }
@@ -392,7 +406,8 @@ mod tests {
         (0..500).for_each(|_| budgets.useful_frame());
         let again = burst(&mut budgets, UselessWork::Ping, ms(0));
         assert!((498..=500).contains(&again), "{again}");
-        // The other budget has its own account of the same useful work.
+        // Each budget counts the useful work for itself, so the budget for blocked frames has
+        // earned as much.
         assert_eq!(burst(&mut budgets, UselessWork::Blocked, ms(0)), RARE.0 + 500);
     }
 
@@ -439,13 +454,13 @@ mod tests {
             let back = back(window, bytes, 640);
             assert!((expected - 1..=expected).contains(&back), "{window}: {back}");
         }
-        // In these cases each byte counts only once: frames that are smaller than they need to be,
-        // a window of zero, and a window of a usual size.
+        // Each byte counts once if the peer has declared no window, or a window of about 512 bytes
+        // or more.
         for window in [511, 0, 512, 1 << 20] {
             assert!((9..=10).contains(&back(window, 1, 640)), "{window}: {}", back(window, 1, 640));
         }
         assert!(back(100, 1, 640) <= 50);
-        // The frame is longer than the declared window.
+        // The frame is longer than the declared window, so it counts by its bytes.
         assert!(back(1, 64, 640) <= 640);
     }
 

@@ -16,22 +16,25 @@ const MAX_STREAM_WINDOW: u64 = u32::MAX as u64;
 /// any connection.
 pub(crate) const MAX_STREAM_COUNT: u64 = 1 << 32;
 
-/// Allows ten pings a second, which is a tenth of the rate at which the peer's budget for pings is
-/// replenished (SPEC §8.6).
+/// The shortest interval of keep-alive pings. It allows ten pings a second, which is a tenth of the
+/// rate at which the peer's budget for pings is replenished (SPEC §8.6).
 const MIN_KEEP_ALIVE: Duration = Duration::from_millis(100);
 
-/// The largest message that is sent, even if the peer accepts larger ones.
+/// The largest value of `max_message_sent`, in bytes. No larger message is sent, even if the peer
+/// accepts one.
 const MAX_MESSAGE_SENT: usize = 64 * 1024;
 
-/// QUIC's own minimum (RFC 9000 §14.1). The transport parameters, every control frame, and a close
-/// frame with the longest reason fit into a message of this size.
+/// The smallest value of `max_message_sent`, in bytes. QUIC requires that a path carries UDP
+/// payloads of this size (RFC 9000 §14.1). The transport parameters, every control frame, and a
+/// close frame with the longest reason fit into a message of this size.
 const MIN_MESSAGE_SENT: usize = 1_200;
 
 /// The largest message that the peer may be allowed to send: 1 GiB.
 const MAX_MAX_RECORD_SIZE: u64 = 1 << 30;
 
-/// The size of one turn of the scheduler. With a smaller window, no stream could fill its turn,
-/// even if no other stream had anything buffered.
+/// The smallest send window, in bytes. It is as large as one turn of the scheduler, which sends 16
+/// KiB from one stream before it serves the next one. A smaller window would make the turns much
+/// shorter.
 const MIN_SEND_WINDOW: usize = 16 * 1024;
 
 /// The limits and timeouts of one connection. A client and a server have the same settings.
@@ -99,15 +102,16 @@ impl Default for Config {
             send_buffer: 512 * 1024,
             // 100 streams that send at once can each fill their buffer, and some room is left.
             send_window: 64 * 1024 * 1024,
-            // Four turns of the scheduler. A larger message would not raise the throughput, and
-            // would delay urgent frames, because they wait until the whole message has been sent.
+            // Four turns of the scheduler, which sends 16 KiB from a stream in each turn. A larger
+            // message would not raise the throughput, and would delay urgent frames, because they
+            // wait until the whole message has been sent.
             max_message_sent: MAX_MESSAGE_SENT,
             // The same reasons apply to the messages that the peer sends.
             max_record_size: 64 * 1024,
             // A usual value for QUIC. It is shorter than the minute after which proxies drop an
             // idle connection.
             max_idle_timeout: Some(Duration::from_secs(30)),
-            // On a stalled machine, two pings may be late before the idle timeout expires.
+            // If a machine stalls, two pings in a row may be late before the idle timeout expires.
             keep_alive_interval: Some(Duration::from_secs(10)),
             // A link that takes a whole minute for one message of 64 KiB (9 kbit/s) is slow, but
             // not dead. If the peer is silent, the idle timeout ends the connection earlier. The
@@ -183,9 +187,9 @@ impl Config {
     /// On that wire the peer cannot learn the limit. A waiting stream has no credit, so the peer
     /// cannot send data on it, and the application does not see it. When another stream ends, the
     /// stream that has waited longest is opened. If this many streams are waiting already, the next
-    /// one is refused: at the peer, both its halves fail with code 0. If this setting is 0, every
-    /// stream beyond the limit is refused. On the QMux wire, where streams wait at the peer, this
-    /// setting has no effect.
+    /// one is refused. Both halves of a refused stream fail at the peer with code 0. If this
+    /// setting is 0, every stream beyond the limit is refused. On the QMux wire, where streams wait
+    /// at the peer, this setting has no effect.
     pub fn max_waiting_streams(&mut self, count: u64) -> &mut Self {
         self.max_waiting_streams = count.min(MAX_STREAM_COUNT);
         self
@@ -234,12 +238,13 @@ impl Config {
     ///
     /// A stream holds at most half of what the other streams have left of the window. Bytes that
     /// their stream's own credit does not cover may take at most half of the window. So streams
-    /// with stalled readers cannot stop other streams, however many there are.
+    /// with stalled readers cannot stop other streams, even if many readers are stalled.
     ///
     /// A connection may hold more than the window in three cases. Each stream may hold 1 KiB even
     /// if the window is full, so that short messages can always be sent. Two chunks of
-    /// `write_chunk` may exceed the window, because a chunk is accepted whole. One chunk of each
-    /// stream that has credit for only a part of that chunk may exceed it as well.
+    /// `write_chunk` may exceed the window, because a chunk is accepted whole. In addition, one
+    /// chunk of each stream may exceed the window while the stream has credit for only a part of
+    /// that chunk.
     pub fn send_window(&mut self, bytes: usize) -> &mut Self {
         self.send_window = bytes.max(MIN_SEND_WINDOW);
         self
@@ -272,9 +277,9 @@ impl Config {
     /// between two messages, it ends the connection.
     ///
     /// If queued bytes on a slow path delay a ping, so that its round trip takes more than a third
-    /// of the timeout, the timeout is raised to three times that round trip, but to at most three
-    /// times the value set here. It also counts as activity when a socket that was full accepts
-    /// bytes again.
+    /// of the timeout, the timeout is raised to three times that round trip. It is never raised to
+    /// more than three times the value set here. It also counts as activity when a socket that was
+    /// full accepts bytes again.
     pub fn max_idle_timeout(&mut self, timeout: Option<Duration>) -> &mut Self {
         self.max_idle_timeout =
             timeout.filter(|timeout| !timeout.is_zero()).map(whole_milliseconds);
@@ -285,9 +290,9 @@ impl Config {
     /// zero and a time beyond the range of the clock. At least 100 ms, because a peer counts more
     /// frequent pings as useless work and ends the connection. Default 10 s.
     ///
-    /// If a third of the idle timeout is shorter than this interval, a ping is sent after that time
-    /// instead. If there is no idle timeout, the connection ends when the peer has answered no ping
-    /// for three intervals.
+    /// If a third of the idle timeout is shorter than this interval, a ping is sent after a third
+    /// of the idle timeout instead. If there is no idle timeout, the connection ends when the peer
+    /// has answered no ping for three intervals.
     pub fn keep_alive_interval(&mut self, interval: Option<Duration>) -> &mut Self {
         let interval = interval.filter(|interval| !interval.is_zero());
         self.keep_alive_interval = interval.map(|interval| interval.max(MIN_KEEP_ALIVE));
@@ -355,8 +360,8 @@ impl Config {
         self.handshake_timeout
     }
 
-    /// Returns the size of the largest message that the peer may send on `wire`, in bytes. It
-    /// follows from the settings. The socket refuses larger messages.
+    /// Returns the size of the largest message that the peer may send on `wire`, in bytes. This
+    /// size follows from the settings. The socket refuses larger messages.
     pub fn max_inbound_message(&self, wire: crate::Wire) -> u64 {
         wire.max_inbound_message(self.max_record_size, self.stream_receive_window)
     }
@@ -374,7 +379,8 @@ impl Config {
             initial_max_stream_data_uni: self.stream_receive_window,
             initial_max_streams_bidi: self.max_concurrent_bidi_streams,
             initial_max_streams_uni: self.max_concurrent_uni_streams,
-            // A datagram fills at most one message. The limit counts the whole frame (RFC 9221 §3).
+            // A datagram has to fit into one message. The limit counts the whole DATAGRAM frame
+            // (RFC 9221 §3).
             max_datagram_frame_size: match self.datagram_receive_buffer_size {
                 0 => 0,
                 // Q-54 (QMux "Unreliable Datagram Extension")

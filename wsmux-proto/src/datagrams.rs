@@ -63,7 +63,8 @@ impl Queue {
         let datagram = self.datagrams.pop_front()?;
         self.cost -= datagram.len() + OVERHEAD;
         // After a burst the queue has a large capacity. The capacity is halved when only three
-        // eighths of it are in use, so fewer datagrams are moved than were popped.
+        // eighths of it are in use, so in all fewer datagrams are moved to a smaller buffer than
+        // are popped.
         let capacity = self.datagrams.capacity();
         if capacity > SPARE_CAPACITY && self.datagrams.len() <= capacity / 8 * 3 {
             self.datagrams.shrink_to(capacity / 2);
@@ -99,7 +100,8 @@ impl Datagrams {
         }
     }
 
-    /// Queues a received datagram. Returns whether it fitted without dropping an older one.
+    /// Queues a received datagram. Returns whether there was room for it without dropping an older
+    /// one.
     pub(super) fn receive(&mut self, datagram: &[u8], events: &mut Events) -> bool {
         // The datagram is copied, because a slice would keep its whole message alive, and the queue
         // would exceed its bound. If the application echoed the slice, the outgoing queue would
@@ -113,7 +115,7 @@ impl Datagrams {
         dropped == 0
     }
 
-    /// Takes the oldest datagram. If there is none, notes that the reader waits.
+    /// Takes the oldest datagram. If there is none, records that the reader waits.
     pub(super) fn read(&mut self) -> Option<Bytes> {
         let datagram = self.incoming.pop();
         self.reader_waits |= datagram.is_none();
@@ -125,7 +127,7 @@ impl Datagrams {
         self.incoming.datagrams.len() as u64
     }
 
-    /// Notes that a reader waits for another datagram to arrive.
+    /// Records that a reader waits for another datagram to arrive.
     pub(super) fn want_another(&mut self) {
         self.reader_waits = true;
     }
@@ -145,7 +147,7 @@ impl Datagrams {
         self.outgoing.room() as u64
     }
 
-    /// Notes that a sender waits for more room.
+    /// Records that a sender waits for more room.
     pub(super) fn want_room(&mut self) {
         self.writer_waits = true;
     }

@@ -16,7 +16,8 @@ use super::{TransportError, TransportErrorCode, VarInt};
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectionError {
-    /// The peer violated the protocol of the wire. This end closed the connection with this code.
+    /// The peer violated the protocol of the wire. This end closed the connection with the code of
+    /// this error.
     #[error("the peer broke the protocol: {0}")]
     TransportError(#[from] TransportError),
     /// The peer sent a text message. Neither wire has text messages.
@@ -39,7 +40,8 @@ pub enum ConnectionError {
     /// The peer's application closed the connection.
     #[error("closed by the peer's application: {0}")]
     ApplicationClosed(ApplicationClose),
-    /// The stream below the WebSocket ended or failed before the peer had closed the connection.
+    /// The TCP, TLS or HTTP/2 stream below the WebSocket ended or failed before the peer had closed
+    /// the connection.
     #[error("connection lost: {0}")]
     SocketLost(SocketError),
     /// The peer did not do something in time. The [`Timeout`] shows what it failed to do.
@@ -107,8 +109,9 @@ pub enum Timeout {
     Handshake,
     /// No message was sent or received during the idle timeout.
     Idle,
-    /// A ping was not answered within the idle timeout. During this time nothing else was received
-    /// either, and if the socket was full, it stayed full.
+    /// A ping was not answered within the idle timeout, or within three keep-alive intervals if
+    /// there is no idle timeout. During this time nothing else was received either, and if the
+    /// socket was full, it stayed full.
     KeepAlive,
     /// The socket stayed full during the [write-stall timeout](crate::Config::write_stall_timeout)
     /// while there was something to send.
@@ -165,8 +168,8 @@ pub struct ApplicationClose {
     pub reason: Bytes,
 }
 
-/// How many bytes of a reason are shown. wsmux sends reasons of at most this length, but a peer may
-/// send 64 KiB.
+/// How many bytes of a reason `Display` shows. wsmux sends reasons of at most this length, but a
+/// peer may send 64 KiB.
 const MAX_SHOWN: usize = 1024;
 
 fn fmt_reason(f: &mut fmt::Formatter<'_>, reason: &Bytes) -> fmt::Result {
@@ -223,7 +226,7 @@ pub enum ReadError {
     /// The connection ended before the stream did, and all received data has been read.
     #[error("connection lost: {0}")]
     ConnectionLost(#[source] ConnectionError),
-    /// This end stopped the stream, or has already read its end.
+    /// This end stopped the stream, or has already read the stream's end.
     #[error("stream closed")]
     ClosedStream,
 }
@@ -232,11 +235,11 @@ pub enum ReadError {
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum WriteError {
-    /// The peer stopped reading the stream, with this code. It may not have read everything that
+    /// The peer stopped reading the stream, with this code. Perhaps it has not read everything that
     /// was written before.
     #[error("stream stopped by the peer with code {0}")]
     Stopped(VarInt),
-    /// The connection has ended. Bytes that were written before may not have been sent.
+    /// The connection has ended. Perhaps not all bytes that were written before have been sent.
     #[error("connection lost: {0}")]
     ConnectionLost(#[source] ConnectionError),
     /// This end has finished or reset the stream.
@@ -244,7 +247,7 @@ pub enum WriteError {
     ClosedStream,
 }
 
-/// The stream has already ended for this end.
+/// The half of the stream that the call is about has already ended.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, thiserror::Error)]
 #[error("stream closed")]
 pub struct ClosedStream;
@@ -256,7 +259,7 @@ pub enum ResetAtError {
     /// The peer or the wire does not support RESET_STREAM_AT.
     #[error("the peer does not support RESET_STREAM_AT")]
     UnsupportedByPeer,
-    /// The stream has ended.
+    /// The sending half of the stream has ended, or the connection has ended.
     #[error("stream closed")]
     ClosedStream,
 }

@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use super::{Dir, StreamId};
 
 /// What [`Connection::poll`](super::Connection::poll) returns: something that has happened, or
-/// something that the application can do now. An event does not say how much can be done. The
-/// application repeats the call on the stream or the connection until the call finds nothing more.
+/// something that the application can do now. An event does not say how much can be done. So the
+/// application repeats the call that the event is about until that call finds nothing more to do.
 ///
 /// [`Readable`](Self::Readable), [`Writable`](Self::Writable) and [`Ended`](Self::Ended) are
 /// reported only after a call on the stream has found nothing to do, and each such call leads to at
@@ -69,8 +69,8 @@ pub(super) struct Events {
 
 impl Events {
     pub(super) fn push(&mut self, event: Event) {
-        // A peer could cause an event that belongs to no stream any number of times, and one such
-        // event in the queue is enough.
+        // A peer can cause an event that belongs to no stream any number of times. So such an event
+        // is queued only if the queue contains no equal one.
         let bit = bit(event);
         if self.queued & bit == 0 {
             self.queued |= bit;

@@ -1,4 +1,4 @@
-//! The only type of frame that the engine uses. Each wire translates it.
+//! The frames as the engine knows them. Each wire translates them to and from its own encoding.
 
 use bytes::Bytes;
 
@@ -10,7 +10,8 @@ use super::{Dir, StreamId, TransportErrorCode, VarInt, transport_parameters::Tra
 pub enum Frame {
     /// Bytes without a meaning; the number says how many (RFC 9000 §19.1).
     Padding(usize),
-    /// The limits of the sender. On a wire that has this frame, it is the first frame of each end.
+    /// The limits that the sender sets for its peer. On a wire that has this frame, it is the first
+    /// frame of each end.
     TransportParameters(TransportParameters),
     /// A request for a [`Frame::Pong`] with the same number.
     Ping(VarInt),
@@ -27,7 +28,7 @@ pub enum Frame {
         /// Whether the stream ends after the bytes.
         fin: bool,
     },
-    /// Reports that the sender resets its half of the stream (RFC 9000 §19.4).
+    /// Reports that the sender resets its sending half of the stream (RFC 9000 §19.4).
     ResetStream {
         /// The stream.
         id: StreamId,
@@ -35,19 +36,19 @@ pub enum Frame {
         code: VarInt,
         /// How many bytes were sent on the stream; `None` on a wire without final sizes.
         final_size: Option<u64>,
-        /// How many of these bytes are delivered before the reset (RESET_STREAM_AT); 0 for a plain
-        /// reset.
+        /// How many bytes of the stream are delivered before the reset (RESET_STREAM_AT); 0 for a
+        /// plain reset.
         reliable_size: u64,
     },
-    /// Reports that the receiver stops reading (RFC 9000 §19.5).
+    /// Reports that the sender of this frame stops reading the stream (RFC 9000 §19.5).
     StopSending {
         /// The stream.
         id: StreamId,
         /// The application's error code.
         code: VarInt,
     },
-    /// Reports that the receiver has seen the end of the stream. This frame exists only on a wire
-    /// that [acknowledges](crate::StreamEnd::is_acknowledged) ends.
+    /// Acknowledges the end of the stream. This frame exists only on a wire that
+    /// [acknowledges](crate::StreamEnd::is_acknowledged) ends.
     FinReceived {
         /// The stream.
         id: StreamId,
@@ -85,7 +86,7 @@ pub enum Frame {
         /// The limit that the sender has reached.
         limit: u64,
     },
-    /// A message that belongs to no stream (RFC 9221).
+    /// Data of the application that belongs to no stream (RFC 9221).
     Datagram(Bytes),
     /// Closes the connection.
     ConnectionClose(Close),

@@ -1,9 +1,9 @@
 //! The engine: QUIC's streams over one WebSocket, as a state machine without a socket, a clock or a
 //! task.
 //!
-//! [`Connection`] is told what has arrived ([`Incoming`]) and what [`Time`] it is, and returns what
-//! has to be sent ([`Outgoing`]) and [`Event`]s. The same code serves a client and a server, a
-//! native process and a browser, and every [`Wire`].
+//! The caller passes to a [`Connection`] what has arrived ([`Incoming`]) and the current [`Time`].
+//! The connection returns what has to be sent ([`Outgoing`]) and [`Event`]s. The same code serves a
+//! client and a server, a native process and a browser, and every [`Wire`].
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]

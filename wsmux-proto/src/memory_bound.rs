@@ -11,7 +11,7 @@ const RECEIVE_FACTOR: u64 = 4;
 
 /// How much memory an unsent byte can keep alive at most, in halves of a byte. A block that gathers
 /// small writes is at most a quarter larger than its content. A chunk that the application has
-/// written may be half sent when the next one is written.
+/// written may be half sent when the next one is written, and its sent half still takes memory.
 const SEND_HALVES: u64 = 3;
 
 /// How many bytes each stream may hold even when the send window is full (C-76).
@@ -29,7 +29,7 @@ const WRITE_BUFFER: u64 = 256 * KIB;
 /// fragment that is arriving.
 const MESSAGES: u64 = 2;
 
-/// The size of the largest head of a request or a response that a connection keeps.
+/// The largest size of the head of the handshake's request or response, which a connection keeps.
 const HEAD: u64 = 64 * KIB;
 
 /// The memory of a stream without its buffered bytes: its state, its entries in queues, and in each
@@ -50,9 +50,11 @@ const CONNECTION: u64 = 256 * KIB;
 /// than the room in the send buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct MemoryUse {
-    /// The most bidirectional streams opened by this application that are open at once.
+    /// The largest number of bidirectional streams that this application has opened and that are
+    /// open at once.
     pub open_bidi: u64,
-    /// The most unidirectional streams opened by this application that are open at once.
+    /// The largest number of unidirectional streams that this application has opened and that are
+    /// open at once.
     pub open_uni: u64,
     /// The size of the largest chunk that the application writes in one piece, in bytes. If a chunk
     /// is a slice, the size of the whole allocation counts.
@@ -64,8 +66,8 @@ pub struct MemoryUse {
 ///
 /// The bounds count the bytes that are requested from the allocator, and they hold at any time. If
 /// an application changes settings on a live connection, the largest value of each setting counts.
-/// The bounds do not include TLS, the operating system's buffers, the application's tasks and the 4
-/// MiB of a qlog.
+/// The bounds do not include TLS, the operating system's buffers, the application's tasks, or the
+/// buffer of a qlog (4 MiB).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MemoryBound {

@@ -67,10 +67,10 @@ pub enum Outgoing<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SocketCapabilities {
-    /// Whether it sends pings and reports the peer's pings and pongs.
+    /// Whether the WebSocket sends pings and reports the peer's pings and pongs.
     pub pings: bool,
-    /// Whether it can send a Close with any code. If not, it can send only the codes 1000 and 3000
-    /// to 4999.
+    /// Whether the WebSocket can send a Close with any code. If not, it can send only the codes
+    /// 1000 and 3000 to 4999.
     pub all_close_codes: bool,
 }
 

@@ -63,7 +63,8 @@ pub struct ConnectionStats {
     pub datagrams_dropped_outgoing: u64,
 }
 
-/// The statistics that the connection itself counts. Its parts count the others.
+/// The statistics that the connection itself counts. The parts of the connection count the other
+/// statistics.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     pub(super) messages_sent: u64,
@@ -77,15 +78,16 @@ pub(super) struct Counters {
 /// What was still under way when a connection ended.
 ///
 /// A stream was under way unless all its data and its end had been passed to the socket and nothing
-/// more was expected from the peer. It is not known whether the peer has received that data. Only
-/// an answer of the peer's application can show that.
+/// more was expected from the peer. This does not say what the peer has received. Only an answer of
+/// the peer's application can show that.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct InFlight {
     /// The streams that were under way, in the order of their ids, including those that the
     /// application had not accepted. For each of them at least one of three things was true: this
-    /// end had not finished or reset the sending half, it had not sent all of it, or the peer had
-    /// not ended the receiving half. The limits on open streams bound the number of these streams.
+    /// end had not finished or reset the sending half, this end had not sent all data of the
+    /// sending half, or the peer had not ended the receiving half. The limits on open streams bound
+    /// the number of these streams.
     pub streams: Vec<StreamId>,
     /// Bytes of all streams together that were written but not yet passed to the socket.
     pub unsent_bytes: u64,
@@ -163,7 +165,7 @@ pub(super) struct StopwatchSum {
     running: u32,
     /// When the number of running stopwatches last changed.
     changed_at: Time,
-    /// The time that all stopwatches together had measured by then.
+    /// The time that all stopwatches together had measured at `changed_at`.
     total: Duration,
 }
 

@@ -10,8 +10,8 @@ use std::{
 /// The caller chooses an epoch for each connection, and passes the current time to the calls that
 /// depend on it. So the engine needs no clock, and a test can use any time that it likes.
 ///
-/// Arithmetic saturates and never panics. A point later than the last one that a [`Duration`] can
-/// express becomes that last point, and the time since a point that is later is zero.
+/// Arithmetic saturates and never panics. A sum that is later than [`MAX`](Self::MAX) becomes
+/// `MAX`. The time from a later point to an earlier one is zero.
 ///
 /// ```
 /// use std::time::Duration;
@@ -57,12 +57,14 @@ impl Time {
         Self(self.0.saturating_sub(length))
     }
 
-    /// Returns how long before this point `earlier` was; zero if it is later than this point.
+    /// Returns how long before this point `earlier` was; zero if `earlier` is later than this
+    /// point.
     pub const fn saturating_duration_since(self, earlier: Self) -> Duration {
         self.0.saturating_sub(earlier.0)
     }
 
-    /// Returns how long before this point `earlier` was; `None` if it is later than this point.
+    /// Returns how long before this point `earlier` was; `None` if `earlier` is later than this
+    /// point.
     pub const fn checked_duration_since(self, earlier: Self) -> Option<Duration> {
         self.0.checked_sub(earlier.0)
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Time, TransportError, VarInt, error::Timeout, transport_error::violation};
 
-/// If a deadline is noticed this much too late, this end was not running at the deadline: its task
+/// If this end notices a deadline this much too late, it was not running at the deadline: its task
 /// stalled, or its machine was suspended. In that case the peer's silence proves nothing.
 const LOCAL_STALL: Duration = Duration::from_secs(1);
 
@@ -17,7 +17,7 @@ const MIN_IDLE_TIMEOUT: Duration = Duration::from_millis(150);
 const RTT_WEIGHT: u32 = 8;
 
 /// The idle timeout lasts at least this many round trips (RFC 9000 §10.1: three probe timeouts).
-/// Long round trips can also multiply the declared timeout by at most this number (C-91).
+/// Long round trips extend the declared timeout to at most this multiple of it (C-91).
 const ROUND_TRIPS: u32 = 3;
 
 /// What to do at a deadline.
@@ -61,16 +61,16 @@ pub(super) struct Timers {
 }
 
 /// How long each kind of silence may last. These times follow from the settings and the newest
-/// round-trip time. They are computed when one of these changes, and are stored because they are
-/// needed after each message.
+/// round-trip time. They are computed when a setting or the round-trip time changes. They are
+/// stored, because they are needed after each message.
 #[derive(Debug, Default)]
 struct Silences {
-    /// How long until the idle timeout expires, if either end has declared one.
+    /// The idle timeout that applies, if either end has declared one.
     idle: Option<Duration>,
-    /// How long an unanswered ping may wait before it ends the connection: the idle timeout, or, if
-    /// there is none, the time of three pings.
+    /// How long an unanswered ping may wait before it ends the connection: the idle timeout, or
+    /// three keep-alive intervals if there is no idle timeout.
     unanswered: Option<Duration>,
-    /// How long until a ping is sent.
+    /// How long the peer may be silent before a ping is sent.
     ping: Option<Duration>,
 }
 
@@ -126,8 +126,8 @@ impl Timers {
         self.set_silences();
     }
 
-    /// Notes that the peer's parameters have arrived, with its idle timeout. The shorter of the two
-    /// ends' timeouts applies (RFC 9000 §10.1).
+    /// Ends the handshake, because the peer's parameters have arrived, and applies the peer's idle
+    /// timeout. The shorter of the two ends' timeouts applies (RFC 9000 §10.1).
     pub(super) fn established(&mut self, peer_idle_timeout: Duration) {
         self.handshake = Handshake::Done;
         if !peer_idle_timeout.is_zero() {
@@ -164,8 +164,9 @@ impl Timers {
         };
     }
 
-    /// Returns the timeout, extended to a number of round trips if the newest round trip was long
-    /// (RFC 9000 §10.1). The extension is bounded, because a peer can delay its answers (C-91).
+    /// Returns the timeout, extended to [`ROUND_TRIPS`] round trips if the newest round trip was
+    /// long (RFC 9000 §10.1). The extension is bounded, because a peer can delay its answers
+    /// (C-91).
     fn at_least_round_trips(&self, timeout: Duration) -> Duration {
         let round_trips = self.ping.latest_rtt.unwrap_or_default().saturating_mul(ROUND_TRIPS);
         timeout.max(round_trips.min(timeout.saturating_mul(ROUND_TRIPS)))
@@ -182,23 +183,24 @@ impl Timers {
         self.forgiven = false;
     }
 
-    /// Notes that something other than a message was received. It proves that the peer is alive,
-    /// but it does not restart the idle timeout, because a proxy may send pings for a peer that is
-    /// gone. For the same reason it does not allow a missed deadline to be forgiven again.
+    /// Records that something other than a complete message was received. This restarts the wait
+    /// for the answer to a ping. It does not restart the idle timeout, because a proxy may send
+    /// pings for a peer that is gone. For the same reason it does not allow a second missed
+    /// deadline to be postponed.
     pub(super) fn on_heard(&mut self, now: Time) {
         self.last_heard = now;
     }
 
-    /// Notes that the socket is full.
+    /// Records that the socket is full.
     pub(super) fn on_socket_full(&mut self) {
         self.socket_full = true;
     }
 
-    /// Notes that the socket has room. If it was full before, the path carries bytes, which counts
-    /// as activity (C-90). A full TCP send buffer grows or gets room only when the peer's TCP
-    /// acknowledges something. The buffer of a proxy or a browser gets room only when the next hop
-    /// accepts something. On a dead path, or when the peer stops reading, the buffers on the path
-    /// fill up, and after that none of them gets room.
+    /// Records that the socket has room. If it was full before, the path carries bytes, which
+    /// counts as activity (C-90). A full TCP send buffer grows or gets room only when the peer's
+    /// TCP acknowledges something. The buffer of a proxy or a browser gets room only when the next
+    /// hop accepts something. On a dead path, or when the peer stops reading, the buffers on the
+    /// path fill up, and after that none of them gets room.
     pub(super) fn on_socket_room(&mut self, now: Time) {
         if std::mem::take(&mut self.socket_full) {
             self.last_activity = now;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::Time;
 
-/// If a deadline is noticed this much too late, this end was not running at the deadline: its task
+/// If this end notices a deadline this much too late, it was not running at the deadline: its task
 /// stalled, its machine was suspended, or its page was in the background. Meanwhile the socket may
 /// have had room without this end noticing it.
 const LOCAL_STALL: Duration = Duration::from_secs(1);
@@ -16,9 +16,9 @@ pub(super) struct WriteStall {
     timeout: Option<Duration>,
     /// When the timer was started; `None` while it is stopped.
     since: Option<Time>,
-    /// Whether this end has missed the deadline once in this stall. The connection ends when the
-    /// deadline passes again. Otherwise an end that is always late would never give up a peer that
-    /// does not read.
+    /// Whether this end has missed the deadline once in this stall. If so, the connection ends when
+    /// the deadline passes again, even if this end is late again. Otherwise an end that is always
+    /// late would never give up a peer that does not read.
     forgiven: bool,
 }
 

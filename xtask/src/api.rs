@@ -44,7 +44,7 @@ fn lists() -> Result<Vec<(String, String)>, Failure> {
     step("public API");
     let nightly = env::var("API_NIGHTLY").unwrap_or_else(|_| "nightly".to_owned());
     require_nightly(&nightly, LOST)?;
-    // If the tool is missing, that is reported as such, not as a difference of the API.
+    // A missing tool is reported as missing, and not as a difference of the API.
     let version = cargo(&["public-api", "--version"]);
     if !(version.succeeds() && is_right_version()?) {
         let tool = format!("cargo-public-api {TOOL}");

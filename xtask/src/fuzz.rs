@@ -1,7 +1,7 @@
 //! Runs the fuzz targets under libFuzzer, starting from the corpus of the repository.
 //!
-//! An input that fails is kept in `fuzz/artifacts`; `cargo +nightly fuzz run TARGET FILE` shows it
-//! again. `cargo test --test fuzz` runs the same targets without a fuzzer.
+//! An input that fails is kept in `fuzz/artifacts`; `cargo +nightly fuzz run TARGET FILE` repeats
+//! the failure. `cargo test --test fuzz` runs the same targets without a fuzzer.
 
 use std::{fs, thread};
 
@@ -13,7 +13,7 @@ use super::{
 const TARGETS: [&str; 5] = ["qmux", "jsws", "framed", "engine", "pair"];
 const LOST: &str = "nothing was fuzzed";
 
-/// The beginnings of those lines of libFuzzer's log that say how a run ended.
+/// Words that occur in those lines of libFuzzer's log which say how a run ended.
 const TELLING: [&str; 7] =
     ["panicked", "assert", "ERROR", "Test unit", "stat::number_of_executed_units", "DONE", "Done"];
 
@@ -65,8 +65,8 @@ pub fn build() -> Outcome {
     cargo_fuzz("build").run()
 }
 
-/// Runs `cargo fuzz` without a sanitizer, which would halve the speed and is not needed, because
-/// there is no unsafe code.
+/// Returns a command that runs `cargo fuzz` without a sanitizer. A sanitizer would halve the speed,
+/// and is not needed because there is no unsafe code.
 fn cargo_fuzz(subcommand: &str) -> Command {
     cargo_nightly("nightly", &["fuzz", subcommand, "--sanitizer", "none"])
         .env("RUST_BACKTRACE", "0")

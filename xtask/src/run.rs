@@ -55,7 +55,7 @@ pub fn step(name: &str) {
     println!("\n## {hours:02}:{minutes:02}:{seconds:02} {name}");
 }
 
-/// Returns a command that runs the same cargo as runs this program.
+/// Returns a command that runs the same cargo that runs this program.
 pub fn cargo(arguments: &[&str]) -> Command {
     Command::new("cargo").args(arguments)
 }

@@ -14,7 +14,7 @@ export function size(bytes) {
 /** Formats a rate in MiB a second, without the unit. */
 export const speed = (rate) => (rate / MIB).toFixed(2);
 
-/** Shows a rounded number, and sets its exact value. */
+/** Shows a number as `text`, and stores it as a whole number for programs. */
 export function show(data, value, text) {
   data.value = Math.round(value);
   data.textContent = text;
@@ -69,7 +69,7 @@ export class Card {
     this.#buffered = new Bar(fragment.querySelector(".buffered"), waits, name);
     this.#sparkline = new Sparkline(fragment.querySelector("canvas"));
     this.button = fragment.querySelector("button");
-    // The name covers both states; `aria-pressed` says which one it is.
+    // This label is the same in both states, and `aria-pressed` says which one it is.
     this.button.ariaLabel = `Stall ${name}, or resume it`;
     this.button.addEventListener("click", toggle);
   }

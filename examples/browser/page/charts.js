@@ -27,7 +27,7 @@ class Surface {
     }).observe(canvas);
   }
 
-  /** Returns the emptied canvas's context, whose unit is the CSS pixel. */
+  /** Empties the canvas, and returns its context, whose unit is the CSS pixel. */
   clear() {
     this.context.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
     this.context.clearRect(0, 0, this.width, this.height);
@@ -40,7 +40,7 @@ class Surface {
   }
 }
 
-/** Converts a time to its position between the edges. */
+/** Returns a function that converts a time to its position between the left edge and the right. */
 const placeOf = (times, width) => {
   const now = times.at(-1);
   return (time) => width - ((now - time) / SPAN) * width;

@@ -11,8 +11,8 @@ const SAMPLE = 250;
 const CALM = 4;
 
 /**
- * A share of the full rate. A stream below it counts as blocked; above it, it may only be served
- * unevenly.
+ * The share of the full rate below which a stream counts as blocked. A stream between this share
+ * and the full rate may merely be served unevenly.
  */
 const FULL = 0.85;
 
@@ -26,8 +26,8 @@ const layers = new Layers(find("layers"));
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
 /**
- * The connection that is open or being opened. Code that has waited and then finds another
- * connection here must not continue.
+ * The open connection, if there is one. Code that has waited and then finds another connection here
+ * must not continue.
  */
 let session = null;
 let attempt = 0;
@@ -94,7 +94,7 @@ function lose(how, why) {
   find("how").textContent = how;
   find("why").textContent = why;
   say("Nothing moves", cards.size ? "The cards show the state when the connection ended." : "");
-  // Focus the other button, because a disabled one loses the focus.
+  // If the focused button is now disabled, it loses the focus. So focus another button.
   if (focused?.disabled) find("reconnect").focus();
 }
 
@@ -154,7 +154,7 @@ function tell(now) {
   tellVerdict();
 }
 
-/** Shows a sentence that sums up the page, with its figure. */
+/** Shows a sentence that sums up the page, with the figure that supports it. */
 function tellVerdict() {
   if (!session) return;
   const { streams, rate } = session;

@@ -21,7 +21,7 @@ const CONFIG = {
   maxIdleTimeout: 10_000,
 };
 
-/** A rate is the mean of this many samples, because timers are too uneven for a single one. */
+/** A rate is the mean of this many samples, because timers are too uneven for a single sample. */
 const SMOOTH = 4;
 
 /** A rate in a sentence is the mean of this many samples. */
@@ -72,8 +72,8 @@ export class Session {
   }
 
   /**
-   * Opens streams, or ends the latest ones, until this many are open. Calls `changed` after each
-   * step.
+   * Opens streams, or ends the latest ones, until as many are open in each direction as `wanted`
+   * says. Calls `changed` after each step.
    */
   keep(wanted, changed) {
     this.#wanted = wanted;
@@ -124,7 +124,7 @@ export class Session {
     );
   }
 
-  /** The streams that nothing blocked during all the relevant samples, with their mean rates. */
+  /** Returns the streams that were not stalled during the last samples, with their mean rates. */
   steady() {
     return this.streams
       .filter(({ stalled, since, trail }) => {
@@ -134,7 +134,7 @@ export class Session {
   }
 }
 
-/** Bytes a second from the first of these samples to the last. */
+/** Returns the mean rate from the first of these samples to the last, in bytes a second. */
 function meanRate(trail) {
   const [from, to] = [trail[0], trail.at(-1)];
   return to.time > from.time ? ((to.moved - from.moved) * 1000) / (to.time - from.time) : 0;

@@ -2,8 +2,8 @@
 // for commands. src/streams.rs is the server's side, and lists the commands.
 
 /**
- * Bytes of a write. They are few compared with a second's data, so that a curve with four points a
- * second is smooth.
+ * The bytes of one write. They are few compared with a second's data, so that a curve with four
+ * points a second is smooth.
  */
 const CHUNK = new Uint8Array(8 * 1024);
 
@@ -18,7 +18,7 @@ const MAX_DEBT = 1;
 
 const encode = (text) => new TextEncoder().encode(text);
 
-/** A gate where a loop waits while it is closed. */
+/** A gate where a loop waits while the gate is closed. */
 class Gate {
   #open = null;
   #passage = Promise.resolve();
@@ -59,7 +59,7 @@ export class Download {
     await writer.close();
   }
 
-  /** Reads to the end of the stream, and pauses while it is stalled. */
+  /** Reads to the end of the stream, and pauses while the stream is stalled. */
   async run() {
     for (;;) {
       await this.#gate.passage;
@@ -81,8 +81,8 @@ export class Download {
   }
 
   /**
-   * Bytes moved since the start, bytes that the server may still send, and bytes that wait here to
-   * be read.
+   * Returns the bytes moved since the start, the bytes that the server may still send, and the
+   * bytes that wait here to be read.
    */
   async measure() {
     const { credit, buffered } = await this.#readable.getStats();
@@ -96,7 +96,7 @@ export class Download {
   }
 }
 
-/** A stream to the server, which reads it. */
+/** A stream to the server. Its reader is in the server. */
 export class Upload {
   direction = "up";
   stalled = false;
@@ -121,7 +121,7 @@ export class Upload {
     await this.#writer.write(encode(`receive ${this.#number}\n`));
   }
 
-  /** Writes at the other streams' rate, within the stream's credit, until it is ended. */
+  /** Writes at the server's rate, as far as the stream's credit allows, until `end` is called. */
   async run() {
     const { rate } = this.#control;
     let budget = 0;
@@ -149,8 +149,8 @@ export class Upload {
   }
 
   /**
-   * Bytes sent since the start, bytes that the server still permits, and bytes that wait here to be
-   * sent.
+   * Returns the bytes sent since the start, the bytes that the server still permits, and the bytes
+   * that wait here to be sent.
    */
   async measure() {
     const { bytesSent, credit, buffered } = await this.#writable.getStats();
@@ -170,9 +170,9 @@ export class Upload {
 export class Control {
   #writer;
 
-  /** Waits for the server's rate. */
+  /** Opens the stream, and waits until the server has sent its rate. */
   static async open(transport) {
-    // With this order, commands are sent before all bytes of the other streams.
+    // With this order, commands are sent before the bytes of all other streams.
     const { readable, writable } = await transport.createBidirectionalStream({ sendOrder: 1 });
     const control = new Control();
     control.#writer = writable.getWriter();

@@ -1,4 +1,5 @@
-//! A server for a page, its scripts, and the WebSocket that the page draws, all on one port.
+//! A server for a page, its scripts, and the WebSocket whose streams the page shows, all on one
+//! port.
 
 mod streams;
 

@@ -1,4 +1,4 @@
-//! `examples/browser/run`, and then open the address that it prints.
+//! Run `examples/browser/run`, and then open the address that it prints.
 
 use std::{
     error::Error,

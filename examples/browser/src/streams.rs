@@ -26,15 +26,16 @@ use wsmux::{SendStream, WebSocketConnection, WebSocketStream};
 /// a second is smooth.
 const CHUNK: Bytes = Bytes::from_static(&[0; 8 * 1024]);
 
-/// How far behind its rate a stream may be, on a busy machine, and still catch up. A stream that
-/// was stalled for longer only catches up what is in its window.
+/// How far a stream may fall behind its rate and still catch up, for example on a busy machine.
+/// After a longer delay, such as a stall, the server does not send faster to make up for the lost
+/// time.
 const DEPTH: Duration = Duration::from_millis(250);
 
 /// The longest command line in bytes. All commands are shorter.
 const MAX_LINE: u64 = 64;
 
-/// Whether each of this end's readers is stalled, by the number that the page gave it. A number has
-/// one byte, so there are at most 256.
+/// Whether each of this end's readers is stalled. The key is the number that the page gave to the
+/// reader. A number has one byte, so there are at most 256.
 type Stalled = Arc<Mutex<HashMap<u8, watch::Sender<bool>>>>;
 
 /// Serves the page at the other end until it closes.
@@ -57,7 +58,8 @@ async fn answer(stream: WebSocketStream, rate: NonZero<usize>, stalled: Stalled)
         ["receive", number] => {
             send.finish()?;
             let reader = reader(&stalled, number)?.subscribe();
-            // If a reader is stalled when the page closes, dropping the channel's sender wakes it.
+            // The reader keeps no sender of its channel. So when the page closes, the last sender
+            // is dropped, which wakes a stalled reader.
             drop(stalled);
             drain(recv, reader).await
         }
@@ -82,7 +84,7 @@ async fn pour(mut send: SendStream, rate: NonZero<usize>) -> io::Result<()> {
     }
 }
 
-/// Reads to the end, and pauses while it is stalled.
+/// Reads to the end of the stream, and pauses while `stalled` is true.
 async fn drain(
     mut recv: impl AsyncBufRead + Unpin,
     mut stalled: watch::Receiver<bool>,
@@ -114,8 +116,8 @@ async fn obey(recv: impl AsyncBufRead + Unpin, stalled: &Stalled) -> io::Result<
     }
 }
 
-/// Returns the switch of the reader with this number. It is made on first use, because a command
-/// for a reader may arrive before the reader starts.
+/// Returns the switch of the reader with this number. The switch is made on first use, because a
+/// command for a reader may arrive before the reader starts.
 fn reader(stalled: &Stalled, number: &str) -> io::Result<watch::Sender<bool>> {
     let number = number.parse().map_err(|_| io::ErrorKind::InvalidInput)?;
     Ok(stalled.lock().unwrap_or_else(PoisonError::into_inner).entry(number).or_default().clone())

@@ -18,7 +18,8 @@ pub struct Adder {
     under_way: watch::Sender<usize>,
 }
 
-/// Counts a call as in progress until it is dropped, which happens when it ends or is cancelled.
+/// Counts a call as in progress until this value is dropped, which happens when the call ends or is
+/// cancelled.
 struct UnderWay(watch::Sender<usize>);
 
 impl Drop for UnderWay {
@@ -28,7 +29,7 @@ impl Drop for UnderWay {
 }
 
 impl Adder {
-    /// The number of calls of [`Tally::wait`] and [`Tally::count`] in progress.
+    /// Returns the number of calls of [`Tally::wait`] and [`Tally::count`] that are in progress.
     pub fn under_way(&self) -> watch::Receiver<usize> {
         self.under_way.subscribe()
     }

@@ -20,7 +20,8 @@ pub struct Accepted {
     info: StreamInfo,
 }
 
-/// Describes the stream that a request arrived on. It is in the extensions of each request.
+/// Describes the stream that a request arrived on. Each request has a `StreamInfo` in its
+/// extensions.
 #[derive(Debug, Clone)]
 pub struct StreamInfo {
     /// The stream, which all calls of one channel share.
@@ -46,9 +47,8 @@ pub fn incoming(connection: WebSocketConnection) -> impl Stream<Item = io::Resul
     }
 }
 
-/// Makes a channel that uses a new stream of the connection, which is opened for the first call.
-/// When the stream ends, its calls fail, and the next call opens another stream, as long as the
-/// connection is open.
+/// Makes a channel that uses a stream of its own. The first call opens that stream. When the stream
+/// ends, its calls fail, and the next call opens another stream, as long as the connection is open.
 pub fn channel(connection: WebSocketConnection) -> Channel {
     // All streams lead to the same peer. The name is only the `:authority` of the calls.
     let endpoint = Endpoint::from_static("http://wsmux");

@@ -209,8 +209,8 @@ async fn a_hundred_calls_at_once_pass_a_stalled_stream() {
     let mut numbers = stalled.count(Number { value: 0 }).await.expect("numbers").into_inner();
     numbers.message().await.expect("a clean stream").expect("a number");
     let mut full = ends.server_end.open_uni().await.expect("a stream");
-    // Only as many bytes as the window permits have left the send buffer. So once all of these are
-    // accepted, the window is used up.
+    // At most `WINDOW` bytes can leave the send buffer, which holds another `WINDOW` bytes. So once
+    // `2 * WINDOW` bytes are accepted, the credit is used up.
     within("filling", full.write_all(&vec![7; 2 * WINDOW])).await.expect("a stream");
     assert_is_full(&full, WINDOW);
 

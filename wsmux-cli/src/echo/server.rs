@@ -14,8 +14,8 @@ use crate::{
     wire::WiresArg,
 };
 
-/// The largest unidirectional stream that is echoed. Such a stream is read to its end before it is
-/// echoed.
+/// The size of the largest unidirectional stream that is echoed, in bytes. The server reads such a
+/// stream to its end before it echoes it.
 const MAX_UNI: usize = 64 * 1024 * 1024;
 
 /// How many unidirectional streams of a connection may be in memory at once.
@@ -69,7 +69,8 @@ async fn serve(connection: WebSocketConnection) {
         }
     };
     let uni = async {
-        // Each task holds its bytes until the client permits a stream for them.
+        // Each task holds the bytes of a whole stream until the client permits a stream for the
+        // echo.
         let places = Arc::new(Semaphore::new(MAX_HELD));
         loop {
             let place = places.clone().acquire_owned().await.expect("it is never closed");
@@ -107,14 +108,14 @@ enum End {
 
 /// Echoes a stream. An end is answered with an end, a reset with a reset, and a stop with a stop.
 async fn echo(mut send: SendStream, mut recv: RecvStream) {
-    // With this a stop is noticed even while no data arrives.
+    // Because of `stopped`, a stop is noticed even while no data arrives.
     let stopped = send.stopped();
     let end = tokio::select! {
         end = copy(&mut recv, &mut send) => end,
         Ok(Some(code)) = stopped => End::Stopped(code),
     };
     // These calls fail if the stream has ended in the meantime. If the client stopped the sending
-    // half, the engine has already reset it.
+    // half, the engine has already reset that half, so only the receiving half is stopped here.
     let _ = match end {
         End::Finished => send.finish().is_ok(),
         End::Reset(code) => send.reset(code).is_ok(),

@@ -8,11 +8,12 @@ use wsmux::{Config, WebSocketConnection, WebSocketServer, authorize::Bearer};
 use super::{Args, FORWARD, REVERSE, Target, relay};
 use crate::{Failure, endpoint::peer};
 
-/// The connections of the near ends that connect streams to their target, the newest last.
+/// The connections to near ends that connect streams to a target of their own (`--reverse`), the
+/// newest last.
 ///
-/// The newest connection gets all new TCP connections. This is because a near end that has lost its
-/// connection may reconnect before this end learns of the loss, and of its two connections only the
-/// new one works.
+/// The newest connection gets all new TCP connections. A near end that has lost its connection may
+/// reconnect before this end learns of the loss. In that case there are two connections to it, and
+/// only the new one works.
 type Dialers = watch::Sender<Vec<WebSocketConnection>>;
 
 pub(super) async fn serve(
@@ -79,17 +80,19 @@ pub(super) async fn serve(
     Ok(())
 }
 
-/// Returns the settings for all connections. They are needed before a connection's protocol is
-/// known, so near ends that dial get the same limits as those that listen.
+/// Returns the settings for all connections. The settings are needed before a connection's protocol
+/// is known. So they are the same for near ends that connect to a target and for near ends that
+/// listen.
 fn config(args: &Args, target: Option<&Target>) -> Config {
     args.config(if target.is_some() { args.max_streams } else { 0 })
 }
 
-/// Offers this connection for new TCP connections until it ends.
+/// Offers a connection to a near end for new TCP connections, until the connection to the near end
+/// has ended.
 async fn lend(connection: &WebSocketConnection, dialers: &Dialers) {
     dialers.send_modify(|dialers| dialers.push(connection.clone()));
-    // A near end that dials should open no streams. If it does, they are dropped here, which
-    // refuses them. The loop ends with the connection.
+    // A near end that connects to a target should open no streams. If it does, the streams are
+    // dropped here, which refuses them. The loop ends with the connection.
     while connection.accept_bi().await.is_ok() {}
     dialers.send_modify(|dialers| dialers.retain(|other| other.close_reason().is_none()));
 }

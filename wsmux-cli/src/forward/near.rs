@@ -77,7 +77,7 @@ async fn connect(
     }
 }
 
-/// Reports the connection's events on stderr until the client gives up.
+/// Reports the connection's events on stderr until the client gives up. Returns why it gave up.
 async fn watch(mut events: ReconnectEvents) -> Failure {
     while let Some(event) = events.next().await {
         if let ReconnectEvent::GaveUp { error } = event {

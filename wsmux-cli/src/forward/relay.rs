@@ -26,9 +26,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// lost. nginx calls this `lingering_timeout`.
 const LINGER: Duration = Duration::from_secs(5);
 
-/// Accepts TCP connections, of which at most `max` are open at once. For each it calls `open`, and
-/// connects it with the stream that this returns. If that takes longer than `wait`, the TCP
-/// connection is reset.
+/// Accepts TCP connections, of which at most `max` are open at once. For each TCP connection it
+/// calls `open`, and connects the TCP connection with the stream that `open` returns. If `open`
+/// takes longer than `wait`, the TCP connection is reset.
 pub(super) async fn accept<F>(
     listener: TcpListener,
     max: u32,
@@ -77,7 +77,7 @@ pub(super) async fn dial(stream: WebSocketStream, target: &Target, wait: Duratio
     let gone = stream.send().stopped();
     let connected = tokio::select! {
         connected = timeout(wait, TcpStream::connect(&target.0)) => connected,
-        // The other end has stopped the stream, so no one needs the target.
+        // The other end has stopped the stream, so nobody needs a connection to the target.
         _ = gone => return,
     };
     match connected {
@@ -91,16 +91,15 @@ pub(super) async fn dial(stream: WebSocketStream, target: &Target, wait: Duratio
 /// finished, and when TCP is reset, the stream is reset. In the same way, the end of the stream
 /// becomes a FIN, and a reset of the stream a TCP reset.
 ///
-/// It does not use `copy_bidirectional`, which notices only when it writes that the peer has
-/// stopped the stream, and then also abandons the other direction, with the data in flight there.
-/// So if a server answers an upload early and does not read the rest of it, its answer would be
-/// lost.
+/// It does not use `copy_bidirectional`, because that notices a stop of the stream only at its next
+/// write. It then abandons the other direction as well, with the data in flight there. So if a
+/// server answered an upload early and did not read the rest of it, the answer would be lost.
 async fn relay(mut tcp: TcpStream, mut stream: WebSocketStream) {
     // With Nagle's algorithm, a small request or answer would have to wait for the acknowledgement
     // of the previous one.
     let _ = tcp.set_nodelay(true);
     // Without TCP keep-alive, the stream of a TCP peer that has vanished would stay open for ever.
-    // ssh also turns it on.
+    // ssh also turns TCP keep-alive on.
     let _ = SockRef::from(&tcp).set_keepalive(true);
     let (mut read, mut write) = tcp.split();
     let (send, recv) = stream.split();
@@ -134,15 +133,16 @@ async fn both(
             downloaded = &mut download => downloaded?,
         }
     }
-    // While the upload waits for credit, it does not read from TCP, so it would not notice a reset.
+    // While the upload waits for credit, it does not read from TCP and would not notice a reset. So
+    // `reset` waits for one beside it.
     tokio::select! {
         uploaded = upload => uploaded,
         error = reset(write) => Err(error),
     }
 }
 
-/// Waits until the TCP connection has failed. Reads and writes may be waiting for something else
-/// and so not notice it for long.
+/// Waits until the TCP connection has failed. The reads and writes may not notice the failure for a
+/// long time, because they happen only when the stream has credit or data.
 async fn reset(write: &tcp::WriteHalf<'_>) -> io::Error {
     match write.ready(Interest::ERROR).await {
         Ok(_) => io::ErrorKind::ConnectionReset.into(),
@@ -152,8 +152,8 @@ async fn reset(write: &tcp::WriteHalf<'_>) -> io::Error {
 
 enum Upload {
     Finished,
-    /// The stream's peer reads no more of the upload. Data that it has sent is still carried to
-    /// TCP.
+    /// The peer has stopped the stream, so it reads no more of the upload. Data that the peer has
+    /// sent is still carried to TCP.
     Stopped,
 }
 

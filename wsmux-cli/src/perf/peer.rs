@@ -1,4 +1,4 @@
-//! The server's end of the workloads. Each stream's first byte is a command to it.
+//! The server's end of the workloads. The first byte of each stream is a command to the server.
 
 use std::net::SocketAddr;
 
@@ -13,9 +13,9 @@ use crate::Failure;
 pub(super) const COUNT: u8 = b'c';
 /// Echo bytes as they arrive.
 pub(super) const ECHO: u8 = b'e';
-/// Read a request to its end, and answer with as many bytes.
+/// Read a request to its end, and answer with the same bytes.
 pub(super) const ANSWER: u8 = b'a';
-/// Send as many bytes as the next eight bytes say.
+/// Read a number from the next eight bytes, and send that many bytes.
 pub(super) const SOURCE: u8 = b's';
 /// Never read.
 pub(super) const STALL: u8 = b't';
@@ -90,7 +90,7 @@ async fn serve_stream(mut send: SendStream, mut recv: RecvStream) -> Result<(), 
             write_bulk(&mut send, u64::from_be_bytes(count)).await?;
         }
         STALL => {
-            // Keeps the stream, without reading it, until the client abandons it.
+            // Keeps the stream without reading it until the client drops it.
             let _ = send.stopped().await;
         }
         other => return Err(format!("unknown command {other}").into()),

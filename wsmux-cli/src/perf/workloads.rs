@@ -15,7 +15,7 @@ use wsmux::{WebSocketConnection, WebSocketStream};
 use super::peer::{ANSWER, CHUNK, COUNT, ECHO, SOURCE, STALL, write_bulk};
 use crate::Failure;
 
-/// Names and values, in the order of the report.
+/// The units and values of the results, in the order of the report.
 pub(super) type Metrics = Vec<(&'static str, f64)>;
 
 const MIB: u64 = 1024 * 1024;
@@ -84,7 +84,7 @@ fn rate(bytes: u64, since: Instant) -> f64 {
     bytes as f64 / MIB as f64 / since.elapsed().as_secs_f64()
 }
 
-/// Finishes a counting stream and checks the count.
+/// Finishes a stream that was opened with `COUNT`, and checks the count that the server returns.
 async fn expect_count(stream: &mut WebSocketStream, sent: u64) -> Result<(), Failure> {
     stream.send().finish()?;
     let answer = stream.recv().read_to_end(8).await?;
@@ -235,16 +235,16 @@ async fn loaded(connection: &WebSocketConnection, time: Duration) -> Result<Metr
     Ok(metrics)
 }
 
-/// Sends bulk alternately on a connection with stalled streams and on one without, so that a change
-/// of the machine's speed favours neither.
+/// Sends bulk data alternately on a connection with stalled streams and on one without, so that a
+/// change of the machine's speed favours neither.
 async fn stalled(
     connection: &WebSocketConnection,
     other: &WebSocketConnection,
     count: usize,
     bytes: u64,
 ) -> Result<Metrics, Failure> {
-    // The work is done in several short turns, because the rate of a turn depends more on how the
-    // runtime places the tasks than on 32 stalled streams.
+    // The rate of one turn depends more on how the runtime places the tasks than on 32 stalled
+    // streams. So there are several turns, and the median counts.
     const TURNS: usize = 9;
     let mut streams = Vec::new();
     for _ in 0..count {

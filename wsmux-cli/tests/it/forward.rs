@@ -135,7 +135,8 @@ async fn a_reset_is_a_reset_in_both_directions() {
     }
 }
 
-/// Port scans and health checks do this. The near end must not flood the far end because of them.
+/// Port scans and health checks reset their connections at once. Each of them cancels a stream, and
+/// the far end must not end the WebSocket because of that.
 #[tokio::test]
 async fn clients_that_reset_at_once_do_not_end_the_tunnel() {
     let target = echo_server().await;
@@ -158,7 +159,8 @@ async fn clients_that_reset_at_once_do_not_end_the_tunnel() {
 /// An HTTP server that refuses an upload may behave like this.
 #[tokio::test]
 async fn an_answer_reaches_a_client_whose_upload_is_stopped() {
-    // The near end may notice the stop in a write, or without one.
+    // The near end may notice the stop when it writes or while it waits. Several rounds make both
+    // likely.
     for round in 0..20 {
         answered_upload(round).await;
     }
@@ -230,7 +232,7 @@ async fn in_reverse_the_far_end_listens() {
     let serve = ["--reverse", "--listen", "127.0.0.1:0", "--token", TOKEN];
     let (mut far, url) = far(&serve).await;
     let address = far.says("reverse: listening on ").await;
-    // This also works before the near end is started.
+    // A TCP client can connect even before the near end is started.
     let mut tcp = TcpStream::connect(&address).await.unwrap();
     let to = ["forward", "--reverse", "--target", &target, "--to", &url, "--token", TOKEN];
     let mut near = Wsmux::start(&to);
@@ -272,7 +274,7 @@ async fn a_wrong_token_is_refused_and_shown_nowhere() {
     }
 }
 
-/// In this protocol of a real program the server closes first.
+/// Both programs at the ends are real ones, and the HTTP server closes the TCP connection first.
 #[tokio::test]
 async fn curl_gets_a_page_through_the_forward() {
     let directory = env!("CARGO_MANIFEST_DIR");

@@ -35,7 +35,8 @@ async fn ping_opens_no_stream() {
     let ping = ["ping", &url, "-c", "2", "-i", "0.1", "--token", TOKEN];
     let (code, stdout, stderr) = run(&[&ping[..], &["--protocol", "wsmux-forward"]].concat()).await;
     assert_eq!((code, &*stderr), (0, ""), "{stdout}");
-    // If a stream had been opened, its connection would have arrived before the end of the pings.
+    // If a stream had been opened, a connection to the target would have arrived before the end of
+    // the pings.
     let accept = poll_fn(|cx| Poll::Ready(target.poll_accept(cx).is_pending()));
     assert!(accept.await, "something connected to the target");
 }

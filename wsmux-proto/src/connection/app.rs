@@ -29,8 +29,8 @@ impl Connection {
     /// own ([`Config::max_local_streams`](crate::Config::max_local_streams)). In that case
     /// [`Event::Available`] reports when a stream can be opened.
     ///
-    /// On js-ws the peer learns of the stream at once. On QMux it learns of the stream from its
-    /// first frame.
+    /// On js-ws the peer learns of the stream at once. On QMux the peer learns of the stream when
+    /// the stream's first frame arrives.
     ///
     /// # Errors
     /// [`OpenError`].
@@ -54,9 +54,9 @@ impl Connection {
         }
     }
 
-    /// Reports to the peer that the application waits at the peer's limit, by a STREAMS_BLOCKED
-    /// frame that is sent once for each limit. Sends nothing if the application waits at this end's
-    /// own limit. Returns whether there is something to send.
+    /// Reports to the peer that the application waits at the peer's limit. The report is a
+    /// STREAMS_BLOCKED frame, which is sent once for each value of the limit. Sends nothing if the
+    /// application waits at this end's own limit. Returns whether there is something to send.
     pub fn report_streams_blocked(&mut self, dir: Dir) -> bool {
         self.is_established() && self.streams.report_streams_blocked(dir)
     }
@@ -196,7 +196,8 @@ impl Connection {
         self.timers.ping.rtt
     }
 
-    /// Returns what was under way when the connection ended; empty while it has not ended.
+    /// Returns what was under way when the connection ended. The result is empty as long as the
+    /// connection has not ended.
     pub fn in_flight(&self) -> &InFlight {
         &self.streams.stats.in_flight
     }

@@ -82,7 +82,7 @@ impl Connection {
         self.state.drain().is_some()
     }
 
-    /// Whether draining has nothing left to wait for.
+    /// Whether the connection is draining and has nothing left to wait for.
     pub(super) fn is_drained(&self) -> bool {
         self.is_draining() && self.streams.is_drained() && !self.datagrams.has_something_to_send()
     }

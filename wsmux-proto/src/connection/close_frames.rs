@@ -23,7 +23,7 @@ mod status {
     /// unchanged.
     pub(super) const REGISTERED: std::ops::RangeInclusive<u64> = 3000..=3999;
     /// The base for private codes. An application's error code from 1 to 999 is sent as 4000 plus
-    /// that code. A code in none of these ranges is sent as the last private code.
+    /// that code. The code 0 is sent as `NORMAL`, and any other code as the last private code.
     pub(super) const PRIVATE: u16 = 4000;
     pub(super) const LAST_PRIVATE: u16 = 4999;
 }
@@ -38,8 +38,8 @@ const MAX_FRAME_REASON: usize = 1024;
 /// What is sent to end the connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct CloseFrames {
-    /// The close frame, for a wire that has it. It is `None` after an idle timeout
-    /// (draft-ietf-quic-qmux-02 §Initiating a Connection Close).
+    /// The close frame, for a wire that has it. It is `None` if the connection has timed out
+    /// (draft-ietf-quic-qmux-02 §Initiating a Connection Close) or if the peer closed it first.
     pub(super) frame: Option<Close>,
     /// The code of the WebSocket's Close.
     pub(super) code: u16,
@@ -48,7 +48,7 @@ pub(super) struct CloseFrames {
 }
 
 impl CloseFrames {
-    /// Returns no close frame, and a WebSocket Close without a reason.
+    /// Returns only a WebSocket Close, without a reason and without a close frame before it.
     fn silent(code: u16) -> Self {
         Self { frame: None, code, reason: String::new() }
     }
@@ -139,8 +139,8 @@ pub(super) fn error_of_frame(close: Close) -> ConnectionError {
 }
 
 /// Returns the error for a WebSocket Close of the peer if no CONNECTION_CLOSE came before it. If
-/// the wire has that frame, the Close was not sent for the application: for a close by the
-/// application, the peer would have sent the frame.
+/// the wire has that frame, the peer's application did not close the connection, because for such a
+/// close the peer would have sent the frame first.
 pub(super) fn error_of_websocket(
     code: Option<u16>,
     reason: &str,
@@ -188,7 +188,7 @@ fn websocket_code(code: VarInt) -> u16 {
     }
 }
 
-/// Returns the close code that a web page sends in place of this one. Browsers permit only a few
+/// Returns the close code that a web page sends in place of `code`. Browsers permit only a few
 /// codes (W-27).
 pub(super) fn code_of_page(code: u16) -> u16 {
     match code {
@@ -243,7 +243,8 @@ mod tests {
         assert_eq!(reason.len(), MAX_FRAME_REASON);
     }
 
-    /// An application may keep an error for any length of time.
+    /// An application may keep an error for ever, and the message may be much larger than the
+    /// reason.
     #[test]
     fn a_reason_does_not_keep_the_message_that_it_came_in() {
         let message = Bytes::from(vec![b'x'; 64 * 1024]);

@@ -1,5 +1,4 @@
-//! What a connection is told: what arrives from its socket, that the socket has ended, and the
-//! time.
+//! The input of a connection: what arrives from its socket, the end of the socket, and the time.
 
 use bytes::Bytes;
 
@@ -32,13 +31,14 @@ impl Connection {
         }
     }
 
-    /// Notes that bytes of an incomplete message have arrived. They prove that the peer is alive,
-    /// even if its pongs have to wait behind the rest of a long message.
+    /// Records that bytes of an incomplete message have arrived. They prove that the peer is alive,
+    /// even if its pongs can arrive only after the rest of a long message.
     pub fn handle_progress(&mut self, now: Time) {
         self.heard_control(now);
     }
 
-    /// Notes that the socket has ended: nothing more arrives, and nothing more can be sent.
+    /// Ends the connection because the socket has ended. Nothing more arrives, and nothing more can
+    /// be sent.
     pub fn handle_socket_end(&mut self, now: Time, error: SocketError) {
         self.fail(now, ConnectionError::SocketLost(error));
         self.state.close();
@@ -63,8 +63,8 @@ impl Connection {
         if let Due::TimedOut(timeout) = self.timers.on_timeout(now) {
             self.fail(now, ConnectionError::TimedOut(timeout));
         }
-        // C-78. There may be nothing left to send, if a stream was reset and its reset has been
-        // sent.
+        // C-78. What had to be sent when the socket became full may no longer be needed. If there
+        // is nothing left to send, the stall is over.
         if self.write_stall.is_over(now) && self.is_open() {
             match self.wants_transmit() {
                 true => self.fail(now, ConnectionError::TimedOut(Timeout::WriteStall)),
@@ -171,9 +171,9 @@ impl Connection {
         }
     }
 
-    /// Notes that something other than a message has arrived. On a wire whose pings are frames, it
-    /// proves that the peer is alive, but does not count as activity (C-43, draft-ietf-quic-qmux-02
-    /// §Idle Timeout).
+    /// Records that something other than a complete message has arrived. It proves that the peer is
+    /// alive. On a wire whose pings are frames, it does not count as activity (C-43,
+    /// draft-ietf-quic-qmux-02 §Idle Timeout). On any other wire it does.
     fn heard_control(&mut self, now: Time) {
         match self.caps.pings().is_frame() {
             true => self.timers.on_heard(now),
@@ -188,7 +188,8 @@ impl Connection {
         }
         let State::Ended(end) = &mut self.state else { return };
         match end.step {
-            // This end's Close becomes the answer, and no frame is sent before it.
+            // This end has not sent its Close. Its Close is now the answer, and no frame is sent
+            // before it.
             Closing::Frame(_) => drop(end.take_frame()),
             // The peer's Close answers the Close of this end.
             Closing::AwaitPeer => end.step = Closing::Closed,

@@ -1,6 +1,7 @@
 //! A connection as a whole. Its streams are implemented in [`streams`](super::streams).
 //!
-//! - `state`: the states of its life; `close`: how it ends; `close_frames`: what is sent then
+//! - `state`: the states of a connection; `close`: how a connection ends; `close_frames`: what is
+//!   sent at its end
 //! - `input`: what arrives, and the time; `transmit`: what is sent; `app`: the application's calls
 
 mod app;
@@ -112,9 +113,9 @@ impl Connection {
     /// Sets what the socket can do. By default it can do everything. Call this method before any
     /// other.
     ///
-    /// js-ws uses the WebSocket's pings. If the socket cannot send pings, this end cannot
+    /// The pings of js-ws are the WebSocket's. If the socket cannot send them, this end cannot
     /// distinguish a silent peer from one that is gone. Therefore neither keep-alive nor the idle
-    /// timeout runs, and a lost peer is noticed only when the socket ends.
+    /// timeout runs on js-ws, and a lost peer is noticed only when the socket ends.
     pub fn set_socket_capabilities(&mut self, socket: SocketCapabilities) {
         self.socket = socket;
         if !socket.pings && !self.caps.pings().is_frame() {

@@ -30,9 +30,9 @@ pub(super) enum State {
     Handshake,
     /// The peer's limits are known, and data flows.
     Established {
-        /// Set if the connection has to close after its last stream. In that case neither end opens
-        /// more streams. This is not the draining state of RFC 9000 §10.2, which follows the end of
-        /// a connection.
+        /// Set if the connection has to close after its last stream. In that case this end opens no
+        /// more streams, and refuses those that the peer opens. This is not the draining state of
+        /// RFC 9000 §10.2, which follows the end of a connection.
         drain: Option<Drain>,
     },
     /// The connection has ended. The closing handshake may still be going on.
@@ -53,7 +53,7 @@ impl State {
         self.end().map(|end| &end.error)
     }
 
-    /// Returns the wait for the last streams, if the connection drains.
+    /// Returns the state of draining, if the connection is draining.
     pub(super) fn drain(&self) -> Option<&Drain> {
         match self {
             Self::Established { drain } => drain.as_ref(),

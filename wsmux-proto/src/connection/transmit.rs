@@ -68,8 +68,8 @@ impl Connection {
         }
     }
 
-    /// Whether there is certainly nothing to send. A driver often calls `poll_transmit` when that
-    /// is the case, and this check costs less than an attempt to write each kind of frame.
+    /// Whether there is certainly nothing to send. A driver often calls `poll_transmit` when there
+    /// is nothing to send, and this check costs less than an attempt to write each kind of frame.
     fn is_quiet(&self) -> bool {
         !self.timers.ping.due
             && self.timers.ping.answer.is_none()
@@ -114,7 +114,8 @@ impl Connection {
             return Some(Outgoing::Flush);
         }
         if self.streams.can_admit() {
-            // Above, a stream was freed without a frame, so a waiting stream can be opened now.
+            // The calls above have freed a stream without sending a frame, so a waiting stream can
+            // be opened now.
             return self.transmit_established(now, out);
         }
         if self.is_drained() {
@@ -184,12 +185,13 @@ impl Connection {
         }
     }
 
-    /// Notes that the socket is full. [`poll_transmit`](Self::poll_transmit) must not be called
-    /// until it has room again. Call this method before [`poll_timeout`](Self::poll_timeout).
+    /// Records that the socket is full. [`poll_transmit`](Self::poll_transmit) must not be called
+    /// until the socket has room again. Call this method before
+    /// [`poll_timeout`](Self::poll_timeout).
     ///
     /// The engine needs this for the statistics and the [write-stall
-    /// timeout](crate::Config::write_stall_timeout). The idle timeout needs it, too, because a full
-    /// socket that gets room proves that the path carries bytes.
+    /// timeout](crate::Config::write_stall_timeout). The idle timeout needs this call, too, because
+    /// a full socket that gets room proves that the path carries bytes.
     pub fn handle_socket_full(&mut self, now: Time) {
         self.timers.on_socket_full();
         if self.wants_transmit() {

@@ -23,8 +23,8 @@ pub struct Capabilities {
     /// What carries the code and the reason of a close. On a wire that has a frame for them, the
     /// WebSocket's Close follows that frame.
     pub close: Carrier,
-    /// Whether an end that lacks credit or may not open more streams reports this, in the `BLOCKED`
-    /// kinds of frame (RFC 9000 §19.12 to §19.14).
+    /// Whether an end reports that it lacks credit or may not open more streams. The reports are
+    /// DATA_BLOCKED, STREAM_DATA_BLOCKED and STREAMS_BLOCKED (RFC 9000 §19.12 to §19.14).
     pub blocked_frames: bool,
 }
 
@@ -110,18 +110,18 @@ pub enum StreamEnd {
     #[non_exhaustive]
     OwnFrame {
         /// Whether the socket is flushed between the last data and the end. `@matrixai/ws` needs
-        /// this: it loses the data of a stream if the end is in the same TLS record.
+        /// this: it loses the data of a stream if the end of the stream is in the same TLS record.
         after_flush: bool,
         /// Whether the receiver acknowledges the end with a frame.
         acknowledged: bool,
-        /// Whether a late grant can open a new stream. A peer forgets a stream that it opened once
-        /// it has seen both halves end. If a grant for the stream arrives after that, the peer
-        /// believes that the grant begins a new stream.
+        /// Whether a late grant can open a new stream. Once a peer has seen both halves of its
+        /// stream end, it forgets the stream. If a grant for the stream arrives after that, the
+        /// peer believes that the grant begins a new stream.
         grants_revive: bool,
     },
 }
 
-/// What carries a message that concerns the connection as a whole.
+/// What carries information about the connection as a whole, such as a ping or a close.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Carrier {

@@ -19,7 +19,8 @@ const ACK: u16 = 1;
 const ERROR: u16 = 2;
 const CLOSE: u16 = 3;
 
-/// Says which half of its receiver a message ends.
+/// The last byte of Close messages, and the byte before the code in Error messages. It says which
+/// half of the stream ends at the receiver of the message: the reading half or the writing half.
 const READ: u8 = 0;
 const WRITE: u8 = 1;
 
@@ -137,8 +138,8 @@ impl Codec for JsWs {
     }
 
     fn max_inbound_message(self, _max_record_size: u64, stream_receive_window: u64) -> u64 {
-        // A Data message may use up all credit of its stream. If the window is small, the other
-        // messages may be longer (J-30).
+        // A Data message may use up all credit of its stream. If the window is small, messages of
+        // other types may be longer (J-30).
         stream_receive_window.saturating_add(MAX_HEADER).max(MAX_CONTROL)
     }
 }

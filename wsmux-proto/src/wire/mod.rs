@@ -166,7 +166,8 @@ impl Wire {
         self.description().quic_frames
     }
 
-    /// Returns the type of the first frame in a message, on a wire whose close contains that type.
+    /// Returns the type of the first frame in a message. Returns `None` on a wire whose close frame
+    /// does not contain the type of a frame.
     pub fn frame_type(self, message: &[u8]) -> Option<VarInt> {
         with_codec!(self, codec => codec.frame_type(message))
     }

@@ -12,13 +12,15 @@ pub struct QMuxVersion {
     pub(crate) equal_pings: bool,
 }
 
-/// Encoded as `\xffQS0\r\n\r\n`. Pull request 69 of quicwg/qmux proposes another type.
+/// The type of the QX_TRANSPORT_PARAMETERS frame, which is encoded as `\xffQS0\r\n\r\n`. Pull
+/// request 69 of quicwg/qmux proposes another type for later versions.
 const QS0: u64 = 0x3f51_5330_0d0a_0d0a;
 
 /// The versions, one in each line, in order of preference.
 const VERSIONS: [QMuxVersion; 2] = [
     QMuxVersion { name: "qmux-02", parameters: QS0, equal_pings: false },
-    // In -01 the numbers of pings increase "monotonically", and in -02 "strictly".
+    // In -01 the numbers of pings increase "monotonically", so equal numbers are valid. In -02 they
+    // increase "strictly".
     QMuxVersion { name: "qmux-01", parameters: QS0, equal_pings: true },
 ];
 
@@ -30,7 +32,7 @@ impl QMuxVersion {
     /// the first one.
     pub const ALL: &[Self] = &VERSIONS;
 
-    /// The newest version, which both ends prefer.
+    /// The newest version, which a client and a server of wsmux prefer.
     pub const NEWEST: Self = VERSIONS[0];
 
     /// The version that is used if the subprotocol is only the name of an application's protocol.

@@ -26,7 +26,7 @@ use tokio::{
 
 use crate::picture::with_palette;
 
-/// A limit that only a failure reaches.
+/// A time limit that only a failure reaches.
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// The time between two polls of the page, which changes four times a second.
@@ -35,7 +35,8 @@ const LOOK: Duration = Duration::from_millis(100);
 /// The largest picture in bytes. Every clone of the repository contains it.
 const MAX_PICTURE: usize = 200_000;
 
-/// Two browsers with sixteen streams each are too much for a small machine.
+/// Lets only one test at a time use a browser, because two browsers with sixteen streams each are
+/// too much for a small machine.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
 /// The script that reads what the page shows.
@@ -251,7 +252,7 @@ impl Browser {
         input.send_keys(format!("{value}\u{e007}")).await.expect(name);
     }
 
-    /// The widths of the layout and of the window, in CSS pixels.
+    /// Returns the widths of the layout and of the window, in CSS pixels.
     pub(crate) async fn widths(&self) -> [u32; 2] {
         let script = "return [document.documentElement.scrollWidth, innerWidth]";
         let widths = self.driver.execute(script, Vec::new()).await.expect("a page");

@@ -9,11 +9,11 @@ mod server;
 use browser::{Look, Shown, visit};
 use server::Server;
 
-/// A number of bytes that is several windows. A stream can move them only with credit that was
-/// granted after the stall.
+/// A number of bytes that is several windows. A stream cannot move them with the credit that was
+/// granted before a stall.
 const FAR: u64 = 4 * 1024 * 1024;
 
-/// The most samples that it takes to use up the credit that was granted before a stall.
+/// How many samples it takes at most until the credit that was granted before a stall is used up.
 const SETTLES: usize = 3;
 
 async fn stalled_streams_stand_still_alone(wire: &str) {
@@ -25,7 +25,7 @@ async fn stalled_streams_stand_still_alone(wire: &str) {
         async |browser| {
             let all =
                 browser.until("all flow", |page| page.cards.len() == 16 && page.all_moved(1)).await;
-            // The page reads one of the two, and the server the other.
+            // The page reads the stream Nile, and the server reads the stream Inn.
             for name in ["Nile", "Inn"] {
                 assert!(!all[name].stalled);
                 browser.click_stall(name).await;

@@ -3,14 +3,14 @@
 use color_quant::NeuQuant;
 use png::{BitDepth, ColorType, Compression, Decoder, Encoder, Transformations};
 
-/// A palette index is a byte. The page has a dozen colours, and the edges of its letters use the
-/// rest.
+/// The size of the palette, so that an index into it is one byte. The page has a dozen colours, and
+/// the edges of its letters use the other ones.
 const COLOURS: usize = 256;
 
 /// One pixel in this many is sampled for the palette. More samples make no visible difference.
 const SAMPLE: i32 = 3;
 
-/// Converts a picture to a palette, which makes it a third as long.
+/// Converts a picture to one with a palette, which reduces its size to a third.
 pub(crate) fn with_palette(picture: &[u8]) -> Vec<u8> {
     let mut decoder = Decoder::new(std::io::Cursor::new(picture));
     decoder.set_transformations(Transformations::ALPHA | Transformations::STRIP_16);

@@ -1,4 +1,4 @@
-//! The page's server, and its loss.
+//! The page's server, which a test can end and start again.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -52,7 +52,7 @@ impl Server {
         Self { address, rate, runtime: Some(runtime) }
     }
 
-    /// Ends the server without a close, and with all its sockets.
+    /// Ends the server and all its sockets without closing the connections.
     pub(crate) async fn lose(mut self) -> Lost {
         let runtime = self.runtime.take().expect("a server that runs");
         let stopped =

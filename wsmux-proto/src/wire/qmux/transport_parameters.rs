@@ -21,8 +21,8 @@ const MAX_DATAGRAM_FRAME_SIZE: u64 = 0x20;
 const MAX_RECORD_SIZE: u64 = 0x0571_c594_29cd_0845;
 const RESET_STREAM_AT: u64 = 0x1d;
 
-/// The parameters of RFC 9000 that concern its handshake, its packets or its paths. QMux has no
-/// such things, and forbids these parameters.
+/// The parameters of RFC 9000 that concern QUIC's handshake, packets or paths. QMux has none of
+/// these, and forbids the parameters.
 const FORBIDDEN: [u64; 10] = [0x00, 0x02, 0x03, 0x0a, 0x0b, 0x0c, 0x0d, 0x0e, 0x0f, 0x10];
 
 /// The parameters that QMux uses.
@@ -71,7 +71,8 @@ pub(super) fn encode(params: &TransportParameters, out: &mut Vec<u8>) {
 
 pub(super) fn decode(mut input: Bytes) -> Result<TransportParameters, TransportError> {
     let mut params = TransportParameters::default();
-    // Unknown parameters are not recorded, so any number of them can be ignored.
+    // Only known parameters are recorded. So unknown ones take no memory, however many the peer
+    // sends.
     let mut seen = [false; KNOWN.len()];
     while input.has_remaining() {
         let (Some(id), Some(len)) = (VarInt::decode(&mut input), VarInt::decode(&mut input)) else {

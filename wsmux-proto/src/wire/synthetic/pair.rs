@@ -87,7 +87,7 @@ impl Pair {
         panic!("the two ends never come to rest");
     }
 
-    /// Lets this much time pass, and handles all timers that fire in it.
+    /// Lets `time` pass, and handles all timers that fire during this time.
     pub(super) fn pass(&mut self, time: Duration) {
         let until = self.now + time;
         loop {

@@ -62,7 +62,7 @@ fn data() -> Vec<u8> {
     (0..5 * WINDOW).map(|at| (at % 251) as u8).collect()
 }
 
-/// Opens a stream at both ends, and drops the record of what was sent for it.
+/// Opens a stream at both ends, and discards the record of what was sent to open it.
 fn open(pair: &mut Pair, side: Side) -> StreamId {
     let id = pair.open(side, Dir::Bi);
     pair.send_stream(side, id).announce();
@@ -303,7 +303,7 @@ fn a_unidirectional_stream_is_opened_only_where_there_are_some() {
     }
 }
 
-/// A peer that declares no credit for the connection stops only streams that need such credit.
+/// If a peer declares no credit for the connection, only streams that need such credit are blocked.
 #[test]
 fn a_stream_needs_credit_of_the_connection_only_where_there_is_some() {
     for (connection_credit, blocked_frames) in product([true, false], [true, false]) {
@@ -409,7 +409,8 @@ fn an_end_is_sent_with_the_last_bytes_or_after_them() {
     assert_eq!(end_of_stream(acknowledged), (vec![data, end], vec![received]));
 }
 
-/// The server has ended its half, so a grant may reach a client that has forgotten the stream.
+/// The server has ended its sending half, so a grant of the server may arrive at a client that has
+/// forgotten the stream.
 #[test]
 fn an_end_that_grants_could_revive_gets_no_grant_until_it_needs_one() {
     for grants_revive in [false, true] {
@@ -461,7 +462,8 @@ fn an_end_that_lacks_credit_or_streams_says_so_only_where_it_can() {
     }
 }
 
-/// A peer whose initial window is zero grants credit only once it has seen the stream.
+/// A peer whose initial window is zero grants credit only once it has seen the stream. So this end
+/// has to send a first frame although it may send no data.
 #[test]
 fn a_stream_without_credit_is_shown_to_the_peer_without_a_blocked_frame() {
     for blocked_frames in [true, false] {
