@@ -70,7 +70,7 @@ impl From<ErrorResponse> for Response<Bytes> {
 /// Prepares a response of the application: removes the headers that concern the handshake or the
 /// underlying stream.
 pub(crate) fn page(mut page: Response<Bytes>) -> Response<Bytes> {
-    // This is the only response that is sent, so it must not be an interim one.
+    // No other response follows this one, so its status must not be 1xx.
     if page.status().is_informational() {
         *page.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
     }
@@ -161,7 +161,8 @@ fn bad_version() -> ErrorResponse {
 /// §3.2, RFC 9113 §8.3.1).
 pub(crate) fn check_target(request: &Request<()>) -> Result<(), ErrorResponse> {
     let (uri, headers) = (request.uri(), request.headers());
-    // W-45 (RFC 9112 §3.2). HTTP/1.0 may have no Host, and HTTP/2 has `:authority`.
+    // W-45 (RFC 9112 §3.2): HTTP/1.1 needs one Host. HTTP/1.0 may have none, and HTTP/2 has
+    // `:authority`.
     let is_present = headers.contains_key(header::HOST);
     let may_miss = request.version() != Version::HTTP_11;
     match only(headers, &header::HOST) {
@@ -316,7 +317,7 @@ pub(crate) fn acceptable<'a>(
     headers: &HeaderMap,
     negotiation: &'a Negotiation,
 ) -> impl Iterator<Item = &'a str> {
-    // W-16 (RFC 6455 §11.3.4): byte by byte, over all lines, in our order of preference.
+    // W-16 (RFC 6455 §11.3.4): all lines are compared byte by byte, in our order of preference.
     negotiation.names().filter(|name| {
         elements(headers, &header::SEC_WEBSOCKET_PROTOCOL).any(|offer| offer == name.as_bytes())
     })
@@ -328,7 +329,7 @@ pub(crate) fn accept(
     subprotocol: Option<&str>,
     extra: &HeaderMap,
 ) -> Result<HeaderMap, ErrorResponse> {
-    // W-4: an application cannot set `Sec-WebSocket-Extensions`, and it is not inserted here.
+    // W-4: an application cannot set `Sec-WebSocket-Extensions`, and neither is it set here.
     let mut headers = extra.clone();
     let value = |value: &str| {
         HeaderValue::from_str(value)

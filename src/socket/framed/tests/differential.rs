@@ -188,7 +188,7 @@ proptest! {
                 }
                 Step::Pong(payload) => {
                     writer.write(Message::Pong(payload.clone().into())).unwrap();
-                    // A newer pong would replace it unless it is flushed.
+                    // Without this flush, a newer pong would replace this one.
                     writer.flush().unwrap();
                     expected.push(Heard::Pong(payload.into()));
                 }
@@ -229,7 +229,7 @@ proptest! {
                 }
                 Step::Pong(payload) => {
                     writer.writer.pong(Bytes::copy_from_slice(&payload));
-                    // A newer pong would replace it unless it is flushed.
+                    // Without this flush, a newer pong would replace this one.
                     prop_assert!(writer.poll_flush(&mut cx).is_ready());
                     expected.push(Heard::Pong(payload.into()));
                 }
