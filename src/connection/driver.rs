@@ -46,7 +46,7 @@ const RTT_INTERVAL: Duration = Duration::from_secs(1);
 enum Progress {
     /// There may be more to do at once.
     More,
-    /// Everything is done.
+    /// Nothing is left to do.
     Idle,
     /// This direction waits for the socket, which will wake this task.
     Blocked,
@@ -57,8 +57,8 @@ pub(crate) struct Driver<S> {
     socket: S,
     message: MessageBuf,
     batch: Vec<Incoming>,
-    /// The wakers to call after the lock is released. It is empty at other times, and stays here so
-    /// that its memory is used again.
+    /// The wakers to call after the lock is released. The list is empty at other times, and stays
+    /// here so that its memory is reused.
     wakeups: Wakeups,
     /// How many tasks were woken in this round.
     woken: usize,
@@ -206,7 +206,8 @@ impl<S: Socket + Unpin> Driver<S> {
         let (mut messages, mut bytes) = (0, 0);
         let mut blocked = false;
         while self.wants && messages < BATCH && bytes < BATCH_BYTES {
-            // C-36 (QMux "Implementation Considerations")
+            // C-36 (QMux "Implementation Considerations"): the engine chooses a stream only when
+            // the socket can take a message.
             if self.socket.poll_ready(cx)?.is_pending() {
                 blocked = true;
                 break;
@@ -321,7 +322,7 @@ impl<S: Socket + Unpin> Driver<S> {
         let write_had_failed = self.write_end.is_some();
         self.now = self.shared.now();
         (self.woken, self.wants) = (0, true);
-        // C-30 (QMux "Forward Progress and Flow Control")
+        // C-30 (QMux "Forward Progress and Flow Control"): reading does not wait for writing.
         let received = self.receive(cx);
         let sent = self.send(cx);
         let socket_rtt = self.socket_rtt();
@@ -390,7 +391,7 @@ impl<S: Socket + Unpin> Driver<S> {
         if !is_late && self.poll_read_out(cx).is_pending() {
             return Poll::Pending;
         }
-        // W-55, W-58: ends our direction, within the close wait.
+        // W-55, W-58: this ends our direction of the stream, within the close timeout.
         match self.socket.poll_shutdown(cx) {
             Poll::Pending if !is_late => Poll::Pending,
             _ => Poll::Ready(()),

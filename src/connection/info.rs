@@ -97,7 +97,7 @@ impl ConnectionInfo {
     /// the whole of it is the application protocol. Returns `None` for plain `qmux-02`, and on the
     /// js-ws wire.
     pub fn protocol(&self) -> Option<&str> {
-        // W-43: the part after the name of a version and a dot.
+        // W-43: the application protocol is the part after the name of a version and a dot.
         QMuxVersion::split_subprotocol(self.subprotocol()?).1
     }
 

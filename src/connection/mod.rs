@@ -39,8 +39,9 @@ use crate::{
 
 /// A handle to a connection: one WebSocket that carries many streams, as a QUIC connection does.
 ///
-/// A handle is cheap to clone. Each stream holds a handle too, so an open stream keeps the
-/// connection open. When the last handle is dropped, the connection is closed with code 0.
+/// A handle is cheap to clone. The handles of streams contain one too, so the connection stays open
+/// while a stream's handle exists. When the last handle is dropped, the connection is closed with
+/// code 0.
 #[derive(Debug, Clone)]
 pub struct WebSocketConnection(ConnectionRef);
 
@@ -273,8 +274,8 @@ impl WebSocketConnection {
     }
 
     /// Returns the round-trip time that the kernel's TCP has measured. Unlike [`rtt`](Self::rtt),
-    /// it covers the network path alone. While the connection is active, it is updated once a
-    /// second.
+    /// this time covers the network path alone. While the connection is active, the time is
+    /// measured again every second.
     ///
     /// Returns `None` unless the connection is over TCP, with or without TLS, was made by a client
     /// or a server of this crate, and runs on Linux.

@@ -114,8 +114,8 @@ impl RecvStream {
         Ok(all)
     }
 
-    /// Reads a chunk as [`read_chunk`](Self::read_chunk) does, as a poll function. If it returns
-    /// `Pending`, the task of `cx` is woken when there is data, or when the stream has ended.
+    /// This is [`read_chunk`](Self::read_chunk) as a poll function. If it returns `Pending`, the
+    /// task of `cx` is woken when there is data, or when the stream has ended.
     ///
     /// # Errors
     /// [`ReadError`].

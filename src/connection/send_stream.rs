@@ -310,8 +310,8 @@ impl SendStream {
         self.id == id && std::ptr::eq(&**connection, &*self.connection)
     }
 
-    /// Calls the engine. If `write` returns `None` because there is no room, the task is registered
-    /// to be woken when there is.
+    /// Calls the engine. If `write` returns `None` because there is no room, the task is
+    /// registered, and is woken when there is room.
     fn poll_engine<T>(
         &mut self,
         cx: &mut Context<'_>,

@@ -32,7 +32,7 @@ pub enum ConnectError {
     Resolve(#[source] Arc<io::Error>),
     /// None of the addresses accepted a TCP connection. The cause is the network. The inner error
     /// contains the error of each address, as [`ConnectAttempts`](crate::ConnectAttempts). The kind
-    /// of the inner error is that of the last address.
+    /// of the inner error is the kind of the last address's error.
     #[error("could not connect: {0}")]
     Connect(#[source] Arc<io::Error>),
     /// No address accepted a TCP connection within the connect timeout.
@@ -47,7 +47,7 @@ pub enum ConnectError {
     /// `rustls::Error`.
     #[error("TLS: {0}")]
     Tls(#[source] Arc<io::Error>),
-    /// TLS and the answer to the upgrade were not complete within the handshake timeout.
+    /// TLS and the response to the upgrade were not complete within the handshake timeout.
     #[error("the handshake timed out")]
     HandshakeTimeout,
     /// The stream ended or failed during the upgrade. The cause is the network.
@@ -202,15 +202,19 @@ impl From<io::Error> for ConnectError {
 }
 
 impl ConnectError {
-    /// Whether the same attempt may succeed later without a change on this end. This is `true`
-    /// after a failure of the network, after a timeout, and after a refusal with a status that may
-    /// be temporary (408, 425, 429, and 5xx except 501 and 505).
+    /// Whether the same attempt may succeed later without a change on this end.
     ///
-    /// In all other cases this returns `false`:
+    /// This is `true`
+    /// - after a failure of the network, and after a timeout;
+    /// - if the response was not valid, or the connection ended before it was established;
+    /// - after a refusal with a status that may be temporary (408, 425, 429, and 5xx except 501 and
+    ///   505).
     ///
+    /// It is `false`
     /// - after a mistake on this end;
     /// - after a rejection by the client's own [`VerifyServer`](crate::VerifyServer);
-    /// - if either end refused the other's certificate;
+    /// - if either end refused the other's certificate, or the two have no version or algorithm of
+    ///   TLS in common;
     /// - if the server or the proxy refused with any other status, such as 401, 403 or 407;
     /// - if the server does not speak the subprotocol.
     pub fn is_retryable(&self) -> bool {

@@ -79,7 +79,7 @@ impl Negotiation {
         match self.wire_of(selected.as_deref()) {
             Some(_) => Ok(selected.map(|name| self.agree(name))),
             // W-14, W-15 (RFC 6455 §4.1): the server selects one of the names that were offered,
-            // and nothing if none was.
+            // and nothing if none was offered.
             None => Err(ConnectError::Subprotocol { offered: self.offered(), selected }),
         }
     }
@@ -106,7 +106,7 @@ impl fmt::Debug for Negotiation {
     }
 }
 
-/// An application protocol, by the form of its subprotocol.
+/// An application protocol. The variant says which form its subprotocol has.
 #[derive(Debug, Clone)]
 pub(crate) enum Protocol {
     /// The subprotocol is the name of a version of the wire, a dot, and the protocol's name.

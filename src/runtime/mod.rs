@@ -11,16 +11,16 @@ pub(crate) use self::browser::*;
 #[cfg(not(target_family = "wasm"))]
 pub(crate) use self::native::*;
 
-/// The same as [`Send`], except in a web page, where every type implements this trait. A page runs in
-/// one thread, and the browser's objects cannot leave that thread.
+/// The same as [`Send`], except in a web page, where every type implements this trait. A page runs
+/// in one thread, and the browser's objects cannot leave that thread.
 #[cfg(not(target_family = "wasm"))]
 pub trait MaybeSend: Send {}
 
 #[cfg(not(target_family = "wasm"))]
 impl<T: Send + ?Sized> MaybeSend for T {}
 
-/// The same as [`Send`], except in a web page, where every type implements this trait. A page runs in
-/// one thread, and the browser's objects cannot leave that thread.
+/// The same as [`Send`], except in a web page, where every type implements this trait. A page runs
+/// in one thread, and the browser's objects cannot leave that thread.
 #[cfg(target_family = "wasm")]
 pub trait MaybeSend {}
 

@@ -32,7 +32,7 @@ impl Drop for Locked<'_> {
     fn drop(&mut self) {
         // Usually there are no wakers. Then nothing is moved.
         if self.state.has_wakeups() {
-            // C-87
+            // C-87: `wakeups` is dropped after `state`, and so without the lock.
             self.wakeups = Some(self.state.take_wakeups());
         }
     }

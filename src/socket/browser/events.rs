@@ -133,7 +133,7 @@ impl EventSocket {
         };
         let error = match end {
             SocketError::Io(error) => error,
-            // Before the socket is open, the only other end is `Eof`.
+            // Before the socket is open, the only other end is `Eof`, after a Close.
             _ => Arc::new(io::ErrorKind::UnexpectedEof.into()),
         };
         Poll::Ready(Err(ConnectError::Connect(error)))

@@ -1,8 +1,8 @@
 //! The browser's WebSockets. The browser itself performs their opening handshake.
 //!
 //! A page neither sends nor sees pings, and may send only a few close codes. The browser answers
-//! the peer's pings and its Close, and sends nothing after the Close. It delivers every message in
-//! one piece, however large it is.
+//! the peer's pings and the peer's Close, and sends nothing after the Close. It delivers every
+//! message in one piece, however large it is.
 
 mod events;
 mod js_error;

@@ -42,7 +42,8 @@ pub(crate) struct StreamSocket {
     reading: Reading,
     /// The message that the browser has accepted and not yet sent.
     writing: Option<JsFuture>,
-    /// The promise that is settled when the socket has ended, and says how.
+    /// The promise that is settled when the socket has ended. Its outcome says how the socket
+    /// ended.
     closed: JsFuture,
 }
 

@@ -43,7 +43,7 @@ pub(crate) struct FramedSocket<S> {
     reading: Reading,
     /// Whether the peer's Close has been received.
     peer_closed: bool,
-    /// Whether our direction of the stream has been ended, or cannot be ended.
+    /// Whether our direction of the stream has been ended, or the attempt to end it has failed.
     shut_down: bool,
 }
 
@@ -108,7 +108,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> FramedSocket<S> {
             return Poll::Ready(Ok(()));
         }
         let ended = match ready!(self.writer.poll_write_out(&mut self.io, cx, 0)) {
-            // W-55 (RFC 8446 §6.1, RFC 8441 §5): ends our direction.
+            // W-55 (RFC 8446 §6.1, RFC 8441 §5): this ends our direction.
             Ok(()) => ready!(poll_once(self.io.shutdown(), cx)),
             failed => failed,
         };

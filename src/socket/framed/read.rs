@@ -235,7 +235,7 @@ impl Reader {
                 Some(Item::ProtocolError("message within a message"))
             }
             (Opcode::Binary | Opcode::Continuation, _)
-                // W-6: the sum of the fragments so far counts.
+                // W-6: the limit applies to the sum of the fragments so far.
                 if header.len > self.max_message.saturating_sub(gathered) =>
             {
                 Some(Item::TooLarge)
@@ -246,7 +246,7 @@ impl Reader {
             }
             (Opcode::Continuation, _) if header.len == 0 => {
                 self.empty += 1;
-                // W-30: empty fragments are counted.
+                // W-30: the number of empty fragments is limited.
                 (self.empty > MAX_EMPTY_FRAGMENTS)
                     .then_some(Item::ProtocolError("too many empty fragments"))
             }
@@ -280,7 +280,7 @@ impl Reader {
             self.leave_block(len);
             return None;
         }
-        // C-72
+        // C-72: a small message is copied out of its block.
         let small = len.saturating_mul(SHARE_AT_LEAST_ONE_IN) < self.block;
         if !small {
             return Some(Item::Message(self.buffer.split_to(len).freeze()));

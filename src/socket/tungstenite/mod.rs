@@ -48,14 +48,14 @@ const DISCARD_AT_ONCE: usize = 64 * 1024;
 /// One task calls all the methods of [`Socket`]. In each of its rounds it calls `poll_recv` until
 /// that is pending, then sends, and calls `poll_flush` even if it has sent nothing, because
 /// `poll_recv` queues pongs and the answer to a Close, and only the flush sends them. When all of
-/// them are pending, the first event in either direction wakes the task. This works because the
-/// stream below is polled with two wakers, one for reading and one for writing, and each of them
-/// wakes the tasks that polled last in either direction.
+/// these methods are pending, the first event in either direction wakes the task. This works
+/// because the stream below is polled with two wakers, one for reading and one for writing, and
+/// each of them wakes the tasks that polled last in either direction.
 ///
 /// # The two directions
 /// Reading never waits for writing. While a pong cannot be written, reading continues, and a newer
 /// ping's pong replaces the waiting one. If the peer does not read, at most `max_write_buffer_size`
-/// bytes of [`config`](Self::config) wait for it.
+/// bytes wait for it; [`config`](Self::config) sets this limit.
 ///
 /// # The end
 /// After a protocol error, or a message that is too large, no more messages are read. `poll_recv`
@@ -127,7 +127,7 @@ impl TungsteniteSocket<()> {
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(WRITE_BUFFER)
             .max_write_buffer_size(WRITE_BUFFER + WRITE_SLACK)
-            // W-6: tungstenite counts the fragments against this while they arrive.
+            // W-6: tungstenite counts the fragments against this limit while they arrive.
             .max_message_size(Some(limit))
             .max_frame_size(Some(limit))
     }
@@ -163,7 +163,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TungsteniteSocket<S> {
             }
             Some(Ok(Message::Pong(payload))) => Some(Ok(Incoming::Pong(payload))),
             Some(Ok(Message::Close(frame))) => {
-                // W-28 (RFC 6455 §5.5.1): tungstenite answers it.
+                // W-28 (RFC 6455 §5.5.1): tungstenite answers the Close.
                 self.reading = Reading::PeerClosed;
                 let (code, reason) = match frame {
                     Some(frame) => (Some(frame.code.into()), frame.reason.as_str().to_owned()),

@@ -40,7 +40,7 @@ pub(crate) struct State {
     finished: bool,
     /// The latest round-trip time that the socket has measured.
     pub(crate) socket_rtt: Option<Duration>,
-    /// A value of a server, which is dropped when the connection has ended and its socket is gone.
+    /// A value that a server keeps here until the connection has ended and its socket is gone.
     pub(crate) kept: Option<Kept>,
 }
 
@@ -317,7 +317,7 @@ impl State {
     fn wake_next(&mut self, queue: Queue) {
         let available = self.available(queue);
         let Some(waiters) = self.queues.get_mut(queue) else { return };
-        // C-88
+        // C-88: only as many tasks are woken as there is enough for.
         waiters.wake(available, self.wakeups.list());
         match queue {
             Queue::Openers(dir) if available == 0 && !waiters.is_empty() => {

@@ -41,7 +41,7 @@ pub(crate) struct Log {
     is_full: bool,
     /// Events left out since the last event that was written.
     lost: u64,
-    /// How many messages were sent, which is also the number of the next one.
+    /// How many messages were sent. This is also the number of the next message.
     sent: u64,
     received: u64,
     rtt: Option<Duration>,

@@ -115,7 +115,7 @@ enum Chop {
 
 const ALL_CHOPS: [Chop; 4] = [Chop::Never, Chop::Frames, Chop::Bytes(997), Chop::Bytes(1)];
 
-/// Returns the frames with which a socket of `side` answers these frames, up to the end of the
+/// Returns the frames with which a socket of `side` answers the frames `sent`, up to the end of the
 /// stream.
 async fn answers(side: Side, sent: &[Frame], chop: Chop) -> Vec<Frame> {
     let sent: Vec<_> = sent.iter().map(|frame| bytes(frame, !side)).collect();
