@@ -204,13 +204,15 @@ impl From<io::Error> for ConnectError {
 impl ConnectError {
     /// Whether the same attempt may succeed later without a change on this end.
     ///
-    /// This is `true`
+    /// It is `true`:
+    ///
     /// - after a failure of the network, and after a timeout;
     /// - if the response was not valid, or the connection ended before it was established;
     /// - after a refusal with a status that may be temporary (408, 425, 429, and 5xx except 501 and
     ///   505).
     ///
-    /// It is `false`
+    /// It is `false`:
+    ///
     /// - after a mistake on this end;
     /// - after a rejection by the client's own [`VerifyServer`](crate::VerifyServer);
     /// - if either end refused the other's certificate, or the two have no version or algorithm of
