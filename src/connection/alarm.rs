@@ -19,9 +19,9 @@ impl Alarm {
         Self { timer: Box::pin(sleep(Duration::ZERO)), armed: None }
     }
 
-    /// Whether the alarm rings. It may ring before the deadline `next`: most changes move the
-    /// deadline to a later time, and checking the engine once more costs less than setting the
-    /// timer again for each message.
+    /// Whether the alarm rings. It may ring before the deadline `next`, because the timer stays as
+    /// it is when the deadline moves to a later time. Nearly every message moves the deadline, and
+    /// checking the engine once more costs less than setting the timer for each message.
     pub(super) fn rings(
         &mut self,
         next: Option<Time>,

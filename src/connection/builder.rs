@@ -56,15 +56,15 @@ impl WebSocketConnectionBuilder {
         WebSocketConnection::start(socket, side, wire, self)
     }
 
-    /// Limits the time for the rest of the handshake to `left`. The handshake ends when the peer's
-    /// transport parameters have arrived.
+    /// Sets the handshake timeout to `left`, the time that the opening handshake has left of it.
+    /// The timeout covers the wait for the peer's transport parameters.
     pub(crate) fn time_left(mut self, left: Duration) -> Self {
         self.config.handshake_timeout(left);
         self
     }
 
-    /// Makes the connection over an upgraded stream. `rest` is what was read from the stream after
-    /// the head, together with it.
+    /// Makes the connection over an upgraded stream. `rest` contains the bytes after the HTTP head
+    /// that were read from the stream together with the head.
     #[cfg(not(target_family = "wasm"))]
     pub(crate) fn build_upgraded<S>(
         self,

@@ -16,8 +16,8 @@ impl WebSocketConnection {
     /// fail, except that received data can still be read.
     ///
     /// The peer receives `code` and the first 1,024 bytes of `reason`. On the js-ws wire, it
-    /// receives the first 123 bytes of `reason`, and a code above 999 only if the code is from 3000
-    /// to 3999.
+    /// receives the first 123 bytes of `reason`. There a code above 999 arrives as 999, unless it
+    /// is from 3000 to 3999.
     ///
     /// This returns before the close has been sent. A program that is about to exit should await
     /// [`closed`](Self::closed) first.
@@ -78,8 +78,8 @@ impl WebSocketConnection {
     }
 
     /// Returns which streams were open and which data was unsent when the connection ended. The
-    /// result is empty while the connection has not ended. The handle of each stream returns the
-    /// error of that stream.
+    /// result is empty while the connection has not ended. It contains no errors: calls on a
+    /// stream's handle return the error of that stream.
     pub fn in_flight(&self) -> InFlight {
         self.0.lock().engine.in_flight().clone()
     }

@@ -26,14 +26,15 @@ use crate::{
 /// before the socket is read again. Small messages are cheaper in batches.
 const BATCH: usize = 16;
 
-/// A batch also ends once it has this many bytes, so that one large message is a batch of its own.
-/// The tasks that read streams run only after this task yields, and the peer gets credit only after
-/// they have read. When batches had 16 large messages, which are megabytes, each batch used up the
-/// peer's window, so that the cores of the two ends worked in turns instead of at once. The limit
-/// also bounds how long an urgent message waits.
+/// A batch also ends once it has this many bytes, so a large message ends its batch. The tasks that
+/// read streams run only after this task yields, and the peer gets credit only after they have
+/// read. A batch of 16 large messages could use up the peer's credit. Then the peer would wait
+/// while this end works, and this end would wait while the peer works. The limit also bounds how
+/// long an urgent message waits.
 const BATCH_BYTES: usize = 32 * 1024;
 
-/// After this many rounds in which it has woken no task, the driver yields to other tasks.
+/// After this many rounds in a row, the driver yields to other tasks. It yields earlier if a round
+/// has woken a task.
 const ROUNDS: usize = 8;
 
 /// How long the driver waits before it asks the socket for its round-trip time again. Each request
@@ -45,7 +46,7 @@ const RTT_INTERVAL: Duration = Duration::from_secs(1);
 enum Progress {
     /// There may be more to do at once.
     More,
-    /// Everything is done.
+    /// Nothing is left to do.
     Idle,
     /// This direction waits for the socket, which will wake this task.
     Blocked,
@@ -56,8 +57,8 @@ pub(crate) struct Driver<S> {
     socket: S,
     message: MessageBuf,
     batch: Vec<Incoming>,
-    /// The wakers to call after the lock is released. It is empty at other times, and stays here so
-    /// that its memory is used again.
+    /// The wakers to call after the lock is released. The list is empty at other times, and stays
+    /// here so that its memory is reused.
     wakeups: Wakeups,
     /// How many tasks were woken in this round.
     woken: usize,
@@ -68,7 +69,8 @@ pub(crate) struct Driver<S> {
     now: Time,
     /// When the socket was last asked for its round-trip time.
     asked: Option<Time>,
-    /// Whether the engine has requested a flush that is not complete. Nothing is sent until it is.
+    /// Whether the engine has requested a flush that is not complete. Nothing is sent until the
+    /// flush is complete.
     flushing: bool,
     /// The error with which reading has ended.
     read_end: Option<SocketError>,
@@ -84,11 +86,11 @@ pub(crate) struct Driver<S> {
     ending: bool,
     #[cfg(feature = "tracing")]
     refused: crate::observe::trace::RefusedStreams,
-    /// This field comes before the last one, so that it is dropped first: the log reports the
-    /// connection's end before any waiting task learns of it.
+    /// This field precedes `_finish`, so that the log is dropped first. So the log contains the
+    /// connection's end before `_finish` wakes the tasks that wait for it.
     #[cfg(feature = "qlog")]
     qlog: Option<crate::observe::qlog::Log>,
-    /// This is the last field, so that it is dropped after the socket.
+    /// This is the last field, so that waiting tasks are woken after the socket was dropped.
     _finish: Finish,
 }
 
@@ -204,7 +206,8 @@ impl<S: Socket + Unpin> Driver<S> {
         let (mut messages, mut bytes) = (0, 0);
         let mut blocked = false;
         while self.wants && messages < BATCH && bytes < BATCH_BYTES {
-            // C-36 (QMux "Implementation Considerations")
+            // C-36 (QMux "Implementation Considerations"): the engine chooses a stream only when
+            // the socket can take a message.
             if self.socket.poll_ready(cx)?.is_pending() {
                 blocked = true;
                 break;
@@ -238,11 +241,13 @@ impl<S: Socket + Unpin> Driver<S> {
                     self.socket.start_send(item)?;
                 }
             }
-            // Without this, the application's chunks would stay alive until the next message.
+            // The message shares memory with the application's chunks. Without this, the chunks
+            // would stay allocated until the next message.
             self.message.clear();
         }
-        // A pending flush wakes this task when it can go on. The driver does not wait for it,
-        // because the socket may accept more messages before the flush is complete.
+        // If the flush is pending, the socket wakes this task when the flush can go on. The driver
+        // does not wait for that, because the socket may accept more messages before the flush is
+        // complete.
         let _ = self.socket.poll_flush(cx)?;
         Ok(match (blocked, self.wants) {
             (true, _) => Progress::Blocked,
@@ -272,10 +277,10 @@ impl<S: Socket + Unpin> Driver<S> {
         self.socket.rtt()
     }
 
-    /// Whether the socket is no longer needed. After a write has failed, the connection stays open
-    /// until everything that was received has been read, which `read_out` says. If the connection
-    /// has already ended for another reason, this does not wait, because the Close cannot be sent
-    /// anyway.
+    /// Whether the connection is closed and no longer needs the socket. If a write has failed, this
+    /// ends the connection once everything that was received has been read; `read_out` says whether
+    /// it has. If the connection is already closing for another reason, this does not wait for
+    /// `read_out`, because the Close cannot be sent anyway.
     fn is_done(&self, state: &mut State, now: Time, read_out: bool) -> bool {
         if state.engine.is_closed() {
             return true;
@@ -304,9 +309,9 @@ impl<S: Socket + Unpin> Driver<S> {
                 Next::Round => break,
             }
         }
-        // After this yield, the driver runs again behind the tasks that it has just woken, and on
+        // After this yield, the driver runs again after the tasks that it has just woken, and on
         // the same core. If the driver called its own waker instead, the runtime would wake another
-        // worker to run it, which costs more than a message.
+        // worker to run it. Waking a worker costs more than handling a message.
         let _ = pin!(yield_now()).poll(cx);
         Poll::Pending
     }
@@ -317,7 +322,7 @@ impl<S: Socket + Unpin> Driver<S> {
         let write_had_failed = self.write_end.is_some();
         self.now = self.shared.now();
         (self.woken, self.wants) = (0, true);
-        // C-30 (QMux "Forward Progress and Flow Control")
+        // C-30 (QMux "Forward Progress and Flow Control"): reading does not wait for writing.
         let received = self.receive(cx);
         let sent = self.send(cx);
         let socket_rtt = self.socket_rtt();
@@ -339,7 +344,8 @@ impl<S: Socket + Unpin> Driver<S> {
             state.engine.handle_timeout(now);
             self.woken += self.shared.dispatch(&mut state);
         }
-        // After a write has failed, the socket must be found empty in a later round.
+        // Everything counts as read only if the socket is found empty in a round that began after
+        // the failed write.
         let read_out = write_had_failed && received == Progress::Blocked;
         let done = self.is_done(&mut state, now, read_out);
         if done {
@@ -379,13 +385,13 @@ impl<S: Socket + Unpin> Driver<S> {
 
 impl<S: Socket + Unpin> Driver<S> {
     /// Shuts down the stream below the socket, in the time that is left of the close timeout. The
-    /// waits for the peer's Close and for its FIN share this one timeout.
+    /// close timeout covers both the wait for the peer's Close and the wait for the peer's FIN.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let is_late = self.is_late(cx);
         if !is_late && self.poll_read_out(cx).is_pending() {
             return Poll::Pending;
         }
-        // W-55, W-58: ends our direction, within the close wait.
+        // W-55, W-58: this ends our direction of the stream, within the close timeout.
         match self.socket.poll_shutdown(cx) {
             Poll::Pending if !is_late => Poll::Pending,
             _ => Poll::Ready(()),
@@ -399,7 +405,8 @@ impl<S: Socket + Unpin> Driver<S> {
             if deadline.is_some_and(|deadline| deadline <= self.shared.now()) {
                 return true;
             }
-            // The alarm rings early if it was set to an earlier time before.
+            // The alarm may still be set to an earlier deadline, and then it rings early. So the
+            // time is checked again.
             if !self.alarm.rings(deadline, |deadline| self.shared.instant(deadline), cx) {
                 return false;
             }

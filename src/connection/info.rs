@@ -19,12 +19,12 @@ use crate::handshake::negotiation::Agreed;
 /// an application protocol.
 ///
 /// # Memory
-/// This is all that a connection keeps of the handshake, until the connection is dropped. It
-/// contains a copy of the request's target and of all headers. The copy takes as much memory as
-/// they are long, and about 150 bytes more for each header. Clients and servers of this crate
-/// accept heads of at most 64 KiB and 128 headers. On a route of another HTTP server, that server's
-/// limits apply instead: in hyper, by default, about 400 KiB and 100 headers, and 16 KiB over
-/// HTTP/2.
+/// A connection keeps this until the connection is dropped, and keeps nothing else of the
+/// handshake. This contains a copy of the request's target and of all headers. The copy takes as
+/// much memory as the target and the headers have bytes, and about 150 bytes more for each header.
+/// Clients and servers of this crate accept heads of at most 64 KiB and 128 headers. If another
+/// HTTP server has accepted the request, the limits of that server apply instead. By default, hyper
+/// accepts about 400 KiB and 100 headers over HTTP/1.1, and 16 KiB over HTTP/2.
 #[derive(Clone, Default)]
 pub struct ConnectionInfo {
     pub(crate) remote_address: Option<SocketAddr>,
@@ -74,9 +74,9 @@ impl fmt::Debug for RequestLine<'_> {
 }
 
 impl ConnectionInfo {
-    /// Returns the peer's address, or, behind a proxy, the address of the last proxy before this
-    /// end. Returns `None` unless the connection is over a TCP socket that a client or a server of
-    /// this crate has opened.
+    /// Returns the peer's address. If there is a proxy between the two ends, this is the address of
+    /// the proxy that is next to this end. Returns `None` unless the connection is over a TCP
+    /// socket that a client or a server of this crate has opened.
     pub fn remote_address(&self) -> Option<SocketAddr> {
         self.remote_address
     }
@@ -97,7 +97,7 @@ impl ConnectionInfo {
     /// the whole of it is the application protocol. Returns `None` for plain `qmux-02`, and on the
     /// js-ws wire.
     pub fn protocol(&self) -> Option<&str> {
-        // W-43: the part after the name of a version and a dot.
+        // W-43: the application protocol is the part after the name of a version and a dot.
         QMuxVersion::split_subprotocol(self.subprotocol()?).1
     }
 

@@ -39,8 +39,9 @@ use crate::{
 
 /// A handle to a connection: one WebSocket that carries many streams, as a QUIC connection does.
 ///
-/// A handle is cheap to clone. Streams hold handles too: when the last handle is dropped, the
-/// connection is closed with code 0.
+/// A handle is cheap to clone. The handles of streams contain one too, so the connection stays open
+/// while a stream's handle exists. When the last handle is dropped, the connection is closed with
+/// code 0.
 #[derive(Debug, Clone)]
 pub struct WebSocketConnection(ConnectionRef);
 
@@ -66,19 +67,19 @@ impl WebSocketConnection {
         WebSocketConnectionBuilder::default()
     }
 
-    /// Waits until the peer's transport parameters have arrived. On the js-ws wire, which has no
-    /// transport parameters, it returns at once. `WebSocketClient` and `WebSocketServer` wait for
-    /// them before they return a connection.
+    /// Waits until the peer's transport parameters have arrived. The js-ws wire has no transport
+    /// parameters, so there this returns at once. `WebSocketClient` and `WebSocketServer` wait for
+    /// the parameters before they return a connection.
     ///
     /// # Errors
-    /// [`ConnectionError`] if the connection ended first.
+    /// [`ConnectionError`] if the connection ended before the parameters arrived.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
     pub async fn established(&self) -> Result<(), ConnectionError> {
         // A peer may send its parameters, some streams and datagrams, and then end the connection
-        // at once. This is no error here, because these streams and datagrams can still be accepted
-        // and read.
+        // at once. Then this returns `Ok`, because these streams and datagrams can still be
+        // accepted and read.
         let check = |state: &mut State| match state.engine.parameters_received() {
             true => Some(Ok(())),
             false => state.close_reason().map(Err),
@@ -90,15 +91,16 @@ impl WebSocketConnection {
     /// limit](Config::max_local_streams) is reached, this waits until the limit allows another
     /// stream. Waiting tasks are served first come, first served.
     ///
-    /// On the QMux wire the peer sees the stream when the first frame arrives, which is sent once
-    /// something is written, or the stream is finished or [announced](SendStream::announce). On the
-    /// js-ws wire the peer sees it at once.
+    /// On the QMux wire the peer sees the stream when the stream's first frame arrives. That frame
+    /// is sent once something is written, or the stream is finished or
+    /// [announced](SendStream::announce). On the js-ws wire the first frame is sent at once.
     ///
     /// # Errors
     /// [`OpenError`].
     ///
     /// # Cancel safety
-    /// If the future is dropped, no stream is opened, and its position in the queue is lost.
+    /// If the future is dropped, no stream is opened, and the future's position in the queue is
+    /// lost.
     pub async fn open_bi(&self) -> Result<WebSocketStream, OpenError> {
         let id = self.open(Dir::Bi).await?;
         Ok(WebSocketStream::new(id, &self.0))
@@ -167,8 +169,8 @@ impl WebSocketConnection {
     /// Queues a datagram to be sent (RFC 9221 §5). If the queue has no room, the oldest datagrams
     /// in it are dropped.
     ///
-    /// A wsmux peer counts empty datagrams as useless work. It closes the connection with
-    /// `EXCESSIVE_LOAD` for more than 1,000 of them at once, or 100 per second.
+    /// A wsmux peer counts empty datagrams as useless work. It allows a burst of 1,000 of them and
+    /// then 100 per second, and closes the connection with `EXCESSIVE_LOAD` if more arrive.
     ///
     /// # Errors
     /// [`SendDatagramError`]. The js-ws wire has no datagrams.
@@ -191,7 +193,8 @@ impl WebSocketConnection {
     /// The same as for [`send_datagram`](Self::send_datagram).
     ///
     /// # Cancel safety
-    /// If the future is dropped, the datagram is not sent, and its position in the queue is lost.
+    /// If the future is dropped, the datagram is not sent, and the future's position in the queue
+    /// is lost.
     pub async fn send_datagram_wait(&self, datagram: Bytes) -> Result<(), SendDatagramError> {
         let mut position = QueuePosition::new(&self.0, Queue::DatagramSenders);
         poll_fn(|cx| {
@@ -243,12 +246,13 @@ impl WebSocketConnection {
 
     /// Sets how many bytes the peer may send on a stream before they are read; see
     /// [`Config::stream_receive_window`]. A smaller window takes effect as data is read. On the
-    /// js-ws wire the window cannot exceed the one with which the connection started, because the
-    /// first window bounds the size of messages.
+    /// js-ws wire the window cannot exceed the window with which the connection started, because
+    /// that window bounds the size of messages.
     ///
     /// Set a window of at least a few hundred bytes, unless the connection started with a smaller
     /// one. With a much smaller window, this end grants credit in many small pieces. The peer knows
-    /// the first window, and treats a flood of grants that are much smaller than it as an attack.
+    /// the window with which the connection started, and treats a flood of much smaller grants as
+    /// an attack.
     pub fn set_stream_receive_window(&self, bytes: u64) {
         let mut state = self.0.lock();
         state.engine.set_stream_receive_window(bytes);
@@ -262,15 +266,16 @@ impl WebSocketConnection {
         state.engine.stats(now)
     }
 
-    /// Returns the smoothed round-trip time of keep-alive pings, or `None` before the first answer.
-    /// It includes the time for which pings wait in queues and for the peer's tasks to run.
+    /// Returns the smoothed round-trip time of keep-alive pings, or `None` before the first answer
+    /// to a ping. This time includes how long pings wait in queues, and how long they wait until
+    /// the peer's tasks run.
     pub fn rtt(&self) -> Option<Duration> {
         self.0.lock().engine.rtt()
     }
 
     /// Returns the round-trip time that the kernel's TCP has measured. Unlike [`rtt`](Self::rtt),
-    /// it covers the network path alone. While the connection is active, it is updated once a
-    /// second.
+    /// this time covers the network path alone. While the connection is active, the time is
+    /// measured again every second.
     ///
     /// Returns `None` unless the connection is over TCP, with or without TLS, was made by a client
     /// or a server of this crate, and runs on Linux.
@@ -404,7 +409,8 @@ impl WebSocketConnection {
     }
 
     /// Waits for its turn in `queue`, and takes one item. Once the connection has ended, the order
-    /// of the queue no longer matters, and a call that finds no item returns at once.
+    /// of the queue no longer matters, and a call that finds no item returns the reason for the end
+    /// at once.
     async fn take_in_turn<T>(
         &self,
         queue: Queue,

@@ -94,11 +94,12 @@ impl RecvStream {
         poll_fn(|cx| self.poll_read_chunk(cx, max_length)).await
     }
 
-    /// Reads at most `limit` bytes, to the end of the stream.
+    /// Reads to the end of the stream, and returns everything. The stream may have at most `limit`
+    /// bytes left.
     ///
     /// # Errors
-    /// [`ReadToEndError`]; it is [`TooLong`](ReadToEndError::TooLong) if there are more than
-    /// `limit` bytes. Data that was read before the error is lost.
+    /// [`ReadToEndError`]; it is [`TooLong`](ReadToEndError::TooLong) if the stream has more than
+    /// `limit` bytes left. Data that was read before the error is lost.
     ///
     /// # Cancel safety
     /// This is not cancel safe: if the future is dropped, the data that it has read is lost.
@@ -113,8 +114,8 @@ impl RecvStream {
         Ok(all)
     }
 
-    /// Reads a chunk as [`read_chunk`](Self::read_chunk) does, as a poll function. If it returns
-    /// `Pending`, the task of `cx` is woken when there is data, or when the stream has ended.
+    /// This is [`read_chunk`](Self::read_chunk) as a poll function. If it returns `Pending`, the
+    /// task of `cx` is woken when there is data, or when the stream has ended.
     ///
     /// # Errors
     /// [`ReadError`].
@@ -126,8 +127,8 @@ impl RecvStream {
         self.poll_engine(cx, |stream| stream.read(max_length))
     }
 
-    /// Abandons the stream: drops the received data, and asks the peer to send no more, with `code`
-    /// as the reason (STOP_SENDING, RFC 9000 §19.5).
+    /// Abandons the stream: discards the received data, and asks the peer to send no more, with
+    /// `code` as the reason (STOP_SENDING, RFC 9000 §19.5).
     ///
     /// # Errors
     /// [`ClosedStream`] if the stream has ended or was stopped already.

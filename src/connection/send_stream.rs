@@ -21,8 +21,8 @@ use crate::{
 
 /// The sending half of a stream.
 ///
-/// Dropping it before [`finish`](Self::finish) resets the stream with code 0: the peer gets an
-/// error, and cannot take the data for complete.
+/// Dropping it before [`finish`](Self::finish) resets the stream with code 0. The peer then gets an
+/// error, and so learns that the data is incomplete.
 ///
 /// # As an `AsyncWrite`
 /// A shutdown finishes the stream. As in quinn, it also returns `Ok` if the peer has stopped the
@@ -166,7 +166,7 @@ impl SendStream {
         Ok(())
     }
 
-    /// Abandons the stream: drops the data that has not been sent, and sends `code` to the peer
+    /// Abandons the stream: discards the data that has not been sent, and sends `code` to the peer
     /// (RESET_STREAM, RFC 9000 §19.4).
     ///
     /// # Errors
@@ -215,7 +215,7 @@ impl SendStream {
     /// outlive this handle.
     ///
     /// # Errors
-    /// [`StoppedError`] once neither of these can happen.
+    /// [`StoppedError`] if this end has reset the stream, or if the connection ended first.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
@@ -280,7 +280,7 @@ impl SendStream {
     /// there is room.
     #[cfg(feature = "futures-io")]
     pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), WriteError>> {
-        // The length of the next chunk is not known yet.
+        // The length of the next chunk is not known yet, so this asks for the longest.
         self.poll_engine(cx, |stream| Ok(stream.poll_room_for(usize::MAX)?.then_some(())))
     }
 
@@ -310,8 +310,8 @@ impl SendStream {
         self.id == id && std::ptr::eq(&**connection, &*self.connection)
     }
 
-    /// Calls the engine. If `write` returns `None` because there is no room, the task is registered
-    /// to be woken when there is.
+    /// Calls the engine. If `write` returns `None` because there is no room, the task is
+    /// registered, and is woken when there is room.
     fn poll_engine<T>(
         &mut self,
         cx: &mut Context<'_>,

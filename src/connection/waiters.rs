@@ -21,8 +21,8 @@ use wsmux_proto::Tree;
 /// is awake, and will take what it wants or give up its ticket.
 #[derive(Debug, Default)]
 pub(crate) struct Waiters {
-    /// The ticket and entry of the first task in the queue. It is stored here because a queue of
-    /// one task, as most are, needs no allocation this way.
+    /// The ticket and entry of the first task in the queue. It is stored here because most queues
+    /// have only one task, which needs no allocation here.
     first: Option<(u64, Waiter)>,
     /// The other tasks in the queue, by ticket.
     others: Tree<Waiter>,

@@ -58,7 +58,7 @@ impl Wakeups {
         !self.any
     }
 
-    /// Takes everything out. If the list has no wakers, its memory stays here.
+    /// Takes all wakers out. If the list is empty, its memory stays here.
     pub(crate) fn take(&mut self) -> Self {
         let others = match self.others.is_empty() {
             true => Vec::new(),
@@ -83,7 +83,7 @@ impl Wakeups {
             _ => {}
         }
         let woken = driver.take().into_iter().chain(others.drain(..)).map(|waker| (waker, true));
-        // The waker that is only dropped comes last, because no task waits for this.
+        // The waker that is only dropped comes last, because no task waits for the drop.
         let all = woken.chain(dropped.take().map(|waker| (waker, false)));
         each(all, |(waker, is_woken)| match is_woken {
             true => waker.wake(),

@@ -30,8 +30,8 @@ pub enum AcceptError {
         /// The HTTP status of the response.
         status: StatusCode,
         /// What was wrong with the request. If a hook refused the request, this is the status in
-        /// words. With status 500, it says what was wrong with a hook's answer; the client does not
-        /// see this text.
+        /// words. If the status is 500, this says what was wrong with a hook's answer, and the
+        /// client does not receive this text.
         reason: Cow<'static, str>,
     },
     /// The client did not ask for a WebSocket, and a hook has
@@ -45,9 +45,9 @@ pub enum AcceptError {
     /// 503.
     #[error("the server is shutting down")]
     ShuttingDown,
-    /// The WebSocket was open, and the connection over it ended before it was established. Usually
-    /// this is [`TimedOut`](ConnectionError::TimedOut), because the client sent no transport
-    /// parameters.
+    /// The WebSocket was opened, but the connection over it ended before the connection was
+    /// established. Usually this is [`TimedOut`](ConnectionError::TimedOut), because the client
+    /// sent no transport parameters.
     #[error(transparent)]
     Connection(#[from] ConnectionError),
 }

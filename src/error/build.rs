@@ -4,9 +4,9 @@
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// A protocol's name is empty, or contains a character that a header does not allow there (RFC
-    /// 6455 §4.1). The error says which character and where. It does not repeat the name, which may
-    /// be a token.
+    /// A protocol's name is not an HTTP token (RFC 6455 §4.1): it is empty, or contains a character
+    /// that a token must not contain. The error says which character this is and where. It does not
+    /// repeat the name, which may be a secret.
     #[error("invalid subprotocol name: {0}")]
     InvalidProtocol(String),
     /// The name belongs to a wire that this library does not speak: `webtransport`, or another

@@ -30,24 +30,24 @@ pub enum ConnectError {
     /// The name could not be resolved. The cause is the network.
     #[error("could not resolve the name: {0}")]
     Resolve(#[source] Arc<io::Error>),
-    /// None of the addresses accepted a TCP connection. The cause is the network. This error
-    /// contains the error of each address, as [`ConnectAttempts`](crate::ConnectAttempts). Its kind
-    /// is the kind of the last of these errors.
+    /// None of the addresses accepted a TCP connection. The cause is the network. The inner error
+    /// contains the error of each address, as [`ConnectAttempts`](crate::ConnectAttempts). The kind
+    /// of the inner error is the kind of the last address's error.
     #[error("could not connect: {0}")]
     Connect(#[source] Arc<io::Error>),
     /// No address accepted a TCP connection within the connect timeout.
     #[error("connecting timed out")]
     ConnectTimeout,
     /// The proxy did not open a tunnel to the server. The inner error says why, as if the proxy
-    /// were the server. For example, it could not be reached, or it refused with a status of its
-    /// own, such as 407 for missing or wrong credentials.
+    /// were the server. For example, the proxy could not be reached, or it refused with a status of
+    /// its own, such as 407 for missing or wrong credentials.
     #[error("proxy: {0}")]
     Proxy(#[source] Arc<Self>),
     /// The TLS handshake failed. If the certificate was the reason, this error contains a
     /// `rustls::Error`.
     #[error("TLS: {0}")]
     Tls(#[source] Arc<io::Error>),
-    /// TLS and the answer to the upgrade were not complete within the handshake timeout.
+    /// TLS and the response to the upgrade were not complete within the handshake timeout.
     #[error("the handshake timed out")]
     HandshakeTimeout,
     /// The stream ended or failed during the upgrade. The cause is the network.
@@ -87,9 +87,9 @@ pub enum ConnectError {
     /// The client's own [`VerifyServer`](crate::VerifyServer) rejected the server, for this reason.
     #[error("server rejected by this end: {0}")]
     ServerRejected(#[source] ServerRejection),
-    /// The WebSocket was open, and the connection over it ended before it was established. Usually
-    /// this is [`TimedOut`](ConnectionError::TimedOut), because the server claims to speak QMux and
-    /// does not.
+    /// The WebSocket was opened, but the connection over it ended before the connection was
+    /// established. Usually this is [`TimedOut`](ConnectionError::TimedOut), because the server
+    /// selected QMux's subprotocol but does not speak QMux.
     #[error(transparent)]
     Connection(#[from] ConnectionError),
 }
@@ -125,8 +125,8 @@ impl fmt::Debug for ConnectError {
     }
 }
 
-/// Shows the names that belong to this wire, and the number of the others. One of the others may be
-/// a token, because a web page cannot set a header to send it.
+/// Shows the names of the form `qmux-...`, and the number of other names. Another name may be a
+/// token, because a web page cannot set a header and may send its token as a subprotocol.
 pub(crate) struct Offered<'a>(pub(crate) &'a [String]);
 
 impl fmt::Debug for Offered<'_> {
@@ -202,14 +202,23 @@ impl From<io::Error> for ConnectError {
 }
 
 impl ConnectError {
-    /// Whether the same attempt may succeed later without a change on this end. That is the case
-    /// after a failure of the network, after a timeout, and after a refusal with a status that may
-    /// be temporary (408, 425, 429, and 5xx except 501 and 505).
+    /// Whether the same attempt may succeed later without a change on this end.
     ///
-    /// It is not the case after a mistake on this end, after a rejection by the client's own
-    /// [`VerifyServer`](crate::VerifyServer), if either end refused the other's certificate, if the
-    /// server or the proxy refused with any other status, such as 401, 403 or 407, or if the server
-    /// does not speak the subprotocol.
+    /// It is `true`:
+    ///
+    /// - after a failure of the network, and after a timeout;
+    /// - if the response was not valid, or the connection ended before it was established;
+    /// - after a refusal with a status that may be temporary (408, 425, 429, and 5xx except 501 and
+    ///   505).
+    ///
+    /// It is `false`:
+    ///
+    /// - after a mistake on this end;
+    /// - after a rejection by the client's own [`VerifyServer`](crate::VerifyServer);
+    /// - if either end refused the other's certificate, or the two have no version or algorithm of
+    ///   TLS in common;
+    /// - if the server or the proxy refused with any other status, such as 401, 403 or 407;
+    /// - if the server does not speak the subprotocol.
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::InvalidUrl(_) | Self::UnsupportedScheme(_) => false,
@@ -229,9 +238,10 @@ impl ConnectError {
     }
 
     /// Returns how long the server or the proxy asks the client to wait, from the `Retry-After`
-    /// header of its [refusal](Self::Refused) (RFC 9110 §10.2.3). If the header is a date, the time
-    /// counts from the response's `Date`, or from now if there is none, and is zero if the date is
-    /// in the past. Returns `None` if there is no such header, or if it cannot be read.
+    /// header of its [refusal](Self::Refused) (RFC 9110 §10.2.3). If the header contains a date,
+    /// this is the time from the response's `Date` to that date, or from now if there is no `Date`.
+    /// It is zero if the date has passed. Returns `None` if there is no `Retry-After`, or if it
+    /// cannot be read.
     ///
     /// The returned time has no upper limit. A caller that waits for this time should set one.
     pub fn retry_after(&self) -> Option<Duration> {
@@ -239,7 +249,7 @@ impl ConnectError {
             Self::Refused { headers, .. } => {
                 let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
                 if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-                    // A number that is too large means for ever.
+                    // A number that does not fit into a `u64` is taken as the largest one.
                     return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
                 }
                 until(value, headers.get(header::DATE))

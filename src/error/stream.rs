@@ -56,7 +56,8 @@ impl From<ReadError> for ResetError {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::ConnectionLost(error) => Self::ConnectionLost(error),
-            // A stream that can no longer be read is never reset.
+            // The other errors say that the stream can no longer be read. A reset of such a stream
+            // is not reported.
             _ => Self::ClosedStream,
         }
     }

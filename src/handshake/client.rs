@@ -25,8 +25,8 @@ pub(crate) struct Target {
     pub(crate) tls: bool,
     /// A name, or an address without its brackets and its zone.
     pub(crate) host: String,
-    /// The zone of an IPv6 address, which is a link of this machine. It is not sent to the server
-    /// (RFC 6874 §4).
+    /// The zone of an IPv6 address, which names a network interface of this machine. It is not sent
+    /// to the server (RFC 6874 §4).
     pub(crate) zone: Option<String>,
     pub(crate) port: u16,
     /// The value of the `Host` header.
@@ -53,14 +53,14 @@ impl Target {
     /// [`ConnectError::InvalidUrl`] or [`ConnectError::UnsupportedScheme`].
     pub(crate) fn parse(url: &str) -> Result<Self, ConnectError> {
         let invalid = |reason: &str| ConnectError::InvalidUrl(reason.to_owned());
-        // W-49 (WHATWG URL): the same server that a browser would reach.
+        // W-49 (WHATWG URL): the URL leads to the same server as in a browser.
         let (url, zone) = read_url(url).map_err(|reason| invalid(&reason))?;
         let tls = match url.scheme() {
             "ws" => false,
             "wss" => true,
             scheme => return Err(ConnectError::UnsupportedScheme(scheme.to_owned())),
         };
-        // W-50 (RFC 6455 §3): neither a fragment nor a user.
+        // W-50 (RFC 6455 §3): the URL contains neither a fragment nor a user.
         if url.fragment().is_some() {
             return Err(invalid(FRAGMENT));
         }
@@ -139,8 +139,9 @@ pub(super) fn read_url(url: &str) -> Result<(Url, Option<String>), String> {
     Ok((url, zone.map(str::to_owned)))
 }
 
-/// Splits the zone off a URL: `[fe80::1%25eth0]` (RFC 6874 §2), or with a bare `%` as people write
-/// it. Returns `None` if the zone cannot be the name or the number of an interface.
+/// Splits the zone off a URL. The zone follows `%25`, as in `[fe80::1%25eth0]` (RFC 6874 §2), or a
+/// bare `%`, as many people write it. Returns `None` if the zone cannot be the name or the number
+/// of an interface.
 fn cut_zone(url: &str) -> Option<(Cow<'_, str>, Option<&str>)> {
     let percent_and_end = || {
         let start = url.find("://")? + 3;
@@ -245,7 +246,7 @@ pub(crate) fn selected(
     negotiation: &Negotiation,
 ) -> Result<Option<Agreed>, ConnectError> {
     let invalid = |reason: &str| Err(ConnectError::InvalidResponse(reason.to_owned()));
-    // W-5 (RFC 6455 §4.1): no extension was offered.
+    // W-5 (RFC 6455 §4.1): no extension was offered, so the server may not select one.
     if elements(response, &header::SEC_WEBSOCKET_EXTENSIONS).next().is_some() {
         return invalid("an extension that was not offered");
     }

@@ -13,7 +13,7 @@ pub(crate) const MAX_HEADERS: usize = 128;
 
 const READ_AT_ONCE: usize = 8 * 1024;
 
-/// Why there is no head.
+/// Why no head could be read.
 #[derive(Debug)]
 pub(crate) enum HeadError<E> {
     /// The head does not end within [`MAX_HEAD`] bytes.
@@ -52,7 +52,8 @@ pub(crate) async fn read_head<T, E>(
             }
             next_parse = 2 * buf.len();
         }
-        // The end of the head may be split between two reads.
+        // The end of the head may be split between two reads, so the last two bytes are scanned
+        // again.
         scanned = buf.len().saturating_sub(2);
         let room = MAX_HEAD.saturating_sub(total).min(READ_AT_ONCE);
         if room == 0 {

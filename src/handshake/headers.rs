@@ -28,7 +28,7 @@ const SECRET: [HeaderName; 5] = [
     header::PROXY_AUTHORIZATION,
     header::COOKIE,
     header::SET_COOKIE,
-    // A page can set no other header, so it may put a token here.
+    // A web page can set only this header, so it may put a token here.
     header::SEC_WEBSOCKET_PROTOCOL,
 ];
 
@@ -118,8 +118,8 @@ pub(super) fn header_map(parsed: &[httparse::Header<'_>]) -> Option<HeaderMap> {
     Some(headers)
 }
 
-/// Returns a copy with memory of its own, because the original headers may be slices of one large
-/// block.
+/// Returns a copy with memory of its own. The original headers may be slices of one large block,
+/// which they would keep allocated.
 pub(crate) fn exact_headers(headers: &HeaderMap) -> HeaderMap {
     let mut exact = HeaderMap::with_capacity(headers.keys_len());
     for (name, value) in headers {

@@ -8,8 +8,8 @@ use http::{HeaderValue, uri::Authority};
 /// Whether the text is `uri-host [ ":" port ]` (RFC 9110 §7.2) with a host that is not empty and a
 /// valid TCP port. A user and a password are not allowed.
 ///
-/// Parsing the text as an `Authority` is not enough, because it accepts any text after the colon
-/// and between brackets.
+/// Parsing the text as an `Authority` is not enough, because an `Authority` may contain any text
+/// after the colon and between brackets.
 pub(crate) fn is_host_and_port(text: &str) -> bool {
     let Ok(authority) = text.parse::<Authority>() else { return false };
     let host = authority.host();
@@ -17,7 +17,7 @@ pub(crate) fn is_host_and_port(text: &str) -> bool {
         Some(literal) => literal.parse::<Ipv6Addr>().is_ok(),
         None => !host.is_empty() && !host.contains(['[', ']']),
     };
-    // If the text has a user, it does not start with the host.
+    // If the text contains a user, it does not start with the host, and is refused.
     let is_port = match text.strip_prefix(host) {
         Some("") => true,
         Some(rest) => rest.strip_prefix(':').is_some_and(is_port),

@@ -1,4 +1,4 @@
-//! `Sec-WebSocket-Key`, and `Sec-WebSocket-Accept`, which proves that a server has read it
+//! `Sec-WebSocket-Key`, and `Sec-WebSocket-Accept`, which proves that a server has read the key
 //! (RFC 6455 §4.1, §4.2.2).
 
 use data_encoding::BASE64;

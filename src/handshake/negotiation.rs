@@ -13,7 +13,7 @@ use crate::error::{BuildError, ConnectError, connect::Offered};
 pub(crate) struct Negotiation {
     /// The choices in order of preference. No subprotocol occurs twice.
     choices: Vec<Choice>,
-    /// Whether the names are made from those of application protocols, which are not secret.
+    /// Whether the names are made from the names of application protocols, which are not secret.
     are_protocols: bool,
 }
 
@@ -26,8 +26,8 @@ struct Choice {
 }
 
 impl Negotiation {
-    /// Makes the choice between `wires`, in order of preference. The names of subprotocols are
-    /// checked even if none of the wires has a subprotocol.
+    /// Makes the negotiation between `wires`, which are in order of preference. The names of
+    /// subprotocols are checked even if none of the wires has a subprotocol.
     ///
     /// # Errors
     /// [`BuildError`] for a name that is not valid, or if a wire that needs a subprotocol has none.
@@ -42,7 +42,7 @@ impl Negotiation {
                 choices.push(Choice { subprotocol, wire });
             }
         }
-        // W-12: at least one.
+        // W-12: a wire that is chosen by a subprotocol needs at least one.
         if choices.is_empty() && wires.iter().any(|wire| !versions(*wire).is_empty()) {
             return Err(BuildError::NoSubprotocol);
         }
@@ -70,7 +70,7 @@ impl Negotiation {
         Some(choice.wire)
     }
 
-    /// Checks on a client what the server has selected.
+    /// Checks, on a client, the subprotocol that the server has selected.
     ///
     /// # Errors
     /// [`ConnectError::Subprotocol`] if the selected name stands for no wire that this client
@@ -79,12 +79,12 @@ impl Negotiation {
         match self.wire_of(selected.as_deref()) {
             Some(_) => Ok(selected.map(|name| self.agree(name))),
             // W-14, W-15 (RFC 6455 §4.1): the server selects one of the names that were offered,
-            // and nothing if none was.
+            // and nothing if none was offered.
             None => Err(ConnectError::Subprotocol { offered: self.offered(), selected }),
         }
     }
 
-    /// Makes the subprotocol on which both ends have agreed from its name.
+    /// Returns the subprotocol `name`, on which both ends have agreed.
     pub(crate) fn agree(&self, name: impl Into<Arc<str>>) -> Agreed {
         Agreed::new(name, self.are_protocols)
     }
@@ -106,7 +106,7 @@ impl fmt::Debug for Negotiation {
     }
 }
 
-/// An application protocol, by the form of its subprotocol.
+/// An application protocol. The variant says which form its subprotocol has.
 #[derive(Debug, Clone)]
 pub(crate) enum Protocol {
     /// The subprotocol is the name of a version of the wire, a dot, and the protocol's name.
@@ -130,8 +130,8 @@ pub(crate) struct Subprotocols {
 }
 
 impl Subprotocols {
-    /// Whether the names are made from those of application protocols, which are not secret, and
-    /// were not given in full.
+    /// Whether the names are made from the names of application protocols, which are not secret.
+    /// They are not if the application has given them in full.
     fn are_protocols(&self) -> bool {
         self.names.is_none()
     }
@@ -156,10 +156,10 @@ impl Subprotocols {
         Ok(())
     }
 
-    /// Returns the names for those of `wires` that are chosen by a subprotocol, each name with its
-    /// wire: first the names with an application protocol, and after them the names of the wires
-    /// alone. A name that does not begin with a version of a wire stands for the first of these
-    /// wires.
+    /// Returns the names of all subprotocols, each with the wire for which it stands. Only those of
+    /// `wires` that are chosen by a subprotocol have names. The names with an application protocol
+    /// come first, and the names of versions alone come after them. A name that does not begin with
+    /// the name of a version stands for the first wire that has names.
     fn names(&self, wires: &[Wire]) -> Vec<(String, Wire)> {
         let is_named = |wire: &&Wire| !versions(**wire).is_empty();
         let Some(&first) = wires.iter().find(is_named) else { return Vec::new() };
@@ -212,6 +212,7 @@ impl fmt::Debug for Subprotocols {
 #[derive(Clone)]
 pub(crate) struct Agreed {
     pub(crate) name: Arc<str>,
+    /// Whether logs and messages may show the name.
     is_open: bool,
 }
 
@@ -290,8 +291,8 @@ fn valid_token(name: &str) -> Result<(), BuildError> {
     }
 }
 
-/// Whether a subprotocol stands for a wire that we do not speak: an unknown version of QMux, or the
-/// wire that moq's packages had before QMux.
+/// Whether a subprotocol stands for a wire that we do not speak. This is an unknown version of
+/// QMux, or the wire `webtransport`, which moq's packages used before QMux.
 fn is_foreign(subprotocol: &str) -> bool {
     let version = subprotocol.split_once('.').map_or(subprotocol, |(version, _)| version);
     let is_number = |rest: &str| rest.len() == 2 && rest.bytes().all(|byte| byte.is_ascii_digit());

@@ -1,5 +1,5 @@
 //! The handshake with an HTTP proxy (RFC 9110 §9.3.6): it parses the proxy's URL and makes the
-//! CONNECT. The response is read like the response of a server.
+//! CONNECT request. The proxy's response is parsed in the same way as a server's.
 
 use data_encoding::BASE64;
 use http::HeaderValue;

@@ -48,9 +48,9 @@ impl From<ErrorResponse> for Response<Bytes> {
             headers.insert(name, HeaderValue::from_static(value));
         };
         match status {
-            // RFC 9110 §15.5.6.
+            // RFC 9110 §15.5.6: a 405 names the methods that are allowed.
             StatusCode::METHOD_NOT_ALLOWED => insert(header::ALLOW, "GET"),
-            // RFC 9110 §15.5.22, §7.8; RFC 6455 §4.4.
+            // RFC 9110 §15.5.22, §7.8; RFC 6455 §4.4: a 426 names what is required.
             StatusCode::UPGRADE_REQUIRED => {
                 insert(header::UPGRADE, "websocket");
                 insert(header::CONNECTION, "Upgrade");
@@ -70,7 +70,7 @@ impl From<ErrorResponse> for Response<Bytes> {
 /// Prepares a response of the application: removes the headers that concern the handshake or the
 /// underlying stream.
 pub(crate) fn page(mut page: Response<Bytes>) -> Response<Bytes> {
-    // This is the only response that is sent, so it must not be an interim one.
+    // No other response follows this one, so its status must not be 1xx.
     if page.status().is_informational() {
         *page.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
     }
@@ -89,7 +89,7 @@ pub(crate) fn response_bytes(answer: Response<Bytes>, method: Option<&Method>) -
         false => "close",
     };
     head.headers.insert(header::CONNECTION, HeaderValue::from_static(connection));
-    // RFC 9110 §8.6, §9.3.2, §15.3.5, §15.4.5.
+    // RFC 9110 §8.6, §9.3.2, §15.3.5, §15.4.5: some responses have no body or no length.
     let has_body = !matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     if has_body {
         head.headers.insert(header::CONTENT_LENGTH, body.len().into());
@@ -126,8 +126,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(usize, Request<()>)>, ErrorR
         _ => return Err(bad_version()),
     };
     let method = parsed.method.and_then(|method| Method::from_bytes(method.as_bytes()).ok());
-    // `Uri` drops a fragment without an error, but no form of a target in RFC 9112 §3.2 has a
-    // fragment.
+    // A fragment is refused (RFC 9112 §3.2). `Uri` would drop it without an error.
     let target = parsed.path.filter(|target| !target.contains('#'));
     let uri = target.and_then(|target| target.parse::<Uri>().ok());
     let headers = header_map(parsed.headers);
@@ -161,7 +160,7 @@ fn bad_version() -> ErrorResponse {
 /// §3.2, RFC 9113 §8.3.1).
 pub(crate) fn check_target(request: &Request<()>) -> Result<(), ErrorResponse> {
     let (uri, headers) = (request.uri(), request.headers());
-    // W-45 (RFC 9112 §3.2). HTTP/1.0 may have no Host, and HTTP/2 has `:authority`.
+    // W-45 (RFC 9112 §3.2): exactly one Host. HTTP/1.0 and HTTP/2 requests may have none.
     let is_present = headers.contains_key(header::HOST);
     let may_miss = request.version() != Version::HTTP_11;
     match only(headers, &header::HOST) {
@@ -169,7 +168,7 @@ pub(crate) fn check_target(request: &Request<()>) -> Result<(), ErrorResponse> {
         None if !is_present && may_miss => {}
         _ => return Err(ErrorResponse::bad("no valid Host, or more than one")),
     }
-    // W-46: only ASCII is allowed.
+    // W-46: a target may contain only ASCII.
     if uri.path_and_query().is_some_and(|target| !target.as_str().is_ascii()) {
         return Err(ErrorResponse::bad("the request's target has characters that are not escaped"));
     }
@@ -179,7 +178,7 @@ pub(crate) fn check_target(request: &Request<()>) -> Result<(), ErrorResponse> {
     if request.version() == Version::HTTP_2 {
         return check_authority(uri, headers);
     }
-    // W-46 (RFC 9112 §3.2): one of the four forms, as the method requires.
+    // W-46 (RFC 9112 §3.2): a target has one of four forms, as the method requires.
     let method = request.method();
     let is_form_of_http = match (uri.scheme_str(), uri.authority()) {
         (None, None) if uri.path() == "*" => method == Method::OPTIONS,
@@ -193,7 +192,7 @@ pub(crate) fn check_target(request: &Request<()>) -> Result<(), ErrorResponse> {
 
 /// Checks that an HTTP/2 request names one server.
 fn check_authority(uri: &Uri, headers: &HeaderMap) -> Result<(), ErrorResponse> {
-    // W-48 (RFC 9113 §8.3.1): `:authority` or `Host`. If both are present, they are equal.
+    // W-48 (RFC 9113 §8.3.1): `:authority` or `Host` is present. If both are, they are equal.
     match (uri.authority(), headers.get(header::HOST)) {
         (None, None) => Err(ErrorResponse::bad("no :authority")),
         (Some(authority), Some(host))
@@ -205,9 +204,8 @@ fn check_authority(uri: &Uri, headers: &HeaderMap) -> Result<(), ErrorResponse> 
     }
 }
 
-/// Sets `Host` to the authority of the request's target, if there is one, so that an application
-/// that reads the header sees the right server. Over HTTP/2, the client usually sends no such
-/// header.
+/// Sets `Host` to the authority of the request's target, if there is one, so that the application
+/// reads the right server there. HTTP/2 clients usually send no `Host`.
 pub(crate) fn settle_host(request: &mut Request<()>) {
     let authority =
         request.uri().authority().map(|authority| HeaderValue::from_str(authority.as_str()));
@@ -300,13 +298,13 @@ pub(crate) fn select<'a>(
     // W-17 (RFC 6455 §4.2.2): exactly the name that was offered is echoed.
     let subprotocol = acceptable(headers, negotiation).next();
     if subprotocol.is_none() && headers.contains_key(header::SEC_WEBSOCKET_PROTOCOL) {
-        // W-18, W-21: no name of the offer is accepted.
+        // W-18, W-21: the server accepts none of the offered names.
         return Err(ErrorResponse::bad("no subprotocol that is offered is spoken here"));
     }
     match negotiation.wire_of(subprotocol) {
-        // W-19
+        // W-19: a name was selected, or nothing is offered and js-ws is permitted.
         Some(wire) => Ok((wire, subprotocol)),
-        // W-20
+        // W-20: nothing is offered, and js-ws is not permitted.
         None => Err(ErrorResponse::bad("no subprotocol offered")),
     }
 }
@@ -316,7 +314,7 @@ pub(crate) fn acceptable<'a>(
     headers: &HeaderMap,
     negotiation: &'a Negotiation,
 ) -> impl Iterator<Item = &'a str> {
-    // W-16 (RFC 6455 §11.3.4): byte by byte, over all lines, in our order of preference.
+    // W-16 (RFC 6455 §11.3.4): all lines are compared byte by byte, in our order of preference.
     negotiation.names().filter(|name| {
         elements(headers, &header::SEC_WEBSOCKET_PROTOCOL).any(|offer| offer == name.as_bytes())
     })
@@ -328,7 +326,7 @@ pub(crate) fn accept(
     subprotocol: Option<&str>,
     extra: &HeaderMap,
 ) -> Result<HeaderMap, ErrorResponse> {
-    // W-4: an application cannot set `Sec-WebSocket-Extensions`, and it is not inserted here.
+    // W-4: an application cannot set `Sec-WebSocket-Extensions`, and neither is it set here.
     let mut headers = extra.clone();
     let value = |value: &str| {
         HeaderValue::from_str(value)

@@ -30,7 +30,8 @@ pub(crate) fn random() -> f64 {
     js_sys::Math::random()
 }
 
-/// Lets the other ready tasks run first. The browser's own work comes after all of them.
+/// Lets the other ready tasks run first. It does not let the browser do its own work, which waits
+/// until no task is ready.
 pub(crate) async fn yield_now() {
     let mut yielded = false;
     std::future::poll_fn(|cx| {
@@ -78,8 +79,8 @@ impl Future for Sleep {
                 this.timer = None;
                 return Poll::Ready(());
             }
-            // Rounded up. Otherwise the timer would fire before the deadline, and would have to be
-            // set again for zero milliseconds.
+            // The time is rounded up. Otherwise the timer would fire before the deadline, and would
+            // have to be set again for zero milliseconds.
             let millis = left.as_nanos().div_ceil(1_000_000).min(MAX_TIMER) as u32;
             let timer = this.timer.get_or_insert_with(|| TimeoutFuture::new(millis));
             ready!(Pin::new(timer).poll(cx));

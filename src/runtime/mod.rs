@@ -11,30 +11,32 @@ pub(crate) use self::browser::*;
 #[cfg(not(target_family = "wasm"))]
 pub(crate) use self::native::*;
 
-/// The same as [`Send`], except in a web page, where every type has it. A page runs in one thread,
-/// and the browser's objects cannot leave it.
+/// The same as [`Send`], except in a web page, where every type implements this trait. A page runs
+/// in one thread, and the browser's objects cannot leave that thread.
 #[cfg(not(target_family = "wasm"))]
 pub trait MaybeSend: Send {}
 
 #[cfg(not(target_family = "wasm"))]
 impl<T: Send + ?Sized> MaybeSend for T {}
 
-/// The same as [`Send`], except in a web page, where every type has it. A page runs in one thread,
-/// and the browser's objects cannot leave it.
+/// The same as [`Send`], except in a web page, where every type implements this trait. A page runs
+/// in one thread, and the browser's objects cannot leave that thread.
 #[cfg(target_family = "wasm")]
 pub trait MaybeSend {}
 
 #[cfg(target_family = "wasm")]
 impl<T: ?Sized> MaybeSend for T {}
 
-/// The same as [`Sync`], with the exception that [`MaybeSend`] has.
+/// The same as [`Sync`], except in a web page, where every type implements this trait; see
+/// [`MaybeSend`].
 #[cfg(not(target_family = "wasm"))]
 pub trait MaybeSync: Sync {}
 
 #[cfg(not(target_family = "wasm"))]
 impl<T: Sync + ?Sized> MaybeSync for T {}
 
-/// The same as [`Sync`], with the exception that [`MaybeSend`] has.
+/// The same as [`Sync`], except in a web page, where every type implements this trait; see
+/// [`MaybeSend`].
 #[cfg(target_family = "wasm")]
 pub trait MaybeSync {}
 

@@ -11,8 +11,8 @@ pub(crate) use std::sync::{Mutex, MutexGuard, atomic::AtomicUsize};
 #[cfg(all(not(shuttle), not(target_family = "wasm")))]
 pub(crate) use tokio::spawn;
 
-/// Spawns a task that must complete; otherwise shuttle reports a deadlock. For that its handle is
-/// forgotten, because shuttle does not expect a task to complete whose handle was dropped.
+/// Spawns a task. If the task does not complete, shuttle reports a deadlock. The handle is
+/// forgotten and not dropped, because shuttle does not report a task whose handle was dropped.
 #[cfg(shuttle)]
 pub(crate) fn spawn(task: impl Future<Output = ()> + Send + 'static) {
     std::mem::forget(shuttle::future::spawn(task));

@@ -52,7 +52,7 @@ enum CloseState {
     Closed,
 }
 
-/// Stops a [`MemorySocket`] on demand, from outside the connection that uses it.
+/// Pauses and resumes a [`MemorySocket`] while a connection uses it.
 #[derive(Debug, Clone)]
 pub struct MemoryStall {
     incoming: Pipe,
@@ -60,19 +60,19 @@ pub struct MemoryStall {
 }
 
 impl MemoryStall {
-    /// Sets whether reading is paused, even if items have arrived.
+    /// Pauses or resumes reading. While reading is paused, items that have arrived are not read.
     pub fn pause_reads(&self, paused: bool) {
         self.incoming.change(|state| state.reads_paused = paused);
     }
 
-    /// Sets whether writing is paused, even if there is room.
+    /// Pauses or resumes writing. While writing is paused, no item is sent even if there is room.
     pub fn pause_writes(&self, paused: bool) {
         self.outgoing.change(|state| state.writes_paused = paused);
     }
 }
 
-/// An item in the pipe. A ping's payload is carried only to be returned in the pong: the reader
-/// does not see it.
+/// An item in the pipe. A ping carries its payload only so that the pong can return it: the
+/// connection that reads the ping does not see the payload.
 #[derive(Debug)]
 enum Item {
     Ping([u8; 8]),
@@ -195,7 +195,7 @@ impl MemorySocket {
         Self { incoming, outgoing, held: None, answer: None, close: CloseState::Open }
     }
 
-    /// Returns a handle that can stop this end after a connection has taken it.
+    /// Returns a handle that can pause this end after the end was given to a connection.
     pub fn stall(&self) -> MemoryStall {
         MemoryStall { incoming: self.incoming.clone(), outgoing: self.outgoing.clone() }
     }

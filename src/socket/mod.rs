@@ -48,13 +48,13 @@ pub trait Socket: MaybeSend + 'static {
     /// Receives the next item. It is not called again after an error.
     ///
     /// After the peer's Close it waits for the end of the stream. Whatever arrives after the Close
-    /// is discarded, by the socket or by its caller. Once both ends have sent a Close, this method
-    /// of a server's socket also ends the server's direction of the stream, because the client
-    /// waits for that (RFC 6455 §7.1.1).
+    /// is discarded, by the socket or by its caller. On a server, this method also ends the
+    /// server's direction of the stream once both ends have sent a Close, because the client waits
+    /// for that (RFC 6455 §7.1.1).
     ///
-    /// The `Bytes` of a message may share memory with other messages. But they must keep no more
-    /// memory alive than twice their own length, because the connection counts their length against
-    /// its limits.
+    /// The `Bytes` of a message may share memory with other messages. But no message may keep more
+    /// than twice its own length of memory allocated, because the connection counts only the length
+    /// against its limits.
     ///
     /// # Errors
     /// [`SocketError::Eof`] if the stream has ended, [`SocketError::Io`] if reading failed.
@@ -69,14 +69,15 @@ pub trait Socket: MaybeSend + 'static {
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SocketError>>;
 
     /// Accepts one item. It is called once each time [`poll_ready`](Self::poll_ready) has returned
-    /// `Ready`. A socket may collect several items before a flush. It never receives
+    /// `Ready`. A socket may collect several items before a flush. The item is never
     /// [`Outgoing::Flush`].
     ///
     /// # Errors
     /// [`SocketError`] when writing failed, or for an item that the socket does not know.
     fn start_send(&mut self, item: Outgoing<'_>) -> Result<(), SocketError>;
 
-    /// Passes all items, and the socket's own answers, to the operating system.
+    /// Passes all items to the operating system, and also the pongs and the Close with which the
+    /// socket answers the peer.
     ///
     /// # Errors
     /// [`SocketError`] if writing failed.
@@ -104,7 +105,8 @@ pub trait Socket: MaybeSend + 'static {
 
     /// Returns how many bytes have been received in all, including those of incomplete messages.
     /// When a long message arrives over a slow link, the growing number shows that the peer is not
-    /// silent. The default always returns 0, with which only complete messages show that.
+    /// silent. The default always returns 0. Then only complete messages show that the peer is not
+    /// silent.
     fn bytes_received(&self) -> u64 {
         0
     }

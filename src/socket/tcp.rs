@@ -5,9 +5,9 @@ use std::{any::Any, time::Duration};
 
 use tokio::net::TcpStream;
 
-// The kernel fills as much of the structure as fits into the buffer, and no Linux that Rust's
-// standard library supports has a smaller structure than this. So nix's check that the kernel has
-// filled the whole buffer never fails.
+// The kernel fills as much of `struct tcp_info` as fits into the buffer. `libc::tcp_info` is not
+// larger than the structure of any Linux that Rust's standard library supports. So nix's check that
+// the kernel has filled the whole buffer never fails.
 
 /// `struct tcp_info` of `linux/tcp.h`.
 #[cfg(target_os = "linux")]
@@ -23,10 +23,10 @@ nix::getsockopt_impl!(
     nix::sys::socket::sockopt::GetStruct<libc::tcp_info>
 );
 
-/// How many bytes the operating system may hold without having sent them. This is one message,
-/// which it can send while the driver is woken to write more. An urgent message has to wait for
-/// these bytes; without a limit it would have to wait for megabytes. Bytes that were sent and not
-/// acknowledged do not count, so the limit does not slow down a long path.
+/// How many bytes the operating system may hold without having sent them. This is one message. The
+/// operating system can send it while the driver wakes up to write more. An urgent message has to
+/// wait for these bytes; without a limit it would have to wait for megabytes. Bytes that were sent
+/// and not acknowledged do not count, so the limit does not slow down a long path.
 #[cfg(target_os = "linux")]
 const MAX_UNSENT: usize = 64 * 1024;
 

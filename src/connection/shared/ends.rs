@@ -12,12 +12,13 @@ use crate::{
 /// The result of [`SendStream::stopped`](crate::SendStream::stopped).
 pub(super) type Outcome = Result<Option<VarInt>, StoppedError>;
 
-/// How a sending half has ended; empty until then. The outcome is stored here because the engine
-/// may have forgotten the half before a waiting task looks.
+/// The place where the outcome of a sending half is stored. It is empty until the half has ended. A
+/// waiting task reads the outcome here, because the engine may have forgotten the half before the
+/// task runs.
 pub(crate) type EndWatch = Arc<OnceLock<Outcome>>;
 
 /// The sending halves that are watched and have not ended. There is at most one entry for each
-/// sending half that the engine knows.
+/// sending half that the engine knows, so the limits on streams also bound the entries.
 #[derive(Debug, Default)]
 pub(super) struct Ends(StreamMap<Box<End>>);
 
@@ -28,7 +29,7 @@ struct End {
 }
 
 impl Ends {
-    /// Returns the watch of a half that has not ended.
+    /// Returns the watch of a half that has not ended, and makes it if there is none.
     pub(super) fn watch(&mut self, id: StreamId) -> EndWatch {
         if let Some(end) = self.0.get(id) {
             return end.watch.clone();

@@ -20,8 +20,8 @@ impl<'a> Locked<'a> {
         Self { state, wakeups: None }
     }
 
-    /// Releases the lock and moves the wakers to `wakeups`, for the caller to wake. `wakeups` must
-    /// be empty; its memory is used again.
+    /// Releases the lock and moves the wakers to `wakeups`. The caller has to wake them. `wakeups`
+    /// must be empty; its memory is reused.
     pub(crate) fn unlock_into(mut self, wakeups: &mut Wakeups) {
         self.state.swap_wakeups(wakeups);
     }
@@ -30,9 +30,9 @@ impl<'a> Locked<'a> {
 impl Drop for Locked<'_> {
     #[inline]
     fn drop(&mut self) {
-        // Mostly there are none, and then nothing is moved.
+        // Usually there are no wakers. Then nothing is moved.
         if self.state.has_wakeups() {
-            // C-87
+            // C-87: `wakeups` is dropped after `state`, and so without the lock.
             self.wakeups = Some(self.state.take_wakeups());
         }
     }

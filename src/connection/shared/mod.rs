@@ -94,8 +94,8 @@ impl Shared {
     /// represent it.
     pub(crate) fn instant(&self, at: Time) -> Option<Instant> {
         let instant = self.epoch.checked_add(at.since_epoch())?;
-        // The second more is a margin: tokio's timer rounds up, and panics if the result is out of
-        // range.
+        // The extra second is a margin: tokio's timer rounds the time up, and panics if the result
+        // is out of range.
         instant.checked_add(Duration::from_secs(1)).map(|_| instant)
     }
 
@@ -170,8 +170,8 @@ impl Clone for ConnectionRef {
 
 impl Drop for ConnectionRef {
     fn drop(&mut self) {
-        // `Arc` uses the same ordering when it counts down: whoever drops the last handle must see
-        // what the others did before.
+        // `Arc` uses the same ordering when it counts down: the thread that drops the last handle
+        // must see what other threads did before they dropped theirs.
         if self.0.handles.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.0.close(crate::error::NO_CODE, Bytes::new());
         }

@@ -99,8 +99,8 @@ impl Drop for QueuePosition<'_> {
         if self.ticket.is_some() {
             let mut state = self.shared.lock();
             self.leave(&mut state);
-            // If other tasks still wait to open a stream, a frame that tells the peer so may have
-            // to be sent.
+            // Other tasks may still wait to open a stream. Then the driver may have to send a
+            // STREAMS_BLOCKED frame.
             state.wake_driver();
         }
     }

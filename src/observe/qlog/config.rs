@@ -22,10 +22,10 @@ use crate::connection::{ConnectionInfo, shared::Shared};
 /// and for some events between them.
 pub(super) const MIN_SIZE: u64 = 64 * 1024;
 
-/// The default of [`QlogConfig::max_size`]. It has room for about 400,000 messages, which a full
-/// gigabit link carries in three minutes, and a browser that runs qvis can still load it. A bound
-/// is needed because a message of two bytes makes a record of 200, so a flood of small messages
-/// would fill the disk.
+/// The default of [`QlogConfig::max_size`]. A log of this size has room for about 400,000 messages.
+/// If they are large, a full gigabit link carries as many in three minutes. A browser that runs
+/// qvis can still load such a log. A bound is needed because a message of two bytes makes a record
+/// of 200 bytes, so a flood of small messages would fill the disk.
 const DEFAULT_MAX_SIZE: u64 = 64 * 1024 * 1024;
 
 /// Says which connections are logged in QUIC's qlog format, and where their logs go. Pass it to
@@ -46,8 +46,8 @@ const DEFAULT_MAX_SIZE: u64 = 64 * 1024 * 1024;
 ///
 /// | event | |
 /// |---|---|
-/// | `connectivity:connection_started` | the addresses, where both are known |
-/// | `transport:parameters_set` | the limits of either end |
+/// | `connectivity:connection_started` | the addresses, if both are known |
+/// | `transport:parameters_set` | the transport parameters of one end; one event for each end |
 /// | `transport:packet_sent`, `transport:packet_received` | one message, as a packet of type `1RTT`. Its number counts the messages in its direction; `raw.length` is its size without the WebSocket's framing. The frames are those of QUIC, and `datagram`, `reset_stream_at`, `qx_transport_parameters` and `qx_ping` |
 /// | `recovery:metrics_updated` | the smoothed round-trip time, when it has changed |
 /// | `connectivity:connection_closed` | how the connection ended; always the last event |
@@ -55,8 +55,8 @@ const DEFAULT_MAX_SIZE: u64 = 64 * 1024 * 1024;
 ///
 /// Equal frames that follow each other in one message share one entry, whose `count` is their
 /// number and whose `frame_size` is their total size. A message has at most 1,000 entries; all
-/// further frames share one more entry, of type `unknown`. The frames that follow a close in its
-/// message also share one entry. The reason of a close is cut to 1,024 bytes.
+/// further frames share one more entry, of type `unknown`. Frames that follow a CONNECTION_CLOSE in
+/// the same message also share one entry. The reason of a close is cut to 1,024 bytes.
 ///
 /// Frames are shown without their data, so neither the content of streams nor headers are in the
 /// log. The log does contain the peers' addresses, the reasons of closes, and who sent how much
@@ -70,11 +70,12 @@ const DEFAULT_MAX_SIZE: u64 = 64 * 1024 * 1024;
 /// and their connections are gone and everything is written.
 ///
 /// **If a writer is slow.** A connection never waits for its log. At most 4 MiB are allocated for
-/// one log. For one thread at most 64 MiB of chunks wait, apart from one last chunk and the end of
-/// each log. Events for which there is no room are left out, and a warning in the log says how
-/// many. A connection that begins while 64 MiB wait has no log. A writer that hangs delays only the
-/// other logs of its configuration. If writers must not wait for each other, use a separate
-/// configuration for each. If a writer fails, its log ends there, and the connection continues.
+/// one log. At most 64 MiB of chunks wait for one thread. In addition, one last chunk and the end
+/// of each log may wait. Events for which there is no room are left out, and a warning in the log
+/// says how many they are. A connection that begins while 64 MiB wait has no log. A writer that
+/// hangs delays only the other logs of its configuration. If writers must not wait for each other,
+/// use a separate configuration for each. If a writer fails, its log ends there, and the connection
+/// continues.
 ///
 /// **When a log is complete.** The writer is dropped when the log of its connection is complete. A
 /// tokio runtime that shuts down waits for the logs of its connections, but not for a writer that
@@ -101,19 +102,19 @@ struct Source {
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct QlogConnection<'a> {
-    /// The connection's number in this process. With the feature `tracing` its span has the same
-    /// number.
+    /// The connection's number in this process. With the feature `tracing`, the connection's span
+    /// has the same number.
     pub id: u64,
     /// The role of this end.
     pub side: Side,
-    /// The results of its handshake.
+    /// What is known of the connection from its opening handshake.
     pub info: &'a ConnectionInfo,
 }
 
 impl QlogConfig {
     /// Logs each connection to the writer that `open` returns for it. A connection for which `open`
     /// returns `None` has no log. The task that makes the connection calls `open`, so `open` should
-    /// not block; the writer may.
+    /// not block. The writer may block.
     ///
     /// A writer is flushed and dropped when its log is complete, and dropped at once if it fails or
     /// panics.
@@ -196,8 +197,8 @@ impl fmt::Debug for QlogConfig {
     }
 }
 
-/// A file that is created by the first write to it, which the writer's thread makes, because that
-/// thread may block.
+/// A file that is created by the first write. So the thread of the writers creates it, which may
+/// block.
 enum NewFile {
     Path { directory: PathBuf, name: String },
     File(fs::File),

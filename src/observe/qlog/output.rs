@@ -5,7 +5,7 @@ use tokio::runtime::Handle;
 
 use super::writer::Queue;
 
-/// The most bytes that are allocated for one log. A busy connection produces as many in a few
+/// The most bytes that are allocated for one log. A busy connection produces this many in a few
 /// hundred milliseconds.
 pub(super) const MAX_HELD: usize = 4 * 1024 * 1024;
 
@@ -21,7 +21,7 @@ const HEADROOM: usize = 1280 * 1024;
 /// The destination of a log's chunks. It never waits.
 #[derive(Debug)]
 pub(super) struct Output {
-    /// This runtime does not end before the log is written.
+    /// The runtime of the connection. It does not end before the log is written.
     runtime: Handle,
     queue: Queue,
 }
@@ -48,7 +48,7 @@ impl Output {
 
     /// Ends the log: the writer is flushed and dropped.
     pub(super) fn end(&self) {
-        // A runtime that has ended drops the task at once.
+        // If the runtime has ended, it drops the task at once, and the drop waits for the log.
         self.runtime.spawn(self.queue.end().wait());
     }
 }

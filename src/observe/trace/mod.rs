@@ -1,5 +1,5 @@
 //! Records the spans and events of the feature `tracing`. The manual's chapter on observability
-//! lists the events' names, levels and fields; change it together with this module.
+//! lists the events' names, levels and fields. Change the chapter together with this module.
 
 #[cfg(not(target_family = "wasm"))]
 mod server;
@@ -12,7 +12,7 @@ use crate::{connection::ConnectionInfo, error::ConnectError};
 
 /// `event!(DEBUG, "name", field = value)` records an event. If the first argument is a connection's
 /// [`Span`], the event is recorded in that span. The values are evaluated only if a subscriber
-/// wants the event. Without the feature it expands to nothing.
+/// wants the event. Without the feature the macro expands to nothing.
 macro_rules! event {
     ($level:ident, $name:literal $(, $field:ident = $value:expr)* $(,)?) => {
         #[cfg(feature = "tracing")]
@@ -34,7 +34,7 @@ pub(crate) use event;
 #[derive(Debug)]
 pub(crate) struct Span(#[cfg(feature = "tracing")] pub(crate) ::tracing::Span);
 
-/// The number of the next connection in this process.
+/// Returns the number of the next connection in this process.
 #[cfg(any(feature = "tracing", feature = "qlog"))]
 pub(crate) fn next_connection_id() -> u64 {
     use std::sync::atomic::{AtomicU64, Ordering};
@@ -49,13 +49,13 @@ pub(crate) struct EndRecorded(#[cfg(feature = "tracing")] bool);
 
 #[cfg(feature = "tracing")]
 impl EndRecorded {
-    /// Whether this is the first time.
+    /// Whether the end has not been recorded yet. From now on it counts as recorded.
     pub(crate) fn first(&mut self) -> bool {
         !std::mem::replace(&mut self.0, true)
     }
 }
 
-/// Records that a write to a stream found that the peer has stopped it.
+/// Records that the peer has stopped a stream, if that is the `error` of a write to the stream.
 #[cfg_attr(not(feature = "tracing"), expect(unused_variables))]
 pub(crate) fn write_failed(
     span: &Span,
@@ -72,7 +72,7 @@ pub(crate) fn write_failed(
     }
 }
 
-/// Records that a read from a stream, or a wait for its reset, found that the peer has reset it.
+/// Records that the peer has reset a stream. A read, or a wait for the reset, has found this.
 #[cfg_attr(not(feature = "tracing"), expect(unused_variables))]
 pub(crate) fn reset_by_peer(
     span: &Span,
@@ -187,9 +187,9 @@ mod enabled {
         }
     }
 
-    /// The code of a WebSocket Close that came without a CONNECTION_CLOSE frame, for example from a
-    /// proxy that found a message too large. The close's reason begins with this code, which the
-    /// peer's own text follows.
+    /// Returns the code of a WebSocket Close that came without a CONNECTION_CLOSE frame, for
+    /// example from a proxy that found a message too large. The engine puts this code into the
+    /// reason, before the text of the Close.
     fn websocket_code(reason: &[u8]) -> Option<u16> {
         let code = reason.strip_prefix(b"WebSocket close ")?.get(..4)?;
         std::str::from_utf8(code).ok()?.parse().ok()

@@ -11,7 +11,8 @@ pub(crate) fn accept_paused(error: &std::io::Error) {
     event!(WARN, "server.accept_paused", error = ::tracing::field::display(error));
 }
 
-/// Records that a client was closed because its address has reached its limit of connections.
+/// Records that a client's stream was closed because the client's address has reached the limit of
+/// connections.
 #[cfg_attr(not(feature = "tracing"), expect(unused_variables))]
 pub(crate) fn address_limit(remote_address: Option<std::net::SocketAddr>) {
     event!(

@@ -1,5 +1,5 @@
-//! The browser's `WebSocket`. It reports incoming messages by events, and outgoing ones only as a
-//! count in `bufferedAmount`.
+//! The browser's `WebSocket`. It delivers received messages as events. Of messages to be sent, it
+//! only shows how many bytes still wait (`bufferedAmount`).
 
 use std::{
     cell::RefCell,
@@ -29,19 +29,19 @@ use crate::{
 };
 
 /// While more bytes than this wait in the browser, it is given no further message. This is two
-/// messages. An urgent message has to wait for these bytes, but with fewer a fast network would be
-/// idle until the next check.
+/// messages of the largest size. An urgent message has to wait for these bytes. But if fewer could
+/// wait, a fast network would be idle until the next check.
 const HIGH_WATER_MARK: u32 = 128 * 1024;
 
 /// The time until the first check of how many bytes wait. Checks are needed because the browser has
-/// no event that tells when the number has fallen. No browser runs a chain of timers faster than
-/// this.
+/// no event that tells when the number has fallen. In a chain of timers, a browser waits at least
+/// this long before each.
 const LOOK_FIRST: Duration = Duration::from_millis(4);
 
 /// The longest time between two checks. Each check that finds no change doubles the time to the
 /// next one. So a change is noticed after at most twice the time that it took to happen. While the
-/// network is down, the page makes four checks a second, and when it returns, a delay of a quarter
-/// of a second is hardly noticeable.
+/// network is down, the page makes four checks a second. When the network returns, a delay of a
+/// quarter of a second is hardly noticeable.
 const LOOK_LAST: Duration = Duration::from_millis(256);
 
 /// A WebSocket of the browser.
@@ -68,8 +68,8 @@ struct Listeners {
 ///
 /// The driver takes all of them after each of the browser's events, in the same turn of the page.
 /// So the inbox never holds more than what one event brought, even if the application reads
-/// nothing. The messages for which the browser has not run an event yet are bounded by what the
-/// peer may send: the windows of its streams and its datagrams.
+/// nothing. Further messages may wait in the browser, whose events have not run yet. They are
+/// bounded by what the peer may send: by the windows of its streams, and by its datagrams.
 #[derive(Debug, Default)]
 struct Inbox {
     items: VecDeque<Incoming>,
@@ -81,7 +81,7 @@ struct Inbox {
 
 impl Inbox {
     fn tell(inbox: &RefCell<Self>, change: impl FnOnce(&mut Self)) {
-        // The browser never runs one callback within another.
+        // This borrow never fails, because the browser does not run one callback within another.
         let mut inbox = inbox.borrow_mut();
         change(&mut inbox);
         let waker = inbox.waker.take();
@@ -133,7 +133,7 @@ impl EventSocket {
         };
         let error = match end {
             SocketError::Io(error) => error,
-            // Before the socket is open, the only other end is `Eof`.
+            // Before the socket is open, the only other end is `Eof`, after a Close.
             _ => Arc::new(io::ErrorKind::UnexpectedEof.into()),
         };
         Poll::Ready(Err(ConnectError::Connect(error)))

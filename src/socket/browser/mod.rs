@@ -1,8 +1,8 @@
-//! The browser's WebSockets, from the end of the handshake, which the browser makes itself.
+//! The browser's WebSockets. The browser itself performs their opening handshake.
 //!
 //! A page neither sends nor sees pings, and may send only a few close codes. The browser answers
-//! the peer's pings and its Close, and sends nothing after the Close. It delivers every message in
-//! one piece, however large it is.
+//! the peer's pings and the peer's Close, and sends nothing after the Close. It delivers every
+//! message in one piece, however large it is.
 
 mod events;
 mod js_error;
@@ -22,11 +22,11 @@ use super::{Incoming, SocketCapabilities};
 const CAPABILITIES: SocketCapabilities =
     SocketCapabilities::new().pings(false).all_close_codes(false);
 
-/// The code with which the browser reports a Close without a code (RFC 6455 §7.4.1).
+/// The code with which the browser reports that the peer's Close had no code (RFC 6455 §7.4.1).
 const NO_STATUS: u16 = 1005;
 
-/// The codes with which the browser reports an end without a Close, and a failure of TLS (RFC 6455
-/// §7.4.1).
+/// The codes with which the browser reports that the WebSocket ended without a Close, and that TLS
+/// failed (RFC 6455 §7.4.1).
 const LOST: [u16; 2] = [1006, 1015];
 
 /// Converts a message from the browser. A message that is too large is not copied.

@@ -1,6 +1,8 @@
-//! `WebSocketStream`: both directions are the browser's streams, which have backpressure.
+//! The browser's `WebSocketStream`. Its two directions are a `ReadableStream` and a
+//! `WritableStream`, which have backpressure.
 //!
-//! `web-sys` does not define it, so its members are looked up by name.
+//! `web-sys` does not define `WebSocketStream`, so the members of a `WebSocketStream` are looked up
+//! by name.
 
 use std::{
     io,
@@ -29,8 +31,9 @@ const INTERFACE: &str = "WebSocketStream";
 
 /// A `WebSocketStream` of the browser.
 ///
-/// It reads one message at a time, and the browser leaves the rest in the network. So received
-/// messages wait only in the buffers of their streams, within those streams' credit.
+/// It reads one message at a time, and the browser leaves the rest in the network. So no queue of
+/// messages forms here. Received data waits only in the receive buffers of the connection's
+/// streams, which credit bounds.
 pub(crate) struct StreamSocket {
     handle: Handle,
     reader: ReadableStreamDefaultReader,
@@ -39,7 +42,8 @@ pub(crate) struct StreamSocket {
     reading: Reading,
     /// The message that the browser has accepted and not yet sent.
     writing: Option<JsFuture>,
-    /// The promise that is settled when the socket has ended, and says how.
+    /// The promise that is settled when the socket has ended. Its outcome says how the socket
+    /// ended.
     closed: JsFuture,
 }
 

@@ -132,7 +132,7 @@ impl Header {
 /// Masks or unmasks `data`, which begins `offset` bytes into the payload (RFC 6455 §5.3).
 pub(super) fn apply_mask(data: &mut [u8], mask: [u8; 4], offset: usize) {
     // Rotates the mask so that it starts at the first byte, and repeats it to fill a word. The
-    // compiler makes vectors of these words.
+    // compiler turns the loop over these words into vector instructions.
     let mut turned = mask;
     turned.rotate_left(offset % 4);
     let word = u64::from(u32::from_ne_bytes(turned));

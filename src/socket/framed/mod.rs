@@ -1,5 +1,5 @@
-//! wsmux's own WebSocket over any byte stream. It copies each payload once when sending, in the
-//! same pass as the masking, and does not copy when receiving.
+//! wsmux's own WebSocket over any byte stream. When sending, it copies each payload once, and masks
+//! it in the same pass. When receiving, it copies only messages that are small or fragmented.
 
 mod frame;
 mod read;
@@ -28,11 +28,12 @@ const DISCARD_AT_ONCE: usize = 256 * 1024;
 /// A WebSocket after its handshake.
 ///
 /// Reading never waits for writing. While a pong cannot be written, reading continues, and a newer
-/// ping's pong replaces the waiting one. After a protocol error, or a message that is too large,
-/// received bytes are discarded until the stream ends, so that the peer can read our Close before
-/// the operating system resets the connection; sending continues. After both Closes, a server ends
-/// its direction of the stream. A client waits for that until the close timeout of its connection,
-/// and then ends its own direction (RFC 6455 §7.1.1).
+/// ping's pong replaces the waiting one. After a protocol error, a text message, or a message that
+/// is too large, sending continues, but received bytes are discarded until the stream ends. If they
+/// were not read, the operating system would reset the connection, and the peer might not be able
+/// to read our Close. After both Closes, a server ends its direction of the stream. A client waits
+/// for that until the close timeout of its connection, and then ends its own direction (RFC 6455
+/// §7.1.1).
 #[derive(Debug)]
 pub(crate) struct FramedSocket<S> {
     io: S,
@@ -42,7 +43,7 @@ pub(crate) struct FramedSocket<S> {
     reading: Reading,
     /// Whether the peer's Close has been received.
     peer_closed: bool,
-    /// Whether our direction of the stream has been ended, or cannot be ended.
+    /// Whether our direction of the stream has been ended, or the attempt to end it has failed.
     shut_down: bool,
 }
 
@@ -54,8 +55,8 @@ enum Reading {
 }
 
 impl<S: 'static> FramedSocket<S> {
-    /// Wraps the stream `io` after the handshake. `rest` contains the bytes that arrived right
-    /// after it. A message of the peer may have at most `max_message` bytes.
+    /// Wraps the stream `io` after the handshake. `rest` contains the bytes after the handshake
+    /// that have already been read. A message of the peer may have at most `max_message` bytes.
     pub(crate) fn new(io: S, rest: &[u8], side: Side, max_message: u64) -> Self {
         super::tcp::limit_unsent(&io);
         Self {
@@ -102,12 +103,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> FramedSocket<S> {
 
     /// Ends our direction of the stream, once our Close has been sent.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // W-56: a stream whose Close has not left in full is not ended.
+        // W-56: if our Close has not been sent in full, the stream is not ended.
         if self.shut_down || !self.writer.is_closed() {
             return Poll::Ready(Ok(()));
         }
         let ended = match ready!(self.writer.poll_write_out(&mut self.io, cx, 0)) {
-            // W-55 (RFC 8446 §6.1, RFC 8441 §5): ends our direction.
+            // W-55 (RFC 8446 §6.1, RFC 8441 §5): this ends our direction.
             Ok(()) => ready!(poll_once(self.io.shutdown(), cx)),
             failed => failed,
         };
@@ -125,7 +126,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> FramedSocket<S> {
             let _ = self.poll_end(cx);
         }
         let mut discarded = 0;
-        // W-58 (RFC 6455 §7.1.1): what arrives until the peer ends is discarded.
+        // W-58 (RFC 6455 §7.1.1): what arrives until the peer ends its direction is discarded.
         while discarded < DISCARD_AT_ONCE {
             match ready!(self.reader.poll_fill(&mut self.io, cx)) {
                 Ok(0) => return Poll::Ready(SocketError::Eof),
@@ -195,8 +196,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Socket for FramedSocket
     }
 }
 
-/// Converts an error of the stream. It distinguishes a stream that was cut short from one that
-/// failed, because TLS reports the former as an error too.
+/// Converts an error of the stream. TLS reports a stream that was cut short as an error; here that
+/// is the end of the stream and not a failure.
 fn socket_error(error: io::Error) -> SocketError {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => SocketError::Eof,
@@ -204,7 +205,7 @@ fn socket_error(error: io::Error) -> SocketError {
     }
 }
 
-/// Polls a future once and drops it. The future must be one that keeps no state between two polls.
+/// Polls a future once and drops it. The future must not keep state between two polls.
 fn poll_once<T>(future: impl Future<Output = T>, cx: &mut Context<'_>) -> Poll<T> {
     pin!(future).poll(cx)
 }

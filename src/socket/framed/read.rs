@@ -19,30 +19,31 @@ use super::{
 /// released.
 const MIN_READ: usize = 2 * 1024;
 
-/// The largest size of a read: two messages of the largest size that we send, and the beginning of
-/// a third, which is moved to the next block. Larger reads would gain nothing, and a block stays
-/// allocated as long as any message in it is unread.
+/// The largest size of a read. It has room for two messages of the largest size that we send, and
+/// for the beginning of a third, which is moved to the next block. Larger reads would gain nothing,
+/// and a block stays allocated as long as any message in it is unread.
 const MAX_READ: usize = 132 * 1024;
 
 /// How many blocks are kept besides the current one, to be filled again once their content has been
-/// read. Newly allocated memory costs as much time as the read itself. If the application keeps up,
-/// it no longer uses the block before the previous one.
+/// read. Newly allocated memory costs as much time as the read itself. Two blocks are enough if the
+/// application keeps up: when a block is full, the application has read the block before the
+/// previous one.
 const MAX_SPARE_BLOCKS: usize = 2;
 
 /// The largest block that is kept. Only messages of other implementations may need larger ones.
 const MAX_SPARE_BLOCK: usize = 2 * MAX_READ;
 
-/// A message that fills less than one in this many parts of its block is copied out of it.
-/// Otherwise an unread message would keep the whole block allocated, and a peer could make us hold
-/// a multiple of its credit.
+/// A message is copied out of its block if it is shorter than the block's size divided by this
+/// number. Otherwise an unread message would keep the whole block allocated, and a peer could make
+/// us hold a multiple of its credit.
 const SHARE_AT_LEAST_ONE_IN: usize = 2;
 
-/// The buffer that collects fragments grows by one in this many parts of its size.
+/// A full buffer of fragments grows by its size divided by this number.
 const GROW_BY_ONE_IN: usize = 4;
 
 /// How many empty fragments are allowed in one message. The limit on a message's size does not
 /// bound their number, because they add nothing to the size. A writer that flushes an empty buffer
-/// may send a few; only an attacker sends this many.
+/// may send a few; only an attacker sends more than this number.
 const MAX_EMPTY_FRAGMENTS: u32 = 1_000;
 
 /// An item that was read.
@@ -64,19 +65,19 @@ pub(super) struct Reader {
     from: Side,
     max_message: u64,
     buffer: BytesMut,
-    /// Full blocks, the newest first, with their actual sizes: a block that is reclaimed may report
-    /// less capacity.
+    /// Blocks that were filled, the newest first, each with its actual size. The size is stored
+    /// because a block that is reclaimed may report a smaller capacity.
     spare: VecDeque<(BytesMut, usize)>,
     /// The size of the block that `buffer` is a part of.
     block: usize,
-    /// How many bytes to read at once. It doubles when a read has filled it, and halves after a
-    /// small read.
+    /// How many bytes to read at once. It doubles when a read has filled the buffer, and halves
+    /// after a small read.
     read_size: usize,
     /// The frame whose header has been removed from the buffer.
     frame: Option<Header>,
     /// The payloads of a fragmented message that have arrived so far.
     pieces: Option<BytesMut>,
-    /// How many fragments of that message were empty.
+    /// How many fragments of the message in `pieces` were empty.
     empty: u32,
     /// Bytes received in total.
     received: u64,
@@ -120,16 +121,17 @@ impl Reader {
         io: &mut S,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
-        // For a large frame, memory grows with the bytes received: at most as much as has arrived
-        // is allocated in addition.
+        // For a large frame, the memory grows with the bytes that have arrived: the additional room
+        // is never larger than what has arrived.
         let missing = self.frame.map_or(0, |frame| {
             usize::try_from(frame.len).unwrap_or(usize::MAX).saturating_sub(self.buffer.len())
         });
         let wanted = self.read_size.max(missing.min(self.buffer.len()));
         let room = self.buffer.capacity() - self.buffer.len();
         // A read into the last few bytes of a block costs as much as a read into a whole block, so
-        // a nearly full block is replaced. It is kept if the rest of the current frame fits into
-        // it, because the frame would have to be moved to a new block.
+        // a nearly full block is replaced. The block is kept if the rest of the current frame fits
+        // into it, because otherwise the start of the frame would have to be moved to the new
+        // block.
         if room < wanted / 4 && !(1..=room).contains(&missing) {
             self.next_block(wanted);
         }
@@ -226,14 +228,14 @@ impl Reader {
     fn check(&mut self, header: &Header) -> Option<Item> {
         let gathered = self.pieces.as_ref().map_or(0, |pieces| pieces.len() as u64);
         match (header.opcode, &self.pieces) {
-            // W-2: refused by its header alone.
+            // W-2: a text message is refused by its header alone.
             (Opcode::Text, None) => Some(Item::Text),
             (Opcode::Continuation, None) => Some(Item::ProtocolError("continuation of nothing")),
             (Opcode::Text | Opcode::Binary, Some(_)) => {
                 Some(Item::ProtocolError("message within a message"))
             }
             (Opcode::Binary | Opcode::Continuation, _)
-                // W-6: the sum of the fragments so far counts.
+                // W-6: the limit applies to the sum of the fragments so far.
                 if header.len > self.max_message.saturating_sub(gathered) =>
             {
                 Some(Item::TooLarge)
@@ -244,7 +246,7 @@ impl Reader {
             }
             (Opcode::Continuation, _) if header.len == 0 => {
                 self.empty += 1;
-                // W-30: empty fragments are counted.
+                // W-30: the number of empty fragments is limited.
                 (self.empty > MAX_EMPTY_FRAGMENTS)
                     .then_some(Item::ProtocolError("too many empty fragments"))
             }
@@ -278,7 +280,7 @@ impl Reader {
             self.leave_block(len);
             return None;
         }
-        // C-72
+        // C-72: a small message is copied out of its block.
         let small = len.saturating_mul(SHARE_AT_LEAST_ONE_IN) < self.block;
         if !small {
             return Some(Item::Message(self.buffer.split_to(len).freeze()));
@@ -288,7 +290,7 @@ impl Reader {
         Some(Item::Message(copy))
     }
 
-    /// Removes `len` bytes from the buffer, which have been copied to the pieces of a message. If
+    /// Removes from the buffer `len` bytes that have been copied to the pieces of a message. If
     /// their block was allocated for a large fragment, it is freed. Otherwise there could be three
     /// buffers of the message's size: this block, the pieces and the next fragment.
     fn leave_block(&mut self, len: usize) {
@@ -314,8 +316,9 @@ fn control(opcode: Opcode, payload: &[u8]) -> Item {
 
 #[cfg(test)]
 mod tests {
-    /// A reclaimed block may report less capacity than it has. If that were taken for its size, a
-    /// small message would seem to fill most of it, and would keep the whole block allocated.
+    /// A reclaimed block may report less capacity than it has. If the reported capacity were taken
+    /// for the block's size, a small message would seem to fill most of the block, and would keep
+    /// the whole block allocated.
     #[test]
     fn a_block_that_is_filled_again_counts_with_all_its_memory() {
         use super::{MAX_READ, MIN_READ, Reader, Side};

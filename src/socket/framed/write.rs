@@ -18,16 +18,16 @@ use super::{
 /// of the largest size, and an urgent message waits for no more than these.
 pub(super) const HIGH_WATER: usize = 64 * 1024;
 
-/// Up to this size the buffer grows by doubling, and above it in steps of this size. So it has at
-/// most 256 KiB (SPEC §10), into which two messages of the largest size and the rest of a third
-/// fit; by doubling it could become half as large again.
+/// Up to this size the buffer grows by doubling, and above it in steps of this size. So the buffer
+/// has at most 256 KiB (SPEC §10). Two messages of the largest size and the rest of a third fit
+/// into that. If the buffer always doubled, it could reach 384 KiB.
 const GROW_AT_MOST: usize = 64 * 1024;
 
 /// The longest header of a frame, mask included (RFC 6455 §5.2).
 const MAX_HEADER: usize = 14;
 
-/// Payloads are copied and masked in pieces of this size, so that the bytes are still in the
-/// nearest cache when they are masked.
+/// Payloads are copied and masked in pieces of this size, so that the bytes are still in the L1
+/// cache when they are masked.
 const MASK_AT_ONCE: usize = 4 * 1024;
 
 /// The writing half of a WebSocket.
@@ -77,8 +77,8 @@ impl Writer {
             return;
         }
         self.reserve(MAX_HEADER + len);
-        // A client's masks must be unpredictable (RFC 6455 §10.3). The generator of these is a
-        // stream cipher.
+        // A client's masks must be unpredictable (RFC 6455 §10.3). `rand::random` uses a stream
+        // cipher, so these are.
         let mask = (self.side == Side::Client).then(rand::random);
         Header { fin: true, opcode, mask, len: len as u64 }.encode(&mut self.out);
         let start = self.out.len();
@@ -144,7 +144,7 @@ impl Writer {
             {
                 self.control(Opcode::Pong, &payload);
             }
-            // This is checked after every write, because the caller may not flush again.
+            // The loop looks for a pong after every write, because the caller may not flush again.
             if self.waiting() <= leave {
                 break;
             }
@@ -156,8 +156,8 @@ impl Writer {
             self.unflushed += written;
         }
         if self.written >= self.waiting() {
-            // This moves fewer bytes than were written since the last move, so its cost stays
-            // proportional.
+            // This moves at most as many bytes as were written since the last move. So the cost of
+            // all moves is proportional to the bytes written.
             self.out.drain(..std::mem::take(&mut self.written));
         }
         Poll::Ready(Ok(()))

@@ -22,13 +22,14 @@ use wsmux_proto::SocketError;
 use super::{Incoming, Outgoing, Socket, unsupported};
 
 /// How many bytes are collected before they are written to the stream below. While this many wait,
-/// no further message is accepted. So many small messages need only a few writes, and only a little
-/// data has left the scheduler and can no longer be overtaken.
+/// no further message is accepted. As a result, a large number of small messages needs only a few
+/// writes. And only a little data has left the scheduler, where an urgent message could overtake
+/// it.
 const WRITE_BUFFER: usize = 128 * 1024;
 
-/// The size of the write buffer above [`WRITE_BUFFER`]. It has room for one more message (64 KiB),
-/// its header, and a Close. There must always be room for a Close, because tungstenite discards one
-/// that does not fit.
+/// How far the write buffer may grow above [`WRITE_BUFFER`]. This is room for one more message (64
+/// KiB), its header, and a Close. There must always be room for a Close, because tungstenite
+/// discards one that does not fit.
 const WRITE_SLACK: usize = 64 * 1024 + 1024;
 
 /// How many bytes are read from the stream below at once. A buffer of this size is allocated at the
@@ -47,14 +48,14 @@ const DISCARD_AT_ONCE: usize = 64 * 1024;
 /// One task calls all the methods of [`Socket`]. In each of its rounds it calls `poll_recv` until
 /// that is pending, then sends, and calls `poll_flush` even if it has sent nothing, because
 /// `poll_recv` queues pongs and the answer to a Close, and only the flush sends them. When all of
-/// them are pending, the first event in either direction wakes the task. This works because the
-/// stream below is polled with two wakers, one for reading and one for writing, and each of them
-/// wakes the tasks that polled last in either direction.
+/// these methods are pending, the first event in either direction wakes the task. This works
+/// because the stream below is polled with two wakers, one for reading and one for writing, and
+/// each of them wakes the tasks that polled last in either direction.
 ///
 /// # The two directions
 /// Reading never waits for writing. While a pong cannot be written, reading continues, and a newer
 /// ping's pong replaces the waiting one. If the peer does not read, at most `max_write_buffer_size`
-/// bytes of [`config`](Self::config) wait for it.
+/// bytes wait for it; [`config`](Self::config) sets this limit.
 ///
 /// # The end
 /// After a protocol error, or a message that is too large, no more messages are read. `poll_recv`
@@ -68,8 +69,9 @@ pub struct TungsteniteSocket<S> {
     websocket: WebSocketStream<S>,
     reading: Reading,
     writing: Writing,
-    /// The number of bytes that were queued in tungstenite since the last complete flush: those of
-    /// accepted items and of its own pongs. Some of them may have been written already.
+    /// The number of bytes that were queued in tungstenite since the last complete flush. They are
+    /// the bytes of accepted items and of tungstenite's pongs. Some of them may have been written
+    /// already.
     unflushed: usize,
     /// The number of unflushed bytes above which the next message has to wait for a flush.
     write_buffer: usize,
@@ -89,8 +91,8 @@ enum Reading {
 enum Writing {
     /// Messages can be sent.
     Open,
-    /// A Close has been accepted, which is our own or the answer to the peer's. It may not have
-    /// been sent yet.
+    /// A Close has been accepted, either our own or the answer to the peer's. It may not have been
+    /// sent yet.
     Closed,
     /// The Close has been sent, and our direction of the stream below has been ended.
     ShutDown,
@@ -116,7 +118,7 @@ impl TungsteniteSocket<()> {
     /// `max_inbound_message` bytes, including the sum of a message's fragments.
     ///
     /// Both of tungstenite's limits are set to that number, because its frame limit alone would
-    /// admit a message of many fragments. Each connection uses up to 64 KiB for reading, in
+    /// admit a larger message in many fragments. Each connection uses up to 64 KiB for reading, in
     /// addition to an incomplete message, and up to 193 KiB for writing, which tungstenite does not
     /// limit by default.
     pub fn config(max_inbound_message: u64) -> WebSocketConfig {
@@ -125,14 +127,15 @@ impl TungsteniteSocket<()> {
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(WRITE_BUFFER)
             .max_write_buffer_size(WRITE_BUFFER + WRITE_SLACK)
-            // W-6: tungstenite counts the fragments against this while they arrive.
+            // W-6: tungstenite counts the fragments against this limit while they arrive.
             .max_message_size(Some(limit))
             .max_frame_size(Some(limit))
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> TungsteniteSocket<S> {
-    /// Converts an item of tungstenite. Returns `None` if the stream has to be discarded from here.
+    /// Converts an item of tungstenite. Returns `None` if no more items are read, and received
+    /// bytes have to be discarded.
     fn understand(
         &mut self,
         item: Option<Result<Message, Error>>,
@@ -160,7 +163,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TungsteniteSocket<S> {
             }
             Some(Ok(Message::Pong(payload))) => Some(Ok(Incoming::Pong(payload))),
             Some(Ok(Message::Close(frame))) => {
-                // W-28 (RFC 6455 §5.5.1): tungstenite answers it.
+                // W-28 (RFC 6455 §5.5.1): tungstenite answers the Close.
                 self.reading = Reading::PeerClosed;
                 let (code, reason) = match frame {
                     Some(frame) => (Some(frame.code.into()), frame.reason.as_str().to_owned()),
@@ -195,7 +198,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TungsteniteSocket<S> {
 
     /// Ends our direction of the stream below, once our Close has been sent.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SocketError>> {
-        // W-56: a stream whose Close has not left in full is not ended.
+        // W-56: if our Close has not been sent in full, the stream is not ended.
         if self.writing != Writing::Closed {
             return Poll::Ready(Ok(()));
         }
@@ -236,7 +239,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TungsteniteSocket<S> {
         ready!(Pin::new(&mut self.websocket).poll_flush(cx)).map_err(write_error)?;
         if self.reading != Reading::Messages || self.writing != Writing::Open {
             // At the end of a server's closing handshake tungstenite has written the Close but has
-            // not flushed it, so without this it would stay in the TLS session.
+            // not flushed it. Without this flush, the Close would stay in the TLS session.
             ready!(Pin::new(self.websocket.get_mut()).poll_flush(cx)).map_err(socket_error)?;
         }
         self.unflushed = 0;
@@ -304,8 +307,8 @@ impl Writing {
     }
 }
 
-/// Converts an error of the stream. It distinguishes a stream that was cut short from one that
-/// failed, because TLS reports the former as an error too.
+/// Converts an error of the stream. TLS reports a stream that was cut short as an error; here that
+/// is the end of the stream and not a failure.
 fn socket_error(error: io::Error) -> SocketError {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => SocketError::Eof,

@@ -157,7 +157,7 @@ async fn a_writer_that_cannot_write_does_not_stop_the_reader() {
     poll_fn(|cx| socket.poll_ready(cx)).await.unwrap();
     socket.start_send(Outgoing::Message(&message(1000))).unwrap();
     assert!(is_pending(poll_fn(|cx| socket.poll_flush(cx))).await);
-    // More and more pongs wait after it, because nobody reads them.
+    // Pongs wait after the message, because nobody reads.
     for _ in 0..100 {
         far.write_all(&frame(PING, b"ping")).await.unwrap();
         assert_eq!(recv(&mut socket).await.unwrap(), Incoming::Ping);

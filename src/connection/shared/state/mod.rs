@@ -29,7 +29,7 @@ pub(crate) struct State {
     pub(crate) engine: Connection,
     /// The wakers to wake or drop once the lock is released.
     wakeups: Wakeups,
-    /// `None` while the driver runs, and once it has been woken.
+    /// The driver while it sleeps. `None` while it runs, and from the time when it is woken.
     driver: Option<SleepingDriver>,
     /// The latest time that was passed to the engine.
     latest: Time,
@@ -40,15 +40,15 @@ pub(crate) struct State {
     finished: bool,
     /// The latest round-trip time that the socket has measured.
     pub(crate) socket_rtt: Option<Duration>,
-    /// Dropped when the connection has ended and its socket is gone.
+    /// A value that a server keeps here until the connection has ended and its socket is gone.
     pub(crate) kept: Option<Kept>,
 }
 
 #[derive(Debug)]
 struct SleepingDriver {
     waker: Waker,
-    /// Whether the socket accepts no messages. It wakes the driver when it accepts some again, and
-    /// until that time nothing else needs to wake the driver to send.
+    /// Whether the socket accepts no messages at present. The socket wakes the driver when it
+    /// accepts messages again. Until that time, the driver need not be woken to send.
     socket_is_full: bool,
 }
 
@@ -137,8 +137,8 @@ impl State {
         let Some(driver) = &self.driver else { return };
         let wanted = match driver.socket_is_full {
             false => self.engine.wants_transmit(),
-            // The driver reports to the engine that data now waits for the socket, and the engine
-            // measures for how long.
+            // The driver has to report to the engine that data now waits for the socket, because
+            // the engine measures how long the data waits.
             true => self.engine.wants_socket_full(),
         };
         if wanted || self.engine.has_events() {
@@ -148,10 +148,10 @@ impl State {
 
     /// Wakes the driver if it sleeps.
     ///
-    /// The waker is called after the lock is released. Until that time, other tasks find no driver
-    /// to wake, and need not wake it: the driver runs after the wake-up, and will see their
-    /// changes. If the driver runs for another reason and sleeps again before the wake-up arrives,
-    /// it runs once more than necessary.
+    /// The waker is called after the lock is released. Until the waker is called, other tasks find
+    /// no driver to wake. They need not wake it: the driver runs after the wake-up, and will see
+    /// their changes. If the driver runs for another reason and sleeps again before the wake-up
+    /// arrives, it runs once more than necessary.
     pub(super) fn wake_driver_now(&mut self) {
         self.wakeups.wake_driver(self.driver.take().map(|driver| driver.waker));
     }
@@ -202,8 +202,8 @@ impl State {
         self.wakeups.drop_later(self.writers.remove(id));
     }
 
-    /// Starts to watch for the end of a sending half whose handle still exists. The tasks in its
-    /// [`Queue::End`] are woken when the watch is set.
+    /// Starts to watch for the end of a sending half whose handle still exists. When the half ends,
+    /// its outcome is stored in the watch, and the tasks in its [`Queue::End`] are woken.
     pub(crate) fn watch_end(&mut self, id: StreamId) -> EndWatch {
         match self.poll_end(id) {
             Some(outcome) => Arc::new(outcome.into()),
@@ -251,7 +251,8 @@ impl State {
         // The queue for the end of a sending half is gone once the half has ended.
         let Some(waiters) = self.queues.get_mut(queue) else { return };
         self.wakeups.drop_later(waiters.leave(ticket, wants));
-        // What was reserved for this task, or was kept back for it, may be enough for the next one.
+        // This task may have had a reservation, or may have been the first in the queue and have
+        // wanted more than there is. In both cases there may now be enough for the next task.
         self.wake_next(queue);
     }
 
@@ -296,13 +297,13 @@ impl State {
     }
 
     /// Returns how much there is for the tasks in `queue` to share. It is 0 if `queue` is for an
-    /// event that concerns all of its tasks at once.
+    /// event that concerns all of its tasks at once: only `wake_all_of` wakes these tasks.
     fn available(&self, queue: Queue) -> u64 {
         match queue {
             Queue::Established | Queue::Finished | Queue::End(_) => 0,
             Queue::Openers(dir) => self.engine.openable(dir).unwrap_or(u64::MAX),
-            // Once the connection has ended, these calls return at once, so every waiting task is
-            // woken.
+            // Once the connection has ended, no call has to wait in the queues below, so all of
+            // their tasks are woken.
             _ if self.engine.close_reason().is_some() => u64::MAX,
             Queue::Acceptors(dir) => self.engine.acceptable(dir),
             Queue::DatagramReaders => self.engine.readable_datagrams(),
@@ -310,13 +311,13 @@ impl State {
         }
     }
 
-    /// Wakes as many tasks in `queue` as there is enough for. If tasks have to go on waiting, the
-    /// engine learns this. It may then have a frame to send to the peer, so the caller must wake the
-    /// driver.
+    /// Wakes as many tasks in `queue` as there is enough for. If tasks have to go on waiting, this
+    /// reports it to the engine, which may then have a frame to send to the peer. So the caller
+    /// must wake the driver.
     fn wake_next(&mut self, queue: Queue) {
         let available = self.available(queue);
         let Some(waiters) = self.queues.get_mut(queue) else { return };
-        // C-88
+        // C-88: only as many tasks are woken as there is enough for.
         waiters.wake(available, self.wakeups.list());
         match queue {
             Queue::Openers(dir) if available == 0 && !waiters.is_empty() => {
@@ -327,9 +328,9 @@ impl State {
         }
     }
 
-    /// Asks the engine to emit an event when more becomes available for `queue`. A task may wait
-    /// although something is available, because that may be reserved for other tasks or be too
-    /// little.
+    /// Asks the engine to emit an event when more becomes available for `queue`. This is also
+    /// needed if something is available now, because it may be reserved for other tasks, or be less
+    /// than a task wants.
     fn request_event(&mut self, queue: Queue) {
         match queue {
             Queue::DatagramReaders => self.engine.want_datagram(),
@@ -339,7 +340,7 @@ impl State {
         }
     }
 
-    /// If a sending half has ended, stores how.
+    /// If a sending half has ended, stores its outcome.
     fn update_end(&mut self, id: StreamId) {
         if let Some(outcome) = self.poll_end(id) {
             self.queues.ends.set(id, outcome, &mut self.wakeups);

@@ -1,5 +1,5 @@
-//! Tests with foreign wakers in the state. Under tokio, the driver's waker is always tokio's own.
-//! Therefore these tests have no driver and use wakers of their own.
+//! Tests in which the state holds wakers that are not tokio's. A driver that runs under tokio has a
+//! waker of tokio, so these tests have no driver.
 
 use std::{
     sync::{
@@ -23,7 +23,8 @@ use crate::{
     runtime::Instant,
 };
 
-/// A waker that is the last owner of a task. The task owns a stream.
+/// A task that owns a stream. Its waker is the last owner of the task, so dropping the waker drops
+/// the stream.
 struct Owner(#[expect(dead_code, reason = "to be dropped")] Mutex<SendStream>);
 
 impl Wake for Owner {
@@ -44,7 +45,7 @@ impl Sleeper {
         Self { handle: ConnectionRef::new(shared.clone()), shared }
     }
 
-    /// Lets the driver sleep, with a waker that owns a stream.
+    /// Stores the waker of a sleeping driver. The waker owns a stream.
     fn sleep(&self) -> std::sync::Weak<Owner> {
         let id = self.shared.lock().engine.open(Dir::Bi).unwrap().unwrap();
         let owner = Arc::new(Owner(Mutex::new(SendStream::new(id, self.handle.clone()))));

@@ -21,8 +21,8 @@ const MAX_DELAY: Duration = Duration::from_secs(1);
 /// ended.
 pub(super) const END: u64 = 2 * 256 + 512 + 6 * MAX_REASON as u64;
 
-/// The most entries for the frames of one message. It is needed because a message of 64 KiB may
-/// contain tens of thousands of frames.
+/// The most entries for the frames of one message, apart from the entry that all further frames
+/// share. This limit is needed because a message of 64 KiB may contain tens of thousands of frames.
 const MAX_FRAMES: usize = 1_000;
 
 /// The log of one connection, owned by its task.
@@ -41,7 +41,7 @@ pub(crate) struct Log {
     is_full: bool,
     /// Events left out since the last event that was written.
     lost: u64,
-    /// How many messages were sent, which is also the number of the next one.
+    /// How many messages were sent. This is also the number of the next message.
     sent: u64,
     received: u64,
     rtt: Option<Duration>,
@@ -256,7 +256,8 @@ impl Log {
 
     fn closed(&mut self) -> schema::ConnectionClosed {
         let Some(error) = self.shared.lock().engine.close_reason().cloned() else {
-            // Only the driver ends a connection, and none has run.
+            // When a driver is dropped, it ends its connection. So this log was never given to a
+            // driver.
             let reason = "never began".to_owned();
             return schema::ConnectionClosed { reason, trigger: "error", ..Default::default() };
         };
@@ -310,8 +311,8 @@ impl Log {
 impl Drop for Log {
     fn drop(&mut self) {
         let closed = self.closed();
-        // This event is written even if too much is waiting, because whoever reads a log looks for
-        // it first.
+        // This event is written even if too much is waiting, because readers of a log look for it
+        // first.
         self.append(self.shared.now(), "connectivity:connection_closed", closed);
         self.output.push(std::mem::take(&mut self.chunk));
         self.output.end();

@@ -1,4 +1,4 @@
-//! Which events a log has for messages, and that it stays within its bounds.
+//! Tests which events a log has for messages, and that a log stays within its bounds.
 
 use std::{
     io::{self, Write},
@@ -72,7 +72,8 @@ fn what_a_slow_writer_has_no_room_for_is_missing_and_the_log_says_so() {
     assert!(last.contains("connectivity:connection_closed"), "{last}");
 }
 
-/// The log of these messages when nothing delays its writer, and the total length of the messages.
+/// Returns the log of these messages when nothing delays its writer, and the total length of the
+/// messages.
 fn logged(max_size: Option<u64>, messages: impl Iterator<Item = Vec<u8>>) -> (String, u64) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let (done, logs) = mpsc::channel();
@@ -104,8 +105,8 @@ fn logged(max_size: Option<u64>, messages: impl Iterator<Item = Vec<u8>>) -> (St
     (String::from_utf8(logs.recv().unwrap()).unwrap(), traffic)
 }
 
-/// Each datagram once had an entry of its own of 42 bytes, so 10 MB of datagrams made 210 MB of
-/// log. Now they make 35 kB.
+/// If each datagram had an entry of its own, of 42 bytes, 10 MB of datagrams would make 210 MB of
+/// log. With shared entries they make 35 kB.
 #[test]
 fn a_megabyte_of_empty_datagrams_makes_a_small_log() {
     let message = [0x31, 0].repeat(32 * 1024);

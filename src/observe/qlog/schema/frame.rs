@@ -5,7 +5,8 @@ use wsmux_proto::{self as proto, Dir};
 
 use super::{ErrorCode, Uint};
 
-/// The most bytes of a close's reason that are written. Each may take six bytes in JSON.
+/// The most bytes of a close's reason that are written. Each of these bytes may take six bytes in
+/// JSON.
 pub(in crate::observe::qlog) const MAX_REASON: usize = 1024;
 
 /// A frame and its size in bytes. The schema dropped the size after draft-02, but qvis still uses
@@ -28,7 +29,8 @@ impl SizedFrame {
         self.count += other.count;
     }
 
-    /// Adds a frame for which no entry is left to this one, whose first frame has the type `kind`.
+    /// Adds to this entry a frame that cannot have an entry of its own. `kind` is the type of the
+    /// first frame in this entry.
     pub(in crate::observe::qlog) fn add_other(&mut self, other: &Self, kind: proto::VarInt) {
         self.add(other);
         if !matches!(self.frame, Frame::Unknown { .. }) {
@@ -214,8 +216,8 @@ impl Frame {
     }
 }
 
-/// Converts the reason of a close to text, and cuts it to [`MAX_REASON`] bytes. It is UTF-8 by
-/// convention.
+/// Converts the reason of a close to text, and cuts it to [`MAX_REASON`] bytes. A reason is UTF-8
+/// by convention.
 pub(in crate::observe::qlog) fn reason(bytes: &[u8]) -> String {
     // A few bytes more, so that the last character that fits is complete.
     let bytes = &bytes[..bytes.len().min(MAX_REASON + 3)];

@@ -143,7 +143,7 @@ pub(super) struct ParametersSet {
     initial_max_stream_data_uni: Uint,
     initial_max_streams_bidi: Uint,
     initial_max_streams_uni: Uint,
-    // The following fields are not in 0.3.
+    // Version 0.3 of the schema does not have the following fields.
     max_datagram_frame_size: Uint,
     max_record_size: Uint,
     reset_stream_at: bool,

@@ -45,8 +45,8 @@ pub(super) struct WriterThread {
 }
 
 impl WriterThread {
-    /// Fails if so many bytes wait that no further log may be started. Otherwise logs of ended
-    /// connections could pile up without bound.
+    /// Fails if so many bytes wait that no further log may be started. Without this check, logs of
+    /// ended connections could pile up without bound.
     pub(super) fn check_room(&self) -> io::Result<()> {
         match self.backlog.is_full() {
             true => Err(io::Error::other("too many bytes wait for the writers of other logs")),
@@ -54,7 +54,8 @@ impl WriterThread {
         }
     }
 
-    /// Makes the queue of a new log. Fails if the system has no thread for it.
+    /// Makes the queue of a new log. Fails if the thread that writes the logs has to be started and
+    /// the system has no thread left.
     pub(super) fn queue(&self, writer: Writer) -> io::Result<Queue> {
         let log = WriterState {
             writer: Mutex::new(Some(writer)),
@@ -72,7 +73,7 @@ impl WriterThread {
         }
         let (sender, jobs) = mpsc::channel();
         let backlog = self.backlog.clone();
-        // Linux shows at most 15 characters.
+        // The name is short because Linux shows at most 15 characters of it.
         thread::Builder::new().name("wsmux-qlog".into()).spawn(move || write(jobs, &backlog))?;
         Ok(running.insert(sender).clone())
     }
@@ -247,12 +248,12 @@ impl Backlog {
         lock(&self.progress).jobs_done
     }
 
-    /// Whether the thread hangs: since `asked`, when `before` jobs were done, no other job has been
-    /// completed, and `PATIENCE` has passed.
+    /// Whether the thread hangs, that is, has completed no job for `PATIENCE`. At the time `asked`,
+    /// it had completed `before` jobs.
     fn is_stuck(&self, before: u64, asked: Instant) -> bool {
         let mut progress = lock(&self.progress);
-        // The caller slept by the runtime's clock, which a test may advance without waiting. So
-        // this checks that as much real time has passed.
+        // The caller slept for `PATIENCE` on the runtime's clock, which a test may advance without
+        // waiting. So this checks that `PATIENCE` has also passed on the system's clock.
         let in_vain = progress.jobs_done == before && asked.elapsed() >= PATIENCE;
         progress.is_stuck |= in_vain;
         progress.is_stuck

@@ -1,5 +1,5 @@
-//! Compares our reader with tungstenite's on the same bytes, and lists where they may differ. A
-//! target in `fuzz/` runs this too.
+//! Compares our reader with tungstenite's on the same bytes, and lists where the two readers may
+//! differ. A target in `fuzz/` runs this comparison too.
 
 use std::task::{Context, Poll, Waker};
 
@@ -17,10 +17,10 @@ use super::{
     chopped::Chopped,
 };
 
-/// The largest message. It is small, so that inputs reach it.
+/// The largest message. The limit is small, so that random inputs exceed it.
 pub(super) const LIMIT: usize = 600;
 
-/// The items that a reader understands, and the way it ends.
+/// The items that a reader reads, and how its reading ends.
 pub(super) type Understood = (Vec<Heard>, End);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,8 +113,9 @@ pub(super) fn agree(side: Side, input: &[u8], chops: &[usize]) {
     let (theirs, their_end) = theirs(side, input, chops);
     let context = format!("{our_end:?} and {their_end:?}");
     match (&our_end, &their_end) {
-        // Our reader does not support text, and reports it at the first frame of the message.
-        // Theirs continues; until that message ends, it can only return control frames.
+        // Our reader does not support text, and reports a text message at the message's first
+        // frame. Their reader continues, and can only return control frames until that message
+        // ends.
         (End::Text, _) => {
             assert!(theirs.starts_with(&ours), "{}", context);
             let rest = &theirs[ours.len()..];
@@ -122,7 +123,8 @@ pub(super) fn agree(side: Side, input: &[u8], chops: &[usize]) {
             return;
         }
         // Their reader accepts lengths that are encoded in more bytes than needed (RFC 6455 §5.2).
-        // Ours does not even read the extended length of a control frame.
+        // Our reader refuses them, and refuses a control frame with an extended length without
+        // reading that length.
         (End::Refused(words), _)
             if words.starts_with("payload length") || words.ends_with("longer than 125 bytes") =>
         {
@@ -146,7 +148,7 @@ pub(super) fn agree(side: Side, input: &[u8], chops: &[usize]) {
     assert_eq!(ours, theirs, "{}", context);
 }
 
-/// Runs arbitrary bytes, split at arbitrary points, against the readers of either side.
+/// Lets both readers read arbitrary bytes, split at arbitrary points, on an arbitrary side.
 pub(crate) fn run(data: &[u8]) {
     let mut input = Unstructured::new(data);
     let side = if input.ratio(1, 2).unwrap_or(false) { Side::Client } else { Side::Server };

@@ -1,5 +1,5 @@
-//! The cases of the Autobahn test suite, written by hand: the bytes that each sends, and the answer
-//! that it expects. `wstest` runs the suite itself.
+//! The cases of the Autobahn test suite, written by hand. A case consists of the bytes that the
+//! suite sends and the answer that it expects. The module `wstest` runs the suite itself.
 //!
 //! Where the suite sends text, these cases send binary messages of the same bytes, because the
 //! wires have no text. Section 6 is about text.
@@ -62,8 +62,8 @@ fn bytes((first, payload): &Frame, from: Side) -> Vec<u8> {
     out
 }
 
-/// Applies or removes the mask (RFC 6455 §5.3). It works in large steps, because tests are not
-/// optimised.
+/// Applies or removes the mask (RFC 6455 §5.3). It masks 16 bytes in one step, because tests are
+/// not optimised.
 fn masked(payload: &[u8], mask: [u8; 4]) -> Vec<u8> {
     let mut out = payload.to_vec();
     let [a, b, c, d] = mask;
@@ -78,7 +78,8 @@ fn masked(payload: &[u8], mask: [u8; 4]) -> Vec<u8> {
     out
 }
 
-/// Removes the complete frames, which `from` has sent, from the front of `bytes` and returns them.
+/// Removes the complete frames from the front of `bytes`, and returns them. `from` is the side that
+/// has sent them.
 fn frames(bytes: &mut &[u8], from: Side) -> Vec<Frame> {
     let mut frames = Vec::new();
     while let [first, second, rest @ ..] = *bytes {
@@ -114,7 +115,7 @@ enum Chop {
 
 const ALL_CHOPS: [Chop; 4] = [Chop::Never, Chop::Frames, Chop::Bytes(997), Chop::Bytes(1)];
 
-/// Returns the frames with which a socket of `side` answers these frames, up to the end of the
+/// Returns the frames with which a socket of `side` answers the frames `sent`, up to the end of the
 /// stream.
 async fn answers(side: Side, sent: &[Frame], chop: Chop) -> Vec<Frame> {
     let sent: Vec<_> = sent.iter().map(|frame| bytes(frame, !side)).collect();
@@ -147,8 +148,8 @@ async fn answers(side: Side, sent: &[Frame], chop: Chop) -> Vec<Frame> {
         heard
     };
     let ours = async move { echo(&mut ours).await };
-    // The paused clock advances only when both ends are waiting, in which case they would wait for
-    // ever.
+    // The paused clock advances only when both ends wait for each other. Then they would wait for
+    // ever, so the timeout ends the test.
     let both = async { tokio::join!(ours, peer) };
     let both = tokio::time::timeout(Duration::from_secs(1), both).await;
     let (end, heard) = both.expect("one of the two has something to say");
@@ -415,7 +416,7 @@ async fn section_9_chops_and_many_messages() {
     }
 }
 
-/// The suite has no limit on messages.
+/// These cases are not in the suite, which has no limit on messages.
 ///
 /// [W-6] The size limit of inbound messages MUST be enforced on the sum of a message's fragments
 /// while they arrive, not on the complete message afterwards.

@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 #[derive(Debug, Default)]
 pub(super) struct Chopped {
     input: VecDeque<u8>,
-    /// The sizes of the reads, repeated from the start.
+    /// The sizes of the reads. After the last size, the first one is used again.
     chops: Vec<usize>,
     reads: usize,
     pub(super) written: Vec<u8>,

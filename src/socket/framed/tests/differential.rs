@@ -57,10 +57,10 @@ fn payload(max: usize) -> impl Strategy<Value = Vec<u8>> {
     (len, any::<u8>()).prop_map(|(len, seed)| (0..len).map(|at| at as u8 ^ seed).collect())
 }
 
-/// A step of an application.
+/// Something that an application sends.
 #[derive(Debug, Clone)]
 enum Step {
-    /// A message in these pieces, each of which is followed by the ping if there is one.
+    /// A message in these pieces. If there is a ping, it follows each piece except the last.
     Message(Vec<Vec<u8>>, Option<Vec<u8>>),
     Ping([u8; 8]),
     Pong(Vec<u8>),
@@ -84,7 +84,7 @@ fn end(close: Option<(u16, String)>) -> End {
     close.map_or(End::Eof, |(code, reason)| End::Close(Some(code), reason))
 }
 
-/// A frame that may be invalid, by itself or in its place.
+/// A frame that may be invalid, either in itself or after the frames before it.
 fn any_frame() -> impl Strategy<Value = (u8, Vec<u8>)> {
     let codes = prop_oneof![990u16..1_020, any::<u16>()];
     let close =
@@ -188,7 +188,7 @@ proptest! {
                 }
                 Step::Pong(payload) => {
                     writer.write(Message::Pong(payload.clone().into())).unwrap();
-                    // A newer pong would replace it unless it is flushed.
+                    // Without this flush, a newer pong would replace this one.
                     writer.flush().unwrap();
                     expected.push(Heard::Pong(payload.into()));
                 }
@@ -229,7 +229,7 @@ proptest! {
                 }
                 Step::Pong(payload) => {
                     writer.writer.pong(Bytes::copy_from_slice(&payload));
-                    // A newer pong would replace it unless it is flushed.
+                    // Without this flush, a newer pong would replace this one.
                     prop_assert!(writer.poll_flush(&mut cx).is_ready());
                     expected.push(Heard::Pong(payload.into()));
                 }
@@ -291,7 +291,8 @@ fn of_what_the_fuzzer_has_kept_both_understand_the_same() {
     }
 }
 
-/// Covers every permitted difference, so that none outlives its reason.
+/// Checks that every permitted difference still exists. A difference that has disappeared must no
+/// longer be permitted in `agree`.
 #[test]
 fn the_differences_are_these() {
     let close = |code: u16| [&[0x88, 2][..], &code.to_be_bytes()].concat();

@@ -1,5 +1,5 @@
-//! An application of the socket without an engine. It echoes messages, and refuses what a
-//! connection refuses.
+//! A user of the socket that takes the place of the engine. It echoes messages, and refuses what an
+//! engine refuses.
 
 use std::future::poll_fn;
 

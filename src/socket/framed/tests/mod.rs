@@ -235,7 +235,7 @@ async fn a_close_of_either_end_is_answered_and_the_stream_ends() {
                     Incoming::Close { code, .. } => assert_eq!(code, Some(4_042)),
                     other => panic!("{other:?}"),
                 }
-                // One of the two is a server, which waits for the end of the stream.
+                // The server ends its direction of the stream, and the client waits for that.
                 assert!(matches!(recv(&mut ours).await, Err(SocketError::Eof)), "{side:?}");
             };
             let (said, ()) = tokio::time::timeout(std::time::Duration::from_secs(10), async {
@@ -376,8 +376,8 @@ async fn a_small_message_does_not_keep_the_block_alive_that_it_came_in() {
     drop(ours);
     for message in messages.split_off(8) {
         let len = message.len();
-        // A message either is alone in its block, or shares it with messages of the same size
-        // class.
+        // A message either is alone in its block, or shares the block with messages of similar
+        // size.
         if let Ok(alone) = message.try_into_mut() {
             assert!(alone.capacity() <= 2 * len, "{len} bytes keep {}", alone.capacity());
         } else {

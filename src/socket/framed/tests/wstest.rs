@@ -1,6 +1,6 @@
 //! Runs the Autobahn test suite itself against the socket in either role.
-//! `tests/peers/autobahn/NOTES.md` says how to install it. `autobahn` contains its cases for use
-//! without a network and without Python.
+//! `tests/peers/autobahn/NOTES.md` says how to install the suite. The module `autobahn` contains
+//! the suite's cases for tests without a network and without Python.
 
 use std::{collections::BTreeMap, path::PathBuf, process::Stdio, time::Duration};
 
@@ -67,8 +67,8 @@ impl Suite {
     }
 }
 
-/// Checks that no case failed. Where the standards allow several behaviours, the suite only
-/// informs.
+/// Checks that no case failed. Where the standards allow several behaviours, the suite does not
+/// judge, and its verdict is `INFORMATIONAL`.
 fn all_is_well(verdicts: &BTreeMap<String, Vec<String>>) {
     for (verdict, cases) in verdicts {
         eprintln!("{verdict}: {}", cases.len());
