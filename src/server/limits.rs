@@ -90,7 +90,7 @@ impl Slots {
     }
 }
 
-/// The number of connections of each address, or of its handshakes.
+/// Counts for each address either its connections or its handshakes.
 #[derive(Debug)]
 struct Addresses {
     limit: Option<usize>,
