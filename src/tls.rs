@@ -37,7 +37,7 @@ pub(crate) struct Identity {
 /// The servers that a client trusts.
 #[derive(Debug, Clone)]
 pub(crate) enum Trust {
-    /// Servers with a certificate that the platform's roots or these roots have issued.
+    /// Servers whose certificate leads to one of the platform's roots or to one of these roots.
     Roots(Vec<CertificateDer<'static>>),
     /// Servers that present one of these certificates and hold its key.
     Pinned(Vec<CertificateDer<'static>>),
@@ -126,12 +126,13 @@ fn platform(
 /// The ALPN name of HTTP/2.
 const HTTP2: &[u8] = b"h2";
 
-/// Adapts a user's server configuration to a listener that speaks HTTP/1.1 alone.
+/// Adapts an application's server configuration to a listener that speaks HTTP/1.1 alone.
 ///
 /// A configuration that is shared with an HTTP server prefers `h2`, and a client that offers both
 /// names would get HTTP/2. Therefore `h2` is removed. Other names stay, such as `acme-tls/1` (RFC
 /// 8737), which is used to order certificates. A list without `http/1.1` is an error, because TLS
-/// would refuse every client that offers `http/1.1`, as browsers do (RFC 7301 §3.2).
+/// would refuse every client that offers only `http/1.1`, and browsers offer that for a WebSocket
+/// (RFC 7301 §3.2).
 pub(crate) fn http1_only(config: Arc<ServerConfig>) -> Result<Arc<ServerConfig>, BuildError> {
     let offered = &config.alpn_protocols;
     // W-61 (RFC 7301 §3.2): a list without `http/1.1` is refused.

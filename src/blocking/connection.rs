@@ -219,8 +219,8 @@ impl WebSocketConnection {
     }
 
     /// Starts to [`drain`](Self::drain) the connection, which may take `timeout` at most. If
-    /// streams are still open when it has passed, the connection is closed with code 0 and reason
-    /// `shutdown deadline`. Reads and writes on these streams then fail with
+    /// streams are still open when this time has passed, the connection is closed with code 0 and
+    /// reason `shutdown deadline`. Reads and writes on these streams then fail with
     /// [`ConnectionError::LocallyClosed`] at this end, and with
     /// [`ConnectionError::ApplicationClosed`] at the peer.
     pub fn drain_timeout(&self, timeout: Duration) {

@@ -46,8 +46,8 @@
 //! connection](crate::WebSocketConnection), and dropping a handle has the same effect. A
 //! [`SendStream`] that is dropped unfinished **resets** its stream. `Write` has no way to signal
 //! the end, so call [`finish`](SendStream::finish). Dropping the last handle closes the connection,
-//! and unsent data is lost. Before that, call [`drain`](WebSocketConnection::drain), or wait for
-//! the peer's answer.
+//! and unsent data is lost. Before you drop it, call [`drain`](WebSocketConnection::drain), or wait
+//! for the peer's answer.
 //!
 //! A waiting thread is parked and uses no CPU time. The wait ends early if a
 //! [timeout](RecvStream::set_read_timeout) expires, or if another thread closes the connection

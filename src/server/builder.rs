@@ -136,9 +136,9 @@ impl WebSocketServerBuilder {
     /// handshake. With `None`, which is the default, there is no limit. With 0, no client is
     /// accepted.
     ///
-    /// Further clients wait in the operating system's queue until others have ended, and the system
-    /// refuses them if the queue is full. The limit applies only to a server that listens. The
-    /// process's limit on file descriptors has the same effect.
+    /// Further clients wait in the kernel's accept queue until others have ended, and the kernel
+    /// refuses them if the queue is full. The limit applies only to a server that listens. Reaching
+    /// the process's limit on file descriptors has the same effect.
     pub fn max_connections(mut self, count: Option<usize>) -> Self {
         self.limits.connections = count;
         self
@@ -161,7 +161,7 @@ impl WebSocketServerBuilder {
     /// or is dropped. With `None`, which is the default, there is no limit. With 0, no client is
     /// accepted.
     ///
-    /// Further clients wait in the operating system's queue. Each handshake may hold 110 kB and the
+    /// Further clients wait in the kernel's accept queue. Each handshake may hold 110 kB and the
     /// state of TLS until the handshake timeout.
     pub fn max_handshakes(mut self, count: Option<usize>) -> Self {
         self.limits.handshakes = count;

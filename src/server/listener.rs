@@ -22,8 +22,8 @@ use tokio::net::{TcpListener, TcpStream, ToSocketAddrs, lookup_host};
 #[cfg(unix)]
 use tokio::net::{UnixListener, UnixStream};
 
-/// How many clients may wait in the system's queue to be accepted. The system may allow fewer.
-/// tokio uses the same number.
+/// How many clients may wait in the kernel's accept queue. The system may allow fewer. tokio uses
+/// the same number.
 const BACKLOG: i32 = 1024;
 
 /// How many times to try to lock a path. An attempt can fail although no other server listens, if

@@ -201,8 +201,8 @@ impl WebSocketServer {
     ///
     /// This never fails. A client that leaves before it is accepted is skipped. If the system is
     /// out of file descriptors or memory (`EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM`), clients wait in
-    /// the system's queue, and the server tries again every 100 ms. Clients beyond the builder's
-    /// limits wait there, too, or are closed.
+    /// the kernel's accept queue, and the server tries again every 100 ms. Clients beyond the
+    /// builder's limits wait in that queue, too, or are closed.
     ///
     /// # Cancel safety
     /// No client is lost when the future is dropped.

@@ -156,7 +156,7 @@ enum Route {
 }
 
 impl Http2Client {
-    /// Makes a client with the settings of `client`. Its ALPN is `h2` and `http/1.1`, even if
+    /// Makes a client with the settings of `client`. It offers `h2` and `http/1.1` by ALPN, even if
     /// `client` has a TLS configuration of the application's own.
     pub fn new(client: WebSocketClient) -> Self {
         Self::with(client, false)

@@ -26,9 +26,9 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 const MIN_ATTEMPT_DELAY: Duration = Duration::from_millis(10);
 
 /// How many of a host's addresses are tried, with the families alternating. A name may have
-/// thousands, as many as fit into a DNS response, and each attempt is a socket that may stay open
-/// until the timeout. With the default timeout of 10 s, this many attempts can start 250 ms apart,
-/// and the last one still has 2 s to succeed.
+/// thousands of addresses, as many as fit into a DNS response, and each attempt is a socket that
+/// may stay open until the timeout. With the default timeout of 10 s, 32 attempts can start 250 ms
+/// apart, and the last attempt still has 2 s to succeed.
 const MAX_ADDRESSES: usize = 32;
 
 /// How many addresses an error's text names: enough for a line of a log.

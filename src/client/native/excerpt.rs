@@ -69,8 +69,8 @@ fn list(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
     elements.all(|element| element == first).then_some(first)
 }
 
-/// Reads the start of the body from an HTTP/1.1 stream, within the time `left`. `buf` has the bytes
-/// of the body that were read together with the head.
+/// Reads the start of the body from an HTTP/1.1 stream, within the time `left`. `buf` contains the
+/// bytes of the body that were read together with the head.
 pub(super) async fn read(
     io: &mut (impl AsyncRead + Unpin),
     mut buf: Vec<u8>,
@@ -260,7 +260,7 @@ mod tests {
         // In a chunked body, the length is ignored, and the trailers are not waited for.
         let both = [CHUNKED[0], ("content-length", "3")];
         assert_eq!(excerpt(503, &both, b"2\r\nno\r\n0\r\nx").await, ("no".into(), false));
-        // If a body does not end, what has arrived is used after a while.
+        // If a body does not end, what has arrived is used after the timeout.
         assert_eq!(excerpt(503, CHUNKED, b"5\r\nno").await, ("no".into(), true));
     }
 

@@ -34,11 +34,12 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
 /// How long a connection has to last for its attempt to count as a success.
 ///
-/// Without this condition, a server that accepts connections and ends them at once, for example
-/// because its backend is down, would be dialled for ever, because no attempt would count as a
-/// failure. The time equals the default of the longest pause, so such a server is dialled about as
-/// often as one that does not answer. The time is not a setting and is not derived from one,
-/// because neither a pause of 0 nor a pause of a day says how long a connection should last.
+/// A server whose backend is down may accept each connection and end it at once. Without this
+/// condition, no attempt at such a server would count as a failure, and it would be dialled for
+/// ever. The time equals the default of the longest pause, so such a server is dialled about as
+/// often as one that does not answer. The time is not a setting and is not derived from the setting
+/// for the pauses, because neither a pause of 0 nor a pause of a day says how long a connection
+/// should last.
 const LASTING: Duration = Duration::from_secs(30);
 
 /// A client that keeps one connection to a server. It dials again when the connection is lost, or
