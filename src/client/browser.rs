@@ -90,10 +90,10 @@ impl WebSocketClient {
     /// Connects to a `ws://` or `wss://` URL and waits for the server's transport parameters. A URL
     /// is refused if it has a user, a password or a fragment, or if it is relative to the page.
     ///
-    /// The [connect timeout](WebSocketClientBuilder::connect_timeout) and the [handshake
-    /// timeout](crate::Config::handshake_timeout) together are the time limit of the whole attempt.
-    /// They have no separate effect, because the browser does not report when it has reached the
-    /// server.
+    /// The whole attempt may take as long as the [connect
+    /// timeout](WebSocketClientBuilder::connect_timeout) and the [handshake
+    /// timeout](crate::Config::handshake_timeout) together, because the browser does not report
+    /// when it has reached the server.
     ///
     /// # Errors
     /// [`ConnectError`]. To protect its user, a browser does not say why a WebSocket failed. An

@@ -147,7 +147,7 @@ impl RouteCache {
     }
 }
 
-/// How to make a connection.
+/// The ways to make a connection.
 enum Route {
     Over(Lease),
     /// Over this stream, which has just been dialled and must be upgraded.
