@@ -23,7 +23,7 @@ macro_rules! shared_setters {
         #[doc = concat!($Verb, " the application protocol `name` by its bare name,")]
         /// such as `moqt-18` (draft-lcurley-qmux-websocket-00). [`protocol`](Self::protocol)
         #[doc = concat!($verb, " the other form.")]
-        /// The order of the calls of both is the order of preference. Default none.
+        /// The order of the calls of these two setters is the order of preference. Default none.
         pub fn bare_protocol(mut self, name: impl Into<String>) -> Self {
             let protocol = $crate::handshake::negotiation::Protocol::Bare(name.into());
             self.subprotocols.protocols.push(protocol);
@@ -31,7 +31,7 @@ macro_rules! shared_setters {
         }
 
         #[doc = concat!("Whether names of older versions of QMux are ", $participle, ", too.")]
-        /// These names stand for the same wire. In the order of preference, each older name follows
+        /// The older names mean the same wire. In the order of preference, each older name follows
         /// the newest one of the same form: `qmux-01` after `qmux-02`, and `qmux-01.<name>` after
         /// `qmux-02.<name>` for each [`protocol`](Self::protocol).
         #[doc = concat!("Default `", $older, "`.")]

@@ -1,5 +1,5 @@
-//! The TLS configurations of clients and servers. They always use the aws-lc-rs provider, whatever
-//! the process-wide default is.
+//! The TLS configurations of clients and servers. The configurations that this module makes always
+//! use the aws-lc-rs provider, whatever the process-wide default is.
 
 use std::sync::Arc;
 
@@ -16,8 +16,8 @@ use rustls::{
 
 use crate::error::BuildError;
 
-/// The only ALPN name that is offered. A WebSocket is opened by an upgrade of HTTP/1.1, and a
-/// server that also speaks HTTP/2 would select HTTP/2 if it were offered.
+/// The only ALPN name of the configurations that this module makes. A WebSocket is opened by an
+/// upgrade of HTTP/1.1. If HTTP/2 were offered as well, a server that speaks it would select it.
 const ALPN: &[u8] = b"http/1.1";
 
 const NO_ROOTS_ON_ANDROID: &str = "Android takes no further roots";
@@ -26,7 +26,8 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 
-/// A certificate chain, this end's certificate first, and its key.
+/// This end's certificate chain, with its own certificate first, and the key of its own
+/// certificate.
 #[derive(Debug)]
 pub(crate) struct Identity {
     pub(crate) chain: Vec<CertificateDer<'static>>,
@@ -36,7 +37,7 @@ pub(crate) struct Identity {
 /// The servers that a client trusts.
 #[derive(Debug, Clone)]
 pub(crate) enum Trust {
-    /// Servers with a certificate that the platform's roots or these roots have issued.
+    /// Servers whose certificate leads to one of the platform's roots or to one of these roots.
     Roots(Vec<CertificateDer<'static>>),
     /// Servers that present one of these certificates and hold its key.
     Pinned(Vec<CertificateDer<'static>>),
@@ -70,7 +71,7 @@ pub(crate) fn client_config(
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         // The platform's verifier is safe. The other verifiers are used only if the application has
-        // called a setter whose name says what it does.
+        // called `trust_self_signed` or `danger_accept_any_certificate`.
         .dangerous()
         .with_custom_certificate_verifier(verifier);
     let mut config = match identity {
@@ -125,12 +126,13 @@ fn platform(
 /// The ALPN name of HTTP/2.
 const HTTP2: &[u8] = b"h2";
 
-/// Adapts a user's server configuration to a listener that speaks HTTP/1.1 alone.
+/// Adapts an application's server configuration to a listener that speaks HTTP/1.1 alone.
 ///
 /// A configuration that is shared with an HTTP server prefers `h2`, and a client that offers both
 /// names would get HTTP/2. Therefore `h2` is removed. Other names stay, such as `acme-tls/1` (RFC
 /// 8737), which is used to order certificates. A list without `http/1.1` is an error, because TLS
-/// would refuse every client that offers `http/1.1`, as browsers do (RFC 7301 §3.2).
+/// would refuse every client that offers only `http/1.1`, and browsers offer that for a WebSocket
+/// (RFC 7301 §3.2).
 pub(crate) fn http1_only(config: Arc<ServerConfig>) -> Result<Arc<ServerConfig>, BuildError> {
     let offered = &config.alpn_protocols;
     // W-61 (RFC 7301 §3.2): a list without `http/1.1` is refused.

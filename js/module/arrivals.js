@@ -16,7 +16,7 @@ class Arrivals {
   #end;
   #cancelled = false;
 
-  /** `connection` is a promise. */
+  /** `connection` is a promise of the core's connection. */
   constructor(connection) {
     this.#connection = connection;
   }
@@ -44,7 +44,10 @@ class Arrivals {
     if (this.#arrived.length === 0) this.#deliver();
   }
 
-  /** Fails with an error even if the page itself closed, because there never was a connection. */
+  /**
+   * Fails the readable with an error. A close by the page is an error here, too, because there
+   * never was a connection.
+   */
   fail(error) {
     this.#end = error;
     this.#cancelled = true;
@@ -56,7 +59,7 @@ class Arrivals {
     try {
       connection = await this.#connection;
     } catch {
-      // There is no connection, which `fail` reports.
+      // There is no connection. `fail` reports the error.
       return;
     }
     if (this.#end !== undefined) return;
@@ -82,14 +85,15 @@ class Arrivals {
     try {
       if (this.#arrived.length > 0) this.deliver(this.#controller, this.#arrived.shift());
     } catch (error) {
-      // Only this stream fails, so `drain` must not use it later.
+      // Only this readable fails, and the connection goes on. `cancel` makes `drain` discard what
+      // comes later.
       this.cancel();
       this.#controller.error(error);
       return;
     }
     if (this.#end === undefined || this.#arrived.length > 0) return;
-    // It arrived for a read that was cancelled, so the next read gets it, and the read after
-    // that gets the end.
+    // An arrival is still unread, because the read that asked for it was cancelled. The next read
+    // gets the arrival, and the read after that gets the end.
     if (hasUnread(this.#controller)) return;
     this.#cancelled = true;
     if (isClean(this.#end)) {
@@ -125,7 +129,7 @@ class IncomingDatagrams extends Arrivals {
   async accept(connection) {
     for (;;) {
       const datagram = await connection.readDatagram();
-      // A byte stream has no empty chunks.
+      // A byte stream has no empty chunks, so an empty datagram is left out.
       if (datagram.byteLength > 0) return datagram;
     }
   }
@@ -137,7 +141,7 @@ class IncomingDatagrams extends Arrivals {
       return;
     }
     const { buffer, byteOffset, byteLength } = request.view;
-    // A datagram cannot be split: if it does not fit, this is a RangeError.
+    // A datagram cannot be split. If it does not fit, `set` throws a RangeError.
     new Uint8Array(buffer, byteOffset, byteLength).set(datagram);
     request.respond(datagram.byteLength);
   }

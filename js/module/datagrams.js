@@ -1,7 +1,7 @@
 import { errorOf } from "./error.js";
 import { bytesOf } from "./options.js";
 
-/** Outgoing datagrams: WebTransportDatagramsWritable. */
+/** Makes a writable for outgoing datagrams (WebTransportDatagramsWritable). */
 function writableOf(send) {
   const sink = {
     async write(chunk) {
@@ -16,7 +16,7 @@ function writableOf(send) {
   return new WritableStream(sink, { highWaterMark: 1 });
 }
 
-/** Both directions: WebTransportDatagramDuplexStream. */
+/** The datagrams of both directions (WebTransportDatagramDuplexStream). */
 export class WebSocketTransportDatagrams {
   #readable;
   #writable;
@@ -33,15 +33,15 @@ export class WebSocketTransportDatagrams {
     return this.#readable;
   }
 
-  /** The first writable. */
+  /** The first writable. It is made when it is first asked for. */
   get writable() {
     this.#writable ??= this.createWritable();
     return this.#writable;
   }
 
   /**
-   * Makes another writable. It is needed after a datagram was too long, because the writable has
-   * then failed for good.
+   * Makes another writable. It is needed after a datagram was too long, because the writable that
+   * was given that datagram has failed for good.
    */
   createWritable() {
     return writableOf(this.#send);

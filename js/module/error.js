@@ -1,15 +1,18 @@
 const SOURCES = ["stream", "session"];
 
 /**
- * Has WebTransportError's prototype if the page has it. It does not call that constructor, because
- * browsers differ in its parameters, and some do not accept a source.
+ * The base class. It has the prototype of WebTransportError, if the page has that class. It does
+ * not call WebTransportError's constructor, because browsers differ in its parameters, and some do
+ * not accept a source.
  */
 function Base(message) {
   return Reflect.construct(DOMException, [message, "WebTransportError"], new.target);
 }
 Base.prototype = (globalThis.WebTransportError ?? DOMException).prototype;
 
-/** WebTransportError, which not every browser has, plus `culprit`. */
+/**
+ * The same as WebTransportError, which not every browser has, with one more property: `culprit`.
+ */
 export class WebSocketTransportError extends Base {
   #source;
   #streamErrorCode;
@@ -38,7 +41,7 @@ export class WebSocketTransportError extends Base {
   }
 }
 
-/** Checks for an integer that both JavaScript and the wire can represent. */
+/** Throws an error unless the code is an integer that JavaScript and the wire can represent. */
 export function checkCode(code, name) {
   if (!Number.isSafeInteger(code) || code < 0) {
     throw new TypeError(`${name}: ${String(code)} is not an integer of 0 to 2^53 - 1`);
@@ -46,7 +49,8 @@ export function checkCode(code, name) {
 }
 
 /**
- * The code of a reason for `abort` or `cancel`, which is this module's error or the browser's own.
+ * The code to send for the reason of an `abort` or `cancel`. A reason has a code if it is this
+ * module's error or the browser's own. For any other reason, the code is 0.
  */
 export function codeOf(reason) {
   const code = reason instanceof Error ? reason.streamErrorCode : undefined;

@@ -39,7 +39,7 @@ function dictionary(value, name) {
   return value;
 }
 
-/** The URL to connect to. */
+/** Checks the URL, and returns the absolute URL to connect to. */
 export function parseUrl(url) {
   let parsed;
   try {
@@ -47,7 +47,7 @@ export function parseUrl(url) {
   } catch {
     throw new DOMException(`${String(url)} is no URL`, "SyntaxError");
   }
-  // WebSocket's constructor accepts these schemes too.
+  // WebSocket's constructor accepts `http` and `https`, too.
   if (parsed.protocol === "http:") parsed.protocol = "ws:";
   if (parsed.protocol === "https:") parsed.protocol = "wss:";
   if (!["ws:", "wss:"].includes(parsed.protocol) || parsed.hash !== "") {
@@ -56,7 +56,7 @@ export function parseUrl(url) {
   return parsed.href;
 }
 
-/** Names of application protocols. */
+/** Checks the names of application protocols, and returns them as an array. */
 function parseNames(names, what) {
   if (typeof names !== "object" || !(Symbol.iterator in Object(names))) throw new TypeError(`${what}: not a sequence`);
   const array = Array.from(names);
@@ -66,7 +66,7 @@ function parseNames(names, what) {
   return array;
 }
 
-/** The settings of a connection, for the core. */
+/** Checks the options of a connection, and returns them as settings for the core. */
 export function parseOptions(options) {
   options = dictionary(options, "options");
   const { wire = "qmux", protocol, protocols = protocol === undefined ? [] : [protocol] } = options;
@@ -74,7 +74,7 @@ export function parseOptions(options) {
   const { bareProtocols = [] } = options;
   const names = parseNames(protocols, "protocols");
   const bareNames = parseNames(bareProtocols, "bareProtocols");
-  // WebTransport programs may request these, but a WebSocket cannot provide them.
+  // WebTransport programs may request these two options, but a WebSocket cannot provide them.
   if (options.requireUnreliable) throw new DOMException("a WebSocket is reliable", "NotSupportedError");
   if (options.serverCertificateHashes?.length) {
     throw new DOMException("a WebSocket's certificate is the browser's to judge", "NotSupportedError");
@@ -94,7 +94,7 @@ export function parseOptions(options) {
   return settings;
 }
 
-/** The code and reason of a close. */
+/** Checks the code and reason of a close, and fills in the defaults. */
 export function parseCloseInfo(info) {
   const { closeCode = 0, reason = "" } = dictionary(info, "closeInfo");
   checkCode(closeCode, "closeCode");

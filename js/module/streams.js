@@ -4,7 +4,7 @@ import { bytesOf, parseSendOrder } from "./options.js";
 /** The largest chunk that a default reader gets, in bytes. */
 const CHUNK = 256 * 1024;
 
-/** Byte streams, if the browser has them. */
+/** The properties that make an underlying source a byte source, if the browser has byte streams. */
 export const BYTES = (() => {
   try {
     new ReadableStream({ type: "bytes" });
@@ -15,14 +15,14 @@ export const BYTES = (() => {
 })();
 
 /**
- * The core is given one chunk at a time, and no others are queued here, because the core's own
- * buffer is the queue.
+ * The core is given one chunk at a time, and no further chunks are queued here, because the core's
+ * own buffer is the queue.
  */
 const ONE_CHUNK = { highWaterMark: 1 };
 
 /**
- * Nothing is read before a reader asks, so data that has arrived stays where flow control counts
- * it.
+ * Nothing is read before a reader asks for it. So data that has arrived stays in the core, where
+ * flow control counts it.
  */
 export const NOTHING_AHEAD = { highWaterMark: 0 };
 
@@ -32,7 +32,7 @@ export const hasUnread = (controller) => controller.desiredSize < 0;
 const SEND_STATS = ["bytesWritten", "bytesSent", "buffered", "credit", "blocked"];
 const RECEIVE_STATS = ["bytesReceived", "bytesRead", "buffered", "credit", "window"];
 
-/** An object with `names` for the core's numbers. */
+/** Makes an object of the core's numbers, with `names` as its keys. */
 export function named(names, numbers) {
   return Object.fromEntries(names.map((name, at) => [name, numbers[at]]));
 }
@@ -75,7 +75,8 @@ class Sink {
 
   constructor(half) {
     this.#half = half;
-    // This is fulfilled with the core's result, once the half has been freed.
+    // This is fulfilled with the fault that ended the half, or with undefined if the half has ended
+    // well. `start` adds a step that frees the half first.
     this.#sent = half.core.ended().then(
       (code) => (code === undefined ? undefined : { kind: "stream", message: `stopped by the peer with code ${code}`, code }),
       (fault) => fault,
@@ -89,8 +90,8 @@ class Sink {
       if (fault) controller.error(errorOf(fault));
       return fault;
     });
-    // The half is reset at once. Without this, it would be reset only after a write that waits for
-    // credit.
+    // This resets the half at once. Without this listener, a write that waits for credit would have
+    // to complete first.
     controller.signal.addEventListener("abort", () => half.core?.reset(codeOf(controller.signal.reason)));
   }
 
@@ -118,7 +119,7 @@ class Sink {
   }
 }
 
-/** A sending half: WebTransportSendStream. */
+/** A sending half (WebTransportSendStream). */
 export class WebSocketTransportSendStream extends WritableStream {
   #half;
   #sendOrder;
@@ -154,7 +155,9 @@ class Source {
   #half;
   /** Whether a read is in progress in the core. Its result is delivered before any end. */
   #reading = false;
-  /** How the stream or its connection ended, before everything was read. */
+  /**
+   * The fault that ended the stream or its connection before everything was read, if there is one.
+   */
   #fault;
 
   constructor(half) {
@@ -166,7 +169,7 @@ class Source {
       this.#fault = fault;
       this.#failUnread(controller);
     };
-    // This also notices a reset while no read is in progress.
+    // A reset must be noticed also while no read is in progress.
     this.#half.core.reset().then(
       (code) => ended({ kind: "stream", message: `reset by the peer with code ${code}`, code }),
       (fault) => fault.kind === "session" && ended(fault),
@@ -187,7 +190,7 @@ class Source {
       if (request) {
         const { buffer, byteOffset, byteLength } = request.view;
         const length = await core.readInto(new Uint8Array(buffer, byteOffset, byteLength));
-        // The stream was cancelled in the meantime.
+        // If the core's half is gone, the stream was cancelled during the read.
         if (!this.#half.core) return;
         if (length === 0) this.#end(controller);
         else request.respond(length);
@@ -210,14 +213,15 @@ class Source {
   #end(controller) {
     this.#half.release();
     controller.close();
-    // The read began for an earlier reader, so by now a second reader may be waiting.
+    // The read may have begun for an earlier reader. If a later reader now waits with a buffer of
+    // its own, this response ends its wait.
     controller.byobRequest?.respond(0);
   }
 
   /**
-   * Fails the stream if it has a fault and nothing is left to read: nothing in the core, nothing on
-   * the way from it, and nothing here for a read that was cancelled. Otherwise the next read finds
-   * the fault.
+   * Fails the stream if it has a fault and nothing is left to read: no bytes in the core, none on
+   * the way from the core, and none here that were for a cancelled read. Otherwise the fault is
+   * found by the reads that follow.
    */
   #failUnread(controller) {
     if (!this.#fault || this.#reading || !this.#half.core) return;
@@ -232,7 +236,7 @@ class Source {
   }
 }
 
-/** A receiving half: WebTransportReceiveStream. */
+/** A receiving half (WebTransportReceiveStream). */
 export class WebSocketTransportReceiveStream extends ReadableStream {
   #half;
 
@@ -247,7 +251,7 @@ export class WebSocketTransportReceiveStream extends ReadableStream {
   }
 }
 
-/** Both halves: WebTransportBidirectionalStream. */
+/** Both halves of a stream (WebTransportBidirectionalStream). */
 export class WebSocketTransportBidirectionalStream {
   #readable;
   #writable;

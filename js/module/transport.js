@@ -34,7 +34,7 @@ function statsOf(connection) {
   return { ...stats, datagrams: { droppedIncoming, expiredOutgoing } };
 }
 
-/** Marks a promise whose rejection needs no handler. */
+/** Returns the promise. Its rejection needs no handler in the page. */
 function quiet(promise) {
   promise.catch(() => {});
   return promise;
@@ -47,7 +47,9 @@ export class WebSocketTransport {
   #giveUp;
   /** A promise of the core's connection. */
   #connected;
-  /** The connection itself. It is set once the connection is established, and until it is freed. */
+  /**
+   * The core's connection. It is set from the establishment of the connection until it is freed.
+   */
   #connection;
   #closeInfo;
   #ready;
@@ -181,7 +183,7 @@ export class WebSocketTransport {
       dial.free();
     }
     if (this.#state !== "connecting") {
-      // The code and the reason are set together.
+      // Here the state is `closed`, so `close` has set the code and the reason.
       connection.close(this.#closeInfo.closeCode, this.#closeInfo.reason);
       connection.free();
       return undefined;
@@ -215,7 +217,7 @@ export class WebSocketTransport {
     return { closeCode, reason };
   }
 
-  /** Calls a method of the core's connection once that exists. */
+  /** Waits for the core's connection, and then calls a method of it. */
   async #ask(question) {
     if (this.#state !== "closed") {
       try {

@@ -2,7 +2,10 @@ import start, * as core from "./core.js";
 
 let started;
 
-/** The core, loaded from this script's directory if it has not been loaded from elsewhere. */
+/**
+ * Loads the core, unless it is loaded already. Without a source, it comes from this script's
+ * directory.
+ */
 export function load(source) {
   started ??= start(source === undefined ? undefined : { module_or_path: source }).then(
     () => core,

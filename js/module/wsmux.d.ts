@@ -23,13 +23,16 @@ export interface WebSocketTransportOptions {
   browserApi?: "WebSocket" | "WebSocketStream";
   /** How many bytes the peer may send on a stream before any of them are read. */
   streamReceiveWindow?: number;
-  /** How far that window may grow. */
+  /** The size in bytes up to which the receive window of a stream may grow. */
   maxStreamReceiveWindow?: number;
-  /** How far all windows together may grow. */
+  /** By how many bytes the receive windows of all streams together may grow. */
   windowGrowthBudget?: number;
   maxConcurrentBidirectionalStreams?: number;
   maxConcurrentUnidirectionalStreams?: number;
-  /** How many of the server's streams above the limit may wait, on the js-ws wire. */
+  /**
+   * How many of the server's streams beyond `maxConcurrentBidirectionalStreams` may wait, on the
+   * js-ws wire.
+   */
   maxWaitingStreams?: number;
   cancelledStreamsPerSecond?: number;
   /** How many streams of each kind this end may have open, even if the server allows more. */
@@ -41,13 +44,13 @@ export interface WebSocketTransportOptions {
   /** The largest message that is sent, in bytes. */
   maxMessageSent?: number;
   maxRecordSize?: number;
-  /** `Infinity` turns it off. */
+  /** `Infinity` turns the idle timeout off. */
   maxIdleTimeout?: number;
-  /** `Infinity` turns it off. */
+  /** `Infinity` turns keep-alive off. */
   keepAliveInterval?: number;
   /**
-   * How long the server may read nothing although there is something to send; `Infinity` disables
-   * it.
+   * How long the server may read nothing although there is something to send; `Infinity` turns this
+   * timeout off.
    */
   writeStallTimeout?: number;
   /** How long the browser may take to reach the server. */
@@ -67,7 +70,7 @@ export interface WebSocketTransportCloseInfo {
 export interface WebSocketTransportSendStreamOptions {
   /**
    * As long as a stream with a higher value has data that it may send, streams with lower values
-   * send nothing. Streams with equal values take turns. A number of 32 bits; default 0.
+   * send nothing. Streams with equal values take turns. A signed integer of 32 bits; default 0.
    */
   sendOrder?: number;
   /**
@@ -108,7 +111,7 @@ export interface WebSocketTransportStats {
   bytesReceived: number;
   messagesSent: number;
   messagesReceived: number;
-  /** Milliseconds; null before the first answer to a ping. */
+  /** The round-trip time in milliseconds; null before the first answer to a ping. */
   smoothedRtt: number | null;
   streamsOpened: number;
   streamsAccepted: number;
@@ -116,9 +119,15 @@ export interface WebSocketTransportStats {
   /** Bytes in all send buffers. */
   buffered: number;
   windowGrowth: number;
-  /** Milliseconds, like the next two. */
+  /**
+   * Milliseconds during which streams had data but no credit of their own, summed over all streams.
+   */
   blockedByStreamCredit: number;
+  /**
+   * Milliseconds during which a stream had data and credit of its own, but the connection had none.
+   */
   blockedByConnectionCredit: number;
+  /** Milliseconds during which there was data to send while the socket was full. */
   blockedBySocket: number;
   datagrams: { droppedIncoming: number; expiredOutgoing: number };
 }
@@ -126,7 +135,8 @@ export interface WebSocketTransportStats {
 export type WebSocketTransportErrorSource = "stream" | "session";
 
 /**
- * What ended a connection. If the browser does not say why it could not connect, this is `network`.
+ * What ended a connection, or made connecting fail. If the browser does not say why it could not
+ * connect, this is `network`.
  */
 export type Culprit = "local" | "peer" | "network" | "timeout";
 
@@ -144,7 +154,7 @@ export class WebSocketTransportError extends DOMException {
   constructor(message?: string, options?: WebSocketTransportErrorOptions);
   readonly source: WebSocketTransportErrorSource;
   readonly streamErrorCode: number | null;
-  /** Set on the error of a connection. */
+  /** Set only on the error of a connection. */
   readonly culprit: Culprit | null;
 }
 
@@ -179,7 +189,7 @@ export interface WebSocketTransportDatagrams {
   readonly readable: ReadableStream<Uint8Array>;
   readonly writable: WritableStream<BufferSource>;
   /**
-   * Another writable. A datagram that is too long makes its writable fail permanently with a
+   * Makes another writable. A datagram that is too long makes its writable fail permanently with a
    * `RangeError`.
    */
   createWritable(): WritableStream<BufferSource>;
@@ -219,13 +229,13 @@ export class WebSocketTransport {
   createUnidirectionalStream(options?: WebSocketTransportSendStreamOptions): Promise<WebSocketTransportSendStream>;
   /** Closes the connection now. Unsent data is lost, and received data can still be read. */
   close(closeInfo?: WebSocketTransportCloseInfo): void;
-  /** Ends the connection once its streams have ended. From now on no streams can be opened. */
+  /** Ends the connection once its streams have ended. After this call no streams can be opened. */
   shutdown(): Promise<void>;
   getStats(): Promise<WebSocketTransportStats>;
 }
 
 /**
- * Loads the WebAssembly module. The first connection does so by itself, if this was not called.
+ * Loads the WebAssembly module. If this was not called, the first connection loads the module.
  * `source` says where the module is, if it is not in the script's directory.
  */
 export function init(source?: string | URL | Request | Response | BufferSource | WebAssembly.Module): Promise<void>;

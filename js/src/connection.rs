@@ -41,7 +41,7 @@ impl Connection {
 #[wasm_bindgen]
 impl Connection {
     /// Returns a promise of the two halves of a new stream. `wait` says whether to wait if the
-    /// peer's limit is reached.
+    /// peer's limit is reached. Otherwise the promise is then rejected.
     #[wasm_bindgen(js_name = openBi)]
     pub fn open_bi(&self, wait: bool) -> Promise {
         let connection = self.connection.clone();

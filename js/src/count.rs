@@ -8,7 +8,7 @@ thread_local! {
     static LIVE: Cell<u32> = const { Cell::new(0) };
 }
 
-/// One held object.
+/// Counts one object as long as this exists.
 pub(crate) struct Counted(());
 
 impl Counted {
@@ -24,9 +24,9 @@ impl Drop for Counted {
     }
 }
 
-/// Returns the number of connections and halves of streams that have not been released. It is for
-/// tests that check that objects are released without the garbage collector, for which they cannot
-/// wait.
+/// Returns the number of connections and halves of streams that have not been released. Tests use
+/// it to check that objects are released without the garbage collector, because a test cannot wait
+/// for a garbage collection.
 #[wasm_bindgen(js_name = liveObjects)]
 pub fn live_objects() -> u32 {
     LIVE.with(Cell::get)

@@ -24,7 +24,8 @@ impl Fault {
         self
     }
 
-    /// Makes the fault for a half that this end has already released or aborted.
+    /// Makes the fault for an operation on a half that has already ended, or on a connection that
+    /// opens no more streams.
     pub(crate) fn closed(message: impl Display) -> Self {
         Self::new("closed", message)
     }
@@ -47,7 +48,7 @@ impl From<Fault> for JsValue {
     }
 }
 
-/// Converts a code for JavaScript, whose numbers are exact up to 2^53.
+/// Converts a code for JavaScript, whose numbers are exact up to 2^53. A larger code is rounded.
 pub(crate) fn number(code: VarInt) -> f64 {
     code.into_inner() as f64
 }
@@ -61,8 +62,8 @@ fn stream(code: VarInt, error: impl Display) -> Fault {
     Fault::new("stream", error).with("code", number(code))
 }
 
-/// The end of a connection. It has a `closeCode` and a `reason` if either application closed the
-/// connection, or if the peer's protocol layer closed it without an error.
+/// The fault for the end of a connection. It has a `closeCode` and a `reason` if the peer's
+/// application closed the connection, or if the peer's protocol layer closed it without an error.
 impl From<ConnectionError> for Fault {
     fn from(error: ConnectionError) -> Self {
         let culprit = match error.culprit() {
@@ -94,7 +95,7 @@ impl From<ConnectError> for Fault {
             ConnectError::InvalidUrl(_) | ConnectError::UnsupportedScheme(_) => "local",
             ConnectError::Subprotocol { .. } => "peer",
             ConnectError::HandshakeTimeout => "timeout",
-            // The browser does not say what any other cause was.
+            // The browser does not report any other cause.
             _ => "network",
         };
         Self::new("session", error).with("culprit", culprit)

@@ -6,9 +6,9 @@ use std::{
     task::{Context, Wake, Waker},
 };
 
-/// The tasks that wait for one half: at most one read or write, and one that watches for its end.
-/// The connection can keep only one waker for each half, so it is given this one, which wakes all
-/// of these tasks. This is also woken when this end abandons the half.
+/// The tasks that wait for one half: at most one that reads or writes, and one that watches for the
+/// half's end. The connection keeps only one waker for each half, so it is given this one, which
+/// wakes all of these tasks. The tasks are also woken when this end stops or resets the half.
 #[derive(Debug, Default)]
 pub(crate) struct Listeners(Mutex<Vec<Waker>>);
 

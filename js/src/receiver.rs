@@ -107,7 +107,7 @@ impl Receiver {
 
 #[wasm_bindgen]
 impl Receiver {
-    /// Returns a promise of at most `max` bytes. At the end of the stream there are none.
+    /// Returns a promise of at most `max` bytes, or of `undefined` at the end of the stream.
     pub fn read(&self, max: u32) -> Promise {
         let half = self.half.clone();
         future_to_promise(async move {

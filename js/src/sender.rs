@@ -21,9 +21,9 @@ use crate::{
     listeners::Listeners,
 };
 
-/// How many bytes of a chunk are copied out of the page's memory at a time, which is what one
-/// message holds. The rest of a larger chunk stays in the page's memory, because the memory of a
-/// WebAssembly module never shrinks.
+/// How many bytes of a chunk are copied out of the page's memory at a time. One message holds as
+/// many. The rest of a larger chunk stays in the page's memory, because the memory of a WebAssembly
+/// module never shrinks.
 const PIECE: u32 = 64 * 1024;
 
 /// The sending half.
@@ -106,8 +106,8 @@ impl Sender {
 
 #[wasm_bindgen]
 impl Sender {
-    /// Writes all of `chunk`. It either does so at once, or returns a promise that is fulfilled
-    /// when the last byte has been taken.
+    /// Writes all of `chunk`. If there is no room for all of it, this returns a promise that is
+    /// fulfilled when the last byte has been taken.
     ///
     /// # Errors
     /// A fault; the promise may be rejected with one as well.
@@ -147,8 +147,8 @@ impl Sender {
     }
 
     /// Returns a promise that is fulfilled when the stream's end and all bytes before it have been
-    /// handed to the socket, or with the code with which the peer stopped it. It is rejected with a
-    /// fault when neither of these can happen any longer.
+    /// handed to the socket. If the peer stops the stream, the promise is fulfilled with the code.
+    /// It is rejected with a fault when neither of these can happen any longer.
     pub fn ended(&self) -> Promise {
         let half = self.half.clone();
         let stopped = half.stream.borrow().stopped();

@@ -17,7 +17,7 @@ fn milliseconds(ms: f64) -> Option<Duration> {
 
 fn config(settings: &Object) -> Config {
     type Set = fn(&mut Config, f64);
-    // A float is converted to the nearest number that the type can hold.
+    // A number beyond the range of its integer type becomes the nearest integer in this range.
     let sets: [(&str, Set); 19] = [
         ("streamReceiveWindow", |config, n| _ = config.stream_receive_window(n as u64)),
         ("maxStreamReceiveWindow", |config, n| _ = config.max_stream_receive_window(n as u64)),

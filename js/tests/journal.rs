@@ -13,7 +13,7 @@ pub(crate) struct Journal {
     ended: Mutex<mpsc::UnboundedReceiver<String>>,
     /// How many bytes writes have accepted.
     written: AtomicU64,
-    /// Whether streams that are on hold are read now.
+    /// Whether streams with the command `hold` are read now.
     released: watch::Sender<bool>,
 }
 

@@ -155,7 +155,7 @@ async fn serve<S: Session>(session: S, journal: Arc<Journal>) {
     tokio::join!(bidirectional, unidirectional, datagrams, end);
 }
 
-/// Echoes a unidirectional stream on a new stream of ours.
+/// Echoes a unidirectional stream of the page on a new stream of the server.
 async fn send_back<S: Session>(session: S, mut recv: S::RecvStream) -> anyhow::Result<()> {
     let all = recv.read_all().await?;
     let mut send = session.open_uni().await?;
@@ -177,7 +177,7 @@ async fn obey<S: Session>(
                 send.write_chunk(chunk).await?;
             }
         }
-        // This stream is not read until another stream releases it.
+        // This stream is not read until another stream has the command `release`.
         ["hold", seed] => {
             journal.released().await;
             let heard = hear(&mut recv, seed.parse()?).await;
@@ -220,7 +220,7 @@ async fn obey<S: Session>(
         _ => bail!("no command {line:?}"),
     }
     send.finish()?;
-    // The data must arrive before the handle is dropped.
+    // The data must be sent before the handle is dropped.
     Ok(send.closed().await?)
 }
 
@@ -241,7 +241,7 @@ pub(crate) fn pattern(seed: u8, at: u64) -> u8 {
     (at as u8).wrapping_mul(31).wrapping_add((at >> 8) as u8).wrapping_add(seed)
 }
 
-/// Reads a stream, and describes how many bytes arrived and how they ended.
+/// Reads a stream, and describes how it ended and how many bytes arrived.
 async fn hear(recv: &mut impl RecvStream, seed: u8) -> String {
     let mut at = 0;
     loop {

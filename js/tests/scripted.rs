@@ -74,7 +74,7 @@ fn data(len: u64) -> Vec<u8> {
 }
 
 /// Returns the frames that the words describe, in order. A frame of a stream is on the stream that
-/// was named last: `on` names the page's own stream, `bi` and `uni` one of the server's.
+/// was named last: `on` names a stream of the page, and `bi` and `uni` name a stream of the server.
 fn obey(line: &str) -> anyhow::Result<Bytes> {
     let mut out = Vec::new();
     let (mut stream, mut offset) = (StreamId::new(Side::Client, Dir::Bi, 0), 0);

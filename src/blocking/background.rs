@@ -15,20 +15,21 @@ use tokio::{
 use super::wait;
 
 tokio::task_local! {
-    /// The background in which the future that is being polled runs its tasks.
+    /// The background that runs the tasks of the future that this thread is polling now.
     static CURRENT: Background;
 }
 
-/// Keeps the current background, if there is one, alive at least as long as a new connection,
-/// because the connection's driver runs there. This includes connections whose handshake fails
-/// later, which the caller never sees.
+/// Keeps the current background, if there is one, alive until this new connection has ended,
+/// because the connection's driver runs there. It is called for every new connection, including
+/// those whose handshake fails later.
 pub(crate) fn carry(connection: &crate::connection::WebSocketConnection) {
     let _ = CURRENT.try_with(|background| background.carry(connection));
 }
 
-/// A thread with a runtime. It ends when its last clone has been dropped and every connection made
-/// by a future that it [waited](Self::wait) for has ended. It does not wait for other tasks,
-/// because a task that a hook has spawned may never end.
+/// A handle of a background thread with a runtime. The thread ends once the last clone of the
+/// handle has been dropped and every connection that was made within a call of [`wait`](Self::wait)
+/// has ended. The thread does not wait for other tasks, because a task that a hook has spawned may
+/// never end.
 #[derive(Debug, Clone)]
 pub(super) struct Background {
     runtime: Handle,
@@ -44,7 +45,7 @@ impl Background {
 
     fn start_thread() -> io::Result<(Self, JoinHandle<()>)> {
         let (sender, started) = sync_channel(1);
-        // Linux shows at most 15 characters.
+        // Linux shows at most 15 characters of a thread's name.
         let thread = thread::Builder::new().name("wsmux-blocking".into()).spawn(|| run(sender))?;
         let background = started.recv().map_err(io::Error::other)??;
         Ok((background, thread))
@@ -57,7 +58,8 @@ impl Background {
         wait::wait(CURRENT.scope(self.clone(), future))
     }
 
-    /// Keeps the thread alive at least as long as this connection, because its driver runs there.
+    /// Keeps the thread alive until this connection has ended, because the connection's driver runs
+    /// there.
     fn carry(&self, connection: &crate::connection::WebSocketConnection) {
         let (gone, alive) = (connection.gone(), self.alive.clone());
         self.runtime.spawn(async move {

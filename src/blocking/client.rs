@@ -1,4 +1,4 @@
-//! The client, which dials.
+//! The client of the blocking API.
 
 use std::io;
 

@@ -1,4 +1,4 @@
-//! The connection handle.
+//! The connection of the blocking API.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -13,10 +13,11 @@ use super::{
 };
 use crate::connection::ConnectionInfo;
 
-/// One WebSocket as a QUIC-shaped connection of many streams, for threads.
+/// A QUIC-shaped connection of many streams over one WebSocket. Its methods block the calling
+/// thread.
 ///
 /// The handle is cheap to clone, and all threads may use it at once. When the last handle is
-/// dropped, the connection is closed with code 0. Handles of its streams count as handles too.
+/// dropped, the connection is closed with code 0. The handles of its streams count, too.
 #[derive(Debug, Clone)]
 pub struct WebSocketConnection(crate::connection::WebSocketConnection);
 
@@ -42,9 +43,9 @@ impl WebSocketConnection {
         self.0
     }
 
-    /// Waits until the peer's transport parameters have arrived. On the js-ws wire, which has no
-    /// such parameters, it returns at once. It also does for connections of a client or a server,
-    /// which have already waited for them.
+    /// Waits until the peer's transport parameters have arrived. It returns at once on the js-ws
+    /// wire, which has no such parameters. It also returns at once for a connection that a client
+    /// or a server has made, because both wait for the parameters first.
     ///
     /// # Errors
     /// [`ConnectionError`] if the connection ended first.
@@ -52,9 +53,9 @@ impl WebSocketConnection {
         wait(self.0.established())
     }
 
-    /// Opens a bidirectional stream. If the peer's limit or [this end's
-    /// own](crate::Config::max_local_streams) is reached, the call waits; calls that wait are
-    /// served in order.
+    /// Opens a bidirectional stream. While the peer's limit or [this end's
+    /// own](crate::Config::max_local_streams) is reached, the call waits. Waiting calls are served
+    /// in order.
     ///
     /// On the QMux wire the peer does not see the stream until its first frame is sent, which
     /// happens when you write to it, finish it or [announce](SendStream::announce) it. On the js-ws
@@ -94,7 +95,7 @@ impl WebSocketConnection {
     }
 
     /// Like [`open_bi`](Self::open_bi), without waiting. Returns `None` if a limit is reached, or
-    /// if other callers are waiting for one.
+    /// if other callers are waiting to open a stream.
     ///
     /// # Errors
     /// [`OpenError`].
@@ -103,7 +104,7 @@ impl WebSocketConnection {
     }
 
     /// Like [`open_uni`](Self::open_uni), without waiting. Returns `None` if a limit is reached, or
-    /// if other callers are waiting for one.
+    /// if other callers are waiting to open a stream.
     ///
     /// # Errors
     /// [`OpenError`].
@@ -198,8 +199,8 @@ impl WebSocketConnection {
 
     /// Closes the connection now, without waiting. Unsent data is lost, and every operation fails
     /// from now on, including those in which other threads are waiting. Received data can still be
-    /// read. The peer receives the code and the reason, if they are [within their
-    /// limits](crate::WebSocketConnection::close).
+    /// read. The peer receives the code and the reason, as far as [the wire's
+    /// limits](crate::WebSocketConnection::close) allow.
     ///
     /// If the program exits right after this call, the close may not have been sent. Call
     /// [`closed`](Self::closed) to wait until it has been.
@@ -218,8 +219,8 @@ impl WebSocketConnection {
     }
 
     /// Starts to [`drain`](Self::drain) the connection, which may take `timeout` at most. If
-    /// streams are still open when it has passed, the connection is closed with code 0 and reason
-    /// `shutdown deadline`. Reads and writes on these streams then fail with
+    /// streams are still open when this time has passed, the connection is closed with code 0 and
+    /// reason `shutdown deadline`. Reads and writes on these streams then fail with
     /// [`ConnectionError::LocallyClosed`] at this end, and with
     /// [`ConnectionError::ApplicationClosed`] at the peer.
     pub fn drain_timeout(&self, timeout: Duration) {
@@ -269,12 +270,12 @@ impl WebSocketConnection {
         self.0.stats()
     }
 
-    /// Returns the smoothed time from a ping to its answer, or `None` before the first answer.
+    /// Returns the smoothed round-trip time, or `None` before the first answer to a ping.
     pub fn rtt(&self) -> Option<Duration> {
         self.0.rtt()
     }
 
-    /// Returns the role of this end.
+    /// Returns whether this end is the client or the server.
     pub fn side(&self) -> Side {
         self.0.side()
     }

@@ -31,8 +31,8 @@ impl<E: Into<io::Error>> From<WaitError<E>> for io::Error {
     }
 }
 
-/// Replaces those kinds after which std and many programs repeat a call, because they would repeat
-/// this call for ever.
+/// Replaces the kinds that make std and many programs repeat a call. This call fails again each
+/// time, so they would repeat it for ever.
 fn final_error(error: io::Error) -> io::Error {
     match error.kind() {
         io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => {

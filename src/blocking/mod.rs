@@ -1,4 +1,4 @@
-//! The connection and its streams for threads without a runtime: calls that block, and streams that
+//! The blocking API, for threads without a runtime. Its calls block the thread, and its streams
 //! implement [`std::io::Read`] and [`std::io::Write`].
 //!
 //! ```
@@ -43,11 +43,11 @@
 //!
 //! # What differs
 //! A connection has the same engine, driver and guarantees as the [async
-//! connection](crate::WebSocketConnection), and dropping a handle has the same effect. An
-//! unfinished sender that is dropped **resets** its stream, because `Write` has no way to signal
-//! the end: call [`finish`](SendStream::finish). Dropping the last handle closes the connection,
-//! and unsent data is lost. Before that, call [`drain`](WebSocketConnection::drain), or wait for
-//! the peer's answer.
+//! connection](crate::WebSocketConnection), and dropping a handle has the same effect. A
+//! [`SendStream`] that is dropped unfinished **resets** its stream. `Write` has no way to signal
+//! the end, so call [`finish`](SendStream::finish). Dropping the last handle closes the connection,
+//! and unsent data is lost. Before you drop it, call [`drain`](WebSocketConnection::drain), or wait
+//! for the peer's answer.
 //!
 //! A waiting thread is parked and uses no CPU time. The wait ends early if a
 //! [timeout](RecvStream::set_read_timeout) expires, or if another thread closes the connection
@@ -57,10 +57,10 @@
 //! One background thread sends and receives the messages of all connections of a
 //! [`WebSocketClient`] and its clones, or of a [`WebSocketServer`]. It ends once the client or
 //! server has been dropped and its connections have ended. Before that, each connection sends its
-//! close, which may take until the [close timeout](crate::Config::close_timeout). The thread that
-//! waits for a handshake runs it, including TLS and the server's
+//! close, which may take until the [close timeout](crate::Config::close_timeout). A handshake runs
+//! on the thread that waits for it, including TLS and the server's
 //! [`authorize`](crate::WebSocketServerBuilder::authorize) hook. A task that such a hook spawns
-//! runs in the background, and is dropped when the background thread ends.
+//! runs on the background thread, and is dropped when that thread ends.
 //!
 //! # Within an async runtime
 //! All of this also works within an async runtime, and nothing panics there. But a call that waits

@@ -23,8 +23,8 @@ use crate::error::{ReadToEndError, ResetError};
 pub struct RecvStream {
     inner: crate::connection::RecvStream,
     timeout: Option<Duration>,
-    /// The bytes that a call of [`read_to_end`](Self::read_to_end) had read when it timed out. They
-    /// are at most as long as the limit of that call.
+    /// The bytes that a call of [`read_to_end`](Self::read_to_end) had read when it timed out.
+    /// There are at most as many as the `limit` of that call.
     unread: Bytes,
 }
 
@@ -96,8 +96,8 @@ impl RecvStream {
                 Ok(Some(chunk)) if chunk.len() > limit - all.len() => {
                     return Err(WaitError::Failed(ReadToEndError::TooLong));
                 }
-                // An earlier attempt may have read all bytes; they are then returned without a
-                // copy.
+                // If an earlier call that timed out has read all bytes, they are one chunk, which
+                // is returned without a copy.
                 Ok(Some(chunk)) if all.is_empty() => all = chunk.into(),
                 Ok(Some(chunk)) => all.extend_from_slice(&chunk),
                 Ok(None) => return Ok(all),
@@ -120,7 +120,8 @@ impl RecvStream {
         self.inner.stop(code)
     }
 
-    /// Waits until the peer has reset the stream, and returns its code, without reading.
+    /// Waits until the peer has reset the stream, and returns the code of the reset. This reads no
+    /// bytes.
     ///
     /// # Errors
     /// [`WaitError`] with a [`ResetError`] if the peer can no longer reset the stream: it has
@@ -130,7 +131,7 @@ impl RecvStream {
     }
 }
 
-/// The errors have the kinds of [`WaitError`], and contain a [`ReadError`] or a
+/// The errors are converted as [`WaitError`] describes, and contain a [`ReadError`] or a
 /// [`ConnectionError`](crate::ConnectionError).
 impl Read for RecvStream {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {

@@ -66,8 +66,8 @@ impl SendStream {
         self.timeout
     }
 
-    /// Waits until there is room in the send buffer, and then takes the whole chunk without a copy,
-    /// so the buffer may exceed its limit by less than this chunk.
+    /// Waits until there is room in the send buffer, and then takes the whole chunk without a copy.
+    /// Afterwards the buffer may exceed its limit, but by less than the length of the chunk.
     ///
     /// # Errors
     /// [`WaitError`] with a [`WriteError`]; no part of the chunk has been taken.
@@ -107,10 +107,10 @@ impl SendStream {
         self.inner.reset_at(code, reliable_size)
     }
 
-    /// Waits for the outcome of the stream. Returns the code if the peer has stopped it. Returns
-    /// `None` once a finished stream's end, with every byte before it, has been handed to the
-    /// socket. Bytes that were handed to the socket have not necessarily reached the peer, nor been
-    /// read.
+    /// Waits until the peer has stopped the stream or the whole stream has been handed to the
+    /// socket. If the peer has stopped the stream, this returns the code. If the stream was
+    /// finished, this returns `None` once all its bytes and its end have been handed to the socket.
+    /// At that time, the peer may not have received or read them yet.
     ///
     /// # Errors
     /// [`WaitError`] with a [`StoppedError`] if neither of these can happen any longer.
@@ -144,7 +144,7 @@ impl SendStream {
     }
 }
 
-/// The errors have the kinds of [`WaitError`], and contain a [`WriteError`] or a
+/// The errors are converted as [`WaitError`] describes, and contain a [`WriteError`] or a
 /// [`ConnectionError`](crate::ConnectionError).
 impl Write for SendStream {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {

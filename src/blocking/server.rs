@@ -1,4 +1,4 @@
-//! The server, which listens.
+//! The server of the blocking API.
 
 use std::{
     io,
@@ -80,8 +80,9 @@ impl WebSocketServer {
     }
 }
 
-/// A client before its handshake. [`wait`](Self::wait) starts the handshake, but its timeout counts
-/// from the moment when the TCP connection was accepted. Dropping this closes the client's socket.
+/// A client before its handshake. [`wait`](Self::wait) starts the handshake, but the handshake's
+/// timeout counts from the moment when the TCP connection was accepted. Dropping this closes the
+/// client's socket.
 #[derive(Debug)]
 #[must_use = "the handshake is done by waiting for it"]
 pub struct Connecting {

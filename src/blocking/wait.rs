@@ -61,8 +61,8 @@ impl Wake for Parker {
 
 /// Waits for `future` without a limit.
 pub(super) fn wait<F: Future>(future: F) -> F::Output {
-    // tokio gives each task a budget. When it is used up, futures are pending, and are polled again
-    // after the task has yielded. If this thread is running a task, that task cannot yield while it
+    // tokio gives each task a budget. When the budget is used up, tokio's futures stay pending
+    // until the task has yielded. If this thread is running a task, that task cannot yield while it
     // is blocked here, so the budget must not apply to this future.
     let mut future = pin!(unconstrained(future));
     let parker = Arc::new(Parker::default());

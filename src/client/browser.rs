@@ -20,8 +20,8 @@ use crate::{
     },
 };
 
-/// The reason for refusing a URL. It does not quote the browser's error, because Firefox repeats
-/// the URL in it, which may contain a password or a token.
+/// The reason for refusing a URL. It does not quote the browser's error. Firefox repeats the URL in
+/// that error, and the URL may contain a password or a token.
 const NO_URL: &str = "the browser cannot read it";
 
 /// Selects one of the browser's two interfaces to a WebSocket.
@@ -30,18 +30,19 @@ const NO_URL: &str = "the browser cannot read it";
 pub enum BrowserApi {
     /// `WebSocket`, which every browser has.
     ///
-    /// It does not signal when it can accept more data. Therefore the client passes no more data to
-    /// it while over 128 KiB wait in it to be sent. While any data waits, a timer checks how much:
-    /// every 4 ms as long as bytes are sent, and gradually less often, down to four times a second,
-    /// when none are. In a hidden page, timers run once a second, and after some minutes once a
-    /// minute. The arrival of a message causes a check, too. A page that has to send fast while it
-    /// is hidden should use a worker.
+    /// This interface does not signal when it can accept more data. Therefore the client passes it
+    /// no more data while it holds more than 128 KiB of unsent bytes. While the client waits for
+    /// bytes to be sent, a timer checks their number. The timer runs every 4 ms as long as the
+    /// number changes, and otherwise gradually less often, down to four times a second. In a hidden
+    /// page, timers run once a second, and after some minutes once a minute. The arrival of a
+    /// message also causes a check. A page that has to send fast while it is hidden should use a
+    /// worker.
     ///
-    /// It cannot pause reception, so only the credit of streams bounds the received data that it
-    /// holds.
+    /// This interface cannot pause reception, so only the credit of streams bounds the received
+    /// data that it holds.
     WebSocket,
-    /// `WebSocketStream`, which Chromium has since version 124. It signals when it can accept more
-    /// data, and stops reading from the network while the client does not read what it has
+    /// `WebSocketStream`, which Chromium has had since version 124. It signals when it can accept
+    /// more data, and stops reading from the network while the client does not read what it has
     /// received. It is never the default: Chromium 156 crashed the whole page when a server was
     /// killed in mid-stream.
     WebSocketStream,
@@ -89,9 +90,10 @@ impl WebSocketClient {
     /// Connects to a `ws://` or `wss://` URL and waits for the server's transport parameters. A URL
     /// is refused if it has a user, a password or a fragment, or if it is relative to the page.
     ///
-    /// The [connect timeout](WebSocketClientBuilder::connect_timeout) and the [handshake
-    /// timeout](crate::Config::handshake_timeout) together cover the whole attempt, because the
-    /// browser does not report when it has reached the server.
+    /// The whole attempt may take as long as the [connect
+    /// timeout](WebSocketClientBuilder::connect_timeout) and the [handshake
+    /// timeout](crate::Config::handshake_timeout) together, because the browser does not report
+    /// when it has reached the server.
     ///
     /// # Errors
     /// [`ConnectError`]. To protect its user, a browser does not say why a WebSocket failed. An
@@ -108,7 +110,8 @@ impl WebSocketClient {
         if !matches!(&*scheme, "ws:" | "wss:") {
             return Err(ConnectError::UnsupportedScheme(scheme.trim_end_matches(':').into()));
         }
-        // W-50 (RFC 6455 §3): browsers treat a user differently, so it is refused here.
+        // W-50 (RFC 6455 §3): browsers differ in how they treat a user in the URL, so such a URL is
+        // refused here.
         if !parsed.username().is_empty() || !parsed.password().is_empty() {
             return Err(ConnectError::InvalidUrl(CREDENTIALS.into()));
         }
@@ -173,9 +176,9 @@ impl WebSocketClientBuilder {
     /// On [`Wire::JsWs`] no subprotocol is offered, because a js-ws server would select any name
     /// that is offered. The other settings do not change that.
     ///
-    /// A page can neither send nor see the pings of that wire. Therefore neither keep-alive nor the
-    /// idle timeout runs on it, and the connection to a silent server lasts until the browser
-    /// reports its end.
+    /// A page can neither send nor see the pings of the js-ws wire. Therefore neither keep-alive
+    /// nor the idle timeout runs on that wire, and the connection to a silent server lasts until
+    /// the browser reports its end.
     pub fn wire(mut self, wire: Wire) -> Self {
         self.wire = wire;
         self
@@ -184,7 +187,7 @@ impl WebSocketClientBuilder {
     shared_setters!(client);
 
     /// Sets how long the browser may take to reach the server; see [`WebSocketClient::connect`].
-    /// Every value is used as it is. Default 10 s.
+    /// There is no minimum and no maximum. Default 10 s.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self

@@ -1,4 +1,4 @@
-//! Connections on the routes of an [axum](https://docs.rs/axum/0.8) server, beside its other
+//! Connections on a route of an [axum](https://docs.rs/axum/0.8) server, beside the server's other
 //! routes, over HTTP/1.1 and HTTP/2.
 //!
 //! ```no_run
@@ -28,8 +28,8 @@
 //! ```
 //!
 //! [`HttpServer`] replaces `axum::serve`, which limits neither the time for a client's first
-//! request nor the time of an idle connection: a few silent clients could use up all file
-//! descriptors.
+//! request nor the time of an idle connection. With `axum::serve`, silent clients could use up all
+//! file descriptors.
 //!
 //! The manual has a chapter on [costs and benefits](crate::manual::in_axum).
 
@@ -58,8 +58,8 @@ use crate::{
 /// such a request is CONNECT, so use [`any`](::axum::routing::any) for the route rather than `get`.
 ///
 /// The extractor accepts any request. [`on_connection`](Self::on_connection) checks the request,
-/// and answers a request that is not valid. What is known about the client comes from a
-/// [`ConnectionInfo`] in the request's extensions or, if there is none, from axum's
+/// and refuses a request that is not valid. The client's address and certificates come from a
+/// [`ConnectionInfo`] in the request's extensions. If there is none, the address comes from axum's
 /// `ConnectInfo<SocketAddr>`.
 #[must_use = "the client gets its answer by `on_connection`"]
 pub struct WsMuxUpgrade {
@@ -149,8 +149,8 @@ impl WsMuxUpgrade {
 
 impl HttpServer {
     /// Serves these routes, as [`serve`](Self::serve) does with a service. The requests have a
-    /// [`ConnectionInfo`] in their extensions and no `ConnectInfo`. [`WsMuxUpgrade`] takes the
-    /// client's address and certificates from the [`ConnectionInfo`].
+    /// [`ConnectionInfo`] in their extensions, but not axum's `ConnectInfo`. [`WsMuxUpgrade`] takes
+    /// the client's address and certificates from the [`ConnectionInfo`].
     ///
     /// # Cancel safety
     /// The same as for [`serve`](Self::serve).

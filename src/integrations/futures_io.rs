@@ -75,7 +75,7 @@ impl Stream for RecvStream {
 }
 
 /// Sends chunks without copying them. Closing the sink finishes the stream. If the peer has stopped
-/// the stream, closing does nothing, as with the [`AsyncWrite`].
+/// the stream, closing does nothing and succeeds, as closing the [`AsyncWrite`] does.
 impl Sink<Bytes> for SendStream {
     type Error = WriteError;
 

@@ -50,14 +50,15 @@ const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
 /// without. It has the limits that a simple loop around hyper's `serve_connection` lacks, and that
 /// a port open to strangers needs.
 ///
-/// A client must finish TLS and the head of its first request within the
-/// [head timeout](Self::head_timeout), over either version of HTTP. If it sends no further request
-/// for the [idle timeout](Self::idle_timeout), the server accepts no more requests from it; open
-/// requests and WebSockets go on. A request's head has at most 64 KiB. HTTP/2 clients may open
+/// A client must finish TLS and the head of its first request within the [head
+/// timeout](Self::head_timeout), over either version of HTTP. If it sends no further request for
+/// the [idle timeout](Self::idle_timeout), the server accepts no more requests from it; open
+/// requests and WebSockets go on. A request's head may have at most 64 KiB. HTTP/2 clients may open
 /// WebSockets, as with [`allow_http2`](crate::hyper::allow_http2).
 ///
-/// The server goes on if a client closes, and if the system is out of file descriptors. In the
-/// second case, clients wait in the system's queue, and the server tries again every 100 ms.
+/// The server goes on if a client closes, and if the system is out of file descriptors. While the
+/// system is out of file descriptors, clients stay in the kernel's accept queue, and the server
+/// tries again every 100 ms.
 ///
 /// The number of clients is not limited here. A route itself must limit what follows the head: how
 /// long the client may take to send the request's body, and to read the response.

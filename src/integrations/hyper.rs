@@ -1,5 +1,6 @@
-//! Connections on the routes of a [hyper](https://docs.rs/hyper/1) 1.x server, beside its other
-//! routes: over HTTP/1.1 by upgrade (RFC 6455), and over HTTP/2 by extended CONNECT (RFC 8441).
+//! Connections on a route of a [hyper](https://docs.rs/hyper/1) 1.x server, beside the server's
+//! other routes: over HTTP/1.1 by upgrade (RFC 6455), and over HTTP/2 by extended CONNECT (RFC
+//! 8441).
 //!
 //! ```no_run
 //! use bytes::Bytes;
@@ -64,7 +65,7 @@ use crate::{
 /// MiB allows 80 Mbit/s.
 pub const HTTP2_STREAM_WINDOW: u32 = 8 * 1024 * 1024;
 
-/// The window for all streams of one HTTP/2 connection together: four of them may fill their
+/// The window for all streams of one HTTP/2 connection together: four streams may fill their
 /// windows at once. A route that does not read its request's body may use up the window of its
 /// stream, but must not use up the whole window of the connection.
 pub const HTTP2_CONNECTION_WINDOW: u32 = 4 * HTTP2_STREAM_WINDOW;
@@ -103,7 +104,7 @@ pub async fn upgrade<B>(
 /// windows of [`HTTP2_STREAM_WINDOW`] and [`HTTP2_CONNECTION_WINDOW`].
 ///
 /// The windows apply to all requests. If other routes of the server receive large bodies and read
-/// them late, the server may hold as many bytes as the windows for each client.
+/// them late, the server may hold up to [`HTTP2_CONNECTION_WINDOW`] bytes for each client.
 pub fn allow_http2<E>(server: &mut auto::Builder<E>) {
     server
         .http2()

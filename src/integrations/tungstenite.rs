@@ -15,9 +15,9 @@ impl WebSocketConnection {
     /// timeout](Config::handshake_timeout).
     ///
     /// `side` must be the role of the WebSocket, and `wire` the wire on which the two ends agreed
-    /// in the handshake. [`Wire::QMux`] requires that the subprotocol is `qmux-02` or
-    /// `qmux-02.<app>`, and that no extension was negotiated. No message may have been read since
-    /// the handshake.
+    /// in the handshake. [`Wire::QMux`] requires that the subprotocol stands for QMux, such as
+    /// `qmux-02` or `qmux-02.<app>`, and that no extension was negotiated. No message may have been
+    /// read since the handshake.
     ///
     /// Make the WebSocket with [`websocket_config`](Self::websocket_config). With its own defaults
     /// tungstenite accepts messages of 64 MiB and queues without a limit for a peer that does not

@@ -1,4 +1,4 @@
-//! Makes a connection of a request that another HTTP server has read.
+//! Makes a connection from a request that another HTTP server has read.
 
 use std::{
     fmt,
@@ -122,7 +122,7 @@ async fn decide(
     if request.version() == Version::HTTP_2 && request.method() == Method::CONNECT {
         let (status, reason) = match handle.protocol.as_ref().map(Protocol::as_str) {
             Some("websocket") => (StatusCode::OK, ""),
-            // RFC 9220 §3.
+            // RFC 9220 §3: an unknown `:protocol` is refused with 501.
             Some(_) => (StatusCode::NOT_IMPLEMENTED, "the :protocol is not websocket"),
             None => (StatusCode::BAD_REQUEST, "a CONNECT without :protocol"),
         };
@@ -220,9 +220,9 @@ where
     Ok(connection)
 }
 
-/// What is left to do for an accepted request. This future resolves to the [`WebSocketConnection`]
-/// once the response has been sent and the client's transport parameters have arrived. The
-/// [handshake timeout](crate::Config::handshake_timeout) counts from the request.
+/// The rest of the handshake after a request was accepted. This future resolves to the
+/// [`WebSocketConnection`] once the response has been sent and the client's transport parameters
+/// have arrived. The [handshake timeout](crate::Config::handshake_timeout) counts from the request.
 ///
 /// The response is sent only after the route's handler has returned it. Therefore a handler that
 /// awaits this future before it returns the response only sees the handshake time out.
@@ -251,7 +251,7 @@ impl fmt::Debug for Upgrading {
     }
 }
 
-/// The error of an upgrade: the request gets no connection. The error has the response for the
+/// The error of an upgrade: the request gets no connection. The error contains the response for the
 /// client.
 #[derive(thiserror::Error)]
 #[error("{error}")]

@@ -28,10 +28,11 @@ use crate::{
     observe::trace,
 };
 
-/// How long the server waits for a refused client to close the stream after the answer, and how
-/// many bytes the client may send in this time. If the server closed at once, the system might
-/// discard the answer.
+/// How long the server waits, after its answer, for a refused client to close the stream. If the
+/// server closed at once, the system might discard the answer.
 const LINGER: Duration = Duration::from_secs(1);
+
+/// How many bytes a refused client may send while the server waits for it to close.
 const LINGER_BYTES: u64 = 1024 * 1024;
 
 /// Makes connections over streams of bytes that clients have opened. It is a server without
@@ -129,8 +130,7 @@ impl Tls {
     }
 
     /// Replaces a configuration that was made from a certificate. A configuration that the
-    /// application made is kept, because the new one might lack something that it requires of
-    /// clients.
+    /// application made is kept, because the new configuration might require less of clients.
     fn renew(&self, config: Arc<rustls::ServerConfig>) -> Result<(), crate::error::BuildError> {
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         let CurrentTls::OfCertificate(current) = &mut *current else {
@@ -142,7 +142,8 @@ impl Tls {
     }
 }
 
-/// What a listening server gives to an accepted client.
+/// What an accepted client gets from the server that listens: its permit, and the registry for its
+/// connection.
 #[derive(Debug)]
 pub(crate) struct Admission {
     pub(super) registry: Arc<Registry>,
@@ -171,7 +172,7 @@ impl From<ErrorResponse> for NoUpgrade {
     }
 }
 
-/// Why a handshake was ended before it was accepted or refused.
+/// Why a handshake was ended before the client was accepted or refused.
 pub(crate) enum Abort {
     Late,
     ShuttingDown,
@@ -215,7 +216,7 @@ impl ServerSettings {
             let io = match self.within(start, admission.as_ref(), accept).await {
                 Ok(Ok(io)) => io,
                 Ok(Err((error, io))) => {
-                    // rustls has sent its alert, which is an answer as well.
+                    // rustls has sent its alert, which must arrive as any other answer must.
                     let _ = timeout(LINGER, linger(io)).await;
                     return Err(AcceptError::Tls(error.into()));
                 }
@@ -302,11 +303,11 @@ impl ServerSettings {
         trace::handshake_completed(Side::Server, wire, &info);
 
         let connection = self.connection.clone().info(info).time_left(self.left(start));
-        // `buf` may have the start of the client's first message, because a client may send it
+        // `buf` may contain the start of the client's first message, because a client may send it
         // right after the request.
         let connection = connection.build_upgraded(io, &buf, Side::Server, wire);
-        // These buffers are freed before the wait for the client's parameters, because that may
-        // take long.
+        // These buffers are freed before the wait for the client's transport parameters, because
+        // that wait may be long.
         drop((buf, answer));
         if let Some(Admission { registry, permit }) = admission {
             registry.add(&connection, permit);
@@ -358,7 +359,7 @@ impl ServerSettings {
         Ok((wire, headers))
     }
 
-    /// Asks all hooks, joins their answers, and checks that the result is possible.
+    /// Asks all hooks, joins their answers, and checks that the joined answer is valid.
     async fn ask(
         &self,
         request: &Request<()>,

@@ -60,7 +60,7 @@ pub trait Authorize: Send + Sync + 'static {
     /// server accepts.
     ///
     /// # Errors
-    /// [`Refuse`], which has the response that the client receives instead of a WebSocket.
+    /// [`Refuse`], which contains the response that the client receives instead of a WebSocket.
     ///
     /// # Cancel safety
     /// The future is dropped when the handshake times out, when the server [shuts
@@ -69,8 +69,8 @@ pub trait Authorize: Send + Sync + 'static {
     async fn authorize(&self, request: &UpgradeRequest) -> Result<Accept, Refuse>;
 
     /// Answers a request that does not ask for a WebSocket, such as a browser's request for a page
-    /// or a load balancer's health check. The connection closes after the answer, and a body of the
-    /// request is not read. If this returns `None`, as it does by default, the client receives 426,
+    /// or a load balancer's health check. The connection closes after the answer, and the request's
+    /// body is not read. If this returns `None`, as it does by default, the client receives 426,
     /// which tells it to ask for a WebSocket.
     ///
     /// # Cancel safety
@@ -200,9 +200,9 @@ impl UpgradeRequest {
     }
 
     /// Returns the requested host, with its port if the request has one: `example.com:8080`. The
-    /// host comes from a target in absolute form or from HTTP/2's `:authority`, which replaces the
-    /// `Host` header (RFC 9112 §3.2.2). If there is neither, it comes from the `Host` header.
-    /// Returns `None` only for a page that is requested over HTTP/1.0.
+    /// host comes from a target in absolute form (RFC 9112 §3.2.2) or from HTTP/2's `:authority`.
+    /// If there is neither, it comes from the `Host` header. Returns `None` only for a page that is
+    /// requested over HTTP/1.0.
     ///
     /// The client chooses this value, so a server with several names has to check it.
     pub fn authority(&self) -> Option<&str> {

@@ -67,7 +67,8 @@ impl std::fmt::Debug for WebSocketServerBuilder {
 impl WebSocketServerBuilder {
     pub(super) fn new() -> Self {
         Self {
-            // A client that offers no subprotocol may speak neither wire, so js-ws is opt-in.
+            // A client of js-ws offers no subprotocol, and neither does a client that speaks
+            // neither wire. So js-ws is opt-in.
             wires: vec![Wire::QMux],
             subprotocols: Subprotocols { older_versions: true, ..Subprotocols::default() },
             headers: HeaderMap::new(),
@@ -84,8 +85,8 @@ impl WebSocketServerBuilder {
 
     /// Sets the wires that the server accepts. A client that offers one of the accepted
     /// subprotocols gets [`Wire::QMux`], and a client that offers none gets [`Wire::JsWs`]. A
-    /// client that asks for a wire that is not accepted is refused. With both wires, each client
-    /// gets its own. By default, only QMux is accepted.
+    /// client that asks for a wire that is not accepted is refused. If both wires are accepted,
+    /// each client gets the wire that it asks for. By default, only QMux is accepted.
     pub fn wires(mut self, wires: impl IntoIterator<Item = Wire>) -> Self {
         self.wires = wires.into_iter().collect();
         self
@@ -111,7 +112,7 @@ impl WebSocketServerBuilder {
     ///
     /// This is the simple form of [`authorizer`](Self::authorizer). The function must not block.
     ///
-    /// A web page of any origin may open a WebSocket, and the browser sends the cookies of its
+    /// A web page of any origin can open a WebSocket, and the browser sends the cookies of its
     /// user. A server that trusts cookies has to check `Origin`, for example with
     /// [`AllowedOrigins`](super::authorize::AllowedOrigins).
     pub fn authorize<F>(self, authorize: F) -> Self
@@ -131,13 +132,13 @@ impl WebSocketServerBuilder {
         self
     }
 
-    /// Sets how many clients there may be at once, including clients in their handshake or closing
+    /// Sets how many clients there may be at once, including clients in their opening or closing
     /// handshake. With `None`, which is the default, there is no limit. With 0, no client is
     /// accepted.
     ///
-    /// Further clients wait in the operating system's queue until others have ended, and the system
-    /// refuses them if the queue is full. The limit applies only to a server that listens. The
-    /// process's limit on file descriptors has the same effect.
+    /// Further clients wait in the kernel's accept queue until others have ended, and the kernel
+    /// refuses them if the queue is full. The limit applies only to a server that listens. Reaching
+    /// the process's limit on file descriptors has the same effect.
     pub fn max_connections(mut self, count: Option<usize>) -> Self {
         self.limits.connections = count;
         self
@@ -160,7 +161,7 @@ impl WebSocketServerBuilder {
     /// or is dropped. With `None`, which is the default, there is no limit. With 0, no client is
     /// accepted.
     ///
-    /// Further clients wait in the operating system's queue. Each handshake may hold 110 kB and the
+    /// Further clients wait in the kernel's accept queue. Each handshake may hold 110 kB and the
     /// state of TLS until the handshake timeout.
     pub fn max_handshakes(mut self, count: Option<usize>) -> Self {
         self.limits.handshakes = count;
@@ -291,7 +292,7 @@ impl WebSocketServerBuilder {
 
     /// Requires a client certificate that leads to one of these roots (mutual TLS); other clients
     /// are refused. [`peer_certificates`](crate::WebSocketConnection::peer_certificates) returns
-    /// the chain. This setting needs a [`certificate`](Self::certificate).
+    /// the chain. Without a [`certificate`](Self::certificate), this setting makes the build fail.
     ///
     /// A valid chain means that one of the roots vouches for the client. Use an
     /// [`authorizer`](Self::authorizer) to decide whether this client may connect.
@@ -308,7 +309,7 @@ impl WebSocketServerBuilder {
     /// [`require_client_certificates`](Self::require_client_certificates) does, but also accepts
     /// clients without a certificate. For such clients,
     /// [`peer_certificates`](crate::WebSocketConnection::peer_certificates) returns `None`. A
-    /// client whose certificate leads to no root is still refused.
+    /// client whose certificate leads to none of the roots is still refused.
     pub fn request_client_certificates(
         mut self,
         roots: impl IntoIterator<Item = CertificateDer<'static>>,

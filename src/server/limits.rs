@@ -90,7 +90,7 @@ impl Slots {
     }
 }
 
-/// The number of connections, or of handshakes, of each address.
+/// Counts for each address either its connections or its handshakes.
 #[derive(Debug)]
 struct Addresses {
     limit: Option<usize>,
@@ -149,9 +149,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Returns the network as part of which an address is counted: a /64 of IPv6, or a single IPv4
-/// address. An IPv6 subscriber gets at least a /64 (RFC 6177), and may connect from any address in
-/// it.
+/// Returns the network whose count includes this address: a /64 of IPv6, or a single IPv4 address.
+/// An IPv6 subscriber gets at least a /64 (RFC 6177), and may connect from any address in it.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => address.into(),

@@ -22,13 +22,13 @@ use tokio::net::{TcpListener, TcpStream, ToSocketAddrs, lookup_host};
 #[cfg(unix)]
 use tokio::net::{UnixListener, UnixStream};
 
-/// How many clients may wait in the system's queue to be accepted. The system may allow fewer.
-/// tokio uses the same number.
+/// How many clients may wait in the kernel's accept queue. The system may allow fewer. tokio uses
+/// the same number.
 const BACKLOG: i32 = 1024;
 
 /// How many times to try to lock a path. An attempt can fail although no other server listens, if
-/// another server ends between two system calls of this one. Each further failure would need one
-/// more server that ends in this way.
+/// another server ends between two system calls of this one. Each further attempt fails only if one
+/// more server ends at such a moment, so this number is enough.
 #[cfg(unix)]
 const LOCK_ATTEMPTS: usize = 16;
 
@@ -185,8 +185,8 @@ impl From<UnixListener> for Listener {
     }
 }
 
-/// Converts an IPv4 address in the form that a dual-stack socket reports (`::ffff:192.0.2.1`) to an
-/// IPv4 address. Leaves other addresses as they are.
+/// Converts an IPv4-mapped IPv6 address (`::ffff:192.0.2.1`), as a dual-stack socket reports it, to
+/// the IPv4 address. Leaves other addresses as they are.
 pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
     match address.ip().to_canonical() {
         ip if ip == address.ip() => address,
@@ -202,7 +202,7 @@ fn dual_stack(address: SocketAddr) -> io::Result<Vec<Listener>> {
     let four = |port| single_stack(SocketAddr::from(([0, 0, 0, 0], port)));
     let socket = match stream_socket(address) {
         Ok(socket) => socket,
-        // The kernel has no IPv6, so all of its addresses are IPv4 addresses.
+        // The kernel has no IPv6, so `0.0.0.0` stands for all addresses of this machine.
         Err(_) => return Ok(vec![four(address.port())?.into()]),
     };
     if socket.set_only_v6(false).is_ok() {

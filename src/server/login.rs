@@ -145,7 +145,7 @@ impl Authorize for Bearer {
         }
         match known {
             Some(user) => Ok(Accept::new().data(User(user.clone()))),
-            // RFC 6750 §3.1.
+            // RFC 6750 §3.1: the challenge says that the token is not valid.
             None => {
                 let challenge = format!("Bearer realm={}, error=\"invalid_token\"", self.realm);
                 Err(Refuse::unauthorized(challenge))
@@ -169,7 +169,7 @@ fn quoted(text: &str) -> String {
 
 /// Accepts web pages of these origins, and clients that are not web pages. Other pages receive 403.
 ///
-/// A page of any origin may open a WebSocket, and the browser sends its user's cookies, HTTP
+/// A page of any origin can open a WebSocket, and the browser sends its user's cookies, HTTP
 /// passwords and client certificates. A server that trusts those needs this hook. It stops only
 /// pages, because a program can send any `Origin`.
 #[derive(Debug, Clone)]

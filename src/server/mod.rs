@@ -81,8 +81,8 @@ pub struct WebSocketServer {
     /// Wakes all tasks that wait for a client.
     arrivals: Arc<Arrivals>,
     addresses: Vec<SocketAddr>,
-    /// The listener that is polled first. It rotates, so that a busy listener does not starve the
-    /// others.
+    /// Counts the polls. The count selects the listener that is polled first, so that a busy
+    /// listener does not starve the others.
     turn: AtomicUsize,
     acceptor: WebSocketAcceptor,
     slots: Slots,
@@ -184,8 +184,8 @@ impl WebSocketServer {
     /// # Errors
     /// [`BuildError::Tls`](crate::BuildError::Tls) if, for example, the key does not match the
     /// certificate. It is also returned if the server has no TLS, or has a configuration of the
-    /// application's own, because that may require more of clients. If this fails, the server keeps
-    /// its configuration.
+    /// application's own, because such a configuration may require more of clients. If this fails,
+    /// the server keeps its configuration.
     #[cfg(feature = "tls")]
     pub fn set_certificate(
         &self,
@@ -201,8 +201,8 @@ impl WebSocketServer {
     ///
     /// This never fails. A client that leaves before it is accepted is skipped. If the system is
     /// out of file descriptors or memory (`EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM`), clients wait in
-    /// the system's queue, and the server tries again every 100 ms. Clients beyond the builder's
-    /// limits wait there, too, or are closed.
+    /// the kernel's accept queue, and the server tries again every 100 ms. Clients beyond the
+    /// builder's limits wait in that queue, too, or are closed.
     ///
     /// # Cancel safety
     /// No client is lost when the future is dropped.
@@ -308,15 +308,16 @@ impl WebSocketServer {
 
     /// Ends the server and every connection that it has accepted.
     ///
-    /// First it [closes](Self::close) the server and ends the handshakes, with 503 if TLS is
-    /// complete. It also [drains](WebSocketConnection::drain) each connection: no new streams are
-    /// opened, and once the open streams have ended, the connection is closed with code 0.
+    /// First it [closes](Self::close) the server and ends the handshakes. A client receives 503
+    /// unless its TLS handshake is still in progress. The shutdown also
+    /// [drains](WebSocketConnection::drain) each connection: no new streams are opened, and once
+    /// the open streams have ended, the connection is closed with code 0.
     ///
     /// After `timeout` it [closes](WebSocketConnection::close) the remaining connections with
     /// `code` and `reason`, and waits for their end. This wait takes at most the [close
-    /// timeout](crate::Config::close_timeout), and up to 5 s more for handshakes. If `timeout` is
-    /// beyond the range of the clock, there is no timeout. The report says how many connections
-    /// ended before the timeout, and how many were closed after it.
+    /// timeout](crate::Config::close_timeout), and up to 5 s more for handshakes that do not end.
+    /// If `timeout` is beyond the range of the clock, there is no timeout. The report says how many
+    /// connections ended before the timeout, and how many were closed after it.
     ///
     /// Keep a handle to each connection until it has [ended](WebSocketConnection::closed), because
     /// a connection without handles is closed at once. Connections of the

@@ -17,7 +17,7 @@ use super::limits::Permit;
 use crate::connection::{WebSocketConnection, shared::Shared};
 
 /// How long a shutdown waits for the handshakes, which it has told to end at once. This is longer
-/// than each of them needs to send its answer. The wait has a limit because a handshake never ends
+/// than a handshake needs to send its answer. The wait has a limit because a handshake never ends
 /// if its future is no longer polled.
 const HANDSHAKES_END: Duration = Duration::from_secs(5);
 
@@ -39,7 +39,8 @@ pub(super) struct Registry {
     state: Mutex<RegistryState>,
     /// The number of connections.
     live: watch::Sender<usize>,
-    /// The number of handshakes that have begun. One begins when its future is first polled.
+    /// The number of handshakes that have begun and not ended. A handshake begins when its future
+    /// is first polled.
     handshakes: watch::Sender<usize>,
     draining: watch::Sender<bool>,
 }
@@ -48,7 +49,8 @@ pub(super) struct Registry {
 struct RegistryState {
     connections: Slab<Weak<Shared>>,
     draining: bool,
-    /// The code and reason with which late connections are closed. It is `Some` after the deadline.
+    /// The code and reason for closing connections that are added after the deadline of a shutdown.
+    /// Before the deadline, this is `None`.
     closing: Option<(VarInt, Bytes)>,
 }
 
@@ -62,8 +64,8 @@ impl Registry {
         })
     }
 
-    /// Registers a connection until it ends, and keeps its slot as long. If the shutdown has begun,
-    /// the connection drains at once.
+    /// Registers a connection until it ends, and holds its slot until then. If the shutdown has
+    /// begun, the connection drains at once.
     pub(super) fn add(self: &Arc<Self>, connection: &WebSocketConnection, permit: Permit) {
         let shared = connection.shared();
         let mut state = self.lock();
@@ -104,7 +106,8 @@ impl Registry {
         let _ = draining.wait_for(|draining| *draining).await;
     }
 
-    /// Drains all connections, including later ones, and closes those that remain after `limit`.
+    /// Drains all connections, including those that are added later, and closes those that remain
+    /// after `limit`.
     pub(super) async fn shut_down(
         &self,
         limit: Duration,
@@ -142,7 +145,7 @@ impl Registry {
         ShutdownReport { drained: before.saturating_sub(closed), closed }
     }
 
-    /// Begins to drain all connections, including later ones.
+    /// Begins to drain all connections, including those that are added later.
     fn drain(&self) {
         let mut state = self.lock();
         state.draining = true;

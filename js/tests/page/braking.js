@@ -16,8 +16,8 @@ async function writeUntilBraked(writer, seed, atMost) {
 test("a writer is braked by a peer that does not read", ALL, async (stage) => {
   const transport = await stage.open({ sendBuffer: 256 * KIB });
   const { readable, writable, writer } = await command(transport, "hold 4");
-  // These bytes may fill the peer's window for this stream, perhaps its connection window, and the
-  // socket's buffers.
+  // The bytes that are written here fill the peer's window for this stream, and perhaps its
+  // connection window and the socket's buffers.
   let given = 0;
   const writing = (async () => {
     for (; given < 64 * MIB; ) {

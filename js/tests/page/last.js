@@ -3,16 +3,19 @@
 
 import { SCRIPTED, check, command, equal, fails, failure, test, turn } from "./support.js";
 
-/** More than a small buffer holds, and less than one read returns. */
+/** A number of bytes: more than a small buffer holds, and less than one read can return. */
 const LENGTH = 10_000;
 
-/** Opens a stream that the server knows. The server can use the other half of it. */
+/** Opens a stream and sends a command on it. So the server knows the stream and can send on it. */
 async function streamOf(transport) {
   const { readable } = await command(transport, "idle");
   return readable;
 }
 
-/** Reads a stream's bytes in order, and then expects the connection's end as an error. */
+/**
+ * Reads a stream to its end, and returns the number of bytes. If the stream fails, `length` bytes
+ * must have come before the error.
+ */
 async function readsAll(reader, length = LENGTH) {
   let at = 0;
   for (;;) {

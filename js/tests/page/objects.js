@@ -6,14 +6,14 @@ test("what has ended holds nothing, without a garbage collector", ALL, async (st
   const transport = await stage.open();
   equal(liveObjects(), 1);
   const ends = [
-    // The stream is read and written to its ends.
+    // The receiving half is read to its end, and the sending half is closed.
     async ({ readable, writer }) => {
       await Promise.all([textOf(readable), writer.close()]);
     },
     async ({ readable, writer }) => {
       await Promise.all([readable.cancel(), writer.abort()]);
     },
-    // The object is freed while a read and a write are in progress.
+    // The halves are freed while a read and a write are in progress.
     async ({ readable, writer }) => {
       const reader = readable.getReader();
       const reads = reader.read();

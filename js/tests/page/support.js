@@ -139,7 +139,7 @@ export async function echo(transport, seed, bytes) {
   equal(back, bytes, "bytes that came back");
 }
 
-/** The server and the network of a test, and the connections that it has made. */
+/** The server and the network of a test, and the connections that the test has made. */
 export class Stage {
   #transports = [];
 
@@ -160,7 +160,7 @@ export class Stage {
     return transport;
   }
 
-  /** Controls the network: `cut`, `stand` or `run`. */
+  /** Controls the network: `cut` ends its connections, `stand` pauses them, `run` resumes them. */
   async network(does) {
     const { ok } = await fetch(`/network/${does}`, { method: "POST" });
     assert(ok, `the network did not ${does}`);

@@ -1,5 +1,5 @@
-//! Dials a new TCP connection or tunnel, and finds out which version of HTTP to speak over it. It
-//! uses the dialling of [`WebSocketClient`].
+//! Dials a new TCP connection or tunnel as [`WebSocketClient`] does, and finds out which version of
+//! HTTP to speak over it.
 
 use std::sync::Arc;
 
@@ -18,7 +18,8 @@ use crate::{
 };
 
 /// The ALPN names in order of preference. If a server speaks `h2` but offers WebSocket only over
-/// HTTP/1.1, this order costs one additional attempt. The client remembers such a server.
+/// HTTP/1.1, this order costs one additional attempt. The client remembers such a server, so its
+/// next attempts use HTTP/1.1 at once.
 // W-60 (RFC 8441 §3): `h2` before `http/1.1`.
 #[cfg(feature = "tls")]
 const ALPN: [&[u8]; 2] = [b"h2", HTTP1];
@@ -26,8 +27,8 @@ const ALPN: [&[u8]; 2] = [b"h2", HTTP1];
 /// A stream of bytes to the server. If the URL demands TLS, the TLS handshake is complete.
 #[derive(Debug)]
 pub(super) struct Dialled {
-    /// When the TCP connection or the tunnel was open. The handshake timeout counts from this
-    /// moment.
+    /// When the TCP connection or the tunnel was established. The handshake timeout counts from
+    /// this moment.
     pub(super) start: Instant,
     pub(super) is_http2: bool,
     io: Io,

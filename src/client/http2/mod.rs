@@ -32,12 +32,12 @@ use crate::{
 /// deployed again.
 const HTTP1_MEMORY: Duration = Duration::from_secs(300);
 
-/// While there are fewer servers than this, none is removed.
+/// While the client remembers fewer servers than this, it removes none.
 const MIN_PRUNED: usize = 64;
 
 /// A client whose connections to one server share a TCP and TLS connection, if the server offers
-/// WebSocket over HTTP/2 (RFC 8441). If it does not, each connection has its own. The client is
-/// cheap to clone, and clones share their TCP connections.
+/// WebSocket over HTTP/2 (RFC 8441). If the server does not, each connection has a TCP connection
+/// of its own. The client is cheap to clone, and clones share their TCP connections.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -50,9 +50,9 @@ const MIN_PRUNED: usize = 64;
 /// ```
 ///
 /// A TCP connection lives as long as any [`WebSocketConnection`] over it. It carries at most as
-/// many of them as the server's SETTINGS_MAX_CONCURRENT_STREAMS allows; for further ones, another
-/// TCP connection is opened. If a TCP connection is lost, all connections over it are lost, too.
-/// The manual has a chapter on [costs and benefits](crate::manual::in_axum).
+/// many of them as the server's SETTINGS_MAX_CONCURRENT_STREAMS allows. When this limit is reached,
+/// another TCP connection is opened. If a TCP connection is lost, all connections over it are lost,
+/// too. The manual has a chapter on [costs and benefits](crate::manual::in_axum).
 #[derive(Debug, Clone)]
 pub struct Http2Client(Arc<Pool>);
 
@@ -63,9 +63,9 @@ struct Pool {
     origins: Mutex<Origins>,
 }
 
-/// The servers to which connections lead. There are at most as many as the servers to which the
-/// application connects. Each time their number has doubled, the servers that are no longer of use
-/// are removed, so on average each new server costs one look at an old one.
+/// The servers that the application has connected to. Servers that are no longer of use are
+/// removed, but only each time the number of servers has doubled. So on average each new server
+/// costs the check of one old server.
 #[derive(Debug, Default)]
 struct Origins {
     routes: HashMap<Key, Arc<Origin>>,
@@ -106,8 +106,10 @@ struct RouteCache {
     sessions: Vec<Weak<Session>>,
     /// Until this time, the server counts as one without WebSocket over HTTP/2.
     http1_until: Option<Instant>,
-    /// The number of dials that have failed, and the error of the last one.
+    /// The number of dials that have failed. A caller that waited for another caller's dial sees
+    /// from it that this dial has failed.
     failures: u64,
+    /// The error of the last dial that has failed.
     failure: Option<ConnectError>,
 }
 
@@ -130,8 +132,8 @@ impl Origin {
 }
 
 impl RouteCache {
-    /// Returns a route that is already known, if there is one: over an existing session, or over
-    /// HTTP/1.1. The route is never over the session `besides`.
+    /// Returns a route that is already known, if there is one: over an existing session other than
+    /// `besides`, or over HTTP/1.1.
     fn route(&mut self, besides: Option<&Arc<Session>>) -> Option<Route> {
         self.sessions.retain(|session| session.upgrade().is_some_and(|session| session.is_alive()));
         let mut sessions = self.sessions.iter().filter_map(Weak::upgrade);
@@ -145,7 +147,7 @@ impl RouteCache {
     }
 }
 
-/// How to make a connection.
+/// The ways to make a connection.
 enum Route {
     Over(Lease),
     /// Over this stream, which has just been dialled and must be upgraded.
@@ -154,7 +156,7 @@ enum Route {
 }
 
 impl Http2Client {
-    /// Makes a client with the settings of `client`. Its ALPN is `h2` and `http/1.1`, even if
+    /// Makes a client with the settings of `client`. It offers `h2` and `http/1.1` by ALPN, even if
     /// `client` has a TLS configuration of the application's own.
     pub fn new(client: WebSocketClient) -> Self {
         Self::with(client, false)
@@ -180,8 +182,8 @@ impl Http2Client {
     ///
     /// Calls that are made at the same time share one attempt to reach the server, and its failure.
     /// A call does not wait longer for another call's attempt than the connect timeout and the
-    /// handshake timeout together. The server's SETTINGS say whether it offers WebSocket. Waiting
-    /// for them costs the first connection one more round trip.
+    /// handshake timeout together. The first connection takes one more round trip, because it waits
+    /// for the server's SETTINGS, which say whether the server offers WebSocket.
     ///
     /// # Errors
     /// [`ConnectError`].
@@ -218,9 +220,10 @@ impl Pool {
             let start = lease.session().since().max(start);
             let session = lease.session().clone();
             match self.open(start, target, lease).await {
-                // The loss of a connection that existed before this call is not a failure: the loop
-                // takes another route. The loop ends, because each lost connection is retired, and
-                // the loss of one that this call has dialled does not lead here.
+                // The loss of a session that existed before this call is not a failure: the loop
+                // takes another route. The loop ends, because a lost session is retired and is not
+                // tried again, and because the loss of a session that this call has dialled is
+                // returned as an error.
                 Err(RequestError::NotSent(_)) if session.since() < called => {}
                 Err(RequestError::NotProcessed(_)) if refused.is_none() => refused = Some(session),
                 Err(
@@ -253,8 +256,9 @@ impl Pool {
             }
             routes.failures
         };
-        // The caller that holds this lock may no longer poll its future. Therefore the wait for the
-        // lock is limited to the time that an attempt may take.
+        // It is possible that the caller that holds this lock no longer polls its future. Therefore
+        // the wait for the lock is limited to the time that an attempt may take. After that time,
+        // this call dials without the lock.
         let ClientSettings { connect_timeout, connection, .. } = &*self.client.0;
         let limit = connect_timeout.saturating_add(connection.config.get_handshake_timeout());
         let turn = timeout(limit, origin.dialling.lock()).await;
@@ -329,8 +333,8 @@ impl Pool {
         info.subprotocol =
             handshake::selected(response.headers(), negotiation).map_err(RequestError::Failed)?;
         info.request = Some(request.into());
-        // RFC 8441 §5.1: nothing of RFC 6455 but the handshake changes, and a client's frames stay
-        // masked.
+        // RFC 8441 §5.1: HTTP/2 replaces only the handshake of RFC 6455. So a client's frames are
+        // masked here, too.
         let established = self.client.establish(start, response, stream, &[], info);
         established.await.map_err(RequestError::Failed)
     }

@@ -31,8 +31,8 @@ use crate::{
 const STREAM_WINDOW: u32 = 8 * 1024 * 1024;
 
 /// The window of all streams together, which is the largest possible (RFC 9113 §6.9.1). The windows
-/// of 255 streams fit into it, so up to this number no stream waits for another. The number of
-/// streams that this end opens bounds the memory.
+/// of 255 streams fit into it, so with at most 255 streams none waits for another. The memory is
+/// bounded, because this end chooses how many streams it opens.
 const CONNECTION_WINDOW: u32 = i32::MAX as u32;
 
 /// How many unsent bytes of a stream h2 may hold. Urgent frames wait behind these bytes, so the
@@ -80,7 +80,8 @@ impl Session {
         // This is never `None`, because `ping_pong` is called only once.
         let mut ping_pong =
             connection.ping_pong().ok_or_else(|| io::Error::other("no HTTP/2 PING"))?;
-        // A server sends its SETTINGS first (RFC 9113 §3.4), so they arrive before any pong.
+        // A server sends its SETTINGS first (RFC 9113 §3.4). So once a pong has arrived, the
+        // SETTINGS have arrived, too.
         tokio::select! {
             biased;
             pong = ping_pong.ping(Ping::opaque()) => pong.map(drop).map_err(lost)?,
@@ -105,7 +106,7 @@ impl Session {
             tokio::select! {
                 _ = connection => {}
                 () = unused => {}
-                // This never ends. If no PING can be sent, the connection itself ends.
+                // `settle` never ends. If no PING can be sent, the connection itself ends.
                 () = settling.settle(ping_pong) => {}
             }
         });
@@ -152,15 +153,15 @@ impl Drop for EndsWith {
     }
 }
 
-/// Whether the TCP connection below may be dead.
+/// Records whether the TCP connection below may be dead.
 ///
 /// If a caller gives up before its request is answered, the reason is unknown. The caller may be
-/// impatient, or the TCP connection may be dead, which causes no error while nothing is
-/// acknowledged. If only an expired handshake timeout counted, callers with shorter timeouts of
-/// their own would be given the same dead connection for ever.
+/// impatient, or the TCP connection may be dead. A dead TCP connection causes no error until TCP
+/// gives up its retransmissions. If only an expired handshake timeout counted, callers with shorter
+/// timeouts of their own would be given the same dead connection for ever.
 ///
 /// Therefore each caller that gives up raises a doubt, and a PING (RFC 9113 §6.7) settles it in the
-/// background. Meanwhile a new caller does not wait for the PING but dials, so the PING needs no
+/// background. Meanwhile a new caller dials and does not wait for the PING, so the PING needs no
 /// timeout. On a connection that works, an impatient caller costs the others at most a second TCP
 /// connection. Streams that are open on the first connection go on.
 ///
@@ -187,7 +188,8 @@ impl Doubts {
     async fn settle(&self, mut ping_pong: PingPong) {
         loop {
             self.changed.notified().await;
-            // A doubt that is raised after the PING is not settled by its answer.
+            // The count is read before the PING is sent, because the answer settles no doubt that
+            // was raised later.
             let raised = self.raised.load(Ordering::Acquire);
             match ping_pong.ping(Ping::opaque()).await {
                 Ok(_) => self.settled.store(raised, Ordering::Release),
@@ -293,9 +295,9 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// Returns the WebSocket's stream. If the server has refused the request, the error has the
-    /// part of the body that arrives within the time `left`. A late body is not waited for, because
-    /// the status is known and must be reported in any case.
+    /// Returns the WebSocket's stream. If the server has refused the request, the error contains
+    /// the part of the body that arrives within the time `left`. A late body is not waited for,
+    /// because the status is known and must be reported in any case.
     pub(super) async fn open(
         self,
         left: Duration,
@@ -305,8 +307,8 @@ impl Answer {
             return Ok((Response::from_parts(head, ()), Http2Stream::new(send, recv, lease)));
         }
         let body = excerpt::read_http2(&mut recv, head.status, &head.headers, left).await;
-        // The stream is ended and not cancelled, because the server has answered the request (RFC
-        // 9113 §8.1).
+        // The stream is ended with END_STREAM and not reset with CANCEL, because the server has
+        // answered the request (RFC 9113 §8.1).
         let _ = send.send_data(Bytes::new(), true);
         let headers = kept_headers(&head.headers);
         Err(ConnectError::Refused { status: head.status, headers, body })
@@ -319,7 +321,8 @@ fn lost(error: h2::Error) -> ConnectError {
 
 /// Converts the error of an HTTP/2 stream to the error of a stream of bytes.
 pub(super) fn io_error(error: h2::Error) -> io::Error {
-    // RFC 8441 §5: CANCEL stands for a TCP reset.
+    // RFC 8441 §5: a reset with CANCEL stands for a TCP reset. Here a reset with any other code
+    // counts as one, too.
     if error.is_reset() && error.is_remote() {
         return io::Error::new(io::ErrorKind::ConnectionReset, error);
     }

@@ -12,9 +12,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::session::{Lease, io_error};
 
-/// An HTTP/2 stream as a stream of bytes. Credit of HTTP/2 is returned as bytes are read, and the
-/// connection's driver reads them as they arrive. Therefore a stream never uses more of the HTTP/2
-/// connection's window than the bytes that are on their way through this machine.
+/// An HTTP/2 stream as a stream of bytes. HTTP/2 credit is returned as bytes are read, and the
+/// driver of the wsmux connection reads bytes as they arrive. Therefore an application that does
+/// not read one wsmux connection does not use up the HTTP/2 window that all of them share.
 #[derive(Debug)]
 pub(super) struct Http2Stream {
     send: SendStream<Bytes>,
@@ -54,7 +54,7 @@ impl AsyncRead for Http2Stream {
         buf.put_slice(&self.unread[..len]);
         self.unread.advance(len);
         if self.unread.is_empty() {
-            // Even an empty slice keeps the block alive into which h2 has read.
+            // An empty slice would still keep alive the block that h2 has read into.
             self.unread = Bytes::new();
         }
         // This fails if the stream has ended. Such a stream needs no credit.

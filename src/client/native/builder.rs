@@ -46,7 +46,7 @@ pub struct WebSocketClientBuilder {
     error: Option<BuildError>,
 }
 
-/// Shows the same as the client's `Debug`.
+/// The output leaves out TLS, the values of headers, and the subprotocols, as the client's does.
 impl fmt::Debug for WebSocketClientBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WebSocketClientBuilder")
@@ -97,8 +97,8 @@ impl WebSocketClientBuilder {
     shared_setters!(client);
 
     /// Adds a header to the request, such as `Authorization` or `Origin`. A `Host` header replaces
-    /// the one that is made from the URL. If `Host` is set several times, the last one applies. Its
-    /// value is a host with an optional port.
+    /// the one that is made from the URL. If `Host` is set several times, the last one applies. The
+    /// value of `Host` must be a host with an optional port.
     pub fn header<N, V>(mut self, name: N, value: V) -> Self
     where
         N: TryInto<HeaderName>,
@@ -148,10 +148,11 @@ impl WebSocketClientBuilder {
     }
 
     /// Connects through this HTTP proxy with a tunnel (CONNECT, RFC 9110 §9.3.6), for `ws://` and
-    /// `wss://` alike. The URL is `http://proxy.example:3128`, or `https://` to speak TLS to the
-    /// proxy itself. By default no proxy is used, and no environment variable is read.
+    /// `wss://` alike. The URL is, for example, `http://proxy.example:3128`. If its scheme is
+    /// `https`, the client speaks TLS to the proxy itself. By default no proxy is used, and no
+    /// environment variable is read.
     ///
-    /// Credentials in the URL, as in `http://user:password@proxy.example`, are percent-encoded.
+    /// Credentials in the URL, as in `http://user:password@proxy.example`, must be percent-encoded.
     /// They are sent with the first request as `Proxy-Authorization: Basic` (RFC 7617). Without TLS
     /// to the proxy they are sent unencrypted.
     ///
@@ -171,9 +172,9 @@ impl WebSocketClientBuilder {
         self
     }
 
-    /// Sets a check of the application's own. The client calls it with each server's certificates
-    /// and response before it returns the connection. The check adds to what TLS verifies. If
-    /// several checks are set, the last one applies.
+    /// Sets the application's own check of a server. The client calls it with each server's
+    /// certificates and response before it returns the connection. TLS verifies the server as well.
+    /// If several checks are set, the last one applies.
     pub fn verify_server(mut self, verifier: impl VerifyServer) -> Self {
         self.verifier = Some(Verifier(Box::new(verifier)));
         self
@@ -228,7 +229,7 @@ impl WebSocketClientBuilder {
 impl WebSocketClientBuilder {
     /// Trusts this root certificate (DER) in addition to those of the platform. A certificate that
     /// cannot be parsed is a [`BuildError::Tls`](crate::BuildError::Tls). On Android, where roots
-    /// cannot be added, every certificate is this error.
+    /// cannot be added, every certificate causes this error.
     pub fn add_root_certificate(mut self, der: impl Into<CertificateDer<'static>>) -> Self {
         match &mut self.trust {
             crate::tls::Trust::Roots(roots) => roots.push(der.into()),
@@ -292,7 +293,8 @@ impl WebSocketClientBuilder {
         self
     }
 
-    /// Uses this configuration for TLS with a [proxy](Self::proxy), with `http/1.1` as its ALPN.
+    /// Uses this configuration for TLS with a [proxy](Self::proxy). The configuration's ALPN is
+    /// replaced by `http/1.1`.
     ///
     /// By default the proxy's certificate is verified against the platform's roots and the roots
     /// that were [added](Self::add_root_certificate). With

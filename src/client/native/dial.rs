@@ -1,9 +1,10 @@
 //! Makes a TCP connection to a host by its name (RFC 8305, "happy eyeballs"). If an address or an
-//! address family does not answer, the client loses a moment and not a whole timeout.
+//! address family does not answer, the client soon tries another one, and does not wait for a whole
+//! timeout.
 //!
-//! The system resolves both families in one call and sorts them by RFC 6724. Therefore this module
-//! makes no separate queries (RFC 8305 §3), and all that it has to do for sorting (§4) is to
-//! alternate the families.
+//! The system resolves both families in one call and sorts the addresses by RFC 6724. Therefore
+//! this module makes no separate queries for the families (RFC 8305 §3). Of the sorting in RFC 8305
+//! §4, only the alternation of the families is left to this module.
 
 use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -25,9 +26,9 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 const MIN_ATTEMPT_DELAY: Duration = Duration::from_millis(10);
 
 /// How many of a host's addresses are tried, with the families alternating. A name may have
-/// thousands, as many as fit into a DNS response, and each attempt is a socket that may stay open
-/// until the timeout. With the default timeout of 10 s, this many attempts can start 250 ms apart,
-/// and the last one still has 2 s to succeed.
+/// thousands of addresses, as many as fit into a DNS response, and each attempt is a socket that
+/// may stay open until the timeout. With the default timeout of 10 s, 32 attempts can start 250 ms
+/// apart, and the last attempt still has 2 s to succeed.
 const MAX_ADDRESSES: usize = 32;
 
 /// How many addresses an error's text names: enough for a line of a log.
@@ -65,8 +66,8 @@ fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
 }
 
 /// Tries the addresses in order. The next address is tried when an attempt has failed, or when the
-/// latest one has not answered for a while. The first attempt that succeeds is used, and the others
-/// are dropped.
+/// latest attempt has had no answer for the attempt delay. The first attempt that succeeds is used,
+/// and the other attempts are dropped.
 async fn race<T, F>(
     addresses: &[SocketAddr],
     limit: Duration,
@@ -289,8 +290,8 @@ mod tests {
         assert_eq!((story.outcome.unwrap().to_string(), story.end), (names[7].clone(), 360));
     }
 
-    /// Without a limit, 2,000 sockets would be open at once. Many systems do not allow a process so
-    /// many.
+    /// Without a limit, 2,000 sockets would be open at once. Many systems do not allow a process
+    /// that many sockets.
     #[tokio::test(start_paused = true)]
     async fn of_a_thousand_addresses_the_first_32_are_tried() {
         let names: Vec<_> = (0..1_000_u16)

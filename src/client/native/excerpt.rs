@@ -17,14 +17,15 @@ const MAX_EXCERPT: usize = 1024;
 /// short chunks.
 const MAX_CHUNKED: usize = 4 * MAX_EXCERPT;
 
-/// How long to wait for the body. It is not worth a longer wait, because the status is already
-/// known.
+/// How long to wait for the body. The body is not worth a longer wait, because the status is
+/// already known.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Where a body ends (RFC 9112 §6.3).
 #[derive(Debug, PartialEq, Eq)]
 enum Body {
-    /// After this many bytes. A body that is longer than the excerpt counts as long as the excerpt.
+    /// After this number of bytes. The number is at most [`MAX_EXCERPT`], even if the body is
+    /// longer.
     Length(usize),
     Chunked,
     /// At the end of the stream.
@@ -39,8 +40,8 @@ impl Body {
             return Self::NONE;
         }
         if headers.contains_key(header::TRANSFER_ENCODING) {
-            // This header overrides the length. The client has not asked for other codings than
-            // chunked, and their bytes would not be readable.
+            // This header overrides `Content-Length`. The client has not asked for other codings
+            // than chunked, and bytes in another coding would not be readable.
             return match list(headers, header::TRANSFER_ENCODING) {
                 Some(codings) if codings.eq_ignore_ascii_case("chunked") => Self::Chunked,
                 _ => Self::NONE,
@@ -59,8 +60,8 @@ impl Body {
     }
 }
 
-/// Returns the one element of a header, even if it is repeated. Returns `None` if the header has
-/// different elements.
+/// Returns the element of a header that has only one element, which may be repeated. Returns `None`
+/// if the header has different elements.
 fn list(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
     let lines = headers.get_all(name).iter().map(|line| line.to_str().unwrap_or_default());
     let mut elements = lines.flat_map(|line| line.split(',').map(str::trim));
@@ -68,8 +69,8 @@ fn list(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
     elements.all(|element| element == first).then_some(first)
 }
 
-/// Reads the start of the body from an HTTP/1.1 stream, within the time `left`. `buf` has the bytes
-/// of the body that were read together with the head.
+/// Reads the start of the body from an HTTP/1.1 stream, within the time `left`. `buf` contains the
+/// bytes of the body that were read together with the head.
 pub(super) async fn read(
     io: &mut (impl AsyncRead + Unpin),
     mut buf: Vec<u8>,
@@ -117,7 +118,7 @@ async fn read_chunked(
 /// what came before the error is used.
 #[derive(Debug, Default)]
 struct Chunks {
-    /// At most [`MAX_EXCERPT`] bytes.
+    /// The decoded data, at most [`MAX_EXCERPT`] bytes.
     body: Vec<u8>,
     at: At,
 }
@@ -133,8 +134,8 @@ enum At {
 }
 
 impl Chunks {
-    /// Decodes the received bytes as far as possible. Returns whether the excerpt is complete, for
-    /// which the trailers are not needed.
+    /// Decodes the received bytes as far as possible. Returns whether the excerpt is complete. The
+    /// excerpt has no trailers, so this does not wait for them.
     fn decode(&mut self, buf: &mut Vec<u8>) -> bool {
         let mut rest = &buf[..];
         let done = loop {
@@ -259,7 +260,7 @@ mod tests {
         // In a chunked body, the length is ignored, and the trailers are not waited for.
         let both = [CHUNKED[0], ("content-length", "3")];
         assert_eq!(excerpt(503, &both, b"2\r\nno\r\n0\r\nx").await, ("no".into(), false));
-        // If a body does not end, what has arrived is used after a while.
+        // If a body does not end, what has arrived is used after the timeout.
         assert_eq!(excerpt(503, CHUNKED, b"5\r\nno").await, ("no".into(), true));
     }
 

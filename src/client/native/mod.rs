@@ -43,8 +43,8 @@ use crate::{
     observe::trace,
 };
 
-/// How long the shutdown of the stream may take if the server was rejected or has refused; under
-/// TLS this sends a `close_notify`.
+/// How long the shutdown of the stream may take if the server was rejected or has refused. Under
+/// TLS, the shutdown sends a `close_notify`.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How many responses are read at most: the interim ones (1xx) and the final one together.
@@ -244,7 +244,7 @@ impl WebSocketClient {
 
     /// Returns the time that is left of the handshake timeout.
     pub(super) fn left(&self, start: Instant) -> Duration {
-        // W-23: all steps share one timeout, the wait for the parameters included.
+        // W-23: all steps share one timeout, including the wait for the transport parameters.
         self.0.connection.config.get_handshake_timeout().saturating_sub(start.elapsed())
     }
 
@@ -290,7 +290,8 @@ impl WebSocketClient {
             Err(error) => Err(error),
         };
         if upgraded.as_ref().is_err_and(is_an_answer) {
-            // W-59 (RFC 8446 §6.1): a server that gave no WebSocket sees a clean end.
+            // W-59 (RFC 8446 §6.1): the stream to a server that gave no WebSocket is shut down
+            // cleanly.
             say_goodbye(&mut io).await;
         }
         let (response, rest, subprotocol) = upgraded?;
@@ -367,8 +368,8 @@ async fn exchange(
 }
 
 /// Makes the error for a response that refuses the request, with the part of the body that arrives
-/// within the time `left`. If the body is late or reading it fails, the error has less of it,
-/// because the status is known and must be reported in any case.
+/// within the time `left`. If the body is late or reading it fails, the error contains less of the
+/// body, because the status must be reported in any case.
 async fn refusal(
     io: &mut (impl AsyncRead + Unpin),
     response: Response<()>,

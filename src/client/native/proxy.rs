@@ -23,7 +23,7 @@ pub(in crate::client) enum Tunnel {
     Tls(Box<tokio_rustls::client::TlsStream<TcpStream>>),
 }
 
-/// A proxy, and how to reach it.
+/// A proxy, and the TLS configuration for it.
 #[derive(Debug)]
 pub(super) struct ProxyServer {
     pub(super) proxy: Proxy,
@@ -82,7 +82,8 @@ impl ProxyServer {
                 Err(refusal(io, response, rest, time.left()).await)
             }
             Ok((_, rest)) if rest.is_empty() => Ok(()),
-            // Nothing has been sent to the server yet, so these bytes cannot be the server's.
+            // Nothing has been sent to the server yet, and an HTTP or TLS server does not send
+            // first. So these bytes cannot be the server's.
             Ok(_) => Err(ConnectError::InvalidResponse("bytes after a tunnel's response".into())),
             Err(error) => Err(error),
         };

@@ -13,9 +13,9 @@ use std::{
 
 use tokio::sync::{Semaphore, oneshot};
 
-/// How many threads of this process may resolve names at once: about as many as a busy program
-/// dials names at once. If the name servers do not answer, this bounds the threads that outlast
-/// their callers. Further lookups wait for a thread to end, within their timeouts.
+/// How many threads of this process may resolve names at once. A busy program dials about as many
+/// names at once. If the name servers do not answer, this bounds the threads that outlast their
+/// callers. Further lookups wait for a thread to end, within their timeouts.
 const MAX_THREADS: usize = 128;
 
 static THREADS: Semaphore = Semaphore::const_new(MAX_THREADS);
@@ -33,7 +33,7 @@ pub(super) async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>
     in_a_thread(&THREADS, lookup).await
 }
 
-/// Runs `lookup` in a thread of its own, once there are fewer than the maximum.
+/// Runs `lookup` in a thread of its own, once `threads` has a permit for the thread.
 async fn in_a_thread(
     threads: &'static Semaphore,
     lookup: impl FnOnce() -> io::Result<Vec<SocketAddr>> + Send + 'static,
@@ -131,7 +131,8 @@ mod tests {
         for (host, expected) in [("192.0.2.1", "192.0.2.1:80"), ("::1", "[::1]:80")] {
             assert_eq!(resolve(host, 80).await.unwrap(), [expected.parse().unwrap()]);
         }
-        // The system turns the name of a zone into its number.
+        // An address with a zone goes to the system's resolver, which turns the zone into its
+        // number.
         let zoned = resolve("fe80::1%1", 80).await.unwrap();
         assert!(matches!(zoned[..], [SocketAddr::V6(address)] if address.scope_id() == 1));
     }

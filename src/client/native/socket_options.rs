@@ -111,8 +111,8 @@ impl SocketOptions {
         if let Some(bytes) = self.send_buffer {
             set_largest(bytes, |bytes| socket.set_send_buffer_size(bytes));
         }
-        // This must be set before connecting, because the window scale is agreed on in the first
-        // packets (RFC 7323 §2).
+        // The size of the receive buffer must be set before connecting, because the window scale is
+        // agreed on in the first packets (RFC 7323 §2).
         if let Some(bytes) = self.recv_buffer {
             set_largest(bytes, |bytes| socket.set_recv_buffer_size(bytes));
         }

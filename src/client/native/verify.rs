@@ -77,9 +77,9 @@ pub trait VerifyServer: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Checks the response that opens the WebSocket: its status and headers. `info` has the
-    /// selected subprotocol and again the certificates. This method is called once the response is
-    /// known to be valid (RFC 6455 §4.1), and before the connection is returned. If the server
+    /// Checks the response that opens the WebSocket: its status and headers. `info` contains the
+    /// selected subprotocol and, again, the certificates. This method is called once the response
+    /// is known to be valid (RFC 6455 §4.1), and before the connection is returned. If the server
     /// refuses the request, connecting fails with
     /// [`ConnectError::Refused`](crate::ConnectError::Refused), and this method is not called.
     ///

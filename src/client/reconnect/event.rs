@@ -11,13 +11,13 @@ use crate::error::ConnectError;
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReconnectError {
-    /// The last allowed attempt failed, or an attempt failed in a way that is final. The error says
-    /// how.
+    /// The last allowed attempt failed, or an attempt failed with an error after which the client
+    /// does not try again.
     #[error("gave up connecting: {0}")]
     Connect(#[source] ConnectError),
     /// The connection was lost, and the client does not dial again: either because the settings say
-    /// so for this error, or because the connection came from the last allowed attempt and did not
-    /// last.
+    /// so for this error, or because the connection came from the last allowed attempt and was lost
+    /// within 30 s.
     #[error("connection lost: {0}")]
     Lost(#[source] ConnectionError),
     /// The task that dials is gone: the runtime is ending, or a function that was given to the
@@ -32,8 +32,8 @@ pub enum ReconnectError {
 pub enum ReconnectEvent {
     /// The client has a connection.
     Connected {
-        /// The number of the attempt since the start, or since the last connection that lasted. The
-        /// first attempt is number 1.
+        /// The number of the attempt. The first attempt is number 1. The numbers start again at 1
+        /// after a connection that has lasted for 30 s, or that this end has closed or drained.
         attempt: u32,
     },
     /// This end [drains the connection](crate::WebSocketConnection::drain). Its streams go on, and

@@ -34,11 +34,12 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
 /// How long a connection has to last for its attempt to count as a success.
 ///
-/// Without this condition, a server that accepts connections and ends them at once, for example
-/// because its backend is down, would be dialled for ever, because no attempt would count as a
-/// failure. The time equals the default of the longest pause, so such a server is dialled about as
-/// often as one that does not answer. The time is not a setting and is not derived from one,
-/// because neither a pause of 0 nor a pause of a day says how long a connection should last.
+/// A server whose backend is down may accept each connection and end it at once. Without this
+/// condition, no attempt at such a server would count as a failure, and it would be dialled for
+/// ever. The time equals the default of the longest pause, so such a server is dialled about as
+/// often as one that does not answer. The time is not a setting and is not derived from the setting
+/// for the pauses, because neither a pause of 0 nor a pause of a day says how long a connection
+/// should last.
 const LASTING: Duration = Duration::from_secs(30);
 
 /// A client that keeps one connection to a server. It dials again when the connection is lost, or
@@ -140,8 +141,8 @@ impl ReconnectingClient {
                 ReconnectState::Connected(connection) if !connection.is_spent() => {
                     return Ok(connection.clone());
                 }
-                // No more streams can be opened on this connection, but the task has not learned of
-                // that yet.
+                // A connection that gets here can open no more streams, but the task has not yet
+                // changed the state to `Connecting`.
                 ReconnectState::Connected(_) | ReconnectState::Connecting => {}
                 ReconnectState::GaveUp(error) => return Err(error.clone()),
             }
@@ -208,8 +209,8 @@ impl ReconnectingClientBuilder {
     fn new(dial: Box<dyn Dial>) -> Self {
         Self {
             dial,
-            // On average the first attempt follows after a quarter of a second. By that time, a
-            // short fault is over.
+            // On average the first attempt after a loss starts after a quarter of a second. By that
+            // time, a short fault is over.
             initial_delay: Duration::from_millis(500),
             // When a server is available again, its clients come back within half a minute, spread
             // over this time.
@@ -220,13 +221,13 @@ impl ReconnectingClientBuilder {
         }
     }
 
-    /// Sets the longest pause before the first attempt after a loss or a failure. It doubles with
-    /// each further attempt, up to [`max_delay`](Self::max_delay). Default 500 ms.
+    /// Sets the longest pause before the first attempt after a loss or a failure. The longest pause
+    /// doubles with each further attempt, up to [`max_delay`](Self::max_delay). Default 500 ms.
     ///
     /// The actual pause is a random part of the longest one ("full jitter"), so that the clients of
     /// a failed server do not come back at the same moment. If a server refuses with a
     /// `Retry-After`, that time is added, up to an hour; see [`ConnectError::retry_after`]. If the
-    /// delay is set to zero, that time is the only pause.
+    /// initial delay is zero, the client pauses only for a `Retry-After`.
     pub fn initial_delay(mut self, delay: Duration) -> Self {
         self.initial_delay = delay;
         self
@@ -264,10 +265,10 @@ impl ReconnectingClientBuilder {
     }
 
     /// Sets the function that decides whether to dial again after a connection has ended with the
-    /// given error. By default the client always dials again, even if this end itself has
-    /// [closed](WebSocketConnection::close) the connection, which is a way to get a new one, and
-    /// even if the connection's driver has [panicked](crate::DriverLost::Panicked), because the
-    /// panic ends that connection alone.
+    /// given error. By default the client always dials again. It does so even if this end itself
+    /// has [closed](WebSocketConnection::close) the connection, so closing is a way to get a new
+    /// connection. It also does so if the connection's driver has
+    /// [panicked](crate::DriverLost::Panicked), because the panic ends that connection alone.
     ///
     /// If a connection is [drained](WebSocketConnection::drain), the function is called when the
     /// drain begins, with [`LocallyClosed`](ConnectionError::LocallyClosed). If it returns `false`,
@@ -360,8 +361,8 @@ impl ReconnectingClientBuilder {
                     least = error.retry_after().unwrap_or_default().min(MAX_RETRY_AFTER);
                 }
             }
-            // The random part spreads the clients that were all asked to wait until the same
-            // moment.
+            // A server may ask all its clients to wait until the same moment. The random part makes
+            // them come back at different times.
             let delay = least.saturating_add(part(self.longest_delay(pauses), random()));
             pauses = pauses.saturating_add(1);
             tell(ReconnectEvent::Waiting { attempt, delay });
@@ -399,8 +400,8 @@ trait Ends: Future<Output = End> + MaybeSend {}
 
 impl<T: Future<Output = End> + MaybeSend> Ends for T {}
 
-/// The connections that drain and have not ended. The application adds at most one each
-/// time it drains the current connection.
+/// The connections that drain and have not ended. One is added each time that the application
+/// drains the current connection.
 type Draining = FuturesUnordered<Pin<Box<dyn Ends>>>;
 
 /// Waits for `step`. Meanwhile sends an event for each draining connection that ends.
@@ -419,7 +420,7 @@ async fn beside<T>(
     .await
 }
 
-/// Returns a fraction of a duration, at most the whole.
+/// Returns the fraction `part` of the duration `whole`, and at most `whole`.
 fn part(whole: Duration, part: f64) -> Duration {
     // Conversion to floating point may round the longest durations up to more than a `Duration` can
     // hold.
