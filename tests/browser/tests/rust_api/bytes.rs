@@ -16,7 +16,7 @@ const CHUNK: u64 = 64 * 1024;
 /// How long a write may wait before the test checks whether its stream has stalled.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// How many consecutive checks have to find that the write still waits.
+/// The stream counts as stalled if this many consecutive checks find that the write still waits.
 const LOOKS: u32 = 5;
 
 crate::tests_at! { everywhere:
@@ -95,7 +95,7 @@ async fn write_until_it_stalls(
             (written, looks) = (written + 1024, 0);
             continue;
         }
-        // If the server was only slow, it continues before it answers this.
+        // A server that is only slow reads on before it answers this echo.
         echo(connection, 0, CHUNK).await;
         looks += 1;
         let stats = stream.send().stats().expect("a stream");
@@ -105,8 +105,8 @@ async fn write_until_it_stalls(
     }
 }
 
-/// The server cannot write because this end does not read, so it stops reading too. Both directions
-/// stall.
+/// The server cannot write because this end does not read, so the server stops reading too. Both
+/// directions stall.
 async fn a_stalled_stream_of_10_stops_none_of_the_others(place: Place) {
     let connection = place.connect().await;
     let mut stalled = stream(&connection, &b"E"[..]).await;
