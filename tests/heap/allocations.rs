@@ -125,7 +125,7 @@ fn announced(wire: Wire, len: u64) -> (u64, Option<u16>) {
     match wire {
         Wire::QMux => {
             request.push_str("Sec-WebSocket-Protocol: qmux-02\r\n");
-            // A masked frame with no transport parameters. The mask is all zeros.
+            // An empty list of transport parameters, in a frame with a mask of zeros.
             hello.extend(b"\x82\x89\0\0\0\0\xff\x51\x53\x30\x0d\x0a\x0d\x0a\0");
         }
         _ => acceptor = acceptor.wires([Wire::JsWs]),

@@ -168,7 +168,7 @@ async fn a_peer_that_does_not_read_is_sent_its_window_and_not_a_byte_more(role: 
 }
 
 /// If data and the stream's end are in one TLS record, the package loses them when its application
-/// is not reading.
+/// is not reading. So we send them in two records (J-16).
 async fn a_short_stream_is_not_lost_on_a_peer_that_reads_late(role: Role) {
     let pair = Pair::new(role, Config::default(), &[]).await;
     for opener in Opener::BOTH {

@@ -30,8 +30,8 @@ struct Streams {
     _back: (SendStream, RecvStream),
 }
 
-/// Writes until the connection accepts nothing more, however long that is tried. Returns how many
-/// bytes it accepted.
+/// Writes until the connection accepts nothing more, even after all other tasks have run. Returns
+/// how many bytes it accepted.
 async fn fill(send: &mut SendStream, seed: usize, at: usize) -> usize {
     let mut written = 0;
     while let Poll::Ready(taken) =
