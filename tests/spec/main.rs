@@ -57,7 +57,7 @@ fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// Returns a key that sorts numbers by their letters in the order of the page, and then by value.
+/// Returns a key that sorts numbers by their letters in the order of SPEC.md, and then by value.
 fn in_order(number: &str) -> (usize, u32) {
     let (letter, digits) = number.split_at(1);
     let letter = LETTERS.iter().position(|&known| letter.starts_with(known));

@@ -23,7 +23,7 @@ fn every_requirement_has_its_test_and_every_quote_is_true() {
     for path in files {
         let name = path.strip_prefix(root()).unwrap_or(&path).display().to_string();
         let source = fs::read_to_string(&path).expect("a source");
-        // This directory contains examples of annotations.
+        // This directory contains examples of quotes, which are not quotes of SPEC.md.
         if name.starts_with("tests/spec/") {
             continue;
         }

@@ -34,7 +34,8 @@ const fn head(line: &'static str, host: &'static str, status: u16) -> Head {
     Head { line, host, ours: status, hypers: status }
 }
 
-/// Returns a head that hyper, which parses it first, answers differently.
+/// Returns a head to which the two servers give different answers, because hyper parses it before
+/// our code.
 const fn differs(line: &'static str, host: &'static str, ours: u16, hypers: u16) -> Head {
     Head { line, host, ours, hypers }
 }
