@@ -120,7 +120,7 @@ async fn a_stall_is_timed_from_the_first_write_to_a_full_socket() {
         first.send().announce();
         quiet().await;
         // This is longer than the write-stall timeout, and shorter than the peer's idle timeout. So
-        // a connection that timed the stall from the first item on would end.
+        // a connection that timed the stall from the first item on would end here.
         sleep(Duration::from_secs(15)).await;
         // The driver reads 16 messages in one batch. After them it looks for another message, finds
         // none, and finds that the socket is full.

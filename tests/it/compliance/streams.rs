@@ -239,8 +239,8 @@ fn a_stop_is_answered_in_ready_and_in_send_also_without_credit() {
             if written > 5 {
                 peer.said();
             } else if finished {
-                // The data and the FIN have not been sent when the request to stop arrives. RFC
-                // 9000 §3.5 would also allow sending them first.
+                // The data and the FIN have not been sent when the request to stop arrives. The
+                // library could also send them first (RFC 9000 §3.5).
                 peer.conn.send_stream(peer.now, id).finish().unwrap();
             }
             let left = written as u64 - peer.conn.stats(wsmux_proto::Time::EPOCH).send_buffered;

@@ -166,8 +166,8 @@ pub(crate) async fn streams_given_up_in_the_middle_of_data_leave_the_connection_
     role: Role,
 ) {
     const ENDLESS: u64 = 1 << 40;
-    // These implementations do not return all credit of a stopped stream. A connection window of 1
-    // MiB, which is a common default, would be used up after a few rounds.
+    // These implementations do not return all credit of a stopped stream. A common default for the
+    // connection window is 1 MiB, which would be used up after a few rounds.
     let connection_window = (!F::RETURNS_CREDIT_OF_STOPPED_STREAMS).then_some(64 * MIB);
     let theirs = F::config(Settings { connection_window, ..Settings::default() });
     let pair = Pair::<F>::new(role, Config::default(), theirs).await;

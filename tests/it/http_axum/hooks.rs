@@ -36,8 +36,8 @@ async fn connect(
     }
 }
 
-/// A hook that accepts one user, answers other requests with a page, and never answers for
-/// `/mux?slow`.
+/// A hook that accepts `/mux?user=7`, never answers `/mux?slow`, and refuses other handshakes.
+/// Without a handshake, `?health` gets a page.
 struct Hook;
 
 #[derive(Debug, PartialEq)]
