@@ -19,7 +19,7 @@ const EVENT: usize = 10_000;
 /// which double when they grow.
 const STATE: usize = 2 * 1024;
 
-/// What a stream may always hold, even if the window is full (C-75).
+/// How many bytes a stream may always hold, even if the send window is full (C-75).
 const ALWAYS: usize = 1024;
 
 /// Returns a client whose peer allows 2^60 streams.

@@ -12,8 +12,8 @@
 //! fn streams_that_stand_still_do_not_stop_another() {
 //! ```
 //!
-//! The quote is the whole item without the source in brackets at its end. It may take several
-//! lines.
+//! The quote is the whole item, without the source in brackets at its end, such as `(RFC 9000
+//! §4.1)`. It may take several lines.
 
 mod citations;
 mod names;

@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, fmt::Write, fs};
 
 use super::{function, in_order, number, requirements::requirements, root, sources};
 
-/// Requirements that no peer can trigger, each with its reason.
+/// Requirements without a test, because nothing that a peer does can trigger them. Each has its
+/// reason.
 const WITHOUT_A_TEST: [(&str, &str); 0] = [];
 
 #[test]

@@ -340,8 +340,8 @@ impl Socket for Flood {
     }
 }
 
-/// Lets the connection's task run a few times while other tasks are always ready. The number is
-/// small, so that the flood of pings stays within the budget for pings.
+/// Lets the connection's task run a few times while other tasks are always ready. The number of
+/// runs is small, so that the flood of pings stays within the budget for pings.
 async fn some_turns() {
     for _ in 0..4 {
         tokio::task::yield_now().await;

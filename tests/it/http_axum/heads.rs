@@ -1,5 +1,5 @@
-//! Which server a request is for: request heads that are sent to our own server and to a route of
-//! hyper's.
+//! How a server determines for which host a request is, and which requests it refuses. The same
+//! heads are sent to our own server and to a route of hyper's.
 
 use std::convert::Infallible;
 

@@ -10,7 +10,7 @@
 //! | `hole WIRE` | the URL of a server behind a network, and the number of that network |
 //! | `silence NUMBER` | nothing; from then on the network of this number carries nothing |
 //! | `mute` | the URL of a server that accepts TCP and never sends anything |
-//! | `saw WIRE CODE` | the reason of a connection that its client closed with this code |
+//! | `saw WIRE CODE` | the reason in the close with this code, once a client has sent one |
 
 use std::{collections::HashMap, process::Stdio, sync::Arc};
 

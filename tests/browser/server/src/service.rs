@@ -24,7 +24,8 @@ pub(crate) enum Wire {
     JsWs,
     /// The crate `qmux`, on its own wire.
     Foreign,
-    /// A WebSocket without a subprotocol that sends text, which neither wire allows.
+    /// A WebSocket without a subprotocol, on which the server sends a text message. Neither wire
+    /// allows text.
     Rude,
 }
 

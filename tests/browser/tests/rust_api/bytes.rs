@@ -1,4 +1,4 @@
-//! Bytes are echoed, and none is lost.
+//! What one end writes is read at the other end and echoed, and no byte is lost.
 
 use std::time::Duration;
 
@@ -70,7 +70,7 @@ async fn an_echo_of_64_mib_on_one_stream_is_the_same_bytes(place: Place) {
 
 async fn an_echo_of_64_mib_on_50_streams_is_the_same_bytes(place: Place) {
     let connection = place.connect().await;
-    // The last of the 50 streams also gets the remainder.
+    // The last of the 50 streams also carries the remainder of the division.
     let length = |i| 64 * MIB / 50 + if i == 49 { 64 * MIB % 50 } else { 0 };
     join_all((0..50).map(|i| echo(&connection, i as u8, length(i)))).await;
 }

@@ -225,8 +225,8 @@ impl Shared {
         Ok((current.0, connection))
     }
 
-    /// Makes no new calls on this connection. It lives as long as the calls that are in progress on
-    /// it.
+    /// Makes no new calls on this connection. The connection lives as long as the calls that are in
+    /// progress on it.
     async fn leave(&self, number: u64) {
         let mut current = self.current.lock().await;
         if current.0 == number {
