@@ -167,8 +167,8 @@ async fn silence_ends_nothing(place: Place) {
     assert!(connection.close_reason().is_none(), "{:?}", connection.close_reason());
 }
 
-/// W-27: the peer's text message is a protocol error, for which this end closes with code 1002. In a
-/// page it closes with 4999, because a page may not send 1002.
+/// W-27: the peer's text message is a protocol error, for which this end closes with code 1002. In
+/// a page it closes with 4999, because a page may not send 1002.
 async fn a_code_that_a_page_may_not_send_becomes_one_that_it_may(place: Place) {
     let connection = place.connect_to(&ask("url rude").await, Config::default()).await;
     let end = within("the end", connection.closed()).await;
