@@ -4,8 +4,8 @@ use std::{collections::HashSet, process::Stdio};
 
 use wsmux::http::Version;
 
-// This is not in `wsmux-testing`, because all tests would then be built with the features that it
-// needs.
+// The module `server` is not in `wsmux-testing`, because all tests would then be built with the
+// features that the module needs.
 #[path = "../it/http_axum/server.rs"]
 #[allow(dead_code, reason = "`http_axum` uses the rest")]
 mod server;
@@ -45,7 +45,8 @@ async fn three_websockets_of_a_page_share_one_tcp_connection() {
     }
     browser.kill().await.unwrap();
     let _ = std::fs::remove_dir_all(&profile);
-    // Chromium may open further TCP connections, on which it requests nothing or only pages.
+    // Chromium may open further TCP connections, on which it requests nothing or only pages. So the
+    // number of all TCP connections is not checked.
     eprintln!("Chromium: {said}; {versions:?}; over {below:?}, of {tcp} TCP connections in all");
     assert_eq!(said, ["echo on qmux-02"; 3].join(", "));
     assert_eq!(versions, [Version::HTTP_2; 3]);

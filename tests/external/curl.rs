@@ -51,7 +51,8 @@ impl Authorize for Site {
     }
 }
 
-/// Runs curl with these arguments. Returns what it prints, head and body, and the status.
+/// Starts the server, and runs curl with these arguments. Returns the response's status, and its
+/// head and body as curl prints them.
 async fn curl(builder: WebSocketServerBuilder, url: &str, arguments: &[&str]) -> (u16, String) {
     let server = builder.bind("127.0.0.1:0").await.unwrap();
     let url = url.replace("HOST", &server.local_addr().unwrap().to_string());
@@ -74,7 +75,8 @@ async fn curl(builder: WebSocketServerBuilder, url: &str, arguments: &[&str]) ->
 }
 
 fn site() -> WebSocketServerBuilder {
-    // curl sends nothing on a WebSocket, so the handshake timeout ends this connection.
+    // curl sends nothing on a WebSocket. So the handshake timeout ends a connection that curl
+    // upgrades.
     let config = config(|config| _ = config.handshake_timeout(Duration::from_secs(5)));
     let login = Basic::new("socket").user("a", "b");
     WebSocketServer::builder().config(config).authorizer(Site.and(login))

@@ -1,8 +1,8 @@
-//! How a connection's end looks to other implementations: to OpenSSL, which distinguishes a TLS
-//! stream that ends from one that is cut off, and to Node's HTTP/2, which distinguishes a stream
-//! that ends from one that is cancelled.
+//! How a connection's end looks to other implementations. OpenSSL distinguishes a TLS stream that
+//! ends from one that is cut off. Node's HTTP/2 distinguishes a stream that ends from one that is
+//! cancelled.
 //!
-//! Needs the program of OpenSSL, and Node 20 without any packages; `./test` runs this module.
+//! Needs the program `openssl`, and Node 20 without any packages; `./test` runs this module.
 
 use wsmux_testing::server as support;
 
@@ -51,8 +51,8 @@ impl Drop for Folder {
     }
 }
 
-/// Starts OpenSSL, which translates between TLS and its standard streams, on which the plain
-/// WebSocket is. It logs the TLS messages in a file.
+/// Starts OpenSSL, which is one end of a TLS connection. Its standard input and output carry the
+/// decrypted bytes, which are a plain WebSocket. OpenSSL logs the TLS messages in a file.
 fn openssl(folder: &Folder, arguments: &[&str]) -> Child {
     Command::new("openssl")
         .args(arguments)
@@ -147,7 +147,8 @@ async fn openssl_hears_close_notify_of_a_server_in_every_close() {
     }
 }
 
-/// Node's HTTP/2 server in front of a WebSocket of ours that has no handshake of its own.
+/// Node's HTTP/2 server. It answers the WebSocket handshake, and connects the stream to `upstream`,
+/// where our server's end begins after the handshake.
 struct Node {
     url: String,
     upstream: TcpListener,

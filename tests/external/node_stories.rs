@@ -1,5 +1,5 @@
-//! Steps that both npm packages are tested with. Their ends under Node understand the same
-//! commands.
+//! Steps of the tests with both npm packages. The Node processes of both packages understand the
+//! same commands.
 
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -9,7 +9,8 @@ use wsmux_testing::{
     node::Node,
 };
 
-/// Opens this many streams at once in each direction. Both ends echo, and each stream is echoed.
+/// Opens `streams` streams at once at each end, and sends `bytes` bytes on each stream. The other
+/// end echoes the bytes, and the echo is checked.
 pub(crate) async fn many_echoes_at_once(
     ours: &WebSocketConnection,
     node: &Node,
@@ -26,7 +27,9 @@ pub(crate) async fn many_echoes_at_once(
     assert_eq!(theirs.await["bytes"], streams * bytes);
 }
 
-/// Opens this many streams from each end, one after the other. Both ends echo.
+/// Opens `our_streams` streams at our end, one after the other. At the same time, the Node end
+/// opens `their_streams` streams in the same way. The other end echoes the `bytes` bytes of each
+/// stream.
 pub(crate) async fn echoes_in_sequence(
     ours: &WebSocketConnection,
     node: &Node,
@@ -41,7 +44,7 @@ pub(crate) async fn echoes_in_sequence(
     assert_eq!(theirs.await["streams"], their_streams);
 }
 
-/// We reset and stop a stream. Checks that the other end sees both codes.
+/// Resets and stops a stream at our end, and checks that the other end sees both codes.
 pub(crate) async fn our_reset_and_stop(
     stream: &mut WebSocketStream,
     node: &Node,
@@ -56,7 +59,8 @@ pub(crate) async fn our_reset_and_stop(
     assert_eq!(write.await["code"], number);
 }
 
-/// The other end resets and stops a stream, with these arguments. Checks that we see both codes.
+/// Makes the other end reset and stop a stream with these arguments, and checks that our end sees
+/// both codes.
 pub(crate) async fn their_reset_and_stop(
     stream: &mut WebSocketStream,
     node: &Node,

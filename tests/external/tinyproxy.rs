@@ -20,7 +20,7 @@ use wsmux_testing::{
     server::{Tls, within},
 };
 
-/// Starts a server that serves every client.
+/// Starts a server that echoes the streams of every client.
 async fn server(tls: Option<&Tls>) -> SocketAddr {
     let builder = tls.map_or_else(WebSocketServer::builder, Tls::server);
     let server = builder.bind("127.0.0.1:0").await.unwrap();

@@ -1,4 +1,4 @@
-//! How often memory is allocated for a message, once all buffers have their size.
+//! How often memory is allocated for a message, once all buffers have grown to their final size.
 
 use wsmux_testing::engines;
 
@@ -21,19 +21,19 @@ const WIRES: [Wire; 2] = [Wire::QMux, Wire::JsWs];
 const WARM_UP: usize = 100;
 const CHUNKS: usize = 1_000;
 
-/// A chunk that fills one message, except for the headers.
+/// The length of a chunk that fills one message, except for the headers.
 const ONE_MESSAGE: usize = 65_500;
 /// The memory socket makes most of these allocations, because it copies each message into one block.
 /// The rest are made for the messages that carry grants.
 const ALLOCATIONS_BETWEEN_TASKS_FOR_1000_OF_ONE_MESSAGE: u64 = 1_250;
 
-/// A chunk that takes two messages, the second of a few bytes.
+/// The length of a chunk that takes two messages, of which the second has only a few bytes.
 const TWO_MESSAGES: usize = 64 * 1024;
 const ALLOCATIONS_TO_RECEIVE_1000_OF_TWO_MESSAGES: u64 = 2_000;
 const ALLOCATIONS_BETWEEN_TASKS_FOR_1000_OF_TWO_MESSAGES: u64 = 4_250;
 
-/// This suffices for a block to read into, and for the Close and its reason. The shortest announced
-/// message is far larger.
+/// How many bytes may be allocated when a message is announced. They suffice for a block to read
+/// into, and for the Close and its reason. The shortest announced message is far larger.
 const MAX_FOR_AN_ANNOUNCED_MESSAGE: u64 = 8 * 1024;
 
 /// Counts the allocations on this thread.
@@ -114,8 +114,8 @@ fn between_tasks(wire: Wire, len: usize) -> u64 {
 }
 
 /// Returns how much the memory of a connection grows at most while its peer announces a message of
-/// `len` bytes and sends one of them. Also returns the code with which the connection closes, if it
-/// does.
+/// `len` bytes and sends one byte of it. Also returns the code with which the connection closes, if
+/// it does.
 fn announced(wire: Wire, len: u64) -> (u64, Option<u16>) {
     const REQUEST: &str = "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
@@ -125,7 +125,7 @@ fn announced(wire: Wire, len: u64) -> (u64, Option<u16>) {
     match wire {
         Wire::QMux => {
             request.push_str("Sec-WebSocket-Protocol: qmux-02\r\n");
-            // A masked frame with no transport parameters. The mask is all zeros.
+            // An empty list of transport parameters, in a frame with a mask of zeros.
             hello.extend(b"\x82\x89\0\0\0\0\xff\x51\x53\x30\x0d\x0a\x0d\x0a\0");
         }
         _ => acceptor = acceptor.wires([Wire::JsWs]),
@@ -211,7 +211,8 @@ fn two_connections_allocate_little_for_a_chunk() {
 
 #[tokio::test]
 async fn one_that_waits_alone_allocates_nothing() {
-    /// Polls the future once, asserts that it has to wait, and drops it.
+    /// Polls the future once, asserts that it has to wait, and drops it. Returns the number of
+    /// allocations.
     fn wait<F: Future>(future: F) -> u64 {
         let mut future = std::pin::pin!(Some(future));
         let counted = measure(|| {
@@ -259,8 +260,8 @@ fn a_stream_that_waits_takes_less_than_128_bytes() {
     });
     assert_eq!(server.stats(NOW).waiting_streams, u64::from(WAITING));
     assert!(opened.bytes_current < 128 * i64::from(WAITING), "{}", opened.bytes_current);
-    // Nothing is read, so the answer to every second stream, which is cancelled, is not sent. It
-    // still counts as a waiting stream.
+    // Every second stream is cancelled. No answer is sent yet, because `poll_transmit` is not
+    // called, so the cancelled streams still count as waiting streams.
     let cancelled = measure(|| {
         for index in (0..WAITING).step_by(2) {
             server.handle(NOW, Incoming::Message(message(index, 2, &[0, 7])));

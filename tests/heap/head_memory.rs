@@ -34,7 +34,7 @@ const CONNECTIONS: usize = 16;
 /// How many lines a head has in addition to those of every handshake.
 const LINES: usize = 4;
 
-/// The share of one connection in the rounding of the allocator and of tables.
+/// How many bytes the rounding of the allocator and of tables may add to each connection.
 const SLACK: u64 = 1024;
 
 /// hyper keeps the block of the last frame that it has read, although nothing in it is still used.
@@ -44,7 +44,7 @@ const BLOCK_OF_HYPERS: u64 = 8 * 1024;
 enum By {
     /// Our own server, and a client of HTTP/1.1 that is written by hand.
     Own,
-    /// hyper, and the same client.
+    /// A server on hyper, and the same client.
     Hyper,
     /// Either end, over hyper and HTTP/2.
     Http2,
@@ -99,7 +99,7 @@ async fn ask(address: std::net::SocketAddr, len: usize) -> TcpStream {
 }
 
 /// Returns how many bytes each connection holds if the lines of its request contain `len` bytes,
-/// and how many bytes it shows.
+/// and how many bytes its [`ConnectionInfo`] shows.
 fn held(by: By, len: usize) -> (u64, u64) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (accepted, mut accepting) = mpsc::unbounded_channel();
@@ -158,15 +158,17 @@ fn a_connection_holds_the_head_that_it_shows_and_no_more() {
         assert!(shown > large as u64);
         let slack = if by == By::Http2 { BLOCK_OF_HYPERS + SLACK } else { SLACK };
         assert!(held <= base + (shown - few) + slack, "{by:?}: {held} bytes, {shown} shown");
-        // Over HTTP/2 this would also count the two ends of HTTP/2 and their streams.
+        // Over HTTP/2, `base` also contains the two ends of HTTP/2 and their streams, so it is not
+        // compared.
         if by == By::Hyper {
             assert!(base <= small + (few - least) + SLACK, "{by:?}: {base}, and {small} of ours");
         }
     }
 }
 
-/// The longest head that a server reads, in bytes and in lines.
+/// The length in bytes of the longest head that a server reads.
 const MAX_HEAD: usize = 64 * 1024;
+/// The largest number of lines in a head that a server reads.
 const MAX_LINES: usize = 128;
 
 /// A client that sends `said` in pieces of `at_once` bytes, and then nothing.
@@ -248,8 +250,8 @@ const MAX_HELD: u64 = 110_000;
 fn a_handshake_under_way_holds_its_head_once() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let head = largest_head();
-    // The handshake waits for the end of the head, for a hook, or for the client's transport
-    // parameters.
+    // In this order, the handshake waits for the end of the head, for a hook, and for the client's
+    // transport parameters.
     for (said, is_slow) in [(&head[..head.len() - 1], true), (head, true), (head, false)] {
         let acceptor = WebSocketServer::builder().authorizer(Slow(is_slow)).build().unwrap();
         for at_once in [usize::MAX, 1000] {

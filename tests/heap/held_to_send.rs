@@ -12,13 +12,14 @@ const NOW: Time = Time::EPOCH;
 
 const WIRES: [Wire; 2] = [Wire::QMux, Wire::JsWs];
 
-/// The length of what an application sends to each listener.
+/// The length of an event that the application sends to each listener, on a stream of its own.
 const EVENT: usize = 10_000;
 
-/// A bound of a stream's state, in tables that double when they grow.
+/// An upper bound of the bytes that one stream's state takes. It includes the spare room in tables,
+/// which double when they grow.
 const STATE: usize = 2 * 1024;
 
-/// What a stream may always hold, even if the window is full (C-75).
+/// How many bytes a stream may always hold, even if the send window is full (C-75).
 const ALWAYS: usize = 1024;
 
 /// Returns a client whose peer allows 2^60 streams.
@@ -41,7 +42,8 @@ fn client(wire: Wire, config: &Config) -> Connection {
 }
 
 /// Opens a stream for each event, and finishes and drops the stream once all of the event is
-/// written. Returns how many streams were opened, and on how many of them all of it was written.
+/// written. Returns how many streams were opened, and on how many of them the whole event was
+/// written.
 fn fan_out(client: &mut Connection, events: usize, whole: bool) -> (usize, usize) {
     let (mut opened, mut done) = (0, 0);
     for _ in 0..events {

@@ -1,5 +1,5 @@
-//! How a client reaches a server: which name it asks for in TLS and in HTTP, and how its own check
-//! of the server affects the handshake.
+//! How a client reaches a server: which name it asks for in TLS and in HTTP, and how the
+//! application's check of the server affects the handshake.
 
 use wsmux_testing::server;
 
@@ -133,7 +133,7 @@ async fn a_name_goes_into_sni_and_an_address_does_not() {
     }
 }
 
-/// A zone is used by the operating system, and never sent to the server.
+/// The zone of an IPv6 address is used only by the operating system, and never sent to the server.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_zone_stays_on_this_machine() {
@@ -141,7 +141,7 @@ async fn a_zone_stays_on_this_machine() {
         let asked = asked(&["::1"], SIX, host, None).await.unwrap();
         assert_eq!(asked, (None, "[::1]".to_owned()));
     }
-    // If this machine has a link-local address, it can only be reached with a zone.
+    // A link-local address can be reached only with a zone. Not every machine has such an address.
     let links = std::fs::read_to_string("/proc/net/if_inet6").unwrap_or_default();
     let link = links.lines().find_map(|line| {
         let fields: Vec<_> = line.split_whitespace().collect();

@@ -126,7 +126,7 @@ async fn serve(
     Ok(())
 }
 
-/// Starts a server that serves every client.
+/// Starts a server that echoes the streams of every client.
 async fn server(tls: Option<&Tls>) -> SocketAddr {
     let mut builder = WebSocketServer::builder();
     if let Some(tls) = tls {
@@ -175,7 +175,7 @@ async fn a_tunnel_carries_plain_and_tls_through_either_kind_of_proxy() {
         for proxy_scheme in ["http", "https"] {
             let tls = (proxy_scheme == "https").then_some(&proxy_tls);
             let proxy = Proxy::new(Manner::Leads(server), tls).await;
-            // No resolver but the proxy knows this name.
+            // Only the proxy can resolve this name.
             let client = WebSocketClient::builder()
                 .add_root_certificate(server_tls.certificate.clone())
                 .add_root_certificate(proxy_tls.certificate.clone())
@@ -236,7 +236,7 @@ async fn a_proxy_that_refuses_is_named_with_its_status() {
 async fn a_late_refusal_of_a_proxy_is_reported_without_its_body() {
     let head = "HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 100\r\n\r\nlog in";
     let proxy = Proxy::says(head).await.address;
-    // The limit is shorter than the second for which the client waits for a body.
+    // The limit is shorter than one second, which is how long the client waits for a body.
     let limit = Duration::from_millis(900);
     let client = WebSocketClient::builder().proxy(format!("http://{proxy}")).connect_timeout(limit);
     let failed = connect(client, "ws://far.example/").await.unwrap_err();
@@ -275,7 +275,7 @@ async fn a_proxy_that_is_not_there_is_named() {
         ConnectError::Proxy(error) => assert!(matches!(*error, ConnectError::Resolve(_))),
         other => panic!("{other:?}"),
     }
-    // A proxy that does not answer is bounded by the connect timeout.
+    // The connect timeout limits how long the client waits for a proxy that does not answer.
     let silent = Proxy::new(Manner::Silent, None).await;
     let client = WebSocketClient::builder()
         .connect_timeout(Duration::from_millis(500))

@@ -237,8 +237,8 @@ async fn tls_that_is_not_trusted_fails_on_both_ends() {
         (&tls, client()),
         (&tls, client().add_root_certificate(other.root.clone())),
         (&tls, client().trust_self_signed(other.certificate.clone())),
-        // The root signed this certificate, but the client accepts only the certificates that are
-        // pinned.
+        // The client pins the root that signed the server's certificate. It accepts only a
+        // certificate that is itself pinned.
         (&tls, client().trust_self_signed(tls.root.clone())),
         (&elsewhere, client().add_root_certificate(elsewhere.root.clone())),
     ] {
@@ -312,7 +312,7 @@ async fn a_close_reaches_the_other_end_through_tls() {
 // ---- a client's failures ----
 
 /// Starts a server that reads a request and answers with these bytes, in which ACCEPT is replaced
-/// by the right value.
+/// by the right `Sec-WebSocket-Accept`.
 async fn fake_server(answer: &str) -> String {
     slow_fake_server(answer, Duration::ZERO).await
 }

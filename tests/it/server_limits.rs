@@ -134,7 +134,7 @@ async fn a_unix_socket_serves_beside_tcp_and_leaves_nothing() {
     }
     let (client, accepted) = both(&server, &format!("ws://{}", server.local_addr().unwrap())).await;
     echo(&client, &accepted).await;
-    // Somebody listens on this path.
+    // A path on which a server listens is refused.
     let taken = WebSocketServer::builder().bind_unix(&path);
     assert!(
         matches!(&taken, Err(BindError::Io(error)) if error.kind() == io::ErrorKind::AddrInUse),
@@ -142,7 +142,7 @@ async fn a_unix_socket_serves_beside_tcp_and_leaves_nothing() {
     );
     drop(server);
     assert!(!path.exists());
-    // Nobody listens on it, although the file exists.
+    // A path on which nobody listens is accepted, although the file exists.
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
     assert!(path.exists());
     let server = WebSocketServer::builder().bind_unix(&path).unwrap();
@@ -255,7 +255,7 @@ async fn past_an_addresss_share_its_clients_are_closed_and_others_accepted() {
     let (one, _accepted) = both(&server, &ipv4).await;
     let _other = both(&server, &ipv4).await;
     let mut third = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-    // The third client is passed over. The next one, which has another address, is accepted.
+    // The third client is closed. The next one, which has another address, is accepted.
     let (client, accepted) = both(&server, &format!("ws://[::1]:{port}")).await;
     echo(&client, &accepted).await;
     let read = within(third.read(&mut [0])).await;

@@ -66,7 +66,7 @@ fn of_servers_started_on_one_path_at_once_exactly_one_listens() {
     let place = Place::new("start");
     for round in 0..200 {
         if round % 2 == 0 {
-            // A process that was killed left this socket behind.
+            // This socket file remains, as if a process that was killed had left it.
             drop(UnixListener::bind(&place.0).unwrap());
         }
         let barrier = Barrier::new(8);
@@ -165,7 +165,8 @@ async fn an_accept_that_nobody_polls_takes_no_client_from_others() {
         }
     });
     waiting.await.unwrap();
-    // A listener of tokio's wakes only the task that polled it last.
+    // A listener of tokio wakes only the task that polled it last. That is `idle`, which is not
+    // polled again, so our server has to wake the other task.
     let mut idle = pin!(server.accept());
     assert!(!is_ready(idle.as_mut()).await);
     let client = TcpStream::connect(server.local_addr().unwrap()).await.unwrap();

@@ -25,7 +25,8 @@ const EXTREMES: [Duration; 9] = [
     Duration::MAX,
 ];
 
-/// For settings for which a short duration is documented to prevent or end connections.
+/// Generates durations for settings with which a short duration prevents or ends connections, as
+/// documented.
 fn long() -> impl Strategy<Value = Duration> {
     select(&EXTREMES[4..])
 }
@@ -80,7 +81,7 @@ fn socket_options() -> impl Strategy<Value = SocketOptions> {
     )
 }
 
-/// Generates limits with which a server accepts one client.
+/// Generates limits with which a server accepts at least one client.
 fn limit() -> impl Strategy<Value = Option<usize>> {
     proptest::option::of(select(&[1, usize::MAX >> 3, usize::MAX][..]))
 }

@@ -12,8 +12,8 @@
 //! fn streams_that_stand_still_do_not_stop_another() {
 //! ```
 //!
-//! The quote is the whole item without the source in brackets at its end. It may take several
-//! lines.
+//! The quote is the whole item, without the source in brackets at its end, such as `(RFC 9000
+//! §4.1)`. It may take several lines.
 
 mod citations;
 mod names;
@@ -57,7 +57,7 @@ fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// Returns a key that sorts numbers by their letters in the order of the page, and then by value.
+/// Returns a key that sorts numbers by their letters in the order of SPEC.md, and then by value.
 fn in_order(number: &str) -> (usize, u32) {
     let (letter, digits) = number.split_at(1);
     let letter = LETTERS.iter().position(|&known| letter.starts_with(known));

@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, fmt::Write, fs};
 
 use super::{function, in_order, number, requirements::requirements, root, sources};
 
-/// Requirements that no peer can trigger, each with its reason.
+/// Requirements without a test, because nothing that a peer does can trigger them. Each has its
+/// reason.
 const WITHOUT_A_TEST: [(&str, &str); 0] = [];
 
 #[test]
@@ -23,7 +24,7 @@ fn every_requirement_has_its_test_and_every_quote_is_true() {
     for path in files {
         let name = path.strip_prefix(root()).unwrap_or(&path).display().to_string();
         let source = fs::read_to_string(&path).expect("a source");
-        // This directory contains examples of annotations.
+        // This directory contains examples of quotes, which are not quotes of SPEC.md.
         if name.starts_with("tests/spec/") {
             continue;
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::number;
 
-/// Returns all requirements of SPEC.md by number, and adds what is wrong with the page itself to
+/// Returns all requirements of SPEC.md by number, and adds what is wrong with SPEC.md itself to
 /// `faults`.
 pub fn requirements(spec: &str, faults: &mut Vec<String>) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
@@ -31,8 +31,8 @@ pub fn requirements(spec: &str, faults: &mut Vec<String>) -> BTreeMap<String, St
     found
 }
 
-/// Returns an item without the source at its end, which is its last sentence if that is in brackets
-/// as a whole.
+/// Returns an item without its source. The source is the last sentence, if the whole sentence is in
+/// brackets.
 fn without_source(item: &str) -> &str {
     if !item.ends_with(')') {
         return item;

@@ -1,4 +1,4 @@
-//! The same connection in a worker, which has no `window`.
+//! The Rust API in a worker, which has no `window`, with the same connections as in a page.
 #![cfg(target_family = "wasm")]
 
 #[path = "rust_api/place.rs"]

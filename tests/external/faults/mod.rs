@@ -1,6 +1,6 @@
-//! Bad networks on a real kernel: its TCP between two network namespaces, with loss, delay, a
-//! narrow link, black holes and RSTs between them. `wsmux-proto/tests/engine/faults.rs` has the
-//! same tests in virtual time.
+//! Bad networks with the TCP of a real kernel. The two ends are in two network namespaces, with
+//! loss, delay, a narrow link, black holes or RSTs between them.
+//! `wsmux-proto/tests/engine/faults.rs` has the same tests in virtual time.
 //!
 //! Needs Linux, root, iproute2, iptables and /dev/net/tun; `./test` checks for them. If the kernel
 //! has no netem or tbf, the tests that need these print MISSING, which `--nocapture` shows.
@@ -39,8 +39,8 @@ async fn connect(net: &Network, config: &Config) -> Ends {
     Ends { client, server }
 }
 
-/// Each end sends `streams` streams of `bytes` bytes at once, receives their echoes, and checks
-/// each byte.
+/// Each end opens `streams` streams at once, sends `bytes` bytes on each, receives the echoes, and
+/// checks each byte.
 async fn exchange(ends: &Ends, streams: u8, bytes: u64) {
     let echoes = [&ends.client, &ends.server].map(Echo::start);
     let mut jobs = JoinSet::new();
@@ -70,7 +70,7 @@ async fn transfers_complete_over_200_ms_with_one_packet_of_a_hundred_lost() {
     assert!(lost > 20, "{lost} were lost: that is no lossy path");
 }
 
-/// Uses the kernel's own delay and loss, if it has them.
+/// Uses the delay and loss of the kernel's netem, if the kernel has it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn transfers_complete_under_netem() {
     let net = Network::veth();
@@ -198,7 +198,7 @@ async fn an_rst_in_the_middle_of_a_message_is_an_error_at_both_ends() {
     let net = Network::veth();
     let ends = connect(&net, &Config::default()).await;
     let (recv, writer) = endless(&ends).await;
-    // The server writes on a stream too, so that its end also sends and is refused.
+    // The server also writes on a stream. So both ends send segments that are rejected.
     let mut back = ends.server.open_uni().await.expect("a stream");
     let backwards =
         tokio::spawn(async move { write_pattern(&mut back, 9, 0, u64::MAX >> 2).await });

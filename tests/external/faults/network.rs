@@ -1,5 +1,5 @@
-//! Two network namespaces and the link between them: the kernel's own, or a slow and lossy one of
-//! ours.
+//! Two network namespaces and the link between them. The link is the kernel's own, or a slow and
+//! lossy link that this module implements.
 
 use std::{
     fs::File,
@@ -20,7 +20,7 @@ use tokio::{
 };
 use tun_rs::{AsyncDevice, DeviceBuilder};
 
-/// How many packets may wait on our link: as many as in a router for a gigabit.
+/// How many packets may wait on our link. A router for 1 Gbit/s has a queue of about this length.
 const QUEUE: usize = 4_096;
 
 /// One end. All sockets that its runtime opens are in its network namespace.
@@ -37,7 +37,7 @@ pub(crate) struct Network {
     pub(crate) server: Host,
 }
 
-/// Runs a command, without its output, and returns whether it succeeded.
+/// Runs a command, discards its output, and returns whether it succeeded.
 pub(crate) fn succeeds(command: &str) -> bool {
     let mut words = command.split_whitespace();
     let program = words.next().expect("a command");
@@ -86,7 +86,7 @@ impl Host {
         must(&format!("ip netns exec {} {command}", self.name));
     }
 
-    /// Drops its runtime with everything in it, as when a process is killed.
+    /// Drops the host's runtime with its tasks and sockets, as if a process were killed.
     pub(crate) fn die(&mut self) {
         self.runtime.take().expect("it dies once").shutdown_background();
     }
@@ -122,8 +122,8 @@ impl Network {
         net
     }
 
-    /// Connects the TCPs of both ends by a link of ours. Each packet takes half of `rtt`, and
-    /// `per_mille` of a thousand packets are lost.
+    /// Connects both ends by a link of ours. Each packet takes half of `rtt`, and `per_mille` of a
+    /// thousand packets are lost. Also returns a counter of the lost packets.
     pub(crate) async fn slow_and_lossy(rtt: Duration, per_mille: u32) -> (Self, Arc<AtomicU64>) {
         let net = Self::hosts();
         let mut devices = Vec::new();

@@ -48,8 +48,8 @@ impl Drop for Files {
     }
 }
 
-/// Connects the package's client to our server. Returns whether it got a connection, or what it
-/// reports if not, and what we report.
+/// Connects the package's client to our server. Returns what the client reports if it gets no
+/// connection, and what our server reports.
 async fn node_connects(
     server: WebSocketServerBuilder,
     options: &[&str],
@@ -97,8 +97,8 @@ async fn the_packages_verify_callback_judges_our_servers_certificate() {
     let url = format!("wss://{}", server.local_addr().expect("an address"));
     let pinned = ["--verify", "true", "--accept", &own];
     let (_node, _ours) = tokio::join!(Node::client("jsws.mjs", &url, &pinned), accept(&server));
-    // The package calls its callback after the WebSocket is open, so both ends have a connection,
-    // which then ends.
+    // The package calls its verification callback after the WebSocket is open, so both ends have a
+    // connection, which then ends.
     let refused = ["--verify", "true", "--accept", &wrong];
     let (node, ours) = tokio::join!(Node::try_client("jsws.mjs", &url, &refused), accept(&server));
     match within("the end", ours.closed()).await {
@@ -111,8 +111,8 @@ async fn the_packages_verify_callback_judges_our_servers_certificate() {
     }
 }
 
-/// The package's client cannot send headers of an application's, so it is refused because one is
-/// missing.
+/// The package's client cannot send headers that an application adds. So it sends no
+/// `Authorization`, and is refused.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_packages_client_hears_the_status_of_a_login_that_fails() {
     let tls = Tls::new("127.0.0.1");
@@ -158,14 +158,14 @@ async fn the_packages_server_judges_our_certificate() {
             *tls.certificate
         );
         // The server destroys the socket without an alert or a status, so our end can only report
-        // that.
+        // an error of the socket or of TLS.
         let (_node, failed) = we_connect(&tls, options, shows(&others)).await;
         let failed = failed.unwrap_err();
         assert!(matches!(failed, ConnectError::Io(_) | ConnectError::Tls(_)), "{failed:?}");
     }
 }
 
-/// The package cannot check headers, but the https server that it can be given does.
+/// The package's server cannot check headers. Here it is given an https server that checks them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_header_that_the_packages_server_refuses_is_a_status_for_us() {
     let tls = Tls::new("127.0.0.1");

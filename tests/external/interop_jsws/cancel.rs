@@ -17,11 +17,12 @@ in_both_roles! {
 /// Far more bytes than any of these tests sends.
 const ENDLESS: u64 = 1 << 40;
 
-/// How many bytes follow on the half that was not cancelled. The stream then ends between two
-/// grants of credit.
+/// How many bytes are then sent on the half that was not cancelled. With this number, the stream
+/// ends between two grants of credit.
 const REST: u64 = 1_000_000;
 
-/// Each test repeats its steps many times, because chance decides which byte is the last.
+/// How often each test repeats its steps. They are repeated, because chance decides which byte is
+/// the last that arrives.
 const ROUNDS: u64 = 10;
 
 /// Reads the first bytes of a stream that does not end yet, and checks them.
@@ -112,8 +113,8 @@ async fn the_peer_resets_in_the_middle_of_data_and_the_connection_goes_on(role: 
             let _write = pair.node.call_fails("write", endless(there, 5));
             read_first(&mut stream, 5, round * 50_000 + 1).await;
             let reset = pair.node.call("reset", json!({ "stream": there, "code": 4242 }));
-            // While a write of the package's waits for credit, the package delays its reset, so we
-            // go on reading.
+            // The package delays its reset while one of its writes waits for credit, so we go on
+            // reading.
             assert_eq!(reset_code(stream.recv()).await, 4242);
             reset.await;
             let (sent, there) =
@@ -154,7 +155,7 @@ async fn the_peer_stops_between_data_and_the_connection_goes_on(role: Role) {
 /// The package determines what happens here. If it receives data after its application has stopped
 /// reading, it closes the connection with 1002. If it had opened the stream, an uncaught exception
 /// also ends its process. No sender can avoid this, because such data is sent before the request to
-/// stop is received. In some rounds no data arrives at that time. We check our part: the writer
+/// stop is received. In some rounds no data arrives after the stop. We check our part: the writer
 /// gets an error with the package's code or its close, and the connection works unless the package
 /// has closed it.
 async fn the_peer_stops_in_the_middle_of_data_and_harms_nobody_but_itself(role: Role) {

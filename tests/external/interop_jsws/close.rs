@@ -14,7 +14,7 @@ in_both_roles! {
     a_process_that_ends_is_a_lost_connection,
 }
 
-/// An application's code, and the WebSocket's close code that stands for it (SPEC.md, "Close
+/// Application error codes, each with the WebSocket close code that stands for it (SPEC.md, "Close
 /// codes").
 const CLOSES: [(u64, u16); 4] = [(42, 4042), (0, 1000), (999, 4999), (3042, 3042)];
 
@@ -78,8 +78,8 @@ async fn a_process_that_ends_is_a_lost_connection(role: Role) {
     );
 }
 
-/// The client is written by hand, because the package sends no text. Node is not needed to show
-/// what a js-ws peer receives.
+/// The client is written by hand, because the package sends no text. It receives the same Close
+/// that a js-ws peer under Node would receive.
 #[tokio::test]
 async fn a_text_message_closes_the_connection() {
     let server = WebSocketServer::builder().wires([Wire::JsWs]).bind("127.0.0.1:0").await.unwrap();

@@ -2,7 +2,8 @@
 //! Each test runs twice, with our server and with our client. tests/peers/node/NOTES.md describes
 //! the package's own behaviour.
 //!
-//! Needs Node 20 and the packages of the peers; `./test` installs them and runs this module.
+//! Needs Node 20 and the npm packages of tests/peers/node; `./test` installs them and runs this
+//! module.
 
 mod authentication;
 mod cancel;
@@ -58,7 +59,7 @@ async fn a_stream_carries_64_mib_each_way_through_windows_of_1_mib(role: Role) {
 
 async fn a_stream_carries_64_mib_each_way_through_windows_of_1024_bytes(role: Role) {
     let pair = Pair::with_windows(role, KIB).await;
-    // Here the client opens the stream; the previous test covers the other case.
+    // Here only the client opens a stream. In the previous test the server opens one too.
     bulk(&pair, if role == Role::WeServe { Opener::Them } else { Opener::Us }).await;
 }
 
@@ -93,11 +94,11 @@ async fn either_half_finishes_while_the_other_goes_on(role: Role) {
     let pair = Pair::new(role, Config::default(), &[]).await;
     for opener in Opener::BOTH {
         let (mut stream, there) = pair.open(opener).await;
-        // Our half ends first.
+        // Our sending half ends first.
         let (send, recv) = stream.split();
         tokio::join!(send_pattern(send, 1, 10_000), pair.node.read_pattern(there, 1, 10_000));
         tokio::join!(receive_pattern(recv, 2, 10_000), pair.node.write_pattern(there, 2, 10_000));
-        // Their half ends first.
+        // The package's sending half ends first.
         let (mut stream, there) = pair.open(opener).await;
         let (send, recv) = stream.split();
         tokio::join!(receive_pattern(recv, 3, 10_000), pair.node.write_pattern(there, 3, 10_000));
@@ -133,8 +134,8 @@ async fn the_peers_reset_and_stop_reach_us_with_their_codes(role: Role) {
     pair.assert_no_streams_left().await;
 }
 
-/// The package silently discards data that exceeds its window. With one byte too many, the end of
-/// the pattern would be missing.
+/// The package silently discards data that exceeds its window. If we sent one byte too many, the
+/// end of the pattern would be missing.
 async fn a_peer_that_does_not_read_is_sent_its_window_and_not_a_byte_more(role: Role) {
     const WINDOW: u64 = 10_000;
     let pair = Pair::with_windows(role, WINDOW).await;
@@ -142,17 +143,17 @@ async fn a_peer_that_does_not_read_is_sent_its_window_and_not_a_byte_more(role: 
         let (mut stalled, there) = pair.open(opener).await;
         let before = pair.ours.stats().bytes_sent;
         let look = async {
-            // The exchanges come after everything that the stalled stream could send.
+            // When the exchanges have ended, the stalled stream has sent all that it can send.
             for _ in 0..10 {
                 pair.exchange(Opener::Us, 100).await;
             }
             let sent = pair.ours.stats().bytes_sent - before;
-            // One window of data is in the queue of its web stream, and the package has granted
-            // credit for another. In addition there are the bytes of the exchanges, and a few
-            // messages for each of them.
+            // The package holds one window of data in the queue of its web stream, and has granted
+            // credit for another window. `bytes_sent` also counts the bytes of the exchanges, and a
+            // few messages for each exchange.
             assert!((2 * WINDOW..2 * WINDOW + 10 * 200).contains(&sent), "{sent} bytes");
-            // The package reads one message at a time, each of which grants us credit for the next
-            // one. Then it reads all the rest.
+            // The package first reads one message at a time, and grants us credit for the next one
+            // after each. Then it reads all the rest.
             let mut bytes = 0;
             for max in [Some(1); 50].into_iter().chain([None]) {
                 let read = json!({ "stream": there, "seed": 9, "max": max.unwrap_or(MIB) });
@@ -167,7 +168,7 @@ async fn a_peer_that_does_not_read_is_sent_its_window_and_not_a_byte_more(role: 
 }
 
 /// If data and the stream's end are in one TLS record, the package loses them when its application
-/// is not reading.
+/// is not reading. So we send them in two records (J-16).
 async fn a_short_stream_is_not_lost_on_a_peer_that_reads_late(role: Role) {
     let pair = Pair::new(role, Config::default(), &[]).await;
     for opener in Opener::BOTH {
@@ -181,7 +182,8 @@ async fn a_short_stream_is_not_lost_on_a_peer_that_reads_late(role: Role) {
     }
 }
 
-/// If the package opened a stream that has ended, it takes an Ack on it for a new stream of ours.
+/// If we sent an Ack on a stream that the package has opened and that has ended, the package would
+/// take the Ack for a new stream of ours.
 async fn no_credit_is_sent_for_a_stream_that_has_ended(role: Role) {
     let pair = Pair::with_windows(role, 4 * KIB).await;
     for opener in Opener::BOTH {
@@ -232,7 +234,7 @@ async fn a_stream_for_which_there_is_no_room_is_refused_and_the_others_go_on(rol
     // There is room for one stream again, and only for one.
     let (mut third, third_there) = pair.open(Opener::Them).await;
     refuse().await;
-    // Our own streams do not count.
+    // Streams that we open do not count against our limit.
     pair.exchange(Opener::Us, 10_000).await;
     pair.talk(&mut second, second_there, 10_000).await;
     pair.talk(&mut third, third_there, 10_000).await;

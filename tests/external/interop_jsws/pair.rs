@@ -59,7 +59,7 @@ impl Pair {
         }
     }
 
-    /// Connects both ends with this window for the streams of both.
+    /// Connects both ends. Each end advertises `window` as the receive window of each stream.
     pub(crate) async fn with_windows(role: Role, window: u64) -> Self {
         let ours = config(|config| _ = config.stream_receive_window(window));
         Self::new(role, ours, &["--window", &window.to_string()]).await
@@ -106,9 +106,9 @@ impl Pair {
 
     /// Asserts that neither end remembers a stream, and that the Node process has had no error.
     pub(crate) async fn assert_no_streams_left(&self) {
-        // A stream of ours is live until its last answer has been sent. Frames on a new stream are
-        // sent after that, so once the other end has received the new stream, only that one is
-        // left.
+        // At our end, a stream is live until its last frame has been sent. The frames of a new
+        // stream are sent after that. So once the other end has received the new stream, only that
+        // one is live.
         let marker = if self.node_echoes.get() {
             let mut marker = within("opening", self.ours.open_bi()).await.expect("a stream");
             marker.send().write_all(b"!").await.expect("a stream that takes a byte");

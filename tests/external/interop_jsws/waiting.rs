@@ -80,18 +80,18 @@ async fn what_becomes_of_a_stream_while_it_waits_takes_effect(role: Role) {
     drop(first);
 
     let accept = || async { within("a stream", pair.ours.accept_bi()).await.unwrap() };
-    // What the package still sends on the stream arrives.
+    // The package has stopped this stream. What it still sends on the stream arrives.
     let mut stream = accept().await;
     assert_eq!(stop_code(stream.send()).await, 6);
     let write = pair.node.write_pattern(stopped, 1, 10_000);
     tokio::join!(write, receive_pattern(stream.recv(), 1, 10_000));
     drop(stream);
-    // Our answer arrives as well.
+    // The package has reset this stream. What we send on the stream arrives.
     let mut stream = accept().await;
     assert_eq!(reset_code(stream.recv()).await, 7);
     tokio::join!(send_pattern(stream.send(), 2, 10_000), pair.node.read_pattern(reset, 2, 10_000));
     drop(stream);
-    // This is an empty request.
+    // The package has finished this stream without data, so it is an empty request.
     let mut stream = accept().await;
     receive_pattern(stream.recv(), 0, 0).await;
     let read = pair.node.read_pattern(finished, 3, 10_000);
@@ -113,7 +113,7 @@ async fn a_connection_that_is_closed_takes_what_waits_with_it(role: Role) {
     until_waiting(&pair, 20).await;
     pair.ours.close(code(42), b"enough");
     for read in reads {
-        // This is the connection's error, which has no stream code.
+        // The read fails with the connection's error, which has no stream code.
         assert_eq!(read.await.code, None);
     }
     let end = within("the end", pair.ours.closed()).await;

@@ -2,7 +2,8 @@
 //! Each test runs twice, with our server and with our client. tests/peers/node/NOTES.md describes
 //! the package's own behaviour.
 //!
-//! Needs Node 20 and the packages of the peers; `./test` installs them and runs this module.
+//! Needs Node 20 and the npm packages of tests/peers/node; `./test` installs them and runs this
+//! module.
 
 use wsmux_testing::interop;
 use wsmux_testing::node;
@@ -87,7 +88,7 @@ async fn a_thousand_streams_pass_the_first_limit_and_leave_nothing_behind(role: 
     }
     echo.idle().await;
     // A stream is live until its last frame has been sent. Once a later stream has been answered,
-    // that has happened.
+    // the last frames of all earlier streams have been sent.
     let mut marker = pair.ours.open_bi().await.unwrap();
     marker.send().write_all(b"!").await.unwrap();
     within("an echo", marker.recv().read_exact(&mut [0])).await.unwrap();
@@ -95,7 +96,7 @@ async fn a_thousand_streams_pass_the_first_limit_and_leave_nothing_behind(role: 
     pair.node.assert_unharmed().await;
 }
 
-/// The package encodes codes with 32 bits.
+/// The package encodes application error codes in 32 bits.
 const CODES: [u64; 3] = [u32::MAX as u64, 4242, 0];
 
 async fn our_reset_and_our_stop_reach_the_peer_with_their_codes(role: Role) {
@@ -124,14 +125,14 @@ async fn the_peers_reset_and_stop_reach_us_with_their_codes(role: Role) {
 async fn streams_given_up_in_the_middle_of_data_leave_the_connection_whole(role: Role) {
     const ENDLESS: u64 = 1 << 40;
     // The package does not always return the connection credit of data that it discards. With its
-    // default of 1 MiB, some five of a hundred runs stalled in their last rounds when the machine
-    // was busy.
+    // default of 1 MiB, about five of a hundred runs stalled in their last rounds when the machine
+    // was busy. So the package gets a much larger limit here.
     let pair = Pair::new(role, Config::default(), &["--max-data", "1099511627776"]).await;
     for opener in Opener::BOTH {
         for round in 1..6u64 {
             let some = round * 100_000;
-            // The package stops our half, and we stop its half. It sends the rest of its write
-            // after its reset (C-55 in SPEC.md).
+            // The package stops our sending half, and we stop the package's sending half. After its
+            // reset, the package still sends the rest of its write (C-55 in SPEC.md).
             let (mut stream, there) = pair.open(opener).await;
             let endless = json!({ "stream": there, "seed": 5, "bytes": ENDLESS });
             let their_write = pair.node.call_fails("write", endless);
@@ -154,7 +155,7 @@ async fn streams_given_up_in_the_middle_of_data_leave_the_connection_whole(role:
                 "{written:?}"
             );
             assert_eq!(their_write.code, Some(78));
-            // We reset our half, and the package resets its half.
+            // We reset our sending half, and the package resets its sending half.
             let (mut stream, there) = pair.open(opener).await;
             let endless = json!({ "stream": there, "seed": 5, "bytes": ENDLESS });
             let _write = pair.node.call_fails("write", endless);
@@ -166,8 +167,8 @@ async fn streams_given_up_in_the_middle_of_data_leave_the_connection_whole(role:
             let rest = pair.node.call_fails("read", json!({ "stream": there }));
             stream.send().reset(code(4242)).unwrap();
             assert_eq!(rest.await.code, Some(4242));
-            // While a write of the package's waits for credit, the package delays its reset, so we
-            // go on reading.
+            // The package delays its reset while one of its writes waits for credit, so we go on
+            // reading.
             let reset = pair.node.call("reset", json!({ "stream": there, "code": 4243 }));
             assert_eq!(reset_code(stream.recv()).await, 4243);
             reset.await;
@@ -197,8 +198,8 @@ async fn the_peers_close_reaches_us_with_code_and_reason(role: Role) {
     for number in [42, 0, 3_000_000_000] {
         let pair = Pair::new(role, Config::default(), &[]).await;
         let (mut stream, there) = pair.open(Opener::Them).await;
-        // What the package sent before can still be read, and after it the stream reports the
-        // close.
+        // What the package sent before the close can still be read. After that, the stream reports
+        // the close.
         pair.node.call("writeText", json!({ "stream": there, "text": "before" })).await;
         pair.exchange(Opener::Them, 1).await;
         let close = pair.node.call("close", json!({ "code": number, "reason": REASON }));
@@ -236,7 +237,7 @@ async fn an_application_protocol_is_agreed_on(role: Role) {
     assert_eq!(pair.ours.subprotocol(), Some("qmux-02.chat"));
     assert_eq!(pair.node.call("status", json!({})).await["protocol"], "chat");
     pair.exchange(Opener::Us, 1_000).await;
-    // If no application protocol is configured, both ends know only the bare name.
+    // If no application protocol is configured, the subprotocol is the bare name of the wire.
     let pair = Pair::new(role, Config::default(), &[]).await;
     assert_eq!(pair.ours.subprotocol(), Some("qmux-02"));
 }

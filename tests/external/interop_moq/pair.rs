@@ -68,8 +68,8 @@ impl Pair {
         }
     }
 
-    /// Opens a stream, and returns both ends of it. The acceptor learns of it by its first byte,
-    /// which has been sent and read.
+    /// Opens a stream, and returns both ends of it. The end that accepts a stream learns of it by
+    /// its first byte. So the end that opens it sends one byte, and the other end reads that byte.
     pub(crate) async fn open(&self, opener: Opener) -> (WebSocketStream, u64) {
         match opener {
             Opener::Us => {
@@ -121,7 +121,7 @@ impl Pair {
     }
 }
 
-/// Sends a unidirectional stream, until it has ended at both ends.
+/// Sends a unidirectional stream, and waits until it has ended at both ends.
 pub(crate) async fn send_uni(pair: &Pair, seed: u8, bytes: u64) {
     let accepted = pair.node.accept("uni");
     let mut send = within("opening", pair.ours.open_uni()).await.expect("a stream");
@@ -129,7 +129,7 @@ pub(crate) async fn send_uni(pair: &Pair, seed: u8, bytes: u64) {
     tokio::join!(send_pattern(&mut send, seed, bytes), read);
 }
 
-/// Receives a unidirectional stream of the Node end, until it has ended at both ends.
+/// Receives a unidirectional stream of the Node end, and waits until it has ended at both ends.
 pub(crate) async fn receive_uni(pair: &Pair, seed: u8, bytes: u64) {
     let there = pair.node.open("uni").await;
     let read = async {

@@ -1,6 +1,6 @@
 //! nginx and HAProxy, as Debian packages them, between a client and a server. They have the
-//! configuration that the manual shows, with plain WebSocket behind them, and plain or TLS in
-//! front.
+//! configuration that the manual shows. The client connects to them with TLS or without, and they
+//! connect to the server without TLS.
 //!
 //! Needs both programs; `./test` installs them and runs this module.
 
@@ -25,8 +25,8 @@ use interop::*;
 use pair::*;
 use proxy::*;
 
-/// Makes tests of each function. Those in `fronts` are tested with each proxy and each protocol in
-/// front of it, those in `once` only once with each proxy.
+/// Makes tests of each function. Those in `fronts` are tested with each proxy, with and without TLS
+/// between the client and the proxy. Those in `once` are tested with each proxy without TLS only.
 macro_rules! behind_both {
     (fronts: { $($each:ident,)* } once: { $($once:ident,)* }) => {
         behind_both!(@ nginx, Kind::Nginx, Front::Plain, $($each,)* $($once,)*);
@@ -127,8 +127,9 @@ async fn a_stream_of_256_mib_comes_back_as_it_was_sent(kind: Kind, settings: Set
     assert_eq!(sent, received);
 }
 
-/// The proxy's timeout in the tests about it, and a time after which it has certainly expired.
+/// The proxy's timeout in the tests about that timeout.
 const SHORT: Duration = Duration::from_secs(4);
+/// After this time, the timeout of [`SHORT`] has certainly expired.
 const PAST_SHORT: Duration = Duration::from_secs(10);
 
 async fn an_idle_connection_outlives_the_proxys_timeout(kind: Kind, settings: Settings) {
@@ -165,7 +166,7 @@ async fn a_killed_proxy_is_an_error_at_both_ends_and_a_new_one_serves(
     kind: Kind,
     settings: Settings,
 ) {
-    // The idle timeout is an hour, so any error comes before it.
+    // The idle timeout is an hour, so the errors here do not come from it.
     let late = Some(Duration::from_secs(3600));
     let mut pair = Pair::new(kind, &settings, config(|c| _ = c.max_idle_timeout(late))).await;
     let (mut ours, mut theirs) = pair.stream_under_way().await;
@@ -216,13 +217,14 @@ async fn the_clients_address_is_what_the_proxy_adds_last(kind: Kind, settings: S
     let server = WebSocketServer::builder().bind("127.0.0.1:0").await.expect("a port");
     let address = server.local_addr().expect("an address");
     let proxy = Proxy::start(kind, &settings, &[address]).await;
-    // A header of the client's own must not be taken for the proxy's.
+    // A header that the client itself sends must not be taken for the proxy's.
     let client = WebSocketClient::builder().header("X-Forwarded-For", "192.0.2.1").build().unwrap();
     let url = proxy.url();
     let (client_end, server_end) = tokio::join!(client.connect(&url), accept(&server));
     let client = client_end.expect("a connection").info().local_address().expect("a TCP socket");
     assert_eq!(client_address(&server_end), Some(client.ip()));
-    // The socket's own address is the proxy's, which differs at least in the port.
+    // The remote address of the server's socket is the proxy's. It differs from the client's at
+    // least in the port.
     assert_ne!(server_end.remote_address(), Some(client));
 }
 
@@ -281,8 +283,8 @@ pub(crate) struct UnderWay {
 }
 
 impl UnderWay {
-    /// Waits for the connection's end. Checks that its streams report the same cause, and returns
-    /// it.
+    /// Waits for the connection's end. Checks that the stream reports the loss of the connection,
+    /// and returns the connection's error.
     async fn ended(&mut self) -> ConnectionError {
         let error = within("the connection's end", self.connection.closed()).await;
         let (send, recv) = self.stream.split();

@@ -50,7 +50,8 @@ pub(crate) struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        // This is longer than any machine stands still. Tests of the timeout set their own.
+        // The idle timeout is longer than any machine stands still, so it never expires by chance.
+        // Tests of the timeout set their own.
         Self {
             front: Front::Plain,
             idle: Duration::from_secs(3600),
@@ -101,9 +102,9 @@ impl Drop for Folder {
     }
 }
 
-/// A port of loopback that is reserved for a test's servers, which listen on it, also after a
-/// restart. It is bound but does not listen, so no other program gets the port, and clients are
-/// refused.
+/// A loopback port that is reserved for a server of a test, also while that server restarts. This
+/// socket is bound to the port but does not listen. So no other program gets the port, and clients
+/// are refused while the server is down.
 #[derive(Debug)]
 pub(crate) struct Port(TcpSocket);
 
@@ -155,7 +156,7 @@ impl Proxy {
         &self.certificate
     }
 
-    /// Kills all its processes.
+    /// Kills all processes of the proxy.
     pub(crate) async fn kill(&mut self) {
         self.signal_all(Signal::SIGKILL);
         let status = within("the proxy's end", self.process.wait()).await.expect("a status");
@@ -189,7 +190,7 @@ impl Proxy {
         within("the proxy's start", ready).await;
     }
 
-    /// Stops the processes: their sockets stay open, and no data moves.
+    /// Suspends the processes. Their sockets stay open, and no data moves.
     pub(crate) fn freeze(&self) {
         self.signal_all(Signal::SIGSTOP);
     }
@@ -201,7 +202,8 @@ impl Proxy {
             return kill(self.pid(), Signal::SIGHUP).expect("a process that lives");
         }
         let reload = async {
-            // HAProxy's worker listens before its master handles signals.
+            // HAProxy's worker listens before its master handles signals. So the signal is sent
+            // again until the log shows the reload.
             while !self.log().contains("Reloading HAProxy") {
                 kill(self.pid(), Signal::SIGUSR2).expect("a process that lives");
                 sleep(Duration::from_millis(200)).await;
@@ -339,7 +341,7 @@ fn haproxy(
         .map(|(name, server)| format!("    server {name} {server}{send_proxy}\n"))
         .collect();
     // The proxy must not check a server that waits for a single client, because a check is a
-    // connection.
+    // connection, which the server would take for that client.
     let checks = match settings.checks {
         true => "    default-server check inter 200ms fall 1 rise 1\n",
         false => "",

@@ -18,16 +18,16 @@ use super::{interop::within, proxy::*};
 /// load.
 const CALLS_BETWEEN: u64 = 100;
 
-/// Each step restarts the server to which the client is connected, and the client then moves to the
-/// other one. So this many steps restart each server at least twice.
+/// How many restarts a test makes. Each restarts the server to which the client is connected, and
+/// the client then moves to the other one. So each server is restarted at least twice.
 const STEPS: usize = 4;
 
 /// How the proxy learns that a server shuts down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Notice {
-    /// It is told by a command before the drain begins.
+    /// A command tells the proxy before the drain begins.
     Command,
-    /// The server's port no longer accepts connections.
+    /// The proxy sees that the server's port no longer accepts connections.
     Port,
 }
 
@@ -123,8 +123,8 @@ async fn a_rolling_restart(kind: Kind, checks: bool, notice: Notice) {
     for _ in 0..STEPS {
         pool.restart_one(notice).await;
         if checks {
-            // An operator would also wait until the last server is back before the next one is
-            // restarted.
+            // An operator would also wait until the restarted server is back before restarting the
+            // other one.
             let up = async {
                 while pool.proxy.tell("show stat").await.matches(",UP,").count() < 3 {
                     sleep(Duration::from_millis(50)).await;
@@ -134,7 +134,7 @@ async fn a_rolling_restart(kind: Kind, checks: bool, notice: Notice) {
         }
     }
     let account = pool.settle().await;
-    // The assertions above would allow for lost answers. A drain does better: the server answers
+    // The assertions in `settle` allow for lost answers. A drain does better: the server answers
     // every call that it has accepted.
     assert_eq!(account.done_but_failed, 0, "{account:?}");
 }

@@ -17,7 +17,7 @@ enum Pattern {
     Cycle(&'static [usize]),
     /// Begins with a size of 32 KiB, and then repeats these.
     Behind32KiB(&'static [usize]),
-    /// Random sizes of every magnitude, which are often those at which a rule changes. The number
+    /// Random sizes of every magnitude. Many of them are sizes at which a rule changes. The number
     /// is the seed.
     Random(u64),
 }

@@ -12,7 +12,7 @@ use super::{
 };
 
 const STREAMS: u64 = 3;
-/// More rounds show nothing more.
+/// How many rounds a test has. More rounds show nothing more.
 const ROUNDS: usize = 3_000;
 const LARGEST_CHUNK: usize = 16 * 1024;
 
@@ -42,8 +42,8 @@ impl Sender {
         Self { conn, heap, wire, out: MessageBuf::new(), ids, granted: 0 }
     }
 
-    /// Writes to a stream. Returns whether the data was accepted, which it is as long as there is
-    /// any room.
+    /// Writes to a stream. Returns whether any of the data was accepted, which is the case as long
+    /// as there is any room.
     fn write(&mut self, nth: usize, len: usize, chunk: bool) -> bool {
         let data = vec![7; len];
         self.heap.of(|| {
@@ -76,8 +76,8 @@ impl Sender {
     }
 }
 
-/// Writes by both methods in turn until all buffers are full, or for `ROUNDS` rounds. Returns the
-/// most bytes of memory that were held for each byte.
+/// Writes with `write` and `write_chunk` until all buffers are full, or for `ROUNDS` rounds.
+/// Returns the largest ratio of the memory held to the unsent bytes.
 fn fill(wire: Wire, pattern: Pattern, grants: bool) -> f64 {
     let mut config = Config::default();
     config
@@ -96,7 +96,8 @@ fn fill(wire: Wire, pattern: Pattern, grants: bool) -> f64 {
     let idle = sender.heap.held();
     let (mut sizes, mut ratio, mut full) = (Sizes::new(pattern), 0.0_f64, 0);
     for round in 0..ROUNDS {
-        // Small pieces are copied by `write`, and the others are handed over as chunks.
+        // Large pieces, and a quarter of the small ones, are handed over as chunks. `write` copies
+        // the others.
         let len = sizes.next().min(LARGEST_CHUNK);
         let chunk = len >= 4096 || sizes.below(4) == 0;
         full = match sender.write(round % STREAMS as usize, len, chunk) {

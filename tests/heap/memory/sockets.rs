@@ -1,5 +1,5 @@
-//! A whole connection over a byte stream: the blocks that it reads into, messages, queues, and what
-//! it writes.
+//! The memory of a whole connection over a byte stream: the blocks that it reads into, messages,
+//! queues, and what it writes.
 
 use std::{
     io,
@@ -27,14 +27,14 @@ const STREAMS: u64 = 3;
 /// After this many rounds of all tasks, none of them has anything left to do.
 const ROUNDS: usize = 500;
 
-/// A peer whose bytes were prepared in advance. It sends one part after the other, each once it has
-/// received something since the previous part. It accepts a limited number of bytes.
+/// A peer whose bytes were prepared in advance. It sends each further part once it has received
+/// something since the previous part. It accepts `takes` bytes and no more.
 struct Script {
     parts: Arc<Vec<Vec<u8>>>,
     part: usize,
     at: usize,
     heard: bool,
-    /// How many bytes arrive at once.
+    /// How many bytes one read returns at most.
     piece: usize,
     takes: usize,
     reader: Option<Waker>,
@@ -176,7 +176,7 @@ fn most<F: Future<Output = ()>>(
     info.bytes_max
 }
 
-/// Reads this many bytes of each stream, in pieces of limited size, and keeps the streams.
+/// Reads `bytes` bytes of each stream, in pieces of at most `piece` bytes, and keeps the streams.
 async fn read(connection: WebSocketConnection, (piece, bytes): (usize, usize)) {
     for _ in 0..STREAMS {
         let mut stream = connection.accept_bi().await.unwrap();

@@ -17,7 +17,8 @@ async fn what_a_peer_said_before_it_went_away_at_once_can_be_accepted_and_read()
         let server = connection(right, Side::Server, wire, &Default::default());
         client.established().await.unwrap();
         let mut stream = client.open_bi().await.unwrap();
-        // On the js-ws wire the client has no credit before the server's first message.
+        // On the js-ws wire the client has no credit before the server's first message, so this
+        // write waits for that message.
         stream.send().write_all(b"all of it").await.unwrap();
         stream.send().finish().unwrap();
         quiet().await;

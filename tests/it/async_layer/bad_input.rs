@@ -87,8 +87,8 @@ impl Peer {
         (start[0], payload.into())
     }
 
-    /// Reads until the WebSocket Close, and returns the frames before it and its code. Asserts that
-    /// nothing follows it but the end of the stream.
+    /// Reads until the WebSocket Close, and returns the frames before it and its code. If this peer
+    /// is the client, asserts that nothing follows the Close but the end of the stream.
     async fn until_close(mut self) -> (Vec<Frame>, u16) {
         let mut frames = Vec::new();
         loop {
@@ -96,8 +96,8 @@ impl Peer {
             match first {
                 0x82 => frames.extend(decode(self.wire, payload)),
                 0x88 => {
-                    // Each side completes the closing handshake and ends TCP as RFC 6455 §7.1.1
-                    // requires.
+                    // This peer answers the Close. The server ends TCP first (RFC 6455 §7.1.1), so
+                    // a client waits for that end.
                     let code = u16::from_be_bytes([payload[0], payload[1]]);
                     self.frame(FIN | CLOSE, &payload[..2]).await;
                     if self.side == Side::Client {
@@ -128,8 +128,8 @@ async fn scene_with(side: Side, wire: Wire, config: &Config) -> (Peer, WebSocket
     (peer, ours)
 }
 
-/// Checks what the peer receives after an error on the wire. On js-ws that is only the WebSocket
-/// code.
+/// Checks the peer's frames after an error on the wire. On QMux they contain a CONNECTION_CLOSE
+/// with `code`. On js-ws, nothing but the WebSocket Close reports the error.
 fn assert_told(frames: &[Frame], wire: Wire, code: TransportErrorCode, text: &str) {
     let told = frames.iter().find_map(|frame| match frame {
         Frame::ConnectionClose(Close::Transport { code, .. }) => Some(*code),
@@ -213,7 +213,7 @@ async fn a_message_beyond_the_limit_ends_its_connection_with_1009_unread() {
 #[tokio::test]
 async fn the_limit_holds_for_the_sum_of_fragments_and_is_itself_allowed() {
     let (mut peer, ours) = scene(Side::Client, Wire::QMux).await;
-    // Fills the message with padding, exactly to the limit.
+    // The message is padding, and is exactly as long as the limit.
     peer.frame(BINARY, &[0; 40_000]).await;
     peer.frame(FIN | CONTINUATION, &[0; 64 * 1024 - 40_000]).await;
     let stream = StreamId::new(Side::Client, Dir::Bi, 0);

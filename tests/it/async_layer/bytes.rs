@@ -6,7 +6,8 @@ use std::sync::LazyLock;
 use ::bytes::Bytes;
 use wsmux::{RecvStream, SendStream};
 
-/// The period of the pattern. It is prime, so no buffer, frame or turn has the same period.
+/// The period of the pattern. It is prime, so it is no multiple of the size of a buffer or of a
+/// frame.
 const PERIOD: usize = 65_521;
 
 static PATTERN: LazyLock<Bytes> = LazyLock::new(|| {

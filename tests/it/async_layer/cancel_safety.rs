@@ -30,8 +30,8 @@ struct Streams {
     _back: (SendStream, RecvStream),
 }
 
-/// Writes until the connection accepts nothing more, however long that is tried. Returns how many
-/// bytes it accepted.
+/// Writes until the connection accepts nothing more, even after all other tasks have run. Returns
+/// how many bytes it accepted.
 async fn fill(send: &mut SendStream, seed: usize, at: usize) -> usize {
     let mut written = 0;
     while let Poll::Ready(taken) =
@@ -102,8 +102,8 @@ async fn cancelled_writes_and_reads_lose_and_repeat_no_byte_and_no_credit() {
             read_giving_up(&mut stream.recv, COUNT),
         );
         quiet().await;
-        // Credit is renewed by quarters of the window, so the grant for up to a quarter may not
-        // have been sent.
+        // Credit is granted again when a quarter of the window has been read. So the grant for up
+        // to a quarter of the window may not have been sent.
         let filled = fill(&mut stream.send, 3, COUNT).await;
         assert!((3_000 * 3 / 4 + 1_000..=4_999).contains(&filled), "{wire:?}: {filled}");
         stream.send.finish().unwrap();

@@ -1,5 +1,5 @@
-//! Many tasks wait for the same event. Each stream, each datagram and each bit of room wakes only
-//! the tasks that get it, in the order in which they began to wait.
+//! Many tasks wait for the same event. Each new stream, each datagram and each piece of free room
+//! wakes only the tasks that get it, in the order in which they began to wait.
 
 use std::{
     cell::Cell,
@@ -144,8 +144,8 @@ async fn a_datagram_wakes_one_of_those_who_wait_to_read() {
     LocalSet::new().run_until(scenario).await;
 }
 
-/// Returns a client whose queue of datagrams is filled to `room` and cannot be sent, and its
-/// server.
+/// Returns a client, its server, and a handle that stalls the client's socket. The client's queue
+/// of datagrams is as large as `room` and is full, and nothing is sent from it yet.
 async fn full(room: usize) -> (WebSocketConnection, WebSocketConnection, MemoryStall) {
     let config = config(|config| {
         config.datagram_send_buffer_size(room);
@@ -197,14 +197,14 @@ async fn room_wakes_as_many_of_those_who_wait_to_send_as_it_is_for() {
 async fn small_datagrams_do_not_overtake_a_large_one_that_waits() {
     let (client, server, stall) = full(2_000).await;
     let send = |byte: u8, len: usize| client.send_datagram_wait(vec![byte; len].into());
-    // All but the first would fit into the queue as it is.
+    // The small datagrams would fit into the queue as it is. The large one would not.
     let mut large = Hand::waiting(send(b'l', 1_800));
     let mut small = [1, 2, 3].map(|byte| Hand::waiting(send(byte, 1)));
     stall.pause_writes(false);
     quiet().await;
     assert_eq!(large.wakes(), 1);
     assert!(small.iter().all(|small| small.wakes() == 0), "there is no room besides");
-    // A sender that has just begun to wait is queued last, too.
+    // A sender that begins to wait now is also served last.
     let mut late = Hand::waiting(send(b'e', 1));
     large.ready().unwrap();
     quiet().await;

@@ -15,7 +15,8 @@ use super::{
     raw::RawPeer,
 };
 
-/// Returns a client whose peer allows any number of streams, with this much credit on each.
+/// Returns a client whose peer allows any number of streams. The client's socket is stalled, as if
+/// the peer read nothing.
 async fn client_of_deaf_peer(
     wire: Wire,
     config: &Config,
@@ -34,7 +35,7 @@ async fn client_of_deaf_peer(
     (client, peer, stall)
 }
 
-/// Has the peer send a message each second that needs no answer.
+/// Makes the peer send a message once a second, which needs no answer.
 async fn say_something(mut peer: RawPeer) {
     loop {
         match peer.wire {
@@ -105,7 +106,7 @@ async fn a_fan_out_to_a_deaf_peer_waits_and_ends_with_the_connection() {
     }
 }
 
-/// Here no ping, timer or message of the peer's wakes the driver, so the write has to wake it.
+/// Here no ping, timer or message from the peer wakes the driver, so the write has to wake it.
 #[tokio::test(start_paused = true)]
 async fn a_stall_is_timed_from_the_first_write_to_a_full_socket() {
     for wire in WIRES {
@@ -118,10 +119,11 @@ async fn a_stall_is_timed_from_the_first_write_to_a_full_socket() {
         let mut first = client.open_bi().await.unwrap();
         first.send().announce();
         quiet().await;
-        // This is longer than the write-stall timeout, and shorter than the peer's idle timeout.
+        // This is longer than the write-stall timeout, and shorter than the peer's idle timeout. So
+        // a connection that timed the stall from the first item on would end here.
         sleep(Duration::from_secs(15)).await;
-        // These are as many messages as the driver reads in one turn. After them it looks for
-        // another one, finds none, and finds that the socket is full.
+        // The driver reads 16 messages in one batch. After them it looks for another message, finds
+        // none, and finds that the socket is full.
         (0..16).for_each(|_| peer.socket.inject(Incoming::Ping));
         quiet().await;
         assert!(client.close_reason().is_none(), "{wire:?}: {:?}", client.close_reason());
@@ -187,7 +189,7 @@ async fn at_our_own_limit_streams_open_in_the_order_of_the_asking() {
     }
 }
 
-/// Dropping a waiting writer's handle removes its waker, and returns its part of the window.
+/// A write that is dropped while it waits leaves the window to the other writes.
 #[tokio::test(start_paused = true)]
 async fn writers_that_wait_for_the_window_go_on_in_order_when_it_is_free() {
     for wire in WIRES {
@@ -201,7 +203,7 @@ async fn writers_that_wait_for_the_window_go_on_in_order_when_it_is_free() {
         }
         if wire == Wire::JsWs {
             for index in 0..5u8 {
-                // An Ack. On js-ws the id of a client's stream is 2n.
+                // An Ack. On js-ws the id of a client's stream is twice its index.
                 peer.send([&[2 * index, 0, 1][..], &(1_u32 << 20).to_be_bytes()].concat());
             }
             quiet().await;
@@ -212,7 +214,7 @@ async fn writers_that_wait_for_the_window_go_on_in_order_when_it_is_free() {
             .iter_mut()
             .map(|send| Hand::waiting(send.write_chunk(vec![7; 9_000].into())))
             .collect();
-        // One of the waiting writers is dropped.
+        // One of the waiting writes is dropped.
         drop(waiting.remove(1));
         stall.pause_writes(false);
         let reader = tokio::spawn(async move { while peer.next().await.is_some() {} });

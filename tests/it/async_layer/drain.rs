@@ -105,7 +105,8 @@ async fn nothing_new_begins_and_whoever_waits_for_it_is_told() {
         }
         assert!(matches!(client.open_bi().await, Err(OpenError::Draining)), "{wire:?}");
         assert!(matches!(client.try_open_bi(), Err(OpenError::Draining)), "{wire:?}");
-        // The peer does not know of the drain yet. Its stream is refused, and it is told so.
+        // The peer does not know of the drain yet. The stream that it opens is refused, by a reset
+        // and a STOP_SENDING.
         let mut refused = server.open_bi().await.unwrap();
         refused.send().write_all(b"hello").await.unwrap();
         let read = soon(refused.recv().read_chunk(1)).await;

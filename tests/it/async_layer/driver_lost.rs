@@ -22,7 +22,7 @@ use super::{
     pair::{WIRES, config, connection},
 };
 
-/// What goes wrong in a socket of the application's.
+/// The method in which a socket of the application panics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
     Recv,
@@ -153,7 +153,7 @@ fn a_panic_of_the_applications_socket_is_said_on_every_handle() {
                 let end = async || {
                     poison.store(true, Ordering::SeqCst);
                     // The driver asks the socket for its round-trip time once a second, and sends a
-                    // ping after ten seconds.
+                    // ping after ten seconds. So it calls every method of the socket in this time.
                     tokio::time::sleep(Duration::from_secs(11)).await;
                 };
                 assert_everybody_learns(client, end, DriverLost::Panicked).await;
@@ -223,7 +223,7 @@ fn a_connection_that_had_ended_keeps_its_reason_when_its_runtime_ends() {
     assert!(matches!(client.close_reason(), Some(ConnectionError::LocallyClosed)));
 }
 
-/// A waker of an application's, which has a bug.
+/// A waker of the application, which panics.
 struct Bug;
 
 impl Wake for Bug {
@@ -232,8 +232,8 @@ impl Wake for Bug {
     }
 }
 
-/// The waker of one future panics in the driver, and panics again when the driver ends and wakes
-/// all other tasks.
+/// The waker of all reads but one panics. Its first panic ends the driver. It panics again while
+/// the driver, which ends, wakes all waiting tasks.
 #[test]
 fn a_waker_that_panics_takes_neither_the_process_nor_the_others_wakes() {
     for wire in WIRES {

@@ -1,7 +1,9 @@
-//! An executor other than tokio's: its tasks are owned only by their wakers, and they own streams.
+//! Tasks as an executor other than tokio's may have them. A task is owned only by its wakers, and
+//! owns streams.
 //!
-//! Waking such a task, or dropping its waker, drops the streams that it owns. Dropping a stream
-//! locks the connection, so if the lock is already held, this deadlocks.
+//! If the last waker of such a task is woken or dropped, the task and its streams are dropped.
+//! Dropping a stream locks the connection. So code that already holds this lock when it wakes or
+//! drops a waker deadlocks.
 
 use std::{
     future::Future,
@@ -30,8 +32,8 @@ impl Wake for Task {
 }
 
 impl Task {
-    /// Polls the work once. After that only the wakers that it has registered own it. Asserts that
-    /// there is at least one.
+    /// Polls the work once. After that, only the waker that the work has registered owns the task.
+    /// Asserts that there is exactly one.
     fn start(work: impl Future<Output = ()> + Send + 'static) -> Weak<Self> {
         let task = Arc::new(Self(Mutex::new(Box::pin(work))));
         let waker = task.clone().into();
@@ -81,7 +83,7 @@ async fn ends(wire: Wire) -> Ends {
     Ends { client, server, stall }
 }
 
-/// Waits until `task` has been dropped by the code that wakes it.
+/// Lets all tasks run, and asserts that `task` was woken and so was dropped.
 async fn is_let_go(task: Weak<Task>, what: &str) {
     quiet().await;
     assert_eq!(task.strong_count(), 0, "{what}: it was not woken");
@@ -198,8 +200,8 @@ fn one_that_waits_for_bytes_room_or_an_end_may_own_a_stream() {
                 }
             }
             is_let_go(task, "write").await;
-            // The peer stops the stream for which this task waits. Further down, the stream is
-            // reset or its handle dropped.
+            // The peer stops the stream for which this task waits. In the loop below, this end
+            // resets the stream or drops its handle.
             second.send().announce();
             let peer = server.accept_bi().await.unwrap();
             let (stopped, owned) = (second.send().stopped(), stream);

@@ -48,7 +48,7 @@ impl<'a, T> Hand<'a, T> {
         self.poll_with(&Waker::from(self.wakes.clone()))
     }
 
-    /// Polls with a waker that is not counted.
+    /// Polls with `waker`, whose wakes are not counted.
     pub(crate) fn poll_with(&mut self, waker: &Waker) -> Poll<T> {
         self.future.as_mut().poll(&mut Context::from_waker(waker))
     }
@@ -57,7 +57,8 @@ impl<'a, T> Hand<'a, T> {
         self.wakes.count()
     }
 
-    /// Returns the waker. Its reference count is 2 while a clone is registered elsewhere.
+    /// Returns the waker. After this `Hand` is dropped, the waker's reference count is 2 while a
+    /// clone is registered elsewhere, and 1 otherwise.
     pub(crate) fn waker(&self) -> Arc<Wakes> {
         self.wakes.clone()
     }
@@ -71,7 +72,8 @@ impl<'a, T> Hand<'a, T> {
     }
 }
 
-/// Polls `future` `polls` times, lets all other tasks run in between, and then drops it.
+/// Polls `future` at most `polls` times, lets all other tasks run in between, and then drops it.
+/// Returns its output, if it is ready by then.
 pub(crate) async fn give_up_after<F: Future>(polls: usize, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     for _ in 0..polls {

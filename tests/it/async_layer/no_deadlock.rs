@@ -18,7 +18,7 @@ fn small() -> Config {
     })
 }
 
-/// Opens streams from either side, and returns both ends of each.
+/// Opens streams from both sides. Returns the client's ends and the server's ends of all streams.
 async fn streams(
     client: &WebSocketConnection,
     server: &WebSocketConnection,
@@ -121,7 +121,8 @@ async fn a_pipe_of_64_bytes_is_enough_for_everything_at_once() {
                 }
             }
         });
-        // On js-ws the client does not know a stream limit at which it could wait.
+        // On js-ws the client does not know the server's stream limit. So the test opens no more
+        // than five streams at once.
         let at_once = if wire == Wire::QMux { 30 } else { 5 };
         for wave in 0..30 / at_once {
             let exchanges = (0..at_once).map(|number| async move {
@@ -147,7 +148,7 @@ async fn a_socket_that_stood_still_goes_on_where_it_was() {
             write_expected(stream.send(), number, 10_000).await;
         }
         for round in 0..100 {
-            // In turn, writing, reading or both are stalled.
+            // Writing and reading are stalled and released in changing combinations, at both ends.
             stall_left.pause_writes(round % 2 == 0);
             stall_left.pause_reads(round % 3 == 0);
             stall_right.pause_writes(round % 4 == 0);
@@ -190,7 +191,8 @@ async fn many_tasks_on_several_threads_all_come_to_their_end() {
                 let (opener, accepter) = (opener.clone(), accepter.clone());
                 tasks.push(tokio::spawn(async move {
                     for round in 0..50 {
-                        // Each task opens streams and echoes as many, whichever streams it accepts.
+                        // Each task opens streams, and accepts and echoes the same number of
+                        // streams, whichever they are.
                         let echo = async {
                             // If an accept is dropped, its stream goes to another task.
                             let given_up = give_up_after(round % 3, accepter.accept_bi()).await;

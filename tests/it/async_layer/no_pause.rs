@@ -1,4 +1,4 @@
-//! A stream whose reader has stopped reading does not slow the others down.
+//! A stream whose reader has stopped reading does not slow the other streams down.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ async fn stall(
         write_expected(stream.send(), seed, window).await;
         stalled.push((stream, accepted));
     }
-    // Once the windows are full, the rest of the send buffers could never be sent.
+    // This waits until the windows are full. What is written after that stays in the send buffers.
     while client.stats().send_buffered > 0 {
         tokio::task::yield_now().await;
     }
@@ -142,7 +142,7 @@ async fn a_hundred_streams_that_nobody_accepts_do_not_stop_those_that_were() {
             read_expected(accepted.recv(), 1),
         );
         assert_eq!(read, 4 * MIB, "{wire:?}");
-        // Streams in the other direction are opened and accepted as usual.
+        // Streams that the server opens are opened and accepted as usual.
         let mut back = soon(server.open_bi()).await.unwrap();
         back.send().announce();
         soon(client.accept_bi()).await.unwrap();
@@ -185,7 +185,7 @@ async fn a_stalled_reader_delays_no_open_accept_reset_or_datagram() {
                 assert_eq!(soon(uni.read_to_end(0)).await.unwrap(), b"");
             }
         }
-        // No timer was needed.
+        // The clock is paused. So this shows that nothing waited for a timer.
         assert!(begin.elapsed() < Duration::from_secs(1), "{wire:?}: {:?}", begin.elapsed());
         unstall(stalled, 50_000).await;
     }

@@ -1,4 +1,4 @@
-//! Received bytes can be read, written bytes arrive or both ends get an error, and the end of each
+//! Received bytes can be read. Written bytes arrive, or both ends get an error. The end of each
 //! connection is reported with its cause.
 
 use std::{
@@ -29,7 +29,8 @@ fn code(value: u32) -> VarInt {
     VarInt::from_u32(value)
 }
 
-/// Opens a stream of the client's and writes `count` bytes, which are in flight or have arrived.
+/// Opens a stream at the client and writes `count` bytes. Some of them may still be in flight when
+/// this returns.
 async fn sent(client: &WebSocketConnection, seed: usize, count: usize) -> WebSocketStream {
     let mut stream = client.open_bi().await.unwrap();
     stream.send().announce();
@@ -110,7 +111,8 @@ async fn bytes_received_before_the_end_are_read_after_it_on_any_stream() {
                 }
             }
             let lost = |error: ReadError| matches!(error, ReadError::ConnectionLost(_));
-            // A stream that was dropped unfinished has been reset.
+            // The first stream was not finished, so all its bytes can be read, and then the error
+            // of the connection.
             let (got, error) = read_until_error(&mut accepted, 1).await;
             assert!(got == 100_000 && lost(error), "{text}");
             let mut accepted = soon(server.accept_bi()).await.unwrap();
@@ -338,8 +340,8 @@ impl Socket for Flood {
     }
 }
 
-/// Lets the connection's task run a few times while other tasks are always ready. The number is
-/// small, so that a flood of pings stays within its budget.
+/// Lets the connection's task run a few times while other tasks are always ready. The number of
+/// runs is small, so that the flood of pings stays within the budget for pings.
 async fn some_turns() {
     for _ in 0..4 {
         tokio::task::yield_now().await;

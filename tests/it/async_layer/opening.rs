@@ -90,7 +90,7 @@ async fn opens_that_are_given_up_at_the_limit_open_nothing() {
     while give_up_after(1, server.accept_bi()).await.is_some() {}
     quiet().await;
     assert_eq!((client.stats().live_streams, server.stats().live_streams), (0, 0));
-    // All streams of the limit can be opened again.
+    // As many streams as the limit allows can be opened again.
     for index in 200..203 {
         open.push(soon(client.open_bi()).await.unwrap());
         assert_eq!(open.last().unwrap().id().index(), index);

@@ -82,8 +82,8 @@ pub(crate) async fn tcp(wire: Wire, config: &Config) -> (WebSocketConnection, We
     over((client, server), wire, config).await
 }
 
-/// Waits until all tasks are idle. The clock must be paused, because it then advances only when
-/// they are.
+/// Waits until all tasks are idle. The clock must be paused, because a paused clock advances only
+/// when all tasks are idle.
 pub(crate) async fn quiet() {
     tokio::time::sleep(Duration::from_millis(1)).await;
 }

@@ -60,8 +60,8 @@ pub(crate) fn decode(wire: Wire, mut message: Bytes) -> Vec<Frame> {
 
 /// Returns the transport parameters of a peer with default settings, on a wire that has them.
 pub(crate) fn hello(side: Side, wire: Wire) -> Option<Bytes> {
-    // If windows could grow, this peer would send a ping, to which the other end would send an
-    // answer.
+    // If windows could grow, this peer would send a ping, and the tests would receive the answer of
+    // the other end.
     let config = Config::default().window_growth_budget(0).clone();
     let mut engine = proto::Connection::new(config, side, wire, proto::Time::EPOCH);
     let mut message = MessageBuf::new();

@@ -68,7 +68,7 @@ async fn a_drain_over_a_slow_link_loses_nothing_or_says_so() {
         let (mut send, mut recv) = client.open_bi().await.unwrap().into_split();
         match wire {
             Wire::QMux => {
-                // The peer ends its half without sending data.
+                // The peer ends its sending half without data.
                 send.announce();
                 peer.write_all(&frame(&[0x0b, 0, 0])).await.unwrap();
             }
@@ -103,7 +103,8 @@ async fn a_drain_over_a_slow_link_loses_nothing_or_says_so() {
     }
 }
 
-/// The same between a client and a server of ours, over the socket that they normally use.
+/// Tests the same drain between a client and a server of ours, over the socket that they normally
+/// use.
 #[tokio::test(start_paused = true)]
 async fn a_drain_over_a_slow_link_between_two_of_ours_loses_nothing() {
     let (near, left) = tokio::io::duplex(1024);

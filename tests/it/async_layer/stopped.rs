@@ -24,7 +24,7 @@ struct Scene {
     stall: MemoryStall,
 }
 
-/// Something that ends the stream: its name, the action, and a check of the outcome.
+/// A way to end the stream: its name, the action, and a check of the outcome.
 type Case = (&'static str, fn(&mut Scene), fn(&Outcome) -> bool);
 
 const SEVEN: VarInt = VarInt::from_u32(7);
@@ -150,7 +150,7 @@ async fn asking_after_the_end_gives_the_same_and_asking_twice_too() {
     }
 }
 
-/// A request to stop and a close arrive together.
+/// A STOP_SENDING and a CONNECTION_CLOSE arrive in the same message.
 #[tokio::test(start_paused = true)]
 async fn a_stream_stopped_just_before_the_end_was_not_finished() {
     let config = config(|_| ());
@@ -166,7 +166,7 @@ async fn a_stream_stopped_just_before_the_end_was_not_finished() {
     quiet().await;
     assert!(client.stats().send_buffered > 200_000, "the socket is full");
     let id = StreamId::new(Side::Client, Dir::Bi, 0).into_inner() as u8;
-    // STOP_SENDING with code 7, and a CONNECTION_CLOSE of the application's.
+    // STOP_SENDING with code 7, and a CONNECTION_CLOSE from the application.
     peer.send(vec![0x05, id, 7, 0x1d, 1, 0]);
     let outcome = stopped.await;
     assert!(!matches!(outcome, Ok(None)), "{outcome:?}, and {:?}", client.in_flight());

@@ -77,8 +77,8 @@ async fn copy_bidirectional_joins_two_connections() {
                 got
             },
             async {
-                // The answer begins only after the end of the question, because the two halves end
-                // independently.
+                // The answer begins only after the end of the question. So the relay must pass on
+                // that end while the other direction stays open.
                 let mut got = Vec::new();
                 AsyncReadExt::read_to_end(&mut answerer, &mut got).await.unwrap();
                 AsyncWriteExt::write_all(&mut answerer, &answer).await.unwrap();
@@ -109,7 +109,7 @@ async fn shutdown_finishes_once_and_does_no_harm_twice() {
         quiet().await;
         left.shutdown().await.unwrap();
         assert_eq!(left.send().stopped().await.unwrap(), None);
-        // The other half still works.
+        // The other direction still works.
         AsyncWriteExt::write_all(&mut right, b"back").await.unwrap();
         let mut back = [0; 4];
         AsyncReadExt::read_exact(&mut left, &mut back).await.unwrap();

@@ -17,7 +17,8 @@ async fn required_certificates_keep_out_those_without_and_those_of_others() {
         let (address, accepted) = one_client(server()).await;
         let client = client.build().unwrap();
         let failed = within(client.connect(&format!("wss://{address}"))).await.unwrap_err();
-        // With TLS 1.3 the client has completed its handshake when the alert arrives.
+        // With TLS 1.3 the client has completed its handshake when the alert arrives. So its error
+        // can come from a later step, but names the alert.
         assert!(format!("{failed:?}").contains(alert), "{failed:?}");
         let failed = accepted.await.unwrap().unwrap_err();
         assert!(matches!(failed, AcceptError::Tls(_)), "{failed:?}");
@@ -89,7 +90,7 @@ async fn a_new_certificate_is_for_new_connections_and_asks_as_before() {
     assert_eq!(client.unwrap().peer_certificates().unwrap()[0], *third.certificate);
     assert_eq!(accepted.unwrap().peer_certificates(), None);
     echo(&before, &accepted_before).await;
-    // `set_certificate` would discard what this configuration asks of clients, so it fails.
+    // `set_certificate` cannot keep what a complete configuration asks of clients, so it fails.
     let failed = server.set_certificate([new.certificate.clone()], new.key());
     assert!(matches!(failed, Err(BuildError::Tls(_))), "{failed:?}");
     let (client, _) = both(&third.client().build().unwrap()).await;

@@ -125,13 +125,13 @@ async fn what_a_hook_cannot_answer_is_an_error_of_the_server() {
         assert!(!body.contains(expected), "not the client's business: {body}");
         assert_eq!(status_of((client, server)), 500);
     }
-    // On the js-ws wire there is no subprotocol to choose either.
+    // On the js-ws wire there is no subprotocol that a hook could choose.
     let server = WebSocketServer::builder()
         .wires([Wire::JsWs])
         .authorizer(|_: UpgradeRequest| async { Ok(Accept::new().subprotocol("qmux-02")) });
     let client = WebSocketClient::builder().wire(Wire::JsWs);
     assert_eq!(status_of(turned_away(server, client, "ws").await), 500);
-    // A refusal with a status of success would mislead the client.
+    // A refusal with a status of success would mislead the client, so the server sends 403.
     let server = WebSocketServer::builder()
         .authorizer(|_: UpgradeRequest| async { Err(Refuse::new(StatusCode::OK)) });
     assert_eq!(status_of(turned_away(server, WebSocketClient::builder(), "ws").await), 403);

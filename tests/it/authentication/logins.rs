@@ -22,8 +22,8 @@ async fn basic_lets_its_users_in_and_names_the_challenge() {
         let (_client, server) = connected(server(), client, "ws").await;
         assert_eq!(*server.application_data::<User>().unwrap(), User(user.into()));
     }
-    // No login, "Aladdin:", "Aladdin:open sesam", "b:open sesame", "aladdin:open sesame", and two
-    // headers.
+    // In this order: no login, "Aladdin:", "Aladdin:open sesam", "b:open sesame", "aladdin:open
+    // sesame", and two headers.
     let good = "Authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==\r\n";
     for headers in [
         "",
@@ -89,7 +89,7 @@ async fn pages_of_other_origins_are_turned_away() {
     assert_eq!(status_of(turned_away(server(true), client(&[]), "ws").await), 403);
 }
 
-/// The third layer of authentication is the application's own.
+/// An application can also authenticate a client itself, by what the client sends on a stream.
 #[tokio::test]
 async fn a_payload_that_does_not_authenticate_gets_the_applications_code() {
     let (client, server) =

@@ -1,5 +1,5 @@
-//! Which clients get a connection, by hooks, logins, origins and client certificates, and what a
-//! refused client receives.
+//! How hooks, logins, origins and client certificates decide which clients get a connection, and
+//! what a refused client receives.
 
 mod certificates;
 mod hooks;

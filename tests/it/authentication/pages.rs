@@ -45,7 +45,7 @@ async fn who_asks_for_no_websocket_gets_a_page() {
         (get("HEAD", "/"), 200, "\r\nContent-Length: 8\r\n\r\n"),
         (get("GET", "/empty"), 204, "\r\nConnection: close\r\n\r\n"),
         (get("GET", "/other"), 404, "\r\n\r\nno such page"),
-        // Some load balancers ask like this.
+        // Some load balancers send such a request.
         ("GET / HTTP/1.0\r\n\r\n".to_owned(), 200, "\r\nContent-Length: 8\r\n\r\n<p>hello"),
         (get("HEAD", "/socket"), 405, "\r\n\r\n"),
         (get("GET", "/socket"), 426, "\n"),

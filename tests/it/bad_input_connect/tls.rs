@@ -31,8 +31,8 @@ async fn a_client_without_tls_does_no_harm_to_a_server_with_it() {
     let mut silent = TcpStream::connect(server.address).await.unwrap();
     let mut plain = TcpStream::connect(server.address).await.unwrap();
     plain.write_all(GOOD.as_bytes()).await.unwrap();
-    // The two may fail in either order, because a client that receives an alert may take its time
-    // to read it.
+    // The two handshakes may fail in either order, because the server gives the plain client some
+    // time to read the TLS alert.
     let failed = [server.outcome().await, server.outcome().await].map(Result::unwrap_err);
     assert!(failed.iter().any(|error| matches!(error, AcceptError::Tls(_))), "{failed:?}");
     assert!(
@@ -48,7 +48,7 @@ async fn a_client_without_tls_does_no_harm_to_a_server_with_it() {
 #[tokio::test]
 async fn a_client_that_stalls_within_tls_times_out() {
     let (mut server, client) = tls_server().await;
-    // This is what a real client sends first.
+    // The bytes in `hello` are what a real client sends first.
     let (near, mut far) = tokio::io::duplex(64 * 1024);
     let dialler = client.clone();
     let dialling =

@@ -32,7 +32,7 @@ async fn what_comes_instead_of_parameters_ends_the_connection_with_a_reason() {
 /// Returns the code and reason of the server's Close, for a client that behaves correctly before
 /// these frames.
 async fn close_for(server: &mut Server, frames: &[u8]) -> (u16, String) {
-    // A frame with no transport parameters and a mask of zeros.
+    // An empty list of transport parameters, in a frame with a mask of zeros.
     const HELLO: &[u8] = b"\x82\x89\0\0\0\0\xff\x51\x53\x30\x0d\x0a\x0d\x0a\0";
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     stream.write_all(&[GOOD.as_bytes(), HELLO].concat()).await.unwrap();
@@ -101,7 +101,7 @@ async fn each_violation_of_the_websocket_is_closed_on_with_a_code_and_a_reason()
         ("a byte above the limit", announced((64 << 10) + 1), 1009, "FRAME_ENCODING_ERROR"),
         ("2^63 - 1 bytes", announced((1 << 63) - 1), 1009, "FRAME_ENCODING_ERROR"),
         ("2^63 bytes", announced(1 << 63), 1002, "PROTOCOL_VIOLATION"),
-        // After a valid handshake there is a text message, which is an error.
+        // 1000 empty fragments are allowed. The error is the text message that follows them.
         (
             "1000 empty fragments",
             [empty(999), frame(0x80, b""), frame(0x81, b"x")].concat(),

@@ -51,7 +51,7 @@ fn everybody_who_waits_sees_the_peers_close() {
         thread::scope(|scope| {
             let (other, opening) = (server.clone(), server.clone());
             if wire == Wire::QMux {
-                // This call waits at the peer's limit; the js-ws wire has none.
+                // This call waits at the peer's limit. The js-ws wire has no such limit.
                 scope.spawn(move || {
                     let end = opening.open_bi().unwrap_err();
                     assert!(

@@ -1,4 +1,4 @@
-//! TLS without a runtime of the application's.
+//! TLS in an application that has no runtime.
 
 use std::thread;
 

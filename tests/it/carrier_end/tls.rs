@@ -84,7 +84,7 @@ async fn ours(wire: Wire) -> (WebSocketConnection, WebSocketConnection, Seen) {
     (client, within(accepted).await.unwrap().unwrap(), seen)
 }
 
-/// Connects both ends through tungstenite, over rustls.
+/// Connects two ends of ours through the relay. Their WebSockets are tungstenite's, over rustls.
 async fn of_tungstenite(wire: Wire) -> (WebSocketConnection, WebSocketConnection, Seen) {
     let tls = Tls::new(NAME);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -174,8 +174,8 @@ async fn a_client_that_is_refused_ends_tls_in_order() {
     assert_eq!(within(seen).await.unwrap(), Ok(()));
 }
 
-/// A proxy that refuses, and the end of a connection in a tunnel, also end the TLS connection to
-/// the proxy in order.
+/// A client also ends the TLS connection to a proxy in order, when the proxy refuses it and when
+/// the connection in the tunnel ends.
 #[tokio::test]
 async fn tls_to_a_proxy_is_ended_in_order_by_refusal_and_by_close() {
     // The last of these is not a valid response.

@@ -1,5 +1,5 @@
-//! When the stream below is ended, measured by the clock. The peer is one of tungstenite's, which
-//! the test drives step by step.
+//! When this end ends the stream below the WebSocket, measured by a paused clock. The peer is a
+//! WebSocket of tungstenite's, which the test drives step by step.
 
 use std::{
     io,
@@ -76,8 +76,8 @@ impl AsyncWrite for Witness {
 
 type Peer = WebSocketStream<DuplexStream>;
 
-/// Returns a connection of ours that made its own handshake and frames, its peer, and the record of
-/// its stream's end.
+/// Returns a connection of ours that uses our own WebSocket layer, its peer, and the record of its
+/// stream's end.
 async fn framed(side: Side, capacity: usize) -> (WebSocketConnection, Peer, Ended) {
     let (io, theirs) = duplex(capacity);
     let ended = Ended::default();
@@ -98,7 +98,7 @@ async fn framed(side: Side, capacity: usize) -> (WebSocketConnection, Peer, Ende
     (ours, theirs, ended)
 }
 
-/// Returns the same with a WebSocket of tungstenite's.
+/// Returns the same as [`framed`], but our connection uses a WebSocket of tungstenite's.
 async fn of_tungstenite(side: Side, capacity: usize) -> (WebSocketConnection, Peer, Ended) {
     let (io, theirs) = duplex(capacity);
     let ended = Ended::default();
@@ -255,7 +255,8 @@ async fn a_violation_is_answered_by_a_close_and_then_by_the_end() {
     }
 }
 
-/// If the socket were not driven to its end, those who wait for it would wait for ever.
+/// When the runtime ends, nothing drives the socket to its end any more. Those who wait for that
+/// end must not wait for ever.
 #[test]
 fn a_runtime_that_ends_meanwhile_keeps_nobody_who_waits() {
     let runtime = tokio::runtime::Builder::new_current_thread()

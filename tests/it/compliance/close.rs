@@ -215,7 +215,7 @@ fn a_timeout_says_nothing_but_the_close() {
 fn a_close_overtakes_all_that_waits_for_a_socket_that_takes_nothing() {
     for wire in WIRES {
         let (mut peer, id) = with_stream(wire, &config());
-        // The socket is full, so nothing is sent.
+        // The test takes no message from the connection, as if the socket were full.
         peer.conn.send_stream(peer.now, id).write(&[0; 200_000]).unwrap();
         peer.conn.send_stream(peer.now, id).finish().unwrap();
         if wire == Wire::QMux {

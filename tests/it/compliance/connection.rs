@@ -54,7 +54,7 @@ fn what_was_demanded_a_thousand_times_is_answered_once() {
 fn in_one_message_control_goes_first_then_datagrams_then_data() {
     let (mut peer, id) = with_stream(Wire::QMux, &Config::default());
     let own = peer.conn.open(Dir::Bi).unwrap().unwrap();
-    // The application asks for them in the opposite order.
+    // The frames are asked for in the opposite order.
     peer.conn.send_stream(peer.now, own).write(b"data").unwrap();
     peer.conn.send_stream(peer.now, own).set_priority(1_000).unwrap();
     peer.conn.send_datagram("datagram".into()).unwrap();
@@ -116,7 +116,7 @@ fn a_place_comes_back_once_the_stream_was_accepted_and_all_bytes_read() {
         peer.send(&[stream(next, 0, b"", false)]);
         peer.assert_open("the place is free");
     }
-    // The stream limit is one, and that one stream is open.
+    // While the only stream that the limit allows is open, a second one is a violation.
     let mut config = Config::default();
     config.max_concurrent_bidi_streams(1);
     let (mut peer, _) = with_stream(Wire::QMux, &config);

@@ -8,7 +8,7 @@ use wsmux::{
     WebSocketServerBuilder, Wire,
 };
 
-/// Reads up to the empty line.
+/// Reads the head of a request or a response, up to the empty line.
 async fn head(stream: &mut DuplexStream) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -23,8 +23,8 @@ fn header<'a>(head: &'a str, name: &str) -> Vec<&'a str> {
     lines.filter(|(line, _)| line.eq_ignore_ascii_case(name)).map(|(_, value)| value).collect()
 }
 
-/// Returns a client's request. The server does not answer it for a long time, in which the client
-/// must not send anything.
+/// Returns a client's request. Asserts that the client sends nothing more while the server does not
+/// answer.
 async fn request(client: WebSocketClientBuilder) -> String {
     let (ours, mut server) = duplex(1 << 16);
     let client = client.build().unwrap();
@@ -132,8 +132,8 @@ async fn a_client_takes_no_extension_and_no_name_that_it_did_not_offer() {
     }
 }
 
-/// Returns the status with which a server answers these lines, and the rest of the response's head.
-/// Asserts that the server reports a connection only if it accepts the request.
+/// Returns the status with which a server answers a request with these lines, and the response's
+/// head. Asserts that the server reports a connection only if it accepts the request.
 async fn asked(server: WebSocketServerBuilder, lines: &str) -> (u16, String) {
     let (ours, mut client) = duplex(1 << 16);
     let acceptor = server.build().unwrap();

@@ -24,7 +24,7 @@ fn the_first_messages_of_our_streams_are_these_bytes() {
             assert_eq!(opened, bidi(side, index as u64));
             assert_eq!(peer.said_bytes().unwrap()[..], [id, 0, 1, 1, 2, 3, 4]);
         }
-        // The ids of the other side's streams are encoded like this.
+        // This is the id of the first stream that the peer opens.
         let theirs = 1 - ids[0];
         peer.send_bytes(vec![theirs, 0, 1, 0, 0, 0, 9]);
         assert_eq!(peer.conn.accept(Dir::Bi), Some(bidi(!side, 0)));
@@ -51,7 +51,7 @@ fn the_last_id_below_2_61_is_a_stream() {
 #[test]
 fn the_socket_is_flushed_between_the_last_data_and_the_end() {
     // Only a FIN needs the flush. A reset or a request to stop may overtake Data that was sent
-    // before it, because it gives up the half anyway.
+    // before it, because both give up the half anyway.
     let (mut peer, id) = with_stream(Wire::JsWs, &Config::default());
     peer.conn.send_stream(peer.now, id).write(b"last").unwrap();
     peer.conn.send_stream(peer.now, id).finish().unwrap();
@@ -110,7 +110,7 @@ fn credit_that_was_used_makes_room_for_more() {
     peer.said();
     peer.send(&[ack(id, 7)]);
     peer.assert_open("as much as 32 bits hold, and no more");
-    // Bytes that are buffered and not sent have used no credit.
+    // Bytes that are buffered but not yet sent have used no credit.
     peer.conn.send_stream(peer.now, id).write(&[0; 7]).unwrap();
     peer.send(&[ack(id, 1)]);
     peer.assert_violation("one more", TransportErrorCode::FLOW_CONTROL_ERROR, 1002);

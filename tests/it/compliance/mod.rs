@@ -28,7 +28,8 @@ fn with_stream(wire: Wire, config: &Config) -> (ScriptedPeer, StreamId) {
     (peer, id)
 }
 
-/// Returns a frame that opens a stream of the peer's and grants as much credit as any test needs.
+/// Returns a frame with which the peer opens a stream. On js-ws the frame also grants as much
+/// credit as any test needs.
 fn open(wire: Wire, id: StreamId) -> Frame {
     match wire {
         Wire::QMux => stream(id, 0, b"", false),
@@ -60,7 +61,7 @@ fn gives_up(wire: Wire, id: StreamId, code: u64, size: u64) -> Frame {
     }
 }
 
-/// Returns a client whose peer declares these limits.
+/// Returns a client whose peer advertises these limits.
 fn client(parameters: TransportParameters) -> ScriptedPeer {
     ScriptedPeer::with_parameters(Wire::QMux, CLIENT, &Config::default(), parameters)
 }

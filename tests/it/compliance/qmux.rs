@@ -73,7 +73,7 @@ fn the_parameters_of_the_defaults_are_those_of_the_table() {
     }
 }
 
-/// The ids of the table, each with a valid value.
+/// The ids of SPEC.md's table with valid values, but not `reset_stream_at`, whose value is empty.
 const TABLE: [(u64, u64); 9] = [
     (0x01, 30_000),
     (0x04, 5),
@@ -451,7 +451,7 @@ fn connection_credit_is_used_to_the_byte_and_never_given_back() {
     let other = peer.conn.open(Dir::Bi).unwrap().unwrap();
     peer.conn.send_stream(peer.now, hoards).write(&[0; 60]).unwrap();
     assert_eq!(peer.frames()[0], stream(hoards, 0, &[0; 60], false));
-    // Bytes that were buffered and then reset have used no credit. Bytes that were sent have,
+    // Bytes that were buffered and then reset used no credit. Bytes that were sent used credit,
     // although their stream has ended.
     peer.conn.send_stream(peer.now, hoards).write(&[0; 1_000]).unwrap();
     peer.conn.send_stream(peer.now, hoards).reset(code(1)).unwrap();

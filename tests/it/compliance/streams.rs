@@ -202,7 +202,8 @@ fn nothing_is_sent_behind_an_end() {
     let resets = |frame: &Frame| matches!(frame, Frame::ResetStream { final_size: Some(3), .. });
     assert!(peer.frames().iter().all(resets));
 
-    // The reset has been sent, and there would be data and the credit for it.
+    // A reset has been sent although there was more data. Then the peer grants credit for that
+    // data.
     for finished in [false, true] {
         let mut peer = client(parameters);
         let id = peer.conn.open(Dir::Bi).unwrap().unwrap();
@@ -238,8 +239,8 @@ fn a_stop_is_answered_in_ready_and_in_send_also_without_credit() {
             if written > 5 {
                 peer.said();
             } else if finished {
-                // The FIN and the data have not been sent when the request arrives (RFC 9000 §3.5
-                // would allow to send them first).
+                // The data and the FIN have not been sent when the request to stop arrives. The
+                // library could also send them first (RFC 9000 §3.5).
                 peer.conn.send_stream(peer.now, id).finish().unwrap();
             }
             let left = written as u64 - peer.conn.stats(wsmux_proto::Time::EPOCH).send_buffered;
@@ -324,7 +325,7 @@ fn every_stream_takes_its_whole_window_while_all_others_are_full() {
         for index in 0..50 {
             let id = bidi(CLIENT, index);
             peer.send(&[open(wire, id)]);
-            // On js-ws the peer has credit once it has received our grant.
+            // On js-ws the peer has credit only once it has received our grant.
             peer.said();
             peer.send(&[some(wire, id, 0, &[index as u8; 10_000])]);
             peer.assert_open(&format!("{wire:?} stream {index}"));

@@ -1,5 +1,5 @@
-//! Tests of the QMux wire against another implementation of it: what each implementation can do,
-//! and the tests that all of them have to pass.
+//! Tests of the QMux wire against other implementations. Here are the traits through which the
+//! tests use each implementation, and the tests that all implementations have to pass.
 
 mod pair;
 pub(crate) mod tests;
@@ -16,11 +16,12 @@ use wsmux_testing::interop;
 pub(crate) use pair::*;
 pub(crate) use tests::every_test;
 
-/// What a test asks of the foreign end. Where it asks for nothing, the implementation's default
-/// applies.
+/// What a test sets at the foreign end. For everything that is not set, the implementation's
+/// default applies.
 #[derive(Debug, Default)]
 pub(crate) struct Settings {
-    /// The window of each stream, which does not grow. The connection's window is not much larger.
+    /// The receive window of each stream, which does not grow. Unless the connection's window is
+    /// set too, it is not much larger.
     pub(crate) stream_receive_window: Option<u64>,
     /// The connection's window, which all streams share.
     pub(crate) connection_window: Option<u64>,
@@ -30,10 +31,10 @@ pub(crate) struct Settings {
     pub(crate) datagrams: bool,
 }
 
-/// Why a half of a foreign stream ended.
+/// Why one direction of a stream ended at the foreign end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum End {
-    /// We reset it, or stopped it, with this code.
+    /// We reset or stopped this direction with this code.
     Code(u64),
     Other(String),
 }
@@ -48,7 +49,7 @@ pub(crate) trait Foreign: Clone + Send + Sync + 'static {
     /// The largest application error code that the implementation can send.
     const LARGEST_CODE: u64;
 
-    /// The implementation accepts datagrams that are longer than this.
+    /// The largest datagram that the implementation can send to us is longer than this.
     const DATAGRAM_SIZE: usize;
 
     /// Whether it may end its WebSocket before its CONNECTION_CLOSE has been sent. In crate qmux
@@ -92,8 +93,8 @@ pub(crate) trait Foreign: Clone + Send + Sync + 'static {
 
     fn close(&self, code: u64, reason: &str);
 
-    /// Returns the code and the reason with which we closed the connection. Fails the test if it
-    /// ended in any other way.
+    /// Waits for the connection's end. Returns the code and the reason with which we closed it, and
+    /// fails the test if it ended in any other way.
     async fn closed(&self) -> (u64, String);
 }
 

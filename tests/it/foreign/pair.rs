@@ -103,8 +103,8 @@ impl<F: Foreign> Pair<F> {
         Self { ours, theirs, _server: None, _their_server: Some(server) }
     }
 
-    /// Opens a stream, and returns both ends of it. The acceptor learns of it by its first byte,
-    /// which has been sent and read.
+    /// Opens a stream, and returns both ends of it. The end that accepts a stream learns of it by
+    /// its first byte. So the end that opens it sends one byte, and the other end reads that byte.
     pub(crate) async fn open(&self, opener: Opener) -> (WebSocketStream, (F::Send, F::Recv)) {
         match opener {
             Opener::Us => {
@@ -138,7 +138,7 @@ impl<F: Foreign> Pair<F> {
         );
     }
 
-    /// Starts an echo at both ends. The foreign one runs until it is aborted.
+    /// Starts an echo at both ends. The echo at the foreign end runs until its task is aborted.
     pub(crate) fn start_echoes(&self) -> (Echo, JoinHandle<()>) {
         (Echo::start(&self.ours), tokio::spawn(they_echo(self.theirs.clone())))
     }
@@ -148,7 +148,7 @@ impl<F: Foreign> Pair<F> {
     }
 }
 
-/// Has the foreign end send a stream to our echo and read it back.
+/// Makes the foreign end send a stream to our echo and read the echo.
 pub(crate) async fn they_get_echo(theirs: &impl Foreign, seed: u8, bytes: u64) {
     let (mut send, mut recv) = within("their opening", theirs.open_bi()).await.expect("a stream");
     tokio::join!(
@@ -178,7 +178,8 @@ pub(crate) async fn they_receive_pattern(recv: &mut impl ForeignRecv, seed: u8, 
     assert_eq!(at, bytes, "bytes until the end of their stream");
 }
 
-/// Reads a foreign stream to its end or an error. Returns what came before that.
+/// Reads a stream at the foreign end until its end or an error. Returns the bytes, and why the
+/// stream ended if it did not finish.
 pub(crate) async fn they_read_to_end(recv: &mut impl ForeignRecv) -> (Vec<u8>, Option<End>) {
     let mut all = Vec::new();
     loop {

@@ -41,7 +41,7 @@ macro_rules! every_test {
 }
 pub(crate) use every_test;
 
-/// The window is so small that a MiB takes 256 grants. Crate `zmux` accepts no smaller one.
+/// A window that is so small that 1 MiB takes 256 grants. Crate `zmux` accepts no smaller window.
 const SMALL: u64 = 4 * KIB;
 
 async fn defaults<F: Foreign>(role: Role) -> Pair<F> {
@@ -121,13 +121,13 @@ pub(crate) async fn a_thousand_streams_in_a_row_leave_nothing_behind<F: Foreign>
     }
     echo.idle().await;
     their_echo.abort();
-    // A stream is live until its last frame has been sent. Once a later stream has been used, that
-    // has happened.
+    // A stream is live until its last frame has been sent. Once a later stream has been used, the
+    // last frames of all earlier streams have been sent.
     let _marker = pair.open(Opener::Us).await;
     assert_eq!(pair.ours.stats().live_streams, 1, "more than the marker");
 }
 
-/// The largest code of the wire.
+/// The largest application error code that the wire can carry.
 const LARGEST: u64 = (1 << 62) - 1;
 
 pub(crate) async fn our_reset_and_our_stop_reach_them_with_their_codes<F: Foreign>(role: Role) {
@@ -166,14 +166,15 @@ pub(crate) async fn streams_given_up_in_the_middle_of_data_leave_the_connection_
     role: Role,
 ) {
     const ENDLESS: u64 = 1 << 40;
-    // A connection window of 1 MiB, which is a common default, would be used up after a few rounds.
+    // These implementations do not return all credit of a stopped stream. A common default for the
+    // connection window is 1 MiB, which would be used up after a few rounds.
     let connection_window = (!F::RETURNS_CREDIT_OF_STOPPED_STREAMS).then_some(64 * MIB);
     let theirs = F::config(Settings { connection_window, ..Settings::default() });
     let pair = Pair::<F>::new(role, Config::default(), theirs).await;
     for opener in Opener::BOTH {
         for round in 1..6 {
             let some = round * 100_000;
-            // The foreign end stops our half of the stream, and we stop theirs.
+            // The foreign end stops our sending half of the stream, and we stop their sending half.
             let (mut stream, (mut their_send, mut their_recv)) = pair.open(opener).await;
             let (send, recv) = stream.split();
             let they_write = async {
@@ -203,7 +204,7 @@ pub(crate) async fn streams_given_up_in_the_middle_of_data_leave_the_connection_
 }
 
 /// Crate `qmux` with its default settings would fail here as the receiver, because the windows of
-/// four streams fill its connection window.
+/// four streams fill its connection window. So only readers of ours stall here.
 pub(crate) async fn readers_of_ours_that_stall_cost_another_stream_nothing<F: Foreign>(role: Role) {
     let pair = defaults::<F>(role).await;
     let mut stalled = Vec::new();
@@ -239,21 +240,21 @@ pub(crate) async fn our_close_reaches_them_with_code_and_reason<F: Foreign>(role
     }
 }
 
-/// Returns a connection that the foreign end closed with `number`, and how its end is reported to
-/// us. If the implementation may lose its own close, this tries again.
+/// Makes the foreign end close a connection with `number`. Returns the error that our end reports,
+/// and a stream of the connection. If the implementation may lose its own close, this tries again.
 async fn closed_by_them<F: Foreign>(role: Role, number: u64) -> (ConnectionError, WebSocketStream) {
     const TRIES: usize = 20;
     for _ in 0..TRIES {
         let pair = defaults::<F>(role).await;
         let (stream, (mut their_send, _their_recv)) = pair.open(Opener::Them).await;
-        // What they sent before the close can still be read, and after it the stream reports the
+        // What they sent before the close can still be read. After that, the stream reports the
         // close.
         their_send.write(Bytes::from_static(b"before")).await.unwrap();
         pair.exchange(Opener::Them, 1).await;
         pair.theirs.close(number, REASON);
         let end = within("our end", pair.ours.closed()).await;
-        // 1005 stands for a Close without a code (RFC 6455 §7.1.5). Here no CONNECTION_CLOSE came
-        // before it.
+        // 1005 stands for a Close without a code (RFC 6455 §7.1.5). We report it only if no
+        // CONNECTION_CLOSE came before it.
         let is_lost = |close: &ConnectionClose| close.reason.starts_with(b"WebSocket close 1005");
         match &end {
             ConnectionError::ConnectionClosed(close) if F::MAY_LOSE_ITS_CLOSE && is_lost(close) => {
@@ -283,8 +284,8 @@ pub(crate) async fn their_close_reaches_us_with_code_and_reason<F: Foreign>(role
 pub(crate) async fn datagrams_go_both_ways<F: Foreign>(role: Role) {
     let theirs = F::config(Settings { datagrams: true, ..Settings::default() });
     let pair = Pair::<F>::new(role, Config::default(), theirs).await;
-    // Our connection waits for their parameters, but theirs does not wait for ours. Ours come
-    // before the first stream, so this exchange waits for them.
+    // Our end has their parameters once it is connected, but their end may not have ours yet. Ours
+    // arrive before the first stream, so after this exchange their end has them.
     pair.exchange(Opener::Us, 1).await;
     let to_them = pair.ours.max_datagram_size().unwrap();
     let to_us = pair.theirs.max_datagram_size();

@@ -28,7 +28,7 @@ use super::server::{exchange, version, within};
 const CLIENTS: usize = 80;
 const DESCRIPTORS: usize = 40;
 
-/// How long the server in the process below waits for a client that sends nothing.
+/// How long a server here waits for a client that sends nothing.
 const HEAD_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// What an HTTP/2 client sends first (RFC 9113 §3.4).
@@ -86,7 +86,7 @@ async fn a_process_with_few_descriptors() {
         server = server.tls_config(Arc::new(example::tls_config().unwrap()));
     }
     let serving = server.serve_routes(listener, example::routes().unwrap());
-    // A thread would need no descriptor either, but this is simpler.
+    // Waiting in a blocking task needs no further descriptor.
     let ended =
         tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink()));
     tokio::select! {
@@ -97,7 +97,7 @@ async fn a_process_with_few_descriptors() {
 
 fn client() -> WebSocketClient {
     let mut config = Config::default();
-    // This client waits until the server has dropped all the others.
+    // This client waits until the server has dropped all silent clients.
     config.handshake_timeout(Duration::from_secs(100));
     WebSocketClient::builder().danger_accept_any_certificate().config(config).build().unwrap()
 }
@@ -165,7 +165,7 @@ async fn is_served(connection: &WebSocketConnection) {
 /// Waits for the server to end the connection of a silent client.
 async fn is_let_go(mut stream: impl AsyncReadExt + Unpin) {
     let mut rest = Vec::new();
-    // It is reset or ended, which depends on the operating system.
+    // The connection is reset or ended, which depends on the operating system.
     let _ = within("an end", stream.read_to_end(&mut rest)).await;
 }
 
@@ -210,7 +210,7 @@ async fn eighty_clients_that_stand_still_within_tls_hold_the_example_no_longer()
                 3 => (h1, HALF_A_HEAD),
                 _ => (h2, PREFACE),
             };
-            // The server may drop a client that comes late during its handshake.
+            // If a client comes late, the server may drop it during the TLS handshake.
             if let Ok(mut tls) = connector.connect(name, tcp).await {
                 let _ = tls.write_all(start).await;
                 is_let_go(tls).await;
@@ -237,7 +237,7 @@ async fn here(server: HttpServer) -> (SocketAddr, tokio::task::JoinHandle<()>) {
     (address, serving)
 }
 
-/// Returns all that arrives before the end.
+/// Sends a request, and returns all that arrives before the end of the connection.
 async fn answered(address: SocketAddr, request: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     // The server may answer and end the connection before the whole request is written.
@@ -265,8 +265,8 @@ async fn a_connection_over_http2_outlives_the_idle_timeout() {
     let url = format!("ws://{address}/mux");
     let connection = within("connecting", http2.connect(&url)).await.unwrap();
     assert_eq!(version(&connection), Version::HTTP_2);
-    // The server ends a later connection that has nothing open because of its idle timeout. By then
-    // that timeout has also passed for the first connection.
+    // The idle timeout ends a later TCP connection, which has no open stream. By then this timeout
+    // has also passed for the first TCP connection, which has one.
     let tcp = TcpStream::connect(address).await.unwrap();
     let (mut send, other) = h2::client::handshake(tcp).await.unwrap();
     let other = tokio::spawn(other);
@@ -275,8 +275,8 @@ async fn a_connection_over_http2_outlives_the_idle_timeout() {
     assert_eq!(within("a page", response).await.unwrap().status(), 200);
     within("GOAWAY, and the end", other).await.unwrap().unwrap();
     exchange(&connection, 1000).await;
-    // The next connection gets a TCP connection of its own, because the first one accepts no
-    // further streams.
+    // The next connection gets a TCP connection of its own, because the first TCP connection
+    // accepts no further streams.
     is_served(&within("connecting", http2.connect(&url)).await.unwrap()).await;
     exchange(&connection, 1000).await;
 }

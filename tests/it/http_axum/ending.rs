@@ -109,8 +109,8 @@ async fn relay(server: SocketAddr) -> (SocketAddr, WebSocketClient, Heard, JoinH
 /// a FIN on TCP.
 #[tokio::test]
 async fn either_end_closes_and_both_end_their_http2_stream_and_reset_none() {
-    // The seventh way, dropping the server's last handle, is left out: the echo route holds a
-    // handle too.
+    // The seventh way, dropping the server's last handle, is left out, because the echo route holds
+    // a handle too.
     for (number, end) in WAYS[..6].iter().enumerate() {
         let server = Server::start(Kind::PLAIN).await;
         let (address, client, heard, relaying) = relay(server.address).await;
@@ -121,7 +121,8 @@ async fn either_end_closes_and_both_end_their_http2_stream_and_reset_none() {
         for connection in end(connection, server.accepted().await) {
             within("the end", connection.closed()).await;
         }
-        // When its last connection has ended, the TCP connection is ended in order as well.
+        // When the last connection on a TCP connection has ended, the TCP connection is ended in
+        // order as well.
         within("the relay's end", relaying).await.unwrap();
         let in_order = vec![Sign::EndStream, Sign::CloseNotify];
         assert_eq!(heard.ends(), [in_order.clone(), in_order], "way {number}");

@@ -118,7 +118,7 @@ async fn a_late_refusal_over_http2_is_reported_without_its_body() {
         connection.accept().await;
     });
     let mut config = Config::default();
-    // The timeout is shorter than the second for which the client waits for a body.
+    // The timeout is shorter than one second, which is how long the client waits for a body.
     config.handshake_timeout(Duration::from_millis(900));
     let client = WebSocketClient::builder().config(config).build().unwrap();
     let client = Http2Client::with_prior_knowledge(client);
@@ -129,7 +129,7 @@ async fn a_late_refusal_over_http2_is_reported_without_its_body() {
     within("the end of the connection", server).await.unwrap();
 }
 
-/// A masked frame with no transport parameters.
+/// An empty list of transport parameters, in a masked frame.
 const PARAMETERS: &[u8] = b"\x82\x89\0\0\0\0\xff\x51\x53\x30\x0d\x0a\x0d\x0a\x00";
 
 /// RFC 8441 §5.1 does not change the WebSocket frames, so a client masks its frames over HTTP/2,

@@ -1,5 +1,5 @@
-//! The TCP connection that several connects share may be dead. Callers then give up before the
-//! answer arrives.
+//! Callers give up a connect before the answer arrives. The TCP connection that several connects
+//! share may be dead, or only slow.
 
 use std::{
     future::Future,
@@ -38,7 +38,7 @@ struct Relay {
 }
 
 impl Relay {
-    /// From now on nothing passes, and neither end is told.
+    /// From now on nothing passes, and neither end notices.
     async fn goes_dead(&mut self) {
         self.task.abort();
         let _ = (&mut self.task).await;
@@ -107,7 +107,7 @@ async fn a_dead_session_is_left_though_every_caller_gives_up_early() {
     for _ in 0..3 {
         gives_up(client.connect(&path.url()));
     }
-    // The connect succeeds within the handshake timeout, or it fails.
+    // This connect fails unless it leaves the dead TCP connection within the handshake timeout.
     let connection = within("connecting", client.connect(&path.url())).await.unwrap();
     exchange(&connection, 1000).await;
     // The three callers that gave up may have dialled as well.

@@ -1,5 +1,5 @@
-//! Which server a request is for: request heads that are sent to our own server and to a route of
-//! hyper's.
+//! How a server determines for which host a request is, and which requests it refuses. The same
+//! heads are sent to our own server and to a route of hyper's.
 
 use std::convert::Infallible;
 
@@ -34,7 +34,8 @@ const fn head(line: &'static str, host: &'static str, status: u16) -> Head {
     Head { line, host, ours: status, hypers: status }
 }
 
-/// Returns a head that hyper, which parses it first, answers differently.
+/// Returns a head to which the two servers give different answers, because hyper parses it before
+/// our code.
 const fn differs(line: &'static str, host: &'static str, ours: u16, hypers: u16) -> Head {
     Head { line, host, ours, hypers }
 }

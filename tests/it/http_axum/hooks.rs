@@ -36,8 +36,8 @@ async fn connect(
     }
 }
 
-/// A hook that accepts one user, answers other requests with a page, and never answers for
-/// `/mux?slow`.
+/// A hook that accepts `/mux?user=7`, never answers `/mux?slow`, and refuses other handshakes.
+/// Without a handshake, `?health` gets a page.
 struct Hook;
 
 #[derive(Debug, PartialEq)]
@@ -117,8 +117,8 @@ async fn a_hook_on_a_route_answers_those_who_want_no_websocket() {
     }
 }
 
-/// A check that refuses servers that do not send `x-served-by`, or all servers whose certificate it
-/// sees.
+/// A check that refuses servers that do not send `x-served-by`. If `certificates` is false, it also
+/// refuses every certificate.
 struct Check {
     certificates: bool,
 }
@@ -170,7 +170,7 @@ async fn the_clients_check_holds_over_http2_too() {
     }
 }
 
-/// Starts a proxy to this server, which counts its tunnels.
+/// Starts a proxy to this server. Returns its URL and a count of its tunnels.
 async fn proxy(server: &Server) -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());

@@ -129,8 +129,8 @@ async fn both_ends_know_what_the_handshake_said() {
             assert_eq!(accepted.remote_address(), client.info().local_address());
             assert_eq!(client.peer_certificates().is_some(), kind.tls);
             exchange(&client, 3_000_000).await;
-            // Over HTTP/1.1 the acceptor finds the socket inside the upgraded connection of
-            // hyper's.
+            // Over HTTP/1.1 the acceptor finds the socket inside hyper's upgraded connection, so it
+            // can ask for the round-trip time.
             #[cfg(target_os = "linux")]
             assert_eq!(accepted.socket_rtt().is_some(), !http2);
         }

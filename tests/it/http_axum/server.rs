@@ -1,5 +1,5 @@
-//! An axum server that counts its TCP connections, with pages, a login, and connections that are
-//! echoed.
+//! An axum server with pages, a login, and WebSocket routes that echo each stream. It counts its
+//! TCP connections.
 
 use std::{
     net::SocketAddr,
@@ -41,7 +41,7 @@ use wsmux::{
     },
 };
 
-/// A limit that leaves room for a machine that is stopped for a while.
+/// Waits for a future, with a limit that leaves room for a machine that is stopped for a while.
 pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     let limit = Duration::from_secs(120);
     tokio::time::timeout(limit, future).await.unwrap_or_else(|_| panic!("{what} took too long"))
@@ -114,7 +114,7 @@ async fn echo(connection: WebSocketConnection) {
         let (mut send, mut recv) = stream.into_split();
         tokio::spawn(async move {
             while let Ok(Some(chunk)) = recv.read_chunk(usize::MAX).await {
-                // The client wants this stream not to be read.
+                // The client asks the server to read no more of this stream.
                 if chunk.starts_with(b"stall") {
                     std::future::pending::<()>().await;
                 }
@@ -169,7 +169,7 @@ impl Server {
         Self::with(kind, builder).await
     }
 
-    /// Starts a server with another acceptor for its WebSockets.
+    /// Starts a server whose WebSockets are accepted as this builder says.
     pub(crate) async fn with(kind: Kind, builder: WebSocketServerBuilder) -> Self {
         let certified =
             rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()])
@@ -250,7 +250,7 @@ impl Server {
         self.counts.tcp.load(Ordering::SeqCst)
     }
 
-    /// Waits until one more HTTP connection has ended.
+    /// Waits until one more TCP connection has ended.
     pub(crate) async fn tcp_ended(&self) {
         within("the end of TCP", self.counts.ended.acquire()).await.unwrap().forget();
     }

@@ -34,8 +34,8 @@ async fn three_connections_share_one_tcp_connection() {
     assert_eq!(server.tcp_connections(), 2);
 }
 
-/// The credit of all streams on the stalled connections is used up, which is more data than the
-/// initial HTTP/2 windows allow together.
+/// The stalled connections use up the credit of all their streams. Together, that is more data than
+/// the initial HTTP/2 windows allow.
 #[tokio::test]
 async fn stalled_connections_do_not_slow_another_on_the_same_tcp_connection() {
     let server = Server::start(Kind::TLS).await;
@@ -74,7 +74,8 @@ async fn a_server_without_http2_is_upgraded_on_the_connection_that_found_out() {
 async fn a_server_with_http2_and_without_websocket_over_it_falls_back_to_http1() {
     let server = Server::start(Kind { extended_connect: false, ..Kind::TLS }).await;
     let client = http2(&server).await;
-    // The first attempt over HTTP/2 fails, and the client remembers that.
+    // The first connect tries HTTP/2 in vain and then dials again, so it makes two TCP connections.
+    // The client remembers that, so each later connect makes one.
     for expected in 2..=4 {
         let connection = client.connect(&server.url("/mux")).await.unwrap();
         assert_eq!(version(&server.accepted().await), Version::HTTP_11);
@@ -142,7 +143,8 @@ async fn a_lost_tcp_connection_ends_all_on_it_and_the_next_one_dials() {
     assert!(matches!(failed, wsmux::ConnectError::Connect(_)), "{failed:?}");
 }
 
-/// The server has sent GOAWAY on two TCP connections. That must not fail the next connect.
+/// The server sends GOAWAY on both TCP connections of the client. The next connect must then dial a
+/// new one, and not fail.
 #[tokio::test]
 async fn connections_that_go_away_take_nothing_new_and_end_nothing() {
     let server = Server::start(Kind { max_streams: 2, ..Kind::TLS }).await;
@@ -170,7 +172,7 @@ async fn connections_that_go_away_take_nothing_new_and_end_nothing() {
 }
 
 /// The future of a connect is no longer polled, which can happen after a `select!`. Other connects
-/// wait for it, but only for a limited time.
+/// wait for that one, but only for a limited time.
 #[tokio::test]
 async fn an_attempt_that_stands_still_holds_up_the_next_for_its_time_at_most() {
     let server = Server::start(Kind::TLS).await;

@@ -1,4 +1,4 @@
-//! The foreign end for the crate `qmux`.
+//! The crate `qmux` as the foreign end of the tests.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ pub(crate) fn their_config(change: impl FnOnce(&mut qmux::Config)) -> qmux::Conf
     config
 }
 
-/// A server of the crate's.
+/// A server of crate `qmux`.
 pub(crate) struct Server {
     pub(crate) tcp: TcpListener,
     pub(crate) tls: Option<TlsAcceptor>,

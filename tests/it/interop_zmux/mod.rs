@@ -35,7 +35,7 @@ async fn our_reset_after_a_part_of_a_stream_keeps_that_part(role: Role) {
     for opener in Opener::BOTH {
         let (mut stream, (_their_send, mut their_recv)) = pair.open(opener).await;
         stream.send().write_all(b"kept and dropped").await.unwrap();
-        // The byte that opened the stream is included in the five.
+        // The reliable size of five includes the byte that opened the stream.
         stream.send().reset_at(code(42), 5).unwrap();
         let (kept, end) = they_read_to_end(&mut their_recv).await;
         assert!(b"kept and dropped".starts_with(&kept) && kept.len() >= 4, "{kept:?}");
@@ -50,7 +50,7 @@ async fn a_drain_of_either_end_loses_nothing(role: Role) {
     for opener in Opener::BOTH {
         let pair = Pair::<Them>::new(role, Config::default(), zmux::Config::default()).await;
         let (mut stream, (mut their_send, mut their_recv)) = pair.open(opener).await;
-        // When the drain begins, half of the data is in flight.
+        // When the drain begins, the stream is open, and nearly all data is still to be sent.
         let (send, recv) = stream.split();
         let all = async {
             tokio::join!(
@@ -79,7 +79,8 @@ async fn there_are_no_datagrams_where_one_end_takes_none(role: Role) {
     assert!(matches!(refused, Err(DatagramError::NotNegotiated)), "{refused:?}");
 }
 
-/// If `offered` is given, the crate's client offers it instead of what its options say.
+/// Connects both ends. If `offered` is given, the crate's client offers it instead of what its
+/// options say.
 async fn connected(
     role: Role,
     server: WebSocketServerBuilder,
@@ -108,8 +109,8 @@ async fn connected(
     }
 }
 
-/// The application protocol may follow the version's name and a dot, follow the older version's
-/// name, or stand alone.
+/// A subprotocol names the application protocol after the name of the current or the older version
+/// and a dot, or consists of the application protocol alone.
 async fn an_application_protocol_is_agreed_on_by_each_name(role: Role) {
     let chat = || Options::for_application("chat");
     for (name, options, application) in [

@@ -1,4 +1,4 @@
-//! The foreign end for the crates `zmux` and `zmux-websocket`.
+//! The crates `zmux` and `zmux-websocket` as the foreign end of the tests.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use super::{
     interop::within,
 };
 
-/// A server of the crate's.
+/// A server of crate `zmux`.
 pub(crate) struct Server {
     listener: Listener,
     serves: JoinHandle<()>,
@@ -66,7 +66,7 @@ impl Foreign for Session {
             config.initial_stream_receive_window = window;
             config.max_stream_receive_window = Cap::Fixed(window);
         }
-        // The crate accepts no smaller connection window.
+        // The crate accepts no connection window that is smaller than four stream windows.
         if let Some(window) = connection_window.or(stream_receive_window.map(|window| 4 * window)) {
             config.initial_connection_receive_window = window;
             config.max_connection_receive_window = Cap::Fixed(window);

@@ -51,8 +51,8 @@ fn config(qlog: impl Into<Qlog>) -> Qlog {
     qlog.into()
 }
 
-/// How many bytes each stream of the transfer carries. They are not multiples of any buffer or
-/// frame.
+/// How many bytes each stream of the transfer carries. The numbers are not multiples of the size of
+/// a buffer or a frame.
 const SIZES: [usize; 3] = [1_000_003, 70_001, 0];
 
 /// The client sends on bidirectional streams, which the server echoes, then sends a unidirectional
@@ -196,7 +196,7 @@ fn the_js_ws_wire_is_not_logged() {
     tokio::runtime::Runtime::new().unwrap().block_on(transfer(&config, &config, Wire::JsWs));
 }
 
-/// A socket of the application's that has a bug.
+/// A socket of the application, which panics.
 struct Bug;
 
 impl Socket for Bug {
@@ -248,7 +248,7 @@ fn a_log_says_when_its_driver_panicked_or_its_runtime_ended() {
 
 #[test]
 fn equal_frames_that_follow_each_other_have_one_entry_that_counts_them() {
-    // Their number fits into the default queues of both ends.
+    // This many datagrams fit into the default queues of both ends.
     const DATAGRAMS: u64 = 1_000;
     let (sender, logs) = mpsc::channel();
     let config = config(QlogConfig::new(move |_| {
@@ -302,7 +302,7 @@ impl Write for Hangs {
 
 #[test]
 fn writers_that_hang_cost_nothing_but_the_logs_of_their_own_config() {
-    // This is more than tokio has threads for blocking work.
+    // There are more connections than threads in tokio's blocking pool, which has 512 by default.
     const CONNECTIONS: usize = 600;
     let ((permit, permits), (sender, logs)) = (mpsc::channel(), mpsc::channel());
     let permits = Arc::new(Mutex::new(permits));
@@ -337,7 +337,8 @@ fn writers_that_hang_cost_nothing_but_the_logs_of_their_own_config() {
     };
     let done = runtime.block_on(async { tokio::time::timeout(WATCHDOG, transfer).await });
     if done.is_err() {
-        // Without this the runtime would never end.
+        // The writers hang until the permit is dropped, and the runtime would wait for them for
+        // ever.
         drop(permit);
         panic!("blocking work waits for the writers");
     }

@@ -111,8 +111,8 @@ async fn a_server_that_accepts_and_goes_away_is_left_in_peace() {
         lost(&mut events).await;
         longest = longest.max(waiting(&mut events, attempt + 1).await);
     }
-    // If the pauses were always as short as the first one, none would be longer than this. As they
-    // double, all of them are this short only once in 2^50 runs.
+    // If the pauses did not double, none would be longer than `INITIAL`. Because they double, all
+    // of them are this short only once in 2^50 runs.
     assert!(longest > INITIAL, "{longest:?}");
     // After a connection that lasts, the pauses are short again.
     for attempt in [13, 1, 1, 1, 1, 1, 1, 1] {
@@ -130,7 +130,7 @@ async fn a_server_that_accepts_and_goes_away_is_left_in_peace() {
 #[tokio::test(start_paused = true)]
 async fn a_server_that_accepts_and_goes_away_is_given_up_in_the_end() {
     let (builder, mut servers) = world((0..20).map(|_| Connects));
-    // Attempts are counted whatever the pauses are.
+    // Attempts are counted even if there are no pauses.
     let (client, mut events) = builder.max_delay(Duration::ZERO).max_attempts(Some(3)).start();
     for attempt in 1..=3 {
         connected(&mut events, attempt).await;

@@ -49,11 +49,11 @@ async fn a_loss_says_what_was_in_flight_and_the_next_connection_works() {
     // A unidirectional stream with more data than the peer accepts.
     let mut stuck = connection.open_uni().await.unwrap();
     stuck.write_all(&[0; 5000]).await.unwrap();
-    // A stream that this end drops unfinished.
+    // A unidirectional stream that this end resets.
     let mut given_up = connection.open_uni().await.unwrap();
     given_up.write_all(b"x").await.unwrap();
     given_up.reset(9u32.into()).unwrap();
-    // A stream of the server's that has not been accepted here.
+    // A stream that the server has opened and that has not been accepted here.
     let mut push = server.open_uni().await.unwrap();
     push.write_all(b"push").await.unwrap();
     tokio::time::sleep(Duration::from_millis(10)).await;

@@ -89,7 +89,7 @@ async fn next(events: &mut ReconnectEvents) -> ReconnectEvent {
     timeout(Duration::from_secs(86_400), events.next()).await.unwrap().expect("an event")
 }
 
-/// Returns the pause before the next attempt, which must have this number.
+/// Returns the pause before the next attempt, whose number must be `expected`.
 async fn waiting(events: &mut ReconnectEvents, expected: u32) -> Duration {
     match next(events).await {
         ReconnectEvent::Waiting { attempt, delay } if attempt == expected => delay,

@@ -60,7 +60,7 @@ async fn a_server_that_restarts_has_its_client_back() {
     connected(&mut events, 1).await;
     server.stop().await;
     lost(&mut events).await;
-    // The server stays down until the client has noticed that.
+    // The server stays down until the client has tried in vain to connect.
     loop {
         match next(&mut events).await {
             ReconnectEvent::Failed { error: ConnectError::Connect(_), .. } => break,

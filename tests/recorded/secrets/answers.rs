@@ -1,4 +1,4 @@
-//! Requests, answers and refusals contain secrets.
+//! Secrets in requests, answers and refusals.
 
 use std::io;
 

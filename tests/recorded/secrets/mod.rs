@@ -48,7 +48,7 @@ impl Said {
         self.text(what, format!("{value:#?}"));
     }
 
-    /// Records the error with its sources, and as an `io::Error` would display it.
+    /// Records the error and all its sources, as `Display` and as `Debug` show them.
     fn error(&self, what: &str, error: &(dyn Error + 'static)) {
         let mut next = Some(error);
         while let Some(error) = next {

@@ -45,7 +45,8 @@ async fn a_token_that_a_hook_selects_is_not_shown() {
         said.debug("WebSocketConnection", &end);
         said.debug("ConnectionInfo", end.info());
     }
-    // The token is not among them, so the hook's choice is an error.
+    // The token is not among the subprotocols that this server accepts, so the hook's choice is an
+    // error.
     let server = builder().bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}", server.local_addr().unwrap());
     let (refused, error) =

@@ -1,15 +1,16 @@
-//! The commands of a page before a test. A request and its answer are words on one stream.
+//! The control service, which gives the tests in a page their servers. A request and its answer are
+//! words on one stream.
 //!
 //! | request | answer |
 //! |---|---|
 //! | `url WIRE` | the URL of a server |
-//! | `mortal WIRE` | the URL of a server in a process of its own, and that process |
+//! | `mortal WIRE` | the URL of a server in a process of its own, and the id of that process |
 //! | `kill PROCESS` | nothing, after the process has ended |
 //! | `slow WIRE RATE` | the URL of a server behind a network with this rate in bytes a second |
-//! | `hole WIRE` | the URL of a server behind a network, and its number |
-//! | `silence NUMBER` | nothing; from then on that network carries nothing |
+//! | `hole WIRE` | the URL of a server behind a network, and the number of that network |
+//! | `silence NUMBER` | nothing; from then on the network of this number carries nothing |
 //! | `mute` | the URL of a server that accepts TCP and never sends anything |
-//! | `saw WIRE CODE` | the reason of a connection that its client closed with this code |
+//! | `saw WIRE CODE` | the reason in the close with this code, once a client has sent one |
 
 use std::{collections::HashMap, process::Stdio, sync::Arc};
 
@@ -28,7 +29,7 @@ use crate::{
     service::{Service, Wire},
 };
 
-/// The limit of a request's length, which is much longer than any request.
+/// The maximum length of a request in bytes, which is far more than any request needs.
 const MAX_REQUEST: usize = 1024;
 
 struct Control {
@@ -124,7 +125,7 @@ impl Control {
         self.services.get(wire).with_context(|| format!("{wire:?} is no wire"))
     }
 
-    /// Starts a server that can be killed.
+    /// Starts a server in a process of its own, which can be killed.
     async fn bear(&self, wire: &str) -> Result<String> {
         let mut child = Command::new(std::env::current_exe()?)
             .args([MORTAL, wire])

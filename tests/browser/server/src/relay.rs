@@ -1,4 +1,5 @@
-//! A network between a page and a server that is slow, or stops carrying data.
+//! A relay between a page and a server. It stands for a network that is slow, or that stops
+//! carrying data.
 
 use std::{io, time::Duration};
 
@@ -11,11 +12,11 @@ use tokio::{
     time::sleep,
 };
 
-/// Bytes that the operating system may buffer at each end. A slow network must not also be a large
-/// buffer.
+/// The size of the operating system's buffers at each end, in bytes. They are small, because large
+/// buffers would hide that the network is slow.
 const SOCKET_BUFFER: usize = 16 * 1024;
 
-/// The interval at which a slow network carries data.
+/// A slow network carries data once in each interval of this length.
 const TICK: Duration = Duration::from_millis(20);
 
 pub(crate) struct Relay {
@@ -59,7 +60,7 @@ impl Relay {
         &self.url
     }
 
-    /// Stops carrying anything, even the end of a connection.
+    /// From now on the network carries nothing, not even the end of a connection.
     pub(crate) fn silence(&self) {
         self.silent.send_replace(true);
     }
@@ -81,7 +82,7 @@ async fn carry(
             read = from.read(&mut buf) => Some(read),
         };
         let Some(read) = read else {
-            // Both ends are kept open.
+            // Both sockets stay open, so neither end sees that the network is silent.
             return std::future::pending().await;
         };
         let Ok(length @ 1..) = read else { break };

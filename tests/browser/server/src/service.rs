@@ -1,5 +1,5 @@
-//! A server whose behaviour on each stream depends on the stream's first byte. It is the same for
-//! each wire and implementation.
+//! A server whose behaviour on each stream depends on the stream's first byte. This behaviour is
+//! the same on each wire and with each implementation.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -24,7 +24,8 @@ pub(crate) enum Wire {
     JsWs,
     /// The crate `qmux`, on its own wire.
     Foreign,
-    /// A WebSocket without a subprotocol that sends text, which neither wire allows.
+    /// A WebSocket without a subprotocol, on which the server sends a text message. Neither wire
+    /// allows text.
     Rude,
 }
 
@@ -229,7 +230,8 @@ impl<S: Session> Stream<S> {
                 self.send.finish()?;
                 self.session.closed().await;
             }
-            // Reports that it was called, reads until the stream is reset, and logs that.
+            // Sends a byte as a sign that it runs, reads until the stream ends, and logs how it
+            // ended.
             b'W' => {
                 self.send.write_chunk("w".into()).await?;
                 let end = loop {
@@ -241,7 +243,7 @@ impl<S: Session> Stream<S> {
                 };
                 self.log.tell.send(end)?;
             }
-            // Writes until the stream is stopped, and logs that.
+            // Writes until the stream is stopped, and logs the code.
             b'X' => {
                 let zeros = Bytes::from_static(&[0; 16 * 1024]);
                 let error = loop {

@@ -1,4 +1,4 @@
-//! Bytes are echoed, and none is lost.
+//! What one end writes is read at the other end and echoed, and no byte is lost.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ const CHUNK: u64 = 64 * 1024;
 /// How long a write may wait before the test checks whether its stream has stalled.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// How many consecutive checks have to find that the write still waits.
+/// The stream counts as stalled if this many consecutive checks find that the write still waits.
 const LOOKS: u32 = 5;
 
 crate::tests_at! { everywhere:
@@ -70,7 +70,7 @@ async fn an_echo_of_64_mib_on_one_stream_is_the_same_bytes(place: Place) {
 
 async fn an_echo_of_64_mib_on_50_streams_is_the_same_bytes(place: Place) {
     let connection = place.connect().await;
-    // The last of the 50 streams also gets the remainder.
+    // The last of the 50 streams also carries the remainder of the division.
     let length = |i| 64 * MIB / 50 + if i == 49 { 64 * MIB % 50 } else { 0 };
     join_all((0..50).map(|i| echo(&connection, i as u8, length(i)))).await;
 }
@@ -95,7 +95,7 @@ async fn write_until_it_stalls(
             (written, looks) = (written + 1024, 0);
             continue;
         }
-        // If the server was only slow, it continues before it answers this.
+        // A server that is only slow reads on before it answers this echo.
         echo(connection, 0, CHUNK).await;
         looks += 1;
         let stats = stream.send().stats().expect("a stream");
@@ -105,8 +105,8 @@ async fn write_until_it_stalls(
     }
 }
 
-/// The server cannot write because this end does not read, so it stops reading too. Both directions
-/// stall.
+/// The server cannot write because this end does not read, so the server stops reading too. Both
+/// directions stall.
 async fn a_stalled_stream_of_10_stops_none_of_the_others(place: Place) {
     let connection = place.connect().await;
     let mut stalled = stream(&connection, &b"E"[..]).await;

@@ -16,7 +16,8 @@ crate::tests_at! { everywhere:
     a_client_that_reconnects_has_a_new_connection;
 }
 
-// In this test, Chromium 156 sometimes loses the whole page if a WebSocketStream is used.
+// In this test, Chromium 156 sometimes loses the whole page if a WebSocketStream is used. So the
+// test uses only `WebSocket`.
 crate::tests_at! { by_web_socket:
     a_server_that_is_killed_in_mid_stream_is_seen;
 }
@@ -166,7 +167,8 @@ async fn silence_ends_nothing(place: Place) {
     assert!(connection.close_reason().is_none(), "{:?}", connection.close_reason());
 }
 
-/// W-27: the peer's text message is a protocol error, which has code 1002 outside of a page.
+/// W-27: the peer's text message is a protocol error, for which this end closes with code 1002. In
+/// a page it closes with 4999, because a page may not send 1002.
 async fn a_code_that_a_page_may_not_send_becomes_one_that_it_may(place: Place) {
     let connection = place.connect_to(&ask("url rude").await, Config::default()).await;
     let end = within("the end", connection.closed()).await;

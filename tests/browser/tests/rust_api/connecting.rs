@@ -54,7 +54,8 @@ async fn the_application_protocol_is_agreed_on(place: Place) {
     assert_eq!(connection.wire(), Wire::QMux);
 }
 
-/// The browser itself fails such a handshake, and does not give a reason.
+/// The browser itself fails a handshake in which the server selects no subprotocol, and gives no
+/// reason.
 async fn a_server_that_selects_nothing_is_not_connected_to(place: Place) {
     let url = ask(&format!("url {}", place.name())).await;
     let client = place.client().protocol("unknown").require_protocol(true).build();
@@ -71,14 +72,14 @@ fn href(url: &str) -> Option<String> {
     Reflect::get(&url, &"href".into()).expect("every URL has one").as_string()
 }
 
-/// This checks the same list of URLs as on other targets.
+/// The list of URLs is the same that the tests on other targets use.
 #[wasm_bindgen_test::wasm_bindgen_test]
 async fn a_url_leads_to_the_same_place_as_natively() {
     let client = WebSocketClient::builder().build().expect("a client");
     for (url, expected) in urls::URLS {
         match expected {
             Some(urls::Lead { scheme, authority, path_and_query }) => {
-                // The browser removes an `@` without a user.
+                // The browser removes an `@` without a user, so the expected URL has none.
                 let leads = format!("{scheme}://{authority}{path_and_query}");
                 assert_eq!(href(url), Some(leads), "{url:?}");
             }

@@ -1,5 +1,5 @@
-//! How much of the page's memory is in use. The memory's size does not show that: it never shrinks,
-//! and freed memory is reused before it grows.
+//! Counts the bytes of the page's memory that are in use. The size of the memory does not show this
+//! number, because it never shrinks, and grows only after all freed memory is in use again.
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},

@@ -16,13 +16,14 @@ crate::tests_at! { everywhere:
     a_slow_network_slows_the_writers_and_fills_no_memory;
 }
 
-// The other interface does not poll, and the crate `qmux` grants fewer bytes than the system's
+// The test needs an interface that this end polls, and `WebSocketStream` is not polled. It also
+// needs bytes that wait in the browser, and crate `qmux` grants fewer bytes than the system's
 // buffers hold.
 crate::tests_at! { of_ours_by_web_socket:
     what_waits_for_a_silent_network_is_seldom_looked_after;
 }
 
-/// How many bytes a stream buffers before they are sent.
+/// The size of each stream's send buffer, in bytes.
 const SEND_BUFFER: usize = 256 * 1024;
 
 /// The number of bytes in each write.
@@ -31,7 +32,7 @@ const CHUNK: usize = 16 * 1024;
 /// How many bytes may wait in the browser before this end stops handing over more.
 const HIGH_WATER_MARK: f64 = 128.0 * 1024.0;
 
-/// Counts the bytes that WebSockets hold, until it is dropped.
+/// Records how many bytes wait in the page's WebSockets, until the spy is dropped.
 struct Spy;
 
 impl Spy {
@@ -84,7 +85,7 @@ async fn a_slow_network_slows_the_writers_and_fills_no_memory(place: Place) {
         let chunk = &chunk;
         async move {
             loop {
-                // This is a copy, because shared memory would be counted only once.
+                // Each chunk is a copy, because shared memory would be counted only once.
                 let chunk = Bytes::copy_from_slice(chunk);
                 stream.send().write_chunk(chunk).await.expect("a stream that lives");
             }
@@ -101,7 +102,7 @@ async fn a_slow_network_slows_the_writers_and_fills_no_memory(place: Place) {
     assert!(waiting > 4 * 128 * 1024, "the network was not slow: {waiting} bytes wait");
     let most = 4 * (SEND_BUFFER + CHUNK);
     assert!(waiting <= most as u64, "{waiting} bytes wait");
-    // The bound is twice the amount, to allow for the overhead of chunks and messages.
+    // The bound is twice `most`, to allow for the overhead of chunks and messages.
     assert!(grown <= 2 * most as isize, "{grown} bytes more are held");
 
     let (buffered, message) = (spy.seen("buffered"), spy.seen("message"));
@@ -113,7 +114,7 @@ async fn a_slow_network_slows_the_writers_and_fills_no_memory(place: Place) {
                 "{buffered} bytes waited in the browser, with messages of {message}"
             );
         }
-        // The interface `WebSocketStream` has no such number.
+        // `WebSocketStream` has no number of bytes that wait, so the spy records nothing.
         _ => assert_eq!(message, 0.0),
     }
 }
@@ -130,8 +131,8 @@ async fn what_waits_for_a_silent_network_is_seldom_looked_after(place: Place) {
         streams.push(stream);
     }
     ask(&format!("silence {number}")).await;
-    // This exceeds the system's buffers between the browser and the network, which hold 4 MiB on
-    // Linux.
+    // Together, the streams write more than the system's buffers between the browser and the
+    // network hold, which is 4 MiB on Linux.
     let writers = streams.iter_mut().map(|stream| async {
         loop {
             stream.send().write_chunk(pattern(1, 0, CHUNK)).await.expect("a stream that lives");
@@ -145,7 +146,7 @@ async fn what_waits_for_a_silent_network_is_seldom_looked_after(place: Place) {
     let before = spy.seen("looks");
     timer(Duration::from_secs(4)).await;
     assert!(spy.seen("waits") > 0.0, "the network took all");
-    // Each round of the driver checks at most twice. One check every 4 ms would make a thousand.
+    // Each round of the driver looks at most twice. One look every 4 ms would make a thousand.
     let looks = spy.seen("looks") - before;
     assert!((1.0..=100.0).contains(&looks), "{looks} looks in 4 s");
 }

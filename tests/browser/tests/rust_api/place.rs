@@ -10,7 +10,7 @@ use wsmux::{
     WebSocketStream, Wire,
 };
 
-/// A limit that is much longer than any step takes, unless the step hangs.
+/// How long a step may take. Only a step that hangs takes longer.
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// The URL of the control service, if it is running.
@@ -39,7 +39,7 @@ impl Place {
         }
     }
 
-    /// Returns the server's name at the control service.
+    /// Returns the name by which the control service knows the server.
     pub(crate) fn name(self) -> &'static str {
         match self.server {
             Server::QMux => "qmux",
@@ -120,7 +120,8 @@ pub(crate) async fn log(connection: &WebSocketConnection) -> String {
     String::from_utf8(entry).expect("words")
 }
 
-/// Returns the bytes from `at` of a stream. Any shift of the data would be detected.
+/// Returns the `length` bytes that a stream carries from offset `at` on. A comparison with them
+/// detects data that is shifted.
 pub(crate) fn pattern(seed: u8, at: u64, length: usize) -> Bytes {
     (at..at + length as u64).map(|i| (i ^ (i >> 8) ^ (i >> 17)) as u8 ^ seed).collect()
 }

@@ -21,7 +21,7 @@ fn code(code: u32) -> VarInt {
 async fn a_reset_carries_its_code_to_the_server(place: Place) {
     let connection = place.connect().await;
     let mut stream = stream(&connection, &b"Wsome"[..]).await;
-    // A reset discards unread data, including the command.
+    // A reset discards unread data. So the test first waits until the server has read the command.
     within("an answer", stream.recv().read_exact(&mut [0])).await.expect("an answer");
     stream.send().reset(code(7)).expect("a stream that can be reset");
     assert_eq!(log(&connection).await, "reset 7");

@@ -21,8 +21,9 @@ use wsmux::{
 use super::super::{interop::within, proxy::Proxy};
 use super::server::{ANSWER, Call, Ledger};
 
-/// How many calls are in progress at any time, and how many slow ones when a server shuts down.
+/// How many tasks call at the same time. Each has one call in progress at a time.
 const CALLERS: usize = 8;
+/// How many slow calls are also in progress when a server shuts down.
 const SLOW_CALLS: usize = 4;
 
 /// The pause after a failed attempt to connect. One server is always up, but the proxy may not know
@@ -40,7 +41,8 @@ pub(super) enum Outcome {
 pub(super) enum Failure {
     NotConnected(ConnectError),
     NotOpened(OpenError),
-    /// The server did not accept the stream. No application resets a stream here.
+    /// The server did not accept the stream. A reset or a stop means just that, because no
+    /// application resets or stops a stream here.
     Refused,
     Lost(ConnectionError),
 }
@@ -138,13 +140,13 @@ impl Caller {
     pub(super) async fn stop(self) -> Vec<(Call, Outcome)> {
         self.shared.stop.store(true, Ordering::Relaxed);
         self.callers.join_all().await;
-        // After this, the servers of the pool have nothing left to wait for.
+        // This drops the last connection, so the servers of the pool have nothing left to wait for.
         *self.shared.current.lock().await = (0, None);
         std::mem::take(&mut *self.shared.attempts.lock().unwrap())
     }
 }
 
-/// Calls that a server has begun, and that it does not end before it drains.
+/// Calls that a server has begun to execute, and that it answers only when it drains.
 pub(super) struct SlowCalls {
     pub(super) server: usize,
     calls: JoinSet<Outcome>,
@@ -223,8 +225,8 @@ impl Shared {
         Ok((current.0, connection))
     }
 
-    /// Makes no new calls on this connection. It lives as long as the calls that are in progress on
-    /// it.
+    /// Makes no new calls on this connection. The connection lives as long as the calls that are in
+    /// progress on it.
     async fn leave(&self, number: u64) {
         let mut current = self.current.lock().await;
         if current.0 == number {

@@ -22,9 +22,9 @@ pub(super) struct Call {
     pub(super) slow: bool,
 }
 
-/// The lengths of what a stream carries: a call in one direction, and in the other direction the
-/// same call with the server's name.
+/// The length of a request in bytes, which is one call.
 pub(super) const REQUEST: usize = 13;
+/// The length of an answer in bytes, which is the same call with the server's name.
 pub(super) const ANSWER: usize = REQUEST + 1;
 
 impl Call {
@@ -141,7 +141,7 @@ async fn serve(
     connections.join_all().await;
 }
 
-/// Waits until the server drains. If the server is killed, it waits for ever.
+/// Waits until the server drains. If the server is killed, this waits for ever.
 async fn told(draining: &mut watch::Receiver<bool>) {
     if draining.wait_for(|&draining| draining).await.is_err() {
         std::future::pending().await
