@@ -57,7 +57,7 @@ fn a_page_sends_no_code_that_its_browser_forbids() {
             let reason = "so long".to_owned();
             assert_eq!(peer.said().pop(), Some(Said::Close { code: websocket, reason }));
         }
-        // On other platforms these errors are sent as 1002 and 1009.
+        // On other platforms the two errors below are sent as 1002 and 1009.
         let errors: [fn(&mut ScriptedPeer); 2] = [
             |peer| peer.conn.handle(peer.now, Incoming::Text),
             |peer| peer.conn.handle(peer.now, Incoming::TooLarge),
