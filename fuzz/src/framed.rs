@@ -1,4 +1,4 @@
-//! Compiles the private frame layer and the code with which its tests compare it.
+//! Compiles the private frame layer, and the test code that compares this layer with tungstenite.
 //!
 //! The files are included by their paths. A hidden public module would not do, because the
 //! comparison is test code, which should not be compiled in a user's build.

@@ -38,9 +38,9 @@ fn optional() -> impl Strategy<Value = Option<Duration>> {
 /// One step of a test case. No step moves the clock back.
 #[derive(Debug, Clone)]
 enum Step {
-    /// Moves the clock forward by this much, if the clock can represent the result.
+    /// Moves the clock forward by this much, or to its end if that is sooner.
     Later(Duration),
-    /// Moves the clock to the next deadline and this far past it.
+    /// Moves the clock to this much after the next deadline.
     Deadline(Duration),
     Padding,
     Ping,

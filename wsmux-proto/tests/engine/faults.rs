@@ -28,8 +28,8 @@ struct Exchange {
     ways: Vec<Way>,
 }
 
-/// The content of a stream repeats after this many bytes. The number is prime, so the repetition
-/// never coincides with the borders of messages or windows.
+/// The content of a stream repeats after this many bytes. The number is prime, so that the
+/// repetitions do not line up with messages and windows.
 const PERIOD: usize = 65_521;
 const PIECE: usize = 16 * KIB;
 

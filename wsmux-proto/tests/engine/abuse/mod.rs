@@ -1,5 +1,5 @@
-//! Each kind of useless work that a peer can cause has a budget. For each budget one test attacks
-//! it, and others check that an honest peer does not exceed it.
+//! Each kind of useless work that a peer can cause has a budget. The tests attack each budget, and
+//! check that an honest peer does not exceed it.
 
 mod answers;
 mod blocked;
