@@ -28,7 +28,7 @@ const WARM_UP: Duration = Duration::from_secs(2);
 /// How long the honest client is measured alone. Its results are steady, so more time would show
 /// nothing new.
 const ALONE: Duration = Duration::from_secs(5);
-/// How long after the attack the memory is measured. What is still held then counts as leaked.
+/// How long after the attack the memory is measured again, to show what the attack has left behind.
 const AFTER: Duration = Duration::from_secs(2);
 
 /// In this many seconds the honest client connects at least once more, even on a busy machine.
@@ -127,8 +127,8 @@ impl Attack {
         }
     }
 
-    /// Returns the budgets of which the attack has to exhaust one. It is empty if no budget
-    /// applies.
+    /// Returns the budgets that may end the attack, one of which it has to exhaust. The list is
+    /// empty if no budget applies.
     fn budgets(self) -> &'static [&'static str] {
         match self {
             Self::OpenReset | Self::JswsOpenReset => &["cancelled streams"],
@@ -156,12 +156,15 @@ impl Attack {
 pub struct Outcome {
     attack: Attack,
     seconds: u64,
-    /// The victim's resident memory in bytes, before the attack and at most.
+    /// The victim's resident memory in bytes before the attack.
     before: u64,
+    /// The peak of this memory during the attack.
     peak: u64,
+    /// This memory a short time after the attack.
     after: u64,
-    /// How many bytes the victim had allocated before the attack, and how many at most during it.
+    /// How many bytes the victim had allocated before the attack.
     allocated_before: u64,
+    /// The most bytes that the victim had allocated at the same time during the attack.
     allocated_peak: u64,
     limit: u64,
     alone: Done,
@@ -190,7 +193,7 @@ impl Outcome {
         }
         for done in [&self.alone, &self.beside] {
             faults.extend(done.failure.clone());
-            // The client connects only now and then.
+            // The client connects only now and then, so a short attack may see no new connection.
             let connects = done.connects > 0 || self.seconds < CONNECTS_WITHIN;
             if done.bytes == 0 || done.calls == 0 || !connects {
                 faults.push("the honest client was not served".to_owned());
