@@ -33,7 +33,7 @@ pub const WAYS: [Way; 7] = [
         server.drain();
         vec![client, server]
     },
-    // The last handle is dropped.
+    // The last handle of one end is dropped.
     |client, server| {
         drop(client);
         vec![server]

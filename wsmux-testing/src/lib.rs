@@ -4,10 +4,10 @@
 //!   (`ScriptedPeer`), and two engines with a model of their applications (`World`), all in virtual
 //!   time.
 //! - `engines`: two engines for measurements.
+//! - `fuzz`: the fuzz targets. Each is a function that accepts any bytes.
 //! - With the feature `net`: `server` (certificates, a server and a client), `interop` and `node`
-//!   (foreign peers), and `ending` (ways in which a connection ends).
+//!   (foreign peers), and `ending` (the ways in which a connection ends).
 //! - `urls`: URLs, and the parts that a client must find in them.
-//! - `urls`: URLs, and where they lead.
 
 #![allow(missing_docs, reason = "it is published nowhere")]
 

@@ -47,7 +47,7 @@ fn iterations() -> usize {
 
 fn config() -> shuttle::Config {
     let mut config = shuttle::Config::new();
-    // The futures of debug builds are large.
+    // The futures of debug builds are large, so each task needs a large stack.
     config.stack_size = 0x8_0000;
     config
 }

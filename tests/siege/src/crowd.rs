@@ -29,7 +29,7 @@ struct Cost {
     /// The clients' resident memory in bytes for each connection or stream.
     client: f64,
     seconds: f64,
-    /// The server's open file descriptors when all connections were open.
+    /// How many file descriptors the server had open when all connections were open.
     files: usize,
 }
 

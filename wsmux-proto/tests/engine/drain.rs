@@ -3,7 +3,7 @@
 use crate::support::*;
 use wsmux_proto::{Config, Dir, Frame, Wire};
 
-/// An honest peer cannot know that this end is draining, so on a stream that is being refused it
+/// An honest peer cannot know that this end is draining. So on a stream that the drain refuses, it
 /// may still send as much as its window allows.
 #[test]
 fn a_stream_that_is_refused_by_a_drain_does_not_end_the_others() {

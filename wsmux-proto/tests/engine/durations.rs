@@ -40,7 +40,7 @@ fn optional() -> impl Strategy<Value = Option<Duration>> {
 enum Step {
     /// Moves the clock forward by this much, or to its end if that is sooner.
     Later(Duration),
-    /// Moves the clock to this much after the next deadline.
+    /// Moves the clock to the next deadline plus this duration.
     Deadline(Duration),
     Padding,
     Ping,

@@ -107,8 +107,8 @@ impl Exchange {
         }
     }
 
-    /// Both applications write, the pair advances to its next event but by no more than a
-    /// millisecond, and both applications read. Timers that are due by then are handled.
+    /// Both applications write. Then the pair advances to its next event, by at most a millisecond,
+    /// and handles the timers that are due. Then both applications read.
     fn step(&mut self) {
         self.write();
         self.pair.tick(ms(1));

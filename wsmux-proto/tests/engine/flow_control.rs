@@ -380,7 +380,7 @@ fn relative_and_absolute_grants_do_not_mix() {
 }
 
 /// An Ack for credit that is not used up could cross the peer's end of the stream. `@matrixai/ws`
-/// takes an Ack that arrives after the end for a new stream.
+/// treats an Ack that arrives after the end as the opening of a new stream.
 ///
 /// [J-38] On a stream that the peer opened, after our FIN or reset, an Ack MUST NOT be sent unless
 /// the peer has used up its credit.

@@ -82,8 +82,8 @@ fn credit_and_a_stop_before_the_first_stream_frame_are_remembered() {
 /// We MUST raise the stream limit as streams are freed, without waiting for STREAMS_BLOCKED.
 #[test]
 fn opening_waits_at_the_peers_limit_and_goes_on_when_it_rises() {
-    // Of the ten streams that the client opens, only one is visible to the server. Only
-    // STREAMS_BLOCKED tells the server that the client waits to open another.
+    // The client sends a frame on only one of its ten streams, so the server sees only that stream.
+    // Only STREAMS_BLOCKED tells the server that the client waits to open another.
     let mut pair = Pair::new(Wire::QMux, &config(10, 1));
     pair.client.take_events();
     let ids: Vec<_> = (0..10).map(|_| pair.client.open(Dir::Bi)).collect();

@@ -1,5 +1,5 @@
-//! Which bytes go into the next message: control frames first, then data by priority, and streams
-//! of equal priority in turns.
+//! Which bytes go into the next message: control frames first, then data by priority. Streams of
+//! equal priority take turns.
 
 use std::collections::BTreeMap;
 

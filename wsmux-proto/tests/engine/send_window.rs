@@ -85,7 +85,8 @@ fn a_fan_out_to_a_peer_that_reads_nothing_is_held_within_the_window() {
                 let what = format!("{wire:?}, credit {credit}, whole {whole}: {}", held(&peer));
                 let beside = match (whole, credit) {
                     (false, _) => 2_000 * ALWAYS,
-                    // The chunk has to be accepted, because otherwise the credit could not be used.
+                    // Here each stream accepts its whole chunk, because otherwise it could not use
+                    // its credit. So this bound does not apply.
                     (true, 100) => continue,
                     (true, _) => 2 * EVENT,
                 };
@@ -208,7 +209,7 @@ fn writers_that_wait_for_the_window_are_let_in_by_turns_in_order() {
         // A short write is still accepted.
         let short = open(&mut peer, 1 << 20);
         assert_eq!(write_chunk(&mut peer, short, ALWAYS), ALWAYS, "{wire:?}");
-        // One of the waiting streams is dropped, which removes its entry.
+        // One of the waiting streams is dropped, which removes it from the queue.
         peer.conn.send_stream(peer.now, ids[2]).release();
         let mut order = Vec::new();
         while let Some(said) = peer.said_next() {

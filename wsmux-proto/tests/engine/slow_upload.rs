@@ -1,5 +1,5 @@
 //! A slow path with large buffers below the engine: the answer to a ping comes late, and only the
-//! room that the socket gives back shows whether the path still carries anything.
+//! room that becomes free in the socket shows whether the path still carries anything.
 
 use std::time::Duration;
 
@@ -141,7 +141,7 @@ fn silence_after_round_trip(wire: Wire, seconds: u64) -> Duration {
     peer.conn.handle_timeout(peer.now);
     let ping = peer.said_next();
     for _ in 0..seconds {
-        // The peer sends something that is no answer to a ping.
+        // The peer sends something that is no answer to a ping, so the connection stays open.
         peer.now += secs(1);
         match wire {
             Wire::QMux => peer.send(&[Frame::Padding(1)]),

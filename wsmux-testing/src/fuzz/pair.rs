@@ -35,8 +35,8 @@ pub fn run(data: &[u8]) {
         Ending::Close(CLIENT),
         Ending::Drain(SERVER),
     ]);
-    // With a window of one byte, each byte takes a round trip. A few bytes then show as much as
-    // many would.
+    // With a window of one byte, each byte takes a round trip. So little is written then: a few
+    // bytes show as much as many would.
     let most = (windows.0 * 40).clamp(40, 20_000) as usize;
     let mut world = World::new(wire, windows, send_buffer, latency);
     for _ in 0..MAX_OPS {
@@ -81,8 +81,8 @@ fn pieces(world: &mut World, input: &mut Input<'_>, most: usize) {
     }
 }
 
-/// Returns what one of the two applications or the link does next, or `None` for many pieces in a
-/// row.
+/// Returns what one of the two applications or the link does next, or `None` if `pieces` is to run
+/// next.
 fn op(input: &mut Input<'_>, most: usize) -> Option<Op> {
     let what = input.below(34);
     let side = input.pick(&[CLIENT, SERVER]);

@@ -31,7 +31,7 @@ const ALONE: Duration = Duration::from_secs(5);
 /// How long after the attack the memory is measured again, to show what the attack has left behind.
 const AFTER: Duration = Duration::from_secs(2);
 
-/// In this many seconds the honest client connects at least once more, even on a busy machine.
+/// The honest client connects at least once in this many seconds, even on a busy machine.
 const CONNECTS_WITHIN: u64 = 10;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
@@ -110,7 +110,7 @@ impl Attack {
         }
     }
 
-    /// Returns by how many bytes the victim's memory may grow.
+    /// Returns the limit on the growth of the victim's memory, in bytes.
     fn limit(self) -> u64 {
         match self {
             // This is the formula of SPEC.md §10 for one connection: a window and a send buffer for
@@ -140,8 +140,8 @@ impl Attack {
             Self::EmptyFrames => &["frames without effect"],
             Self::Padding => &["padding"],
             Self::Blocked => &["blocked frames"],
-            // The application uses the data of these attacks, and other limits bound everything
-            // else.
+            // No budget applies to these attacks: the victim's application uses their data, or
+            // other limits bound them.
             Self::StopSending | Self::TinyMessages | Self::Datagrams => &[],
             Self::JswsTinyMessages | Self::JswsSparseIds => &[],
             Self::NeverReads | Self::BytesAndChunks => &[],
@@ -187,7 +187,8 @@ impl Outcome {
         if self.growth() > self.limit {
             faults.push("the victim's resident memory grew past the limit".to_owned());
         }
-        // This is checked too, because allocated memory that was never used is not resident.
+        // The allocation is checked too, because memory that was allocated and never used is not
+        // resident.
         if self.allocated() > self.limit {
             faults.push("the victim allocated more than the limit".to_owned());
         }
@@ -257,8 +258,8 @@ async fn one(attack: Attack, seconds: u64) -> Result<Outcome> {
     attacker.end().await?;
     sleep(AFTER).await;
     let after = victim.memory()?.now;
-    // The client is measured alone both before and after the attack, because on a shared machine
-    // the two may differ.
+    // The client is measured alone both before and after the attack, because results on a shared
+    // machine vary.
     honest.ask::<Done>().await?;
     sleep(ALONE).await;
     alone.add(honest.ask().await?);

@@ -35,7 +35,7 @@ pub struct World {
     next: AtomicU64,
 }
 
-/// Both ends of a connection, and the means to cut the network between them, if there is one.
+/// Both ends of a connection, and a handle that cuts the network between them, if it can be cut.
 pub struct Link {
     pub client: WebSocketConnection,
     pub server: WebSocketConnection,

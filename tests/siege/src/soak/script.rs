@@ -87,7 +87,7 @@ impl Script {
         Ok(Self { kind, seed: number(0), len: number(1), cut: number(2) })
     }
 
-    /// Returns the code for resets and stops, which is within the range of js-ws.
+    /// Returns the application error code for resets and stops. It is within the range of js-ws.
     pub fn code(self) -> VarInt {
         VarInt::from_u32((self.seed % 900) as u32 + 1)
     }

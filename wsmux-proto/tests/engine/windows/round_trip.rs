@@ -104,7 +104,8 @@ impl ByHand {
         self.peer.assert_open("it does nothing wrong");
     }
 
-    /// The other end reads all bytes and sends its frames.
+    /// The engine's application reads all bytes. The client records the grants and pings that it
+    /// gets.
     fn listen(&mut self) {
         let id = bidi(CLIENT, 0);
         while let Read::Data(_) =

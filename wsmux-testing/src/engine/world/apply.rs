@@ -13,7 +13,7 @@ impl World {
         }
         let (ended, now) = (self.ended, self.pair.now);
         let data = pattern(seed(id, side), self.half(id, side).written as u64, len);
-        // The engine keeps the chunk's memory, so it counts as the engine's.
+        // The engine keeps the chunk's memory, so that memory counts as the engine's.
         let taken = self.pair.end(side).of(|conn| match chunk {
             true => conn.send_stream(now, id).write_chunk(&mut Bytes::from(data.clone())),
             false => conn.send_stream(now, id).write(&data),
