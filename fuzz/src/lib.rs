@@ -1,4 +1,5 @@
-//! The fuzz targets, which `cargo test --test fuzz` runs too.
+//! The fuzz targets. `cargo test --test fuzz` runs most of them too, on the stored inputs and on
+//! random bytes.
 
 mod framed;
 

@@ -1,5 +1,5 @@
-//! All the ways in which a connection ends in order, and one direction of a relay, which passes the
-//! end on as it arrived.
+//! All the ways in which a connection ends in order. Also one direction of a relay, which passes on
+//! the end of a stream as it arrived.
 
 use std::io;
 
@@ -33,7 +33,7 @@ pub const WAYS: [Way; 7] = [
         server.drain();
         vec![client, server]
     },
-    // The last handle is dropped.
+    // The last handle of one end is dropped.
     |client, server| {
         drop(client);
         vec![server]
@@ -44,8 +44,8 @@ pub const WAYS: [Way; 7] = [
     },
 ];
 
-/// Passes on what arrives, shows it to `look`, and passes on the end. Returns an error if the
-/// stream was cut off.
+/// Passes on all bytes, shows them to `look`, and passes on the end of the stream. Returns an error
+/// if the stream was cut off.
 pub async fn pass(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
@@ -59,7 +59,7 @@ pub async fn pass(
                 return Ok(());
             }
             len => {
-                // The other end may have gone. What arrives is read even then.
+                // The other end may be gone. Even then everything that arrives is read.
                 drop(to.write_all(&buf[..len]).await.and(to.flush().await));
                 look(&buf[..len]);
             }

@@ -42,7 +42,7 @@ impl Engines {
 }
 
 /// Carries everything that `from` has to send. Each message is copied into one block, as a socket
-/// does.
+/// does. Returns whether anything was carried.
 fn carry(from: &mut Connection, to: &mut Connection, out: &mut MessageBuf) -> bool {
     let mut carried = false;
     while let Some(transmit) = from.poll_transmit(NOW, out) {

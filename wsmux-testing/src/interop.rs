@@ -146,7 +146,7 @@ impl Drop for CertificateFiles {
     }
 }
 
-/// Accepts the next connection at a server of ours.
+/// Accepts the next connection at one of our servers.
 pub async fn accept(server: &WebSocketServer) -> WebSocketConnection {
     let incoming = within("a connection", server.accept()).await.expect("the server lives");
     within("the handshake", incoming).await.expect("a handshake")

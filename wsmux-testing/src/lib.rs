@@ -6,8 +6,8 @@
 //! - `engines`: two engines for measurements.
 //! - `fuzz`: the fuzz targets. Each is a function that accepts any bytes.
 //! - With the feature `net`: `server` (certificates, a server and a client), `interop` and `node`
-//!   (foreign peers).
-//! - `urls`: URLs, and where they lead.
+//!   (foreign peers), and `ending` (the ways in which a connection ends).
+//! - `urls`: URLs, and the parts that a client must find in them.
 
 #![allow(missing_docs, reason = "it is published nowhere")]
 

@@ -25,7 +25,7 @@ use crate::interop::within;
 pub struct NodeError {
     pub name: String,
     pub message: String,
-    /// The stream code that the peer received, if it received one.
+    /// The application error code that the peer received for the stream, if it received one.
     pub code: Option<u64>,
 }
 
@@ -146,7 +146,7 @@ impl Node {
         if let Some(pending) = self.shared.pending.lock().unwrap().as_mut() {
             pending.insert(id, answer);
         }
-        // If the process has exited, `answer` is dropped.
+        // If the process has exited, `answer` is dropped, and the future below reports that.
         let _ = self.commands.send(format!("{arguments}\n"));
         let (shared, what) = (self.shared.clone(), format!("the answer to {arguments}"));
         async move {
@@ -188,18 +188,19 @@ impl Node {
         }
     }
 
-    /// Opens a stream, and returns the handle by which commands name it.
+    /// Has the peer open a stream, and returns the handle by which commands name it.
     pub async fn open(&self, dir: &str) -> u64 {
         handle(&self.call("open", json!({ "dir": dir })).await)
     }
 
-    /// Waits for the next stream of ours. The command has been sent when this returns.
+    /// Has the peer accept the next stream that we open. The command has been sent when this
+    /// function returns.
     pub fn accept(&self, dir: &str) -> impl Future<Output = u64> + Send + use<> {
         let stream = self.call("accept", json!({ "dir": dir }));
         async move { handle(&stream.await) }
     }
 
-    /// Reads a stream to its end, which must be clean, and checks the bytes.
+    /// Has the peer read a stream to its end, which must be clean, and check the bytes.
     pub fn read_pattern(
         &self,
         stream: u64,
@@ -215,7 +216,7 @@ impl Node {
         }
     }
 
-    /// Writes to a stream and finishes it.
+    /// Has the peer write to a stream and finish it.
     pub fn write_pattern(
         &self,
         stream: u64,

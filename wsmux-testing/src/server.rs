@@ -117,7 +117,7 @@ impl Tls {
         PrivateKeyDer::try_from(self.key.clone()).unwrap()
     }
 
-    /// Returns a server that shows the certificate.
+    /// Returns a server that presents the certificate.
     pub fn server(&self) -> WebSocketServerBuilder {
         WebSocketServer::builder().certificate([self.certificate.clone()], self.key())
     }

@@ -1,7 +1,7 @@
-// Where URLs lead. A native client and a page have to agree; `tests/browser` compares this list
-// with the browser.
+// URLs, and the parts that a client must find in them. A native client and a page have to agree;
+// `tests/browser` compares this list with the browser.
 
-/// Where a URL leads, in the terms of `http::Uri`.
+/// The parts of a URL that a client uses, in the terms of `http::Uri`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lead {
     pub scheme: &'static str,
@@ -82,7 +82,7 @@ pub const URLS: &[(&str, Option<Lead>)] = &[
     ("ws://a/\u{1}\u{7f}", to("ws", "a", "/%01%7F")),
     ("ws://a/?b=http://[::1]:2/c", to("ws", "a", "/?b=http://[::1]:2/c")),
     ("ws://a/b;c=d,e:f@g!$&'()*+-._~", to("ws", "a", "/b;c=d,e:f@g!$&'()*+-._~")),
-    // A WebSocket URL must not have any of these.
+    // URLs with a fragment, a user or a password are refused (W-50).
     ("ws://a/#", None),
     ("ws://a/#b", None),
     ("ws://u@a", None),

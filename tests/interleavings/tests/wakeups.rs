@@ -2,9 +2,9 @@
 //! wake-up is lost, the task that waits for it deadlocks, and shuttle reports the schedule that led
 //! to that.
 //!
-//! A step is what happens between two uses of the locks of src/runtime/sync.rs: that of the
-//! connection's state and that of the memory socket. Time stands still, so no timer can replace a
-//! lost wake-up.
+//! A step is the code between two uses of a lock of `src/runtime/sync.rs`. These locks guard the
+//! state of the connection and the memory socket. Time stands still, so no timer can replace a lost
+//! wake-up.
 #![cfg(shuttle)]
 
 use std::{
@@ -28,11 +28,12 @@ use wsmux::{
 const WIRES: [Wire; 2] = [Wire::QMux, Wire::JsWs];
 const SEED: u64 = 0x5eed;
 
-/// The number of preemptions that a schedule may depend on. Most faults need two or three
-/// (Burckhardt et al., "A randomized scheduler with probabilistic guarantees of finding bugs").
+/// The PCT scheduler looks for faults that need at most this many preemptions. Most faults need two
+/// or three (Burckhardt et al., "A randomized scheduler with probabilistic guarantees of finding
+/// bugs").
 const PCT_DEPTH: usize = 3;
 
-/// Each write exceeds the credit and the buffer, so that writers have to wait.
+/// A write of `LEN` bytes exceeds the window and the send buffer, so the writer has to wait.
 const WINDOW: u64 = 60;
 const SEND_BUFFER: usize = 25;
 const LEN: usize = 150;
@@ -46,7 +47,7 @@ fn iterations() -> usize {
 
 fn config() -> shuttle::Config {
     let mut config = shuttle::Config::new();
-    // The futures of debug builds are large.
+    // The futures of debug builds are large, so each task needs a large stack.
     config.stack_size = 0x8_0000;
     config
 }
@@ -185,8 +186,8 @@ fn a_reset_wakes_the_reader_and_a_stop_the_writer() {
     explore(scenario, &WIRES);
 }
 
-/// Starts a reader, a writer, an opener and an acceptor, each of which waits for something that
-/// never happens.
+/// Starts six tasks that wait: to write, to read, for the end of a sending half, to open a stream,
+/// to accept a stream, and for a datagram. None of these events ever happens.
 fn all_wait(client: &WebSocketConnection) -> Vec<thread::JoinHandle<()>> {
     let (mut send, mut recv) = block_on(client.open_bi()).unwrap().into_split();
     let stopped = send.stopped();
@@ -214,7 +215,7 @@ fn a_close_here_wakes_all_who_wait() {
         block_on(client.closed());
         block_on(server.closed());
     }
-    // On js-ws opening a stream never has to wait.
+    // On js-ws opening a stream never has to wait, so one of the tasks would not wait.
     explore(scenario, &[Wire::QMux]);
 }
 
@@ -288,7 +289,7 @@ fn a_place_that_is_given_up_goes_to_whoever_waits_behind_it() {
         let freeing = server.clone();
         let raiser = thread::spawn(move || {
             freeing.set_max_concurrent_bi_streams(1);
-            // Every stream that was opened and dropped makes room for another.
+            // Each stream that the client opened and dropped makes room for another.
             while block_on(freeing.accept_bi()).is_ok() {}
         });
         impatient.join().unwrap();
@@ -381,8 +382,8 @@ fn each_stream_wakes_one_who_accepts_also_when_another_gives_up() {
             let server = server.clone();
             move || give_up(server.accept_bi())
         });
-        // There is one more stream than is accepted, because the impatient task may accept one and
-        // drop it.
+        // There is one more stream than the two tasks accept, because the impatient task may accept
+        // one and drop it.
         let mut opened = Vec::new();
         for _ in 0..3 {
             let mut stream = block_on(client.open_bi()).unwrap();
@@ -426,7 +427,8 @@ fn each_datagram_wakes_one_reader_also_when_another_gives_up() {
 #[test]
 fn room_for_datagrams_wakes_all_in_turn_also_when_one_gives_up() {
     fn scenario(wire: Wire) {
-        // The queue has room for one datagram.
+        // The queue holds one datagram at a time: a datagram of any length fits while the queue is
+        // empty.
         let mut config = small(1);
         config.datagram_send_buffer_size(1);
         let (left, right) = memory_pair(50);
@@ -445,7 +447,7 @@ fn room_for_datagrams_wakes_all_in_turn_also_when_one_gives_up() {
             let (client, datagram) = (client.clone(), datagram.clone());
             move || give_up(client.send_datagram_wait(datagram))
         });
-        // This sender does not wait, and may use the room that a waiting one was woken for.
+        // This sender does not wait. It may take the room for which a waiting sender was woken.
         let careless = thread::spawn({
             let (client, datagram) = (client.clone(), datagram.clone());
             move || client.send_datagram(datagram).unwrap()

@@ -24,11 +24,12 @@ const SPARE: u64 = 200;
 struct Cost {
     what: &'static str,
     count: u64,
-    /// The resident memory in bytes for each connection or stream.
+    /// The server's resident memory in bytes for each connection or stream.
     server: f64,
+    /// The clients' resident memory in bytes for each connection or stream.
     client: f64,
     seconds: f64,
-    /// The server's open file descriptors when all connections were open.
+    /// How many file descriptors the server had open when all connections were open.
     files: usize,
 }
 
@@ -70,7 +71,7 @@ pub async fn run(connections: u64, streams: u64, json: Option<&Path>) -> Result<
 
 async fn measure(what: &'static str, connections: u64, streams: u64) -> Result<Cost> {
     let [connections_arg, streams_arg] = [connections, streams].map(|count| count.to_string());
-    // One more than is counted, for the call that warms up both ends.
+    // The server permits one stream more than is counted, for the call that warms up both ends.
     let limit = (streams + 1).to_string();
     let mut arguments = vec!["victim"];
     if streams > 1 {
@@ -129,7 +130,7 @@ pub async fn clients(url: &str, connections: u64, streams: u64) -> Result<()> {
     process::serve(|| Ok(())).await
 }
 
-/// Reads single bytes, because the bytes after a question belong to the next one.
+/// Waits for a question by reading a single byte. The bytes after it belong to the next question.
 async fn wait_for_question() -> Result<()> {
     let read = || std::io::Read::read(&mut std::io::stdin(), &mut [0]);
     ensure!(tokio::task::spawn_blocking(read).await?? == 1, "nobody asks");

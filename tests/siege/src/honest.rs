@@ -20,7 +20,8 @@ const SMALL: u64 = 64;
 /// How many workers of each kind there are: enough to keep the connection busy, but few enough to
 /// leave the machine to the other processes.
 const WORKERS: u64 = 2;
-/// How often another connection is made, because new clients must get in during an attack.
+/// How long to wait between two further connections. They show whether new clients get in during an
+/// attack.
 const CONNECT_EVERY: Duration = Duration::from_millis(250);
 
 /// What was done since the previous question.
@@ -31,8 +32,9 @@ pub struct Done {
     pub bytes: u64,
     pub calls: u64,
     pub connects: u64,
-    /// Times in milliseconds.
+    /// The longest time that a call took, in milliseconds.
     pub slowest_call: f64,
+    /// The longest time that connecting and the first call took, in milliseconds.
     pub slowest_connect: f64,
     pub failure: Option<String>,
 }

@@ -89,8 +89,8 @@ fn main() -> Result<()> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let runtime: &'static _ = Box::leak(Box::new(runtime));
-    // This runs on a worker, like a task of an application's. On the main thread, every wake-up
-    // would come from another thread.
+    // This runs on a worker thread, like the tasks of an application. On the main thread, every
+    // wake-up would come from another thread.
     runtime.block_on(runtime.spawn(run(args.command)))?
 }
 

@@ -6,12 +6,13 @@ use anyhow::{Result, ensure};
 use bytes::Bytes;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
-/// The bytes repeat after this many. The number is prime, so it divides no chunk, record or window.
+/// The bytes repeat after this number of bytes. The number is prime, so that the repetitions do not
+/// line up with chunks, records and windows.
 const PERIOD: usize = 1_048_573;
 /// The longest run that is returned in one piece.
 const RUN: usize = 64 * 1024;
 
-/// Returns random bytes, followed by the first of them again, so that every run is one slice.
+/// Returns random bytes, followed by a copy of the first 64 KiB, so that every run is one slice.
 fn block() -> &'static Bytes {
     static BLOCK: OnceLock<Bytes> = OnceLock::new();
     BLOCK.get_or_init(|| {

@@ -11,7 +11,7 @@ use tokio::{
     process::{Child, ChildStdin, ChildStdout, Command},
 };
 
-/// A child process of this program. It ends when this is dropped.
+/// A child process of this program. It is killed when this is dropped.
 pub struct Part {
     child: Child,
     stdin: ChildStdin,
@@ -91,7 +91,7 @@ pub fn say<T: Serialize>(what: &T) -> Result<()> {
     Ok(())
 }
 
-/// Answers each question, until the process that asks exits.
+/// Answers each question, until the process that asks closes the pipe.
 pub async fn serve<T: Serialize>(mut answer: impl FnMut() -> Result<T>) -> Result<()> {
     let mut questions = BufReader::new(tokio::io::stdin()).lines();
     while questions.next_line().await?.is_some() {
@@ -102,7 +102,7 @@ pub async fn serve<T: Serialize>(mut answer: impl FnMut() -> Result<T>) -> Resul
     std::process::exit(0);
 }
 
-/// Raises the limit of file descriptors to `wanted`, as far as the system permits.
+/// Raises the limit on file descriptors to `wanted`. Fails if the system does not permit that many.
 pub fn reserve_files(wanted: u64) -> Result<()> {
     let (_, hard) = rlimit::Resource::NOFILE.get()?;
     if wanted <= hard || rlimit::Resource::NOFILE.set(wanted, wanted).is_err() {

@@ -1,4 +1,5 @@
-//! A server in its default configuration that echoes.
+//! A server that echoes. Its configuration is the default one, except for the number of streams if
+//! that is set.
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
@@ -46,7 +47,7 @@ pub async fn run(tls: bool, streams: Option<u64>) -> Result<()> {
     tokio::spawn(async move {
         while let Some(incoming) = server.accept().await {
             tokio::spawn(async move {
-                // The client's end reports a handshake that failed.
+                // If the handshake fails, the client reports that.
                 if let Ok(connection) = incoming.await {
                     serve(connection).await;
                 }

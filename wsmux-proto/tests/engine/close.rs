@@ -57,7 +57,7 @@ fn a_page_sends_no_code_that_its_browser_forbids() {
             let reason = "so long".to_owned();
             assert_eq!(peer.said().pop(), Some(Said::Close { code: websocket, reason }));
         }
-        // On other platforms these errors are sent as 1002 and 1009.
+        // On other platforms the two errors below are sent as 1002 and 1009.
         let errors: [fn(&mut ScriptedPeer); 2] = [
             |peer| peer.conn.handle(peer.now, Incoming::Text),
             |peer| peer.conn.handle(peer.now, Incoming::TooLarge),
@@ -281,8 +281,8 @@ fn two_that_close_at_the_same_time_both_come_to_an_end() {
     }
 }
 
-/// When the connection ends, a reset has not been sent yet, and a half that was stopped has not
-/// ended.
+/// When the connection ends, the reset of one stream has not been sent yet, and the half of another
+/// that we stopped has not ended. So both streams are reported as in flight.
 #[test]
 fn what_the_peer_was_never_told_is_in_flight() {
     let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &Config::default());

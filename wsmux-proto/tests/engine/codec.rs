@@ -1,7 +1,9 @@
-//! The codecs of both wires decode what they have encoded, and no input makes them panic.
+//! The codecs of both wires: every frame that is encoded as the specifications say is decoded to
+//! the same frame, and no input causes a panic.
 //!
-//! Most tests use an encoder of their own, written from the specifications. The last test compares
-//! the engine's encoder with it.
+//! Most tests encode with `encode` of the test support, which was written from the specifications
+//! and not from the engine. `what_the_engine_writes_is_what_the_documents_say` compares the
+//! engine's encoder with it.
 
 use std::time::Duration;
 
@@ -79,7 +81,8 @@ fn transport_parameters() -> impl Strategy<Value = TransportParameters> {
 
 fn qmux_frame() -> impl Strategy<Value = Frame> {
     let count = || integer(1 << 60);
-    // Only the crate itself can create other transport error codes, so this uses its constants.
+    // Only `wsmux_proto` can make a `TransportErrorCode` from a number, so this uses two of its
+    // constants.
     let errors = [TransportErrorCode::NO_ERROR, TransportErrorCode::PROTOCOL_VIOLATION];
     prop_oneof![
         (1usize..50).prop_map(Frame::Padding),
@@ -200,8 +203,8 @@ proptest! {
         for cut in 0..whole.len() {
             let mut message = Bytes::copy_from_slice(&whole[..cut]);
             let decoded = wire.decode(&mut message);
-            // When a frame is cut, the part before the cut is only valid for padding and for data
-            // that ends with its message.
+            // The part before the cut is itself a valid frame in only two cases: padding, and data
+            // that extends to the end of its message.
             let open_end = matches!(frame, Frame::Padding(_))
                 || (wire == Wire::JsWs && matches!(frame, Frame::Stream { fin: false, .. }));
             prop_assert!(open_end || cut == 0 || decoded.is_err(), "{:?} of {:?}", decoded, frame);
@@ -316,7 +319,7 @@ fn what_the_engine_writes_is_what_the_documents_say() {
 
 #[test]
 fn an_engine_of_a_thousand_messages_uses_one_buffer() {
-    // The caller's buffer is cleared for each message, whatever it contained.
+    // `poll_transmit` clears the caller's buffer for each message, whatever it contained.
     let mut conn = Connection::new(Config::default(), Side::Client, Wire::JsWs, Time::EPOCH);
     let mut out = MessageBuf::new();
     for _ in 0..1_000 {

@@ -5,7 +5,7 @@ use crate::support::*;
 use bytes::Bytes;
 use wsmux_proto::{Config, Dir, Event, Frame, SendDatagramError, Wire};
 
-/// How many bytes a queued datagram may cost in addition to its content.
+/// The most bytes that a queued datagram counts in addition to its content.
 const OVERHEAD: usize = 128;
 
 #[test]
@@ -151,7 +151,7 @@ fn what_had_come_can_be_read_after_the_end() {
     ));
 }
 
-/// Q-52 demands this.
+/// Q-52, at the smallest limits.
 #[test]
 fn no_datagram_frame_is_longer_than_the_peer_takes() {
     for max in 1..10 {

@@ -1,9 +1,9 @@
-//! Draining a connection whose peer does not know of it or does not cooperate.
+//! Draining a connection whose peer does not know of the drain or does not cooperate.
 
 use crate::support::*;
 use wsmux_proto::{Config, Dir, Frame, Wire};
 
-/// An honest peer cannot know that this end is draining, so on a stream that is being refused it
+/// An honest peer cannot know that this end is draining. So on a stream that the drain refuses, it
 /// may still send as much as its window allows.
 #[test]
 fn a_stream_that_is_refused_by_a_drain_does_not_end_the_others() {
@@ -14,8 +14,8 @@ fn a_stream_that_is_refused_by_a_drain_does_not_end_the_others() {
     peer.conn.send_stream(peer.now, busy).write(b"the first half").unwrap();
     peer.conn.drain(peer.now, None);
     peer.said();
-    // The peer writes a log in lines of 32 bytes, over a link of 100 ms. It stays within the 1 MiB
-    // that each stream may send without a further grant.
+    // For 100 ms, until our stop can have reached it, the peer writes a log in lines of 32 bytes.
+    // It stays within the 1 MiB that each stream may send without a further grant.
     let log = uni(CLIENT, 0);
     for line in 0..20_000u64 {
         peer.now = at(ms(line / 200));
@@ -26,7 +26,7 @@ fn a_stream_that_is_refused_by_a_drain_does_not_end_the_others() {
     }
 }
 
-/// The application has dropped a stream, and the peer does not answer the request to stop, although
+/// The application has dropped a stream, and the peer does not answer our STOP_SENDING, although
 /// RFC 9000 §3.5 requires an answer.
 #[test]
 fn a_peer_that_answers_no_stop_does_not_hold_up_a_drain() {
@@ -40,7 +40,7 @@ fn a_peer_that_answers_no_stop_does_not_hold_up_a_drain() {
     peer.said();
     peer.conn.drain(peer.now, None);
     peer.said();
-    // For an hour the peer sends something now and then, to show that it is alive.
+    // For an hour the peer answers our pings, so it counts as alive. It sends nothing more.
     let mut pongs = 0;
     peer.send(&[Frame::Pong(code(0))]);
     while peer.now < at(secs(3_600)) && peer.conn.is_established() {

@@ -24,7 +24,7 @@ const EXTREMES: [Duration; 9] = [
     Duration::MAX,
 ];
 
-/// The shortest and the longest times that a peer can ask for, in milliseconds.
+/// Values of the peer's `max_idle_timeout` in milliseconds: the extremes and a usual one.
 const OF_PEER: [u64; 4] = [0, 1, 30_000, (1 << 62) - 1];
 
 fn extreme() -> impl Strategy<Value = Duration> {
@@ -35,12 +35,12 @@ fn optional() -> impl Strategy<Value = Option<Duration>> {
     proptest::option::of(extreme())
 }
 
-/// What happens next. Time never goes back.
+/// One step of a test case. No step moves the clock back.
 #[derive(Debug, Clone)]
 enum Step {
-    /// Moves the clock forward by this much, if the clock can represent the result.
+    /// Moves the clock forward by this much, or to its end if that is sooner.
     Later(Duration),
-    /// Moves the clock to the next deadline and this far past it.
+    /// Moves the clock to the next deadline plus this duration.
     Deadline(Duration),
     Padding,
     Ping,
@@ -114,9 +114,9 @@ fn apply(peer: &mut ScriptedPeer, step: &Step, pings: &mut Vec<Said>) {
         }
         Step::Close => peer.conn.close(peer.now, code(7), Bytes::new()),
     }
-    // Once for a ping, once for the timeout after it, and once for a close that does not wait: at
-    // the end of the clock all three are due at the same time. Any further deadline would make the
-    // driver spin.
+    // At the end of the clock three deadlines can be due at the same time: that of a ping, that of
+    // the timeout after the ping, and that of a close. So the timers are handled three times. If a
+    // deadline were still due after that, a driver would spin.
     for _ in 0..3 {
         peer.conn.handle_timeout(peer.now);
         let pinged = |said: &Said| !matches!(said, Said::Close { .. });
@@ -197,8 +197,8 @@ fn a_time_that_no_clock_reaches_means_never() {
             } else {
                 peer.send(&[ack(bidi(CLIENT, 0), 1)]);
             }
-            // A clock may be able to reach a third of the longest time, so this case has a
-            // deadline.
+            // Here the keep-alive ping is due after a third of the idle timeout. A clock may be
+            // able to reach that, so only this case has a deadline.
             let asks = index == 2;
             assert_eq!(peer.conn.poll_timeout().is_some(), asks, "{wire:?}, {index}");
             peer.conn.close(peer.now, code(0), Bytes::new());
@@ -222,7 +222,8 @@ fn a_handshake_without_a_deadline_is_still_a_handshake() {
     let mut peer = ScriptedPeer::fresh(Wire::QMux, CLIENT, &config);
     peer.now = at(secs(1));
     assert_eq!(peer.said().len(), 1, "its parameters");
-    // The engine counts from zero, so the clock can just reach the longest possible time.
+    // The connection was created at time zero, so the clock can just reach a deadline of
+    // `Duration::MAX`.
     let due = peer.conn.poll_timeout();
     assert!(due.is_none_or(|due| due == at(Duration::MAX)), "{due:?}: the peer has not begun");
 }

@@ -28,13 +28,13 @@ struct Exchange {
     ways: Vec<Way>,
 }
 
-/// The content of a stream repeats after this many bytes. The number is prime, so it divides no
-/// message and no window.
+/// The content of a stream repeats after this many bytes. The number is prime, so that the
+/// repetitions do not line up with messages and windows.
 const PERIOD: usize = 65_521;
 const PIECE: usize = 16 * KIB;
 
-/// Returns what `from` writes on the stream, from byte `at` on. The bytes are a slice of one shared
-/// block, because generating them each time would be slow.
+/// Returns at most `PIECE` bytes of what `from` writes on the stream, from offset `at` on. The
+/// bytes are a slice of one shared block, because generating them each time would be slow.
 fn content(id: StreamId, from: Side, at: usize, len: usize) -> Bytes {
     static BLOCK: OnceLock<Bytes> = OnceLock::new();
     let block = BLOCK.get_or_init(|| {
@@ -58,8 +58,8 @@ impl Exchange {
         Self { pair, len, ways }
     }
 
-    /// Sets the link's round-trip time and, for each direction, its rate in bits a second and its
-    /// queue in bytes.
+    /// Sets the link's round-trip time. Also sets the rate of each direction in bits per second and
+    /// the length of its queue in bytes.
     fn over(mut self, rtt: Duration, rate: u64, queue: usize) -> Self {
         self.pair.latency = rtt / 2;
         for end in [&mut self.pair.client, &mut self.pair.server] {
@@ -73,7 +73,8 @@ impl Exchange {
         self.ways.iter().all(|way| way.end != End::Open)
     }
 
-    /// Both applications write as much as the send buffers accept, and finish each complete stream.
+    /// Both applications write as much as the send buffers accept, and finish each stream once all
+    /// its bytes are written.
     fn write(&mut self) {
         for way in &mut self.ways {
             let now = self.pair.now;
@@ -106,8 +107,8 @@ impl Exchange {
         }
     }
 
-    /// Lets the next event happen, or a millisecond pass if there is none. Timers fire when they
-    /// are due.
+    /// Both applications write. Then the pair advances to its next event, by at most a millisecond,
+    /// and handles the timers that are due. Then both applications read.
     fn step(&mut self) {
         self.write();
         self.pair.tick(ms(1));
@@ -124,7 +125,7 @@ impl Exchange {
     }
 
     /// Runs until all streams have ended. Asserts that each has a clean end after its last byte,
-    /// and returns how long it took.
+    /// and returns the time that passed.
     fn complete(&mut self) -> Duration {
         let start = self.pair.now;
         while !self.done() {
@@ -156,7 +157,8 @@ fn every_byte_arrives_over_200_ms_with_one_segment_of_a_hundred_lost() {
         exchange.complete();
         for end in [&exchange.pair.client, &exchange.pair.server] {
             let lost = end.loss.as_ref().map(|loss| loss.lost);
-            // A path that carries 8 MiB carries 5,800 segments.
+            // Each direction carries 8 MiB in about 5,800 segments, so about 58 of them should be
+            // lost.
             assert!(lost > Some(20), "{wire:?}: {lost:?} were lost: that is no lossy path");
         }
     }
@@ -167,8 +169,8 @@ fn a_stall_shorter_than_the_idle_timeout_costs_time_and_nothing_else() {
     for wire in WIRES {
         let mut exchange = Exchange::new(wire, 2, 4096 * KIB).over(ms(50), 20_000_000, 256 * KIB);
         exchange.run(ms(500));
-        // TCP doubles its retransmission timer each time, so a network that is gone for some
-        // seconds delays the data by this much.
+        // TCP doubles its retransmission timeout after each failed attempt. So when a network is
+        // gone for some seconds, data can be delayed by 25 seconds.
         exchange.pair.latency = secs(25);
         exchange.run(ms(100));
         exchange.pair.latency = ms(25);
@@ -198,9 +200,9 @@ fn a_narrow_link_with_a_deep_queue_is_slow_and_not_dead() {
 #[test]
 fn both_ends_notice_a_black_hole_of_either_direction_by_the_idle_timeout() {
     let directions = [[true, false], [false, true], [true, true]];
-    // The socket's buffer is either full, because nothing is acknowledged, or has as much room as
-    // it can hold. `Endpoint` frees no room in a full buffer: that would mean that something was
-    // acknowledged (C-90), so the path would be no black hole.
+    // No acknowledgement arrives from a black hole. The socket's buffer either is full when the
+    // network fails, or still accepts bytes until it is full. `Endpoint` frees no room in a full
+    // buffer, because room counts as a sign of life (C-90).
     for (wire, holes, fills) in WIRES
         .into_iter()
         .flat_map(|w| directions.map(|d| (w, d)))
@@ -217,8 +219,8 @@ fn both_ends_notice_a_black_hole_of_either_direction_by_the_idle_timeout() {
         }
         let start = exchange.pair.now;
         while [CLIENT, SERVER].iter().any(|&side| exchange.reason(side).is_none()) {
-            // What was already on its way when the network failed may arrive later: on this link
-            // 256 KiB take 105 ms.
+            // Data that was on its way when the network failed still arrives: on this link 256 KiB
+            // take 105 ms. So an end may notice the failure up to 200 ms later.
             assert!(exchange.pair.now <= start + secs(30) + ms(200), "{story}: not noticed");
             exchange.step();
         }
@@ -226,7 +228,7 @@ fn both_ends_notice_a_black_hole_of_either_direction_by_the_idle_timeout() {
         for (reason, hears_nothing) in reasons.into_iter().flatten().zip([holes[1], holes[0]]) {
             let timed_out =
                 matches!(reason, ConnectionError::TimedOut(Timeout::Idle | Timeout::KeepAlive));
-            // An end that still receives is told by the other end's close.
+            // An end that still receives may get the other end's close before it times out itself.
             let told = !hears_nothing && matches!(reason, ConnectionError::ConnectionClosed(_));
             assert!(timed_out || told, "{story}: {reason:?}");
         }

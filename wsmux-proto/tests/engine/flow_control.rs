@@ -1,16 +1,16 @@
-//! Credit: this end obeys what the peer grants, enforces what it has granted itself, and grants
-//! again what the application has read.
+//! Credit: this end obeys the peer's limits and enforces its own, and it renews credit as the
+//! application reads.
 
 use crate::support::*;
 use wsmux_proto::{Config, Credit, Dir, Event, Frame, Read, TransportErrorCode, Wire};
 
-/// Returns a configuration whose windows stay as they are; `windows` tests those that grow.
+/// Returns a configuration whose windows do not grow. The module `windows` tests windows that grow.
 fn small_window(window: u64) -> Config {
     Config::default().stream_receive_window(window).window_growth_budget(0).clone()
 }
 
-/// Returns a server whose peer has opened stream 0 in the way of the wire and has sent nothing on
-/// it.
+/// Returns a server whose peer has opened stream 0, on QMux by an empty STREAM frame and on js-ws
+/// by an Ack. The peer has sent no data on it.
 fn server_with_stream(wire: Wire, config: &Config) -> ScriptedPeer {
     let mut peer = ScriptedPeer::new(wire, SERVER, config);
     let id = bidi(CLIENT, 0);
@@ -179,7 +179,7 @@ fn no_credit_is_granted_after_the_end_of_a_stream() {
             }]);
             let _ = peer.conn.recv_stream(peer.now, id).read(2_000);
             let grants = |frame: &Frame| matches!(frame, Frame::MaxStreamData { .. });
-            assert!(!peer.frames().iter().any(grants), "{wire:?} {end}: a ghost on js-ws");
+            assert!(!peer.frames().iter().any(grants), "{wire:?} {end}: a grant after the end");
         }
     }
 }
@@ -210,7 +210,8 @@ fn js_ws_credit_that_grows_past_32_bits_is_a_flow_control_error() {
     peer.assert_violation("one more", TransportErrorCode::FLOW_CONTROL_ERROR, 1002);
 }
 
-/// Returns a client that may send this much on each stream, and this much on all streams together.
+/// Returns a client to which the peer grants `stream` bytes on each stream, and `connection` bytes
+/// on all streams together.
 fn limited(stream: u64, connection: u64) -> ScriptedPeer {
     let parameters = scripted_peer::generous_but(|limits| {
         limits.initial_max_data = connection;
@@ -245,8 +246,8 @@ fn a_peers_connection_credit_is_obeyed_and_spent_only_on_what_is_sent() {
     assert_eq!(data_len(&frames), 1_500);
     let blocked = |frame: &&Frame| matches!(frame, Frame::DataBlocked(_));
     assert_eq!(frames.iter().filter(blocked).collect::<Vec<_>>(), [&Frame::DataBlocked(1_500)]);
-    // The first stream has sent all it had. What the reset stream had not sent did not use any
-    // credit.
+    // The first stream has sent all its 900 bytes and the second 600 of them. The 300 bytes that
+    // the second still holds when it is reset have used no credit.
     peer.conn.send_stream(peer.now, ids[1]).reset(code(1)).unwrap();
     assert_eq!(peer.frames(), [reset(ids[1], 1, 600)]);
     peer.send(&[Frame::MaxData(1_500)]);
@@ -296,7 +297,7 @@ fn a_stream_without_credit_says_so_once_for_each_limit() {
 /// RESET_STREAM_AT frame, never STOP_SENDING or MAX_STREAM_DATA.
 #[test]
 fn the_peer_sees_a_stream_before_it_hears_that_the_stream_is_blocked() {
-    // Public peers discard whatever comes before a stream's first STREAM frame.
+    // Public peers discard every frame that comes before a stream's first STREAM frame.
     let mut peer = limited(0, 0);
     let id = peer.conn.open(Dir::Bi).unwrap().unwrap();
     peer.conn.send_stream(peer.now, id).write(b"x").unwrap();
@@ -350,8 +351,8 @@ fn a_writer_that_found_no_room_is_told_when_half_the_buffer_is_free() {
         assert_eq!(pair.client.write(id, &[0; 3_000]), 1_000);
         assert_eq!(pair.client.write(id, &[0; 3_000]), 0);
         pair.client.take_events();
-        // Credit is renewed by quarters of the window: the last byte of the second quarter frees
-        // half of the buffer.
+        // The server renews credit each time it has read a quarter of the window. So half of the
+        // client's buffer is free once the server has read the last byte of the second quarter.
         for read in [250, 249] {
             pair.server.read_up_to(id, read);
             pair.drive();
@@ -365,7 +366,7 @@ fn a_writer_that_found_no_room_is_told_when_half_the_buffer_is_free() {
 
 #[test]
 fn relative_and_absolute_grants_do_not_mix() {
-    // The engine's decoder must accept what the tests' own encoder writes.
+    // The tests' own encoder writes these grants, and the engine's decoder reads them.
     let id = bidi(CLIENT, 0);
     let decode = |wire, frame| scripted_peer::decode(wire, encode(wire, &frame, false).into());
     assert!(matches!(
@@ -378,8 +379,8 @@ fn relative_and_absolute_grants_do_not_mix() {
     ));
 }
 
-/// The Ack could cross the peer's end of the stream. `@matrixai/ws` would take such an Ack for a
-/// new stream.
+/// An Ack for credit that is not used up could cross the peer's end of the stream. `@matrixai/ws`
+/// treats an Ack that arrives after the end as the opening of a new stream.
 ///
 /// [J-38] On a stream that the peer opened, after our FIN or reset, an Ack MUST NOT be sent unless
 /// the peer has used up its credit.
@@ -408,8 +409,8 @@ fn a_js_ws_stream_that_we_finished_grants_only_used_up_credit() {
     }
 }
 
-/// the first frame on a stream of ours is a STREAM frame, even if its window was raised
-/// before.
+/// the first frame on a stream that we open is a STREAM frame, even if the stream's window
+/// was raised before it was opened.
 #[test]
 fn a_raised_window_is_not_told_before_the_streams_first_frame() {
     let mut config = Config::default();
@@ -423,8 +424,8 @@ fn a_raised_window_is_not_told_before_the_streams_first_frame() {
     assert!(matches!(frames[0], Frame::Stream { .. }), "{frames:?}");
 }
 
-/// A peer that discards a grant for a stream that it has not seen (Q-34 in SPEC.md names the public
-/// peers that do) would otherwise wait for credit that this end believes it has granted.
+/// The public peers discard a grant for a stream that they have not seen. Unless this end
+/// repeats the grant, such a peer waits for credit that this end believes it has granted.
 #[test]
 fn a_peer_that_forgets_early_grants_is_not_left_without_credit() {
     let mut config = Config::default();

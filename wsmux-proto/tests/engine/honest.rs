@@ -1,10 +1,11 @@
-//! Honest endpoints with extreme settings and applications: neither exceeds a budget of the other.
+//! Two honest endpoints with extreme settings or applications: neither exceeds a budget of the
+//! other.
 
 use crate::support::*;
 use wsmux_proto::{Config, Dir, Frame, Side, StreamId, Wire};
 
-/// More than the burst of any budget, so a test passes only if the budgets are refilled fast
-/// enough.
+/// How often a test repeats an action. This is more than the burst of any budget, so a test passes
+/// only if the budgets are refilled fast enough.
 const MANY: usize = 12_000;
 
 fn config(window: u64, streams: u64) -> Config {
@@ -18,7 +19,7 @@ fn config(window: u64, streams: u64) -> Config {
     config
 }
 
-/// Returns two ends that keep no record of what passes between them.
+/// Returns two ends that do not record the messages between them.
 fn pair(wire: Wire, config: &Config) -> Pair {
     let mut pair = Pair::new(wire, config);
     (pair.client.record, pair.server.record) = (false, false);
@@ -32,7 +33,7 @@ fn assert_open(pair: &Pair, what: &str) {
     }
 }
 
-/// Accepts all streams of a kind that have arrived at `side`.
+/// Accepts all streams in the direction `dir` that have arrived at `side`.
 fn accept(pair: &mut Pair, side: Side, dir: Dir) -> Vec<StreamId> {
     std::iter::from_fn(|| pair.end(side).conn.accept(dir)).collect()
 }
@@ -44,7 +45,8 @@ fn pass(pair: &mut Pair, time: std::time::Duration) {
     pair.server.take_events();
 }
 
-/// Lets at most this much time pass, for two ends that always have something to send to each other.
+/// Lets `time` pass. Unlike `pass`, this works for two ends that always have something to send to
+/// each other.
 fn run(pair: &mut Pair, time: std::time::Duration) {
     let until = pair.now + time;
     while pair.step_until(until) {}
@@ -54,7 +56,7 @@ fn run(pair: &mut Pair, time: std::time::Duration) {
 
 // ---- windows ----
 
-/// No time passes in this test, because time alone refills the budgets.
+/// No time passes in this test, so only useful work refills the budgets.
 ///
 /// [C-86] Two endpoints that keep the rules of this page MUST NOT close each other for grants or
 /// for blocked frames, whatever windows and limits they declare, and however fast they are.
@@ -64,7 +66,7 @@ fn windows_of_a_few_bytes_are_slow_and_not_fatal() {
         for window in [1, 2, 7, 16, 100, 500] {
             let mut pair = pair(wire, &config(window, 10));
             let id = pair.open_bi(CLIENT);
-            // Each grant is a quarter of the window.
+            // Each grant is a quarter of the window, so this length takes `MANY` grants.
             let len = MANY * (window as usize / 4).max(1);
             for from in [CLIENT, SERVER] {
                 let data = pattern(window, 0, len);
@@ -75,8 +77,8 @@ fn windows_of_a_few_bytes_are_slow_and_not_fatal() {
     }
 }
 
-/// The application reads single bytes and each grant is sent as early as the rules allow. That
-/// makes more grants than time alone refills.
+/// The application reads single bytes, and each grant is sent as early as the rules allow. So there
+/// are more grants than time alone would refill.
 ///
 /// [C-86] Two endpoints that keep the rules of this page MUST NOT close each other for grants or
 /// for blocked frames, whatever windows and limits they declare, and however fast they are.
@@ -105,7 +107,7 @@ fn many_streams_with_windows_of_a_few_bytes_go_on_for_ever() {
     }
 }
 
-/// The peer declares little connection credit, which all streams share.
+/// All streams share a connection credit of 100 bytes, which the peer raises by 25 bytes at a time.
 #[test]
 fn a_small_credit_of_the_connection_that_is_renewed_in_parts_is_no_abuse() {
     let parameters = scripted_peer::generous_but(|limits| limits.initial_max_data = 100);
@@ -150,8 +152,9 @@ fn a_declared_window_excuses_no_grants_that_are_smaller_or_useless() {
     };
     let single: fn(u64, StreamId, u64) -> Frame =
         |window, id, count| max_stream_data(id, window + count);
-    // The budget is refilled for every 64 bytes, those of the window included; with a small window
-    // it is refilled for every twelve bytes.
+    // Every 64 bytes that are sent refill the budget by one, including the bytes of the first
+    // window. With a window of 100 bytes, every 12 bytes refill it, because 12 is an eighth of the
+    // window.
     for (window, at_most) in [(1 << 16, 11_300), (512, 10_200), (100, 11_000)] {
         let most = most(window, single);
         assert!((10_000..at_most).contains(&most), "a window of {window}: {most}");
@@ -162,7 +165,7 @@ fn a_declared_window_excuses_no_grants_that_are_smaller_or_useless() {
 
 // ---- limits ----
 
-/// Each call needs a higher stream limit, so the next call waits and sends STREAMS_BLOCKED.
+/// Each call uses up the stream limit. So the next call has to wait, and sends STREAMS_BLOCKED.
 ///
 /// [C-86] Two endpoints that keep the rules of this page MUST NOT close each other for grants or
 /// for blocked frames, whatever windows and limits they declare, and however fast they are.
@@ -242,7 +245,8 @@ fn media_whose_sender_gives_up_nine_of_ten_streams_as_stale_goes_on() {
     assert!(delivered >= 5_000 && given_up >= 48_000, "{delivered} and {given_up}");
 }
 
-/// A page opens ten thousand streams and reads some of them. Then it is closed and opened again.
+/// A page opens ten thousand streams, and the server sends an event on some of them. Then the page
+/// is closed and opened again.
 #[test]
 fn a_page_may_cancel_ten_thousand_streams_each_time_it_closes() {
     for wire in WIRES {
@@ -279,8 +283,8 @@ fn a_page_may_cancel_ten_thousand_streams_each_time_it_closes() {
     }
 }
 
-/// Some peers send an empty frame to open a stream. Such a frame has an effect, so it is not
-/// charged as one without. This end opens a stream with an empty frame only once.
+/// Some peers open a stream with an empty STREAM frame. Such a frame has an effect, so it is not
+/// charged to the budget of frames without effect. This end sends at most one for each stream.
 ///
 /// An empty STREAM frame without FIN MUST open the stream, and otherwise has no effect.
 #[test]
@@ -299,7 +303,7 @@ fn an_empty_frame_that_opens_a_stream_is_not_charged_and_not_repeated() {
     assert!(frames.iter().any(|frame| matches!(frame, Frame::StopSending { .. })), "{frames:?}");
 }
 
-/// Some implementations may reset every stream that they drop, and repeat their resets.
+/// Some implementations may reset every stream that they drop, even one that they have finished.
 #[test]
 fn a_reset_after_the_end_of_each_of_ten_thousand_streams_is_no_abuse() {
     let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &config(1 << 16, 10_000));
@@ -313,8 +317,8 @@ fn a_reset_after_the_end_of_each_of_ten_thousand_streams_is_no_abuse() {
     peer.assert_open("after a reset of each");
 }
 
-/// The client's poll is a stream with an end and no bytes. After two seconds without an answer the
-/// client cancels it and polls again.
+/// Each poll of the client is a stream with an end and no bytes. After two seconds without an
+/// answer the client cancels the poll and sends another.
 ///
 /// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over,
 /// nothing of it was read, not even its end, and the peer reset it or stopped our half before
@@ -372,8 +376,8 @@ fn a_chat_that_fans_out_over_a_thousand_streams_goes_on_for_minutes() {
     }
 }
 
-/// Both ends behave as `@matrixai/ws` does: `streamBufferSize` is small, and each read sends an
-/// Ack.
+/// The peer behaves as `@matrixai/ws` does with a small `streamBufferSize`: it sends an Ack for
+/// each read.
 #[test]
 fn js_ws_peers_with_buffers_of_a_few_bytes_that_ack_each_read_go_on() {
     for buffer in [1, 10, 100] {
@@ -382,7 +386,7 @@ fn js_ws_peers_with_buffers_of_a_few_bytes_that_ack_each_read_go_on() {
         for id in &ids {
             peer.send(&[ack(*id, buffer)]);
         }
-        // This is enough for 20,000 Acks.
+        // This many rounds take 20,000 Acks.
         let rounds = 20 * buffer.min(10);
         for round in 0..rounds {
             for id in &ids {
@@ -403,7 +407,7 @@ fn js_ws_peers_with_buffers_of_a_few_bytes_that_ack_each_read_go_on() {
     }
 }
 
-/// The application writes many streams byte by byte. Each byte is sent and read by itself.
+/// The application writes to many streams byte by byte. Each byte is sent and read by itself.
 #[test]
 fn a_scraper_may_write_single_bytes_on_many_streams_for_minutes() {
     for wire in WIRES {

@@ -1,5 +1,5 @@
-//! The rules of the js-ws wire: messages, ids, answers to ends, and recorded traces of real
-//! endpoints.
+//! The rules of the js-ws wire for messages, for ids, and for answers to the end of a half. The
+//! last tests replay recorded traces of real endpoints.
 
 use std::collections::BTreeMap;
 
@@ -137,8 +137,8 @@ fn data_behind_the_end_of_a_stream_is_a_final_size_error() {
 #[test]
 fn each_end_is_answered_once_and_answers_are_not_answered() {
     let id = bidi(CLIENT, 0);
-    // Each row has the peer's first frame, our answer to it, and the peer's answers to halves that
-    // have ended.
+    // Each row has a frame of the peer and our answers to it. The peer then sends the same frame
+    // again, and we do not answer.
     for (said, answer) in [
         (close_read(id), vec![Frame::FinReceived { id }]),
         (error_read(id, 9), vec![stop(id, 9)]),
@@ -239,11 +239,11 @@ fn each_message_holds_one_frame() {
 
 // ---- traces of two real endpoints ----
 
-/// The messages of one exchange: who sent each, and its bytes.
+/// The messages of one exchange, each with the side that sent it.
 type Trace = Vec<(Side, Bytes)>;
 
-/// Loads the recorded traces. The file holds only the first 20 bytes and the length of a long
-/// message, because the rest of it is zeros.
+/// Loads the recorded traces. Of a long message the file holds only the first 20 bytes and the
+/// length, because all bytes after these are zeros.
 fn traces() -> BTreeMap<String, Trace> {
     let file = include_str!("data/jsws-traces.json");
     let mut traces = BTreeMap::<String, Trace>::new();
@@ -271,9 +271,10 @@ fn traces() -> BTreeMap<String, Trace> {
     traces
 }
 
-/// Separates the later Acks from all other messages and returns their sum. The engine renews credit
-/// in other portions than the recorded endpoint (C-38), and not at all after a stream's end (C-20),
-/// so only the sums of these Acks are compared. Everything else must agree byte for byte.
+/// Separates all Acks after the first message from the other messages, and returns the sum of their
+/// credit. The engine renews credit in other portions than the recorded endpoint (C-38), and not at
+/// all after a stream's end (C-20). So only the sums of these Acks are compared, and all other
+/// messages must agree byte for byte.
 fn without_later_acks(messages: &[Bytes]) -> (Vec<Bytes>, u64) {
     let (mut kept, mut credit) = (Vec::new(), 0);
     for message in messages {
@@ -289,8 +290,8 @@ fn without_later_acks(messages: &[Bytes]) -> (Vec<Bytes>, u64) {
     (kept, credit)
 }
 
-/// Plays one side of a trace with the engine and takes the other side from the file. `app` is the
-/// engine's application.
+/// Plays one side of a trace with the engine and takes the other side from the file. `app` is
+/// called at each step, and acts as the application of the engine.
 fn replay(
     trace: &Trace,
     side: Side,
@@ -404,7 +405,8 @@ fn a_cancel_of_both_halves_with_a_real_endpoint_is_the_same_on_the_wire() {
     );
 }
 
-/// On js-ws the window limits only the length of Data. Other messages can be up to 19 bytes long.
+/// On js-ws the window limits only the length of Data. Other messages can be up to 19 bytes long,
+/// so they must be accepted even if the window is smaller than that.
 #[test]
 fn a_small_window_leaves_room_for_messages_that_are_no_data() {
     let mut config = Config::default();

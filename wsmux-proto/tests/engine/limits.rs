@@ -12,7 +12,7 @@ fn config(bidi: u64, uni: u64) -> Config {
     config
 }
 
-/// Returns a frame of every type that opens a stream of the peer's.
+/// Returns one frame of every type that can open the peer's stream `id`.
 fn openers(id: StreamId) -> Vec<Frame> {
     let mut frames = vec![
         stream(id, 0, b"x", false),
@@ -50,7 +50,7 @@ fn every_frame_that_may_opens_a_stream_below_the_limit() {
         let id = make(CLIENT, 2);
         for frame in openers(id) {
             if matches!(frame, Frame::ResetStream { reliable_size: 1.., .. }) {
-                continue; // a reset with a reliable size needs bytes that have not arrived
+                continue; // no byte has arrived, so a reliable size of 1 is an error
             }
             let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &config(3, 3));
             peer.events();
@@ -82,8 +82,8 @@ fn credit_and_a_stop_before_the_first_stream_frame_are_remembered() {
 /// We MUST raise the stream limit as streams are freed, without waiting for STREAMS_BLOCKED.
 #[test]
 fn opening_waits_at_the_peers_limit_and_goes_on_when_it_rises() {
-    // Of the ten streams that the client opens, only one is visible to the server. Only
-    // STREAMS_BLOCKED tells the server that the client waits to open another.
+    // The client sends a frame on only one of its ten streams, so the server sees only that stream.
+    // Only STREAMS_BLOCKED tells the server that the client waits to open another.
     let mut pair = Pair::new(Wire::QMux, &config(10, 1));
     pair.client.take_events();
     let ids: Vec<_> = (0..10).map(|_| pair.client.open(Dir::Bi)).collect();
@@ -113,7 +113,7 @@ fn opening_waits_at_the_peers_limit_and_goes_on_when_it_rises() {
 /// We MUST raise the stream limit as streams are freed, without waiting for STREAMS_BLOCKED.
 #[test]
 fn a_peer_at_its_limit_gets_max_streams_though_nothing_else_is_sent() {
-    // Half of the streams are freed while the peer may still open more than half of its limit, so
+    // The first 40 streams are freed while the peer may still open more than half of its limit, so
     // no message is sent for the raised limit. After that the peer opens all streams that it may,
     // and the raised limit is all that is left to send.
     let mut pair = Pair::new(Wire::QMux, &config(100, 0));
@@ -125,8 +125,8 @@ fn a_peer_at_its_limit_gets_max_streams_though_nothing_else_is_sent() {
         ids
     };
     let first = open(&mut pair, 40);
-    // Both halves are reset, so the server sends no other frame that the raised limit could
-    // accompany.
+    // Both halves have ended before the server drops the stream, so the server then sends no other
+    // frame that the raised limit could accompany.
     for &id in &first {
         pair.client.conn.send_stream(pair.now, id).reset(code(0)).unwrap();
         pair.client.conn.recv_stream(pair.now, id).stop(code(0)).unwrap();

@@ -35,7 +35,7 @@ fn opening_waits_at_our_own_limit_and_goes_on_when_a_stream_is_freed() {
             pair.drive();
             assert_eq!(pair.client.take_events(), [], "{wire:?} {round}");
             pair.release_both(oldest);
-            // On QMux this is reported a second time, because the peer raises its limit as well.
+            // On QMux the event occurs twice, because the peer raises its limit as well.
             let events = pair.client.take_events();
             assert!(events.contains(&Event::Available { dir: Dir::Bi }), "{wire:?}: {events:?}");
             assert_eq!(pair.client.conn.openable(Dir::Bi).unwrap(), 1);
@@ -54,7 +54,7 @@ fn each_kind_of_streams_has_a_limit_of_its_own() {
     }
 }
 
-/// Reading the last byte of a stream frees it, without any frame sent or received.
+/// Reading the end of a stream frees it, without any frame sent or received.
 #[test]
 fn a_stream_that_is_freed_by_reading_it_lets_another_be_opened() {
     let mut pair = Pair::new(Wire::QMux, &config(1));
@@ -124,8 +124,8 @@ fn the_peer_hears_of_its_own_limit_alone() {
     }
 }
 
-/// A caller that only asks whether the limit is reached is not registered as a waiter. Nor is one
-/// that waits while the connection drains.
+/// A caller that only asks whether the limit is reached is not registered as a waiter. A caller
+/// that waits while the connection drains is not registered either.
 #[test]
 fn only_a_caller_that_waits_at_the_local_limit_gets_an_event() {
     for (waits, drains, expected) in [(false, false, 0), (true, false, 1), (true, true, 0)] {

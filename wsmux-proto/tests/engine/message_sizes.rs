@@ -3,7 +3,7 @@
 use crate::support::*;
 use wsmux_proto::{Config, Dir, Frame, Incoming, SendDatagramError, Wire};
 
-/// Sends something of every kind, and returns the lengths of all messages.
+/// Sends frames of every kind, and returns the lengths of all messages.
 fn lengths_of_everything(wire: Wire, most: usize) -> Vec<usize> {
     let mut config = Config::default();
     config.max_message_sent(most).keep_alive_interval(Some(secs(1)));
@@ -48,7 +48,7 @@ fn lengths_of_everything(wire: Wire, most: usize) -> Vec<usize> {
                 None => break,
             }
         }
-        // The connection still works.
+        // The peer sends something, so that the connection does not time out.
         match wire {
             Wire::QMux => peer.send(&[Frame::Padding(1)]),
             _ => peer.conn.handle(peer.now, Incoming::Ping),

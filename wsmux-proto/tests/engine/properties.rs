@@ -1,5 +1,5 @@
-//! Property tests with two engines, two applications that do anything in any order, and a pipe of
-//! any width: what must hold after each step, and what must have happened at the end.
+//! Property tests of two engines. Two applications call them in any order, over a pipe of any
+//! width. The tests check what must hold after each step and what must have happened at the end.
 
 use crate::support::{
     world::{Ending, Op, World},

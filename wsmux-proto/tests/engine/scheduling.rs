@@ -1,5 +1,5 @@
-//! Which bytes go into the next message: control frames first, then data by priority, and streams
-//! of equal priority in turns.
+//! Which bytes go into the next message: control frames first, then data by priority. Streams of
+//! equal priority take turns.
 
 use std::collections::BTreeMap;
 
@@ -136,7 +136,7 @@ fn control_overtakes_data() {
                     Frame::Stream { id, .. } if id == ids[0] => {
                         assert!(control.len() >= 2, "{wire:?}: data first");
                     }
-                    // An empty frame may open the stopped stream at the peer.
+                    // Before STOP_SENDING, an empty frame may open the stream at the peer.
                     Frame::Stream { data, .. } if data.is_empty() => {}
                     frame => control.push(frame),
                 }
@@ -218,8 +218,8 @@ fn which_streams_bytes_go_is_decided_when_the_socket_can_take_them() {
         let (mut peer, ids) = client_with(wire, 2);
         write(&mut peer, ids[0], 1 << 20);
         assert!(peer.conn.wants_transmit());
-        // Until now the socket was full. Meanwhile the second stream became more urgent and the
-        // first was reset.
+        // While the socket is full, the second stream becomes more urgent. After one message the
+        // first stream is reset.
         write(&mut peer, ids[1], 10);
         peer.conn.send_stream(peer.now, ids[1]).set_priority(1).unwrap();
         assert_eq!(data_frames(&peer.said_next().unwrap())[0], (ids[1], 10));
@@ -301,8 +301,8 @@ fn the_end_of_a_stream_leaves_beside_one_that_always_has_data() {
     panic!("{messages} messages of {bytes} bytes, {flushes} flushes, and never the end");
 }
 
-/// Two ends with default settings on a link of 100 MB/s and 2 ms send a small answer beside a large
-/// one.
+/// A server with default settings sends a small answer beside a large one, on a link of 100 MB/s
+/// with a round-trip time of 2 ms.
 #[test]
 fn a_small_answer_ends_beside_a_large_one() {
     for wire in WIRES {

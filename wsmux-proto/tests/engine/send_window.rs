@@ -5,7 +5,7 @@ use crate::support::*;
 use bytes::Bytes;
 use wsmux_proto::{Config, Dir, Event, Frame, StreamId, Wire};
 
-/// What a stream may always hold, even if the window is full (C-75).
+/// How many unsent bytes a stream may always hold, even if the window is full (C-75).
 const ALWAYS: usize = 1024;
 
 const WINDOW: usize = 256 * 1024;
@@ -14,7 +14,7 @@ fn config(window: usize) -> Config {
     Config::default().send_window(window).keep_alive_interval(None).clone()
 }
 
-/// Returns a client whose peer allows any number of streams, with this much credit on each.
+/// Returns a client whose peer allows any number of streams, with `credit` bytes on each.
 fn client(wire: Wire, config: &Config, credit: u64) -> ScriptedPeer {
     let parameters = scripted_peer::generous_but(|limits| {
         limits.initial_max_stream_data_bidi_remote = credit;
@@ -26,7 +26,8 @@ fn client(wire: Wire, config: &Config, credit: u64) -> ScriptedPeer {
     ScriptedPeer::with_parameters(wire, CLIENT, config, parameters)
 }
 
-/// Opens a stream. On js-ws, where streams begin without credit, the peer then grants this much.
+/// Opens a stream. On js-ws, where streams begin without credit, the peer then grants `credit`
+/// bytes.
 fn open(peer: &mut ScriptedPeer, credit: u64) -> StreamId {
     let id = peer.conn.open(Dir::Bi).unwrap().expect("the limits permit");
     if peer.wire == Wire::JsWs {
@@ -84,7 +85,8 @@ fn a_fan_out_to_a_peer_that_reads_nothing_is_held_within_the_window() {
                 let what = format!("{wire:?}, credit {credit}, whole {whole}: {}", held(&peer));
                 let beside = match (whole, credit) {
                     (false, _) => 2_000 * ALWAYS,
-                    // The chunk has to be accepted, because otherwise the credit could not be used.
+                    // Here each stream accepts its whole chunk, because otherwise it could not use
+                    // its credit. So this bound does not apply.
                     (true, 100) => continue,
                     (true, _) => 2 * EVENT,
                 };
@@ -146,7 +148,7 @@ fn messages_for_bulk(wire: Wire, stalled: usize) -> u64 {
             pair.drive();
         }
         if nth == 0 {
-            // One of the stalled streams has handed over more than the whole window at once.
+            // One more stalled stream holds a chunk that is larger than the whole send window.
             let other = pair.open_bi(CLIENT);
             let mut chunk = Bytes::from(vec![7; 3 << 20]);
             assert!(
@@ -185,8 +187,8 @@ fn streams_that_stand_still_and_fill_the_window_do_not_slow_another() {
     }
 }
 
-/// Returns a client whose one stream holds 100 kB and has the credit for it, so that no other
-/// stream can hand over a chunk before the socket accepts some of it.
+/// Returns a client with one stream, which holds 100 kB of unsent data and has the credit for them.
+/// No other stream can hand over a chunk until the socket has accepted some of this data.
 fn full(wire: Wire) -> (ScriptedPeer, StreamId) {
     let mut peer = client(wire, &config(16 * 1024), 1 << 20);
     let first = open(&mut peer, 1 << 20);
@@ -207,7 +209,7 @@ fn writers_that_wait_for_the_window_are_let_in_by_turns_in_order() {
         // A short write is still accepted.
         let short = open(&mut peer, 1 << 20);
         assert_eq!(write_chunk(&mut peer, short, ALWAYS), ALWAYS, "{wire:?}");
-        // One of the waiting streams is dropped, which removes its entry.
+        // One of the waiting streams is dropped, which removes it from the queue.
         peer.conn.send_stream(peer.now, ids[2]).release();
         let mut order = Vec::new();
         while let Some(said) = peer.said_next() {
@@ -257,8 +259,8 @@ fn what_a_reset_frees_goes_to_those_that_wait() {
     }
 }
 
-/// The half of the window for data without credit is full, so a stream without credit cannot hand
-/// over a chunk. The peer still sees the stream, and its grant wakes the writer.
+/// Data without credit may fill half of the window. That half is full, so a stream without credit
+/// cannot hand over a chunk. The peer still sees the stream, and its grant wakes the writer.
 #[test]
 fn a_stream_without_credit_waits_for_its_own_grant_and_the_peer_sees_it() {
     for wire in WIRES {
@@ -301,7 +303,9 @@ fn writers_that_give_up_by_the_thousand_leave_no_trace() {
                 Wire::QMux => reset(id, 0, 0),
                 _ => error_read(id, 0),
             }]);
-            // The resets are sent; the data of the first stream waits for its turn.
+            // Nothing is sent in this loop, so the data of the first stream keeps the window full.
+            // The priority of that stream is set again each time, which must leave nothing in the
+            // queue either.
             peer.conn.send_stream(peer.now, first).set_priority(-1).unwrap();
         }
         assert_eq!(writable(&mut peer), [], "{wire:?}");

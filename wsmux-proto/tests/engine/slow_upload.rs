@@ -1,5 +1,5 @@
 //! A slow path with large buffers below the engine: the answer to a ping comes late, and only the
-//! room that the socket gives back shows whether the path still carries anything.
+//! room that becomes free in the socket shows whether the path still carries anything.
 
 use std::time::Duration;
 
@@ -12,7 +12,8 @@ const RATE: u64 = 8_000;
 const DEPTH: usize = 256 * 1024;
 const IDLE: Duration = secs(30);
 
-/// A client that uploads over such a path. The direction back to the client is fast.
+/// A client that uploads over a path with this rate and depth. The direction back to the client is
+/// fast.
 struct Upload {
     pair: Pair,
     id: StreamId,
@@ -91,7 +92,7 @@ fn a_slow_upload_through_a_deep_buffer_lives() {
 #[test]
 fn the_last_bytes_of_a_slow_upload_have_their_time() {
     for wire in WIRES {
-        // The application may end at any time after a ping was sent, so several times are tried.
+        // The upload may end at any time after a ping was sent, so several times are tried.
         for end in (60..=100).step_by(4) {
             let mut upload = Upload::new(wire);
             upload.run(secs(end));
@@ -130,8 +131,8 @@ fn an_upload_into_a_black_hole_is_given_up_in_time() {
     }
 }
 
-/// Returns when a connection ends whose last ping was answered after `seconds` and whose peer has
-/// sent nothing since.
+/// Has a ping answered after `seconds`, and has the peer send nothing after that. Returns how long
+/// the connection then lasts.
 fn silence_after_round_trip(wire: Wire, seconds: u64) -> Duration {
     let mut config = Config::default();
     config.window_growth_budget(0);
@@ -140,7 +141,7 @@ fn silence_after_round_trip(wire: Wire, seconds: u64) -> Duration {
     peer.conn.handle_timeout(peer.now);
     let ping = peer.said_next();
     for _ in 0..seconds {
-        // The peer sends something that is no answer to a ping.
+        // The peer sends something that is no answer to a ping, so the connection stays open.
         peer.now += secs(1);
         match wire {
             Wire::QMux => peer.send(&[Frame::Padding(1)]),
@@ -179,8 +180,9 @@ fn the_idle_timeout_is_three_round_trips_and_no_longer_than_its_triple() {
 }
 
 /// Runs a client that has more to send than any window allows. The peer's TCP acknowledges
-/// `acknowledged` more messages and then stops, because its application does not read. Returns how
-/// long the connection lasted and which timeout ended it.
+/// `acknowledged` more messages and then stops, because its application does not read. If `talks`,
+/// the peer goes on sending all the same. Returns how long after the last acknowledged message the
+/// connection ended, and by which timeout.
 fn unread(wire: Wire, acknowledged: u64, talks: bool) -> (Duration, Timeout) {
     let mut config = Config::default();
     config.window_growth_budget(0);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::support::*;
 use wsmux_proto::{Config, Dir, Frame, StreamId, Wire};
 
-/// A client whose streams each have a certain amount to send and which has no connection credit.
+/// A client that has no connection credit and whose streams all have data to send.
 struct Starving {
     peer: ScriptedPeer,
     ids: Vec<StreamId>,
@@ -26,8 +26,8 @@ impl Starving {
         Self { peer, ids, credit: 0 }
     }
 
-    /// Raises the connection credit. Returns the data that this allowed: the stream's index and the
-    /// number of bytes.
+    /// Raises the connection credit by `bytes`. Returns the STREAM frames that are sent then, each
+    /// as the index of its stream and the length of its data.
     fn raise(&mut self, bytes: u64) -> Vec<(u64, usize)> {
         self.credit += bytes;
         self.peer.send(&[Frame::MaxData(self.credit)]);
@@ -82,8 +82,8 @@ fn an_end_without_data_leaves_while_data_wait_for_credit() {
     assert_eq!(starving.raise(150), [(0, 100), (1, 50)]);
 }
 
-/// The streams that are still blocked are reported again at each limit, and the waiting time is
-/// measured.
+/// If streams still wait after the limit was raised, DATA_BLOCKED is sent again with the new limit.
+/// The time that streams wait is measured.
 #[test]
 fn the_peer_hears_of_each_limit_and_the_time_of_waiting_counts() {
     let mut starving = Starving::new(&[10; 2]);

@@ -4,8 +4,8 @@
 use crate::support::*;
 use wsmux_proto::{Config, Dir, Event, Incoming, SendEnd, Wire, WriteError};
 
-/// The request to stop and the connection's end arrive in one batch. The first of the two is
-/// reported as the stream's end.
+/// The peer's request to stop and the end of the connection arrive together. The half must not be
+/// reported as finished.
 #[test]
 fn a_stop_just_before_the_end_is_not_reported_as_finished() {
     for wire in WIRES {

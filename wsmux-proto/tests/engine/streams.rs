@@ -58,7 +58,7 @@ fn a_reader_that_found_nothing_is_told_once_of_whatever_comes() {
         for what in ["data", "the end", "a reset", "a reset, and nothing else was asked for"] {
             let mut pair = pair(wire);
             let id = pair.open_bi(CLIENT);
-            // The application has not asked for the stream's end yet, so no event reports it.
+            // The application has not tried to read yet, so no event reports the data.
             pair.client.write(id, b"first");
             pair.drive();
             assert!(!pair.server.take_events().contains(&Event::Readable { id }), "{wire:?}");
@@ -145,7 +145,8 @@ fn act(end: &mut Endpoint, id: wsmux_proto::StreamId, act: Act) {
 /// [C-54] When all streams have ended and been read, every table and queue MUST be empty again.
 #[test]
 fn finish_reset_stop_and_drop_in_any_order_leave_nothing_behind() {
-    // Each end does two things, before or after it has learnt of the other end's first one.
+    // Each end makes two of these calls, before or after it has received the effect of the other
+    // end's first call.
     for (wire, data) in WIRES.into_iter().flat_map(|wire| [(wire, false), (wire, true)]) {
         for script in 0..4usize.pow(4) * 4 {
             let acts: Vec<_> = (0..4).map(|nth| ACTS[script / 4usize.pow(nth) % 4]).collect();

@@ -8,7 +8,8 @@ use wsmux_proto::{
     Config, ConnectionError, Dir, Frame, Incoming, SocketCapabilities, Timeout, Wire,
 };
 
-/// Returns a configuration without the pings that window growth needs; `windows` tests those.
+/// Returns a configuration without the pings that window growth needs. The module `windows` tests
+/// those pings.
 fn config(idle: Option<u64>, keep_alive: Option<u64>) -> Config {
     let mut config = Config::default();
     config.window_growth_budget(0);
@@ -157,8 +158,8 @@ fn keep_alive_keeps_an_idle_pair_alive() {
 /// js-ws.
 #[test]
 fn keep_alive_keeps_a_connection_that_receives_only_websocket_pings() {
-    // A proxy's pings prove only that the proxy is alive. On QMux they are no activity (C-43), so
-    // they must not suppress our own pings, which are activity.
+    // A proxy's pings prove only that the proxy is alive. On QMux they do not restart the idle
+    // timer (C-43). So they must not suppress our own pings, which do.
     let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &config(Some(30), Some(10)));
     for second in (5..300).step_by(5) {
         for said in wait(&mut peer, secs(second)) {
@@ -254,7 +255,8 @@ fn our_own_stall_is_not_blamed_on_the_peer() {
             peer.conn.handle_timeout(peer.now);
             peer.assert_open("we slept, not the peer");
             assert!(peer.conn.poll_timeout() > Some(peer.now), "and it gets a little time");
-            // A live peer's message is processed. A dead peer is given up soon.
+            // The peer is alive at first, and its message is processed. After that it sends
+            // nothing, and is given up.
             match peer.said().pop() {
                 Some(Said::Frames(frames)) => {
                     let [Frame::Ping(number)] = frames[..] else { panic!("{frames:?}") };
@@ -449,8 +451,8 @@ fn a_page_on_qmux_pings_and_times_out_as_any_other_end() {
     assert_eq!(timed_out(&peer.conn), Some(Timeout::KeepAlive));
 }
 
-/// The peer's idle timeout determines how often this end pings. The answers to these pings are not
-/// charged to a budget.
+/// The peer's idle timeout determines how often this end pings, and the answers to these pings are
+/// not charged to a budget. So this end itself has to limit the number of its pings.
 #[test]
 fn a_peers_idle_timeout_of_a_millisecond_makes_no_flood_of_pings() {
     let parameters = scripted_peer::generous_but(|limits| limits.max_idle_timeout = ms(1));

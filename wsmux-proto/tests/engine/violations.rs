@@ -44,7 +44,8 @@ const fn id(initiator: Side, dir: Dir, index: u64) -> u64 {
     StreamId::new(initiator, dir, index).into_inner()
 }
 
-/// Asserts that each message, sent to `server()`, closes the connection with this code.
+/// Asserts that each message closes the connection of `server()` with this code, both by itself and
+/// after a valid frame.
 fn assert_each_is(code: TransportErrorCode, messages: &[(&str, Vec<u8>)]) {
     for (what, message) in messages {
         let mut peer = server();

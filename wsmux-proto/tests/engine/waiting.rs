@@ -20,7 +20,7 @@ fn peer(limit: u64, waiting: u64) -> ScriptedPeer {
     peer
 }
 
-/// The peer opens the streams with these indices, and receives the answers.
+/// The peer opens the streams with these indices.
 fn open(peer: &mut ScriptedPeer, indices: std::ops::Range<u64>) {
     indices.for_each(|index| peer.send(&[ack(id(index), WINDOW)]));
 }
@@ -70,7 +70,7 @@ fn streams_past_the_limit_wait_and_are_opened_in_their_order() {
         serve(&mut peer, id(index));
         let said = peer.frames();
         let next = index + 2;
-        // The next stream is opened as soon as the answer has been sent: no frame of the peer's is
+        // The next stream is opened as soon as the answer has been sent. No frame of the peer is
         // needed for that.
         assert_eq!(said.contains(&ack(id(next), WINDOW)), next < 5, "{said:?}");
         assert_eq!(accept(&mut peer), (next < 5).then_some(id(next)));
@@ -90,7 +90,8 @@ fn a_newcomer_does_not_overtake_those_that_wait() {
     peer.frames();
     assert_eq!(accept(&mut peer), Some(id(0)));
     peer.send(&[error_read(id(0), 1), stop(id(0), 1)]);
-    // The reset is sent before the next stream is opened, so both ends know of it.
+    // Our answers to the peer's reset and stop are sent before the next stream is opened. So both
+    // ends know that the first stream has ended.
     let_go(&mut peer, id(0));
     open(&mut peer, 2..3);
     let said = peer.frames();
@@ -115,8 +116,8 @@ fn credit_that_came_while_a_stream_waited_is_there_when_it_is_opened() {
     assert_eq!(peer.frames(), [data(id(1), b"0123456")]);
 }
 
-/// An empty request that ends at once, a call whose answer is not wanted, and a call of which one
-/// half is given up.
+/// While its streams wait, the peer finishes one of them, resets another, and stops our half of two
+/// more.
 ///
 /// [J-41] What the peer sends for a waiting stream MUST be kept, and take effect when the stream is
 /// opened: the sum of its Acks, the first end of the peer's half, and the first stop of our half.
@@ -220,7 +221,8 @@ fn past_the_bound_of_those_that_wait_a_stream_is_refused() {
     let mut peer = peer(1, 3);
     open(&mut peer, 0..6);
     assert_eq!((live(&peer), waiting(&peer)), (1, 3));
-    // The peer cancels one of the waiting streams. It still counts until the answer has been sent.
+    // The peer cancels one of the waiting streams. That stream still counts until the answer has
+    // been sent.
     peer.send(&[error_read(id(1), 5), stop(id(1), 5)]);
     open(&mut peer, 6..7);
     let said = peer.frames();
@@ -303,8 +305,8 @@ fn a_higher_limit_opens_those_that_wait_and_a_lower_one_opens_none() {
     assert_eq!((live(&peer), waiting(&peer)), (1, 3));
 }
 
-/// The peer gives up one half of each waiting stream. The application still gets the stream, and
-/// starts to serve it in vain.
+/// The peer finishes each waiting stream and stops our half of it. The application still gets the
+/// stream, and starts to serve it in vain.
 ///
 /// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a
 /// reason that names the budget.
@@ -344,7 +346,7 @@ fn a_page_that_cancels_all_that_waits_as_it_closes_is_no_attack() {
         while let Some(id) = accept(&mut peer) {
             let_go(&mut peer, id);
         }
-        // The page stays open this time, and opens more streams.
+        // In this test the page stays open, and opens more streams.
         open(&mut peer, 100 + many..200 + many);
         peer.said();
         peer.assert_open(&format!("{many} cancelled"));

@@ -101,7 +101,7 @@ fn a_link_that_carries_a_message_now_and_then_is_slow_and_not_dead() {
 fn a_full_socket_is_no_stall_while_there_is_nothing_to_send() {
     for wire in WIRES {
         let mut config = config(Some(60));
-        // Without this there would always be a ping to send.
+        // With keep-alive there would always be a ping to send.
         config.keep_alive_interval(None);
         let mut peer = ScriptedPeer::new(wire, CLIENT, &config);
         assert_eq!(deaf_until_end(&mut peer, 600), None, "{wire:?}");
@@ -138,7 +138,7 @@ fn our_own_stall_is_not_taken_for_the_peers_but_only_once() {
         };
         for _ in 0..3 {
             assert!(!late(&mut peer), "{wire:?}: we slept");
-            // The socket did have room.
+            // It turns out that the socket had room.
             peer.said_next().expect("there is more");
             peer.conn.send_stream(peer.now, id).write(&[7; 100_000]).unwrap();
         }

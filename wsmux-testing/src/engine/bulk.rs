@@ -21,7 +21,7 @@ pub struct Path {
 }
 
 impl Path {
-    /// Returns how many bytes are in flight in one round trip when the link is full.
+    /// Returns how many bytes the link carries in one round trip.
     pub fn bandwidth_delay(&self) -> u64 {
         self.bytes_in(self.rtt)
     }
@@ -36,7 +36,7 @@ impl Path {
 pub enum Reader {
     AtOnce,
     Never,
-    /// Reads this many bytes, or what there is, whenever the time is a multiple of the duration.
+    /// Reads at most this many bytes at a time, and waits for this duration after each time.
     Every(Duration, usize),
 }
 
@@ -64,7 +64,7 @@ impl Bulk {
             end.rate = Some(path.rate / 8);
             end.capacity = Some(path.queue);
         }
-        // The data is too much to record. What the server sends is only grants and pings.
+        // The client sends too much data to record. The server sends only grants and pings.
         pair.client.record = false;
         pair.drive();
         Self { pair, flows: Vec::new(), block: Bytes::from(vec![7; 64 * 1024]) }
@@ -85,7 +85,7 @@ impl Bulk {
                 if flow.left.is_empty() {
                     flow.left = self.block.clone();
                 }
-                // If the stream has ended, the test has ended it.
+                // An error means that the test has ended the stream.
                 if send.write_chunk(&mut flow.left).unwrap_or(0) == 0 {
                     break;
                 }
@@ -114,7 +114,7 @@ impl Bulk {
         }
     }
 
-    /// Lets time pass. The applications run after each message, and each millisecond.
+    /// Lets time pass. The applications run after each message, and at least once per millisecond.
     pub fn run(&mut self, time: Duration) {
         let until = self.pair.now + time;
         while self.pair.now < until {

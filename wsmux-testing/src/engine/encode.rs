@@ -1,5 +1,6 @@
-//! Encodes the frames of both wires. The code is written from the specifications and does not use
-//! the crate, so an error in the crate's codec makes the two differ.
+//! Encodes the frames of both wires. The code is written from the specifications. It uses the
+//! crate's types and its encoding of integers, but nothing else of its codec. So an error in that
+//! codec makes the two differ.
 
 use wsmux_proto::{
     Close, Credit, Dir, Frame, Side, StreamId, TransportErrorCode, TransportParameters, VarInt,
@@ -62,8 +63,8 @@ fn parameters(params: &TransportParameters) -> Vec<u8> {
     parameters_frame(&list)
 }
 
-/// Encodes a frame as RFC 9000 §19, RFC 9221 and the two drafts say. A STREAM frame has a length
-/// unless it is `last`.
+/// Encodes a frame as RFC 9000 §19, RFC 9221 and the two drafts say. A STREAM or DATAGRAM frame has
+/// a length, unless it is the `last` of its message.
 fn qmux(frame: &Frame, last: bool) -> Vec<u8> {
     match frame {
         Frame::Padding(count) => vec![0; *count],
@@ -139,7 +140,8 @@ fn jsws(frame: &Frame) -> Vec<u8> {
     }
 }
 
-/// Encodes one frame; if it is `last`, it has no length where the wire permits that.
+/// Encodes one frame. If it is the `last` of its message, it has no length where the wire permits
+/// that.
 pub fn encode(wire: Wire, frame: &Frame, last: bool) -> Vec<u8> {
     match wire {
         Wire::QMux => qmux(frame, last),

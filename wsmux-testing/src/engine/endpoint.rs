@@ -65,7 +65,7 @@ impl Loss {
         for _ in 0..bytes.div_ceil(Self::SEGMENT).max(1) {
             let mut delay = Duration::ZERO;
             // Each retransmission takes a round trip, and may be lost too. If it is, only a timer
-            // detects that.
+            // detects that, so the next one takes twice as long.
             let mut again = self.rtt;
             while self.next() % 1_000 < self.per_mille {
                 self.lost += 1;
@@ -94,8 +94,8 @@ pub struct Endpoint {
     pub events: Vec<Event>,
     /// All items that were sent, in order.
     pub sent: Vec<Item>,
-    /// How many bytes may be in flight or, with a `rate`, wait for the link. A message that begins
-    /// below this limit is accepted as a whole.
+    /// The limit on the bytes in flight or, with a `rate`, on the bytes that wait for the link. A
+    /// message is accepted as a whole if the limit has not been reached before it.
     pub capacity: Option<usize>,
     /// The link's rate in bytes a second. Without it a message is sent in no time.
     pub rate: Option<u64>,
@@ -110,8 +110,8 @@ pub struct Endpoint {
     /// to keep the data until it is acknowledged, and only acknowledgements make the buffer larger
     /// (on Linux in `tcp_new_space`).
     unacknowledged: bool,
-    /// The bytes that stay in the buffer in that case: those that waited for the link, and those
-    /// that were accepted since.
+    /// The bytes that stay in the buffer while no acknowledgement arrives: those that waited for
+    /// the link, and those that were accepted since.
     kept: usize,
     pub loss: Option<Loss>,
     /// Whether to record items in `sent`. Turned off in tests that move much data.
@@ -185,7 +185,8 @@ impl Endpoint {
     pub(super) fn push(&mut self, now: Time, latency: Duration, item: Item) {
         self.idle_at = self.idle_at.max(now) + self.serialisation(item.size());
         let late = self.loss.as_mut().map(|loss| loss.delay(item.size())).unwrap_or_default();
-        // Items are delivered in the order in which they were sent.
+        // Items are delivered in the order in which they were sent, so a late one delays all after
+        // it.
         let arrival = self.idle_at + latency + late;
         self.bytes_in_flight += item.size();
         self.kept += if self.unacknowledged { item.size() } else { 0 };

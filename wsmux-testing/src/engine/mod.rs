@@ -21,7 +21,7 @@ use std::time::Duration;
 pub use wsmux_proto::Time;
 use wsmux_proto::{Side, VarInt, Wire};
 
-/// Every test about streams runs on both wires.
+/// Both wires. Every test about streams runs on each of them.
 pub const WIRES: [Wire; 2] = [Wire::QMux, Wire::JsWs];
 
 pub const CLIENT: Side = Side::Client;

@@ -79,8 +79,8 @@ impl Pair {
         let (now, latency) = (self.now, self.latency);
         let end = self.end(to);
         match item {
-            // A message belongs to the engine's own memory, in a block that may be twice as large
-            // (C-72).
+            // A message counts as the engine's memory. Its block may be twice as large as the
+            // message (C-72), so here it is.
             Item::Message(message) => end.of(|conn| {
                 let mut block = BytesMut::with_capacity(2 * message.len());
                 block.extend_from_slice(&message);
@@ -110,7 +110,7 @@ impl Pair {
         timeouts.into_iter().flatten().min()
     }
 
-    /// Fires the timers that are due, after everything that has arrived by then has been delivered.
+    /// Handles the timers that are due at either end.
     fn fire(&mut self) {
         for end in [&mut self.client, &mut self.server] {
             if end.conn.poll_timeout().is_some_and(|timeout| timeout <= self.now) {
@@ -130,13 +130,15 @@ impl Pair {
         ends.filter_map(room).chain(self.next_arrival()).min()
     }
 
-    /// Sends, and delivers what arrives next. Returns whether anything was sent or delivered.
+    /// Lets both engines send, and delivers what arrives next. Returns whether anything was sent or
+    /// delivered.
     pub fn step(&mut self) -> bool {
         self.step_until(Time::MAX)
     }
 
-    /// Sends, and delivers what arrives next. If that would be after `until`, only advances the
-    /// time to `until`. Returns whether anything was sent or delivered.
+    /// Lets both engines send, and delivers what arrives next. If a timer is due before that,
+    /// advances to the timer and handles it instead. If nothing arrives until `until`, only
+    /// advances the time to `until`. Returns whether there may be more to do before `until`.
     pub fn step_until(&mut self, until: Time) -> bool {
         let sent = self.transmit();
         let Some(event) = self.next_event() else {
@@ -160,7 +162,7 @@ impl Pair {
         true
     }
 
-    /// Runs until nothing is in flight, without advancing the time to any timer.
+    /// Runs until nothing is in flight. Does not wait for timers that are due later.
     pub fn drive(&mut self) {
         for _ in 0..1_000_000 {
             if !self.step() {
@@ -178,8 +180,8 @@ impl Pair {
         true
     }
 
-    /// Handles the next thing that happens, or lets this much time pass if nothing does. Timers
-    /// that are due fire.
+    /// Handles what arrives next, if that is within `time`. Otherwise lets `time` pass, and handles
+    /// a timer if one is due.
     pub fn tick(&mut self, time: Duration) {
         if !self.step_until(self.now + time)
             && self.next_timeout().is_some_and(|timeout| timeout <= self.now)
@@ -188,7 +190,7 @@ impl Pair {
         }
     }
 
-    /// Lets time pass at two ends that handle every timer when it is due.
+    /// Lets `time` pass. Both ends handle each timer when it is due, and send all that they can.
     pub fn pass(&mut self, time: Duration) {
         let until = self.now + time;
         self.drive();
@@ -203,7 +205,7 @@ impl Pair {
         self.now = self.now.max(until);
     }
 
-    /// Closes the transport under both ends. What is in flight still arrives.
+    /// Closes the transport under both ends. What is in flight arrives before that.
     pub fn cut(&mut self) {
         while self.next_arrival().is_some() {
             self.now = self.next_arrival().unwrap_or_default().max(self.now);
@@ -238,7 +240,7 @@ impl Pair {
         id
     }
 
-    /// Both applications drop a stream, and both ends learn of that.
+    /// Both applications drop a stream, and the frames about that are delivered to both ends.
     pub fn release_both(&mut self, id: StreamId) {
         self.client.release(id);
         self.server.release(id);

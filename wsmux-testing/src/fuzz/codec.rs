@@ -22,7 +22,8 @@ pub fn run(wire: Wire, data: &[u8]) {
     }
 }
 
-/// Encodes and decodes again a frame that was decoded from `len` bytes.
+/// Encodes a frame that was decoded from `len` bytes, and decodes it again. Asserts that the result
+/// is the same frame.
 fn again(wire: Wire, frame: &Frame, len: usize) {
     for last in [false, true] {
         let shortest = encode(wire, frame, last);
@@ -32,7 +33,8 @@ fn again(wire: Wire, frame: &Frame, len: usize) {
         assert_eq!(decoded.as_ref().ok().and_then(Option::as_ref), Some(frame));
         assert!(message.is_empty(), "{frame:?} and then {message:?}");
     }
-    // If the frame has a length, or its fields determine it, no shorter part of it is a frame.
+    // If the frame has a length, or its fields determine its length, no shorter part of it is a
+    // frame.
     let open = matches!(frame, Frame::Padding(_))
         || (wire == Wire::JsWs && matches!(frame, Frame::Stream { fin: false, .. }));
     let mut cut = Bytes::from(encode(wire, frame, false));

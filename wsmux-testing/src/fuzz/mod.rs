@@ -1,5 +1,5 @@
-//! The fuzz targets: a function for each of them that accepts any bytes. libFuzzer calls them from
-//! `fuzz/`. The tests call them too, because they run without a nightly compiler.
+//! The fuzz targets. Each is a function that accepts any bytes. libFuzzer calls these functions
+//! from `fuzz/`. The tests call them too, because tests do not need a nightly compiler.
 
 pub mod codec;
 pub mod engine;

@@ -1,4 +1,5 @@
-//! Two engines, their two applications, and a link of any rate and delay. All of them do anything.
+//! Two engines, their two applications, and a link of any rate and delay. The input decides what
+//! each of them does.
 
 use wsmux_proto::Dir;
 
@@ -8,7 +9,8 @@ use crate::engine::{
     world::{Ending, Op, World},
 };
 
-/// A few KiB of input do not make more operations than this useful; they would only take time.
+/// The most operations of one case. More would take time and show nothing new, because an input has
+/// only a few KiB.
 const MAX_OPS: usize = 2_000;
 
 const WINDOWS: [u64; 6] = [1, 9, 100, 700, 5_000, 65_536];
@@ -24,7 +26,7 @@ pub fn run(data: &[u8]) {
     let windows = (input.pick(&WINDOWS), input.pick(&WINDOWS), input.pick(&BUDGETS));
     let send_buffer = input.pick(&[1, 10, 100, 3_000, 10_000]);
     // The latency is at least 1: if no time passed, a window of one byte would need more grants at
-    // once than their budget allows.
+    // once than the budget allows.
     let latency = input.pick(&[1, 2, 7, 100]);
     let ending = input.pick(&[
         Ending::WindUp,
@@ -33,8 +35,8 @@ pub fn run(data: &[u8]) {
         Ending::Close(CLIENT),
         Ending::Drain(SERVER),
     ]);
-    // With a window of one byte, each byte takes a round trip. A few bytes then show as much as
-    // many would.
+    // With a window of one byte, each byte takes a round trip. So little is written then: a few
+    // bytes show as much as many would.
     let most = (windows.0 * 40).clamp(40, 20_000) as usize;
     let mut world = World::new(wire, windows, send_buffer, latency);
     for _ in 0..MAX_OPS {
@@ -49,7 +51,7 @@ pub fn run(data: &[u8]) {
     world.end(ending);
 }
 
-/// Writes pieces of two sizes in turn, as bytes or as chunks, each in a message of its own or not.
+/// Writes pieces of two sizes in turn, as bytes or as chunks. Some of the pieces share a message.
 /// The application reads some of them.
 fn pieces(world: &mut World, input: &mut Input<'_>, most: usize) {
     let (side, nth) = (input.pick(&[CLIENT, SERVER]), input.below(3));
@@ -79,8 +81,8 @@ fn pieces(world: &mut World, input: &mut Input<'_>, most: usize) {
     }
 }
 
-/// Returns what one of the two applications or the link does next, or `None` for many pieces in a
-/// row.
+/// Returns what one of the two applications or the link does next, or `None` if `pieces` is to run
+/// next.
 fn op(input: &mut Input<'_>, most: usize) -> Option<Op> {
     let what = input.below(34);
     let side = input.pick(&[CLIENT, SERVER]);

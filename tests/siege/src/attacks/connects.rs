@@ -1,4 +1,4 @@
-//! Attackers that have no connection, or only for a short time.
+//! Attackers that never complete a connection, or keep one only for a short time.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -27,7 +27,8 @@ const AT_ONCE: u64 = 32;
 /// longer than the victim's handshake timeout, which is 10 s by default.
 const HANDSHAKE: Duration = Duration::from_secs(13);
 
-/// Each attacker waits for the victim's answer, and connects again until the time is over.
+/// Each of `HALF_OPEN` attackers sends `says` and waits for the victim's answer. Then it connects
+/// again, until the time is over.
 pub async fn half_open(address: SocketAddr, says: &'static [u8], until: Instant) -> Told {
     let mut waiting = JoinSet::new();
     let mut told = Told::default();

@@ -95,18 +95,18 @@ fn stream_frame(id: u64, offset: u64, data: &[u8], fin: bool) -> Vec<u8> {
     frame
 }
 
-/// Appends one byte of a stream, and its reset.
+/// Appends a STREAM frame of one byte, and a RESET_STREAM for the same stream.
 fn reset(out: &mut Vec<u8>, id: u64) {
     varints(out, &[0x0e, id, 0, 1, 7, 0x04, id, 0, 1]);
 }
 
-/// Appends a whole request and a request to stop its answer.
+/// Appends a STREAM frame with a whole request, and a STOP_SENDING for the answer.
 fn stop(out: &mut Vec<u8>, id: u64) {
     out.extend(stream_frame(id, 0, &[7; 64], true));
     varints(out, &[0x05, id, 0]);
 }
 
-/// Sends messages that are full of the same frames.
+/// Sends the same message again and again. `frames` is called until the message is full.
 async fn same(raw: &mut Raw, frames: impl Fn(&mut Vec<u8>)) -> Result<Infallible> {
     let mut message = Vec::with_capacity(MESSAGE);
     while message.len() < MESSAGE - 64 {
@@ -118,7 +118,7 @@ async fn same(raw: &mut Raw, frames: impl Fn(&mut Vec<u8>)) -> Result<Infallible
     }
 }
 
-/// Opens as many streams as the victim permits, and appends these frames for each.
+/// Opens as many streams as the victim permits. `frames` appends the frames for each stream.
 async fn streams(raw: &mut Raw, frames: impl Fn(&mut Vec<u8>, u64)) -> Result<Infallible> {
     let mut next = 0;
     loop {
@@ -132,7 +132,7 @@ async fn streams(raw: &mut Raw, frames: impl Fn(&mut Vec<u8>, u64)) -> Result<In
     }
 }
 
-/// Grants one byte of credit at a time, while there are always bytes to be echoed.
+/// Grants one byte of credit at a time. The victim always has bytes to echo.
 async fn one_byte_grants(raw: &mut Raw) -> Result<Infallible> {
     const STEP: u64 = MESSAGE as u64;
     let data = [7; MESSAGE];
@@ -176,8 +176,8 @@ async fn never_reads(raw: &mut Raw) -> Result<Infallible> {
 }
 
 /// Sends everything that the victim grants at first, on each stream of either kind. The sizes are
-/// those that once cost the most memory: a few bytes at the end of a long queue get a large block,
-/// and the next piece closes that block, which stays almost empty.
+/// those that cost an earlier version of wsmux the most memory. It allocated a large block for the
+/// single byte, and the next chunk left that block almost empty.
 async fn bytes_and_chunks(raw: &mut Raw) -> Result<Infallible> {
     const CHUNK: usize = 4 * 1024;
     let data = [7; MESSAGE];

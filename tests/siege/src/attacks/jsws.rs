@@ -12,10 +12,10 @@ use super::{
 
 /// How many streams are open at the same time, far fewer than the victim permits.
 const AT_ONCE: u64 = 50;
-/// The distance between ids. There are 2^61 ids, and with this distance the attack's ids spread
-/// over half of them. All their low bits are the same.
+/// The distance between the ids of `sparse_ids`. With this distance the ids reach up to 2^60, which
+/// is half of all valid ids. The low 40 bits of all these ids are the same.
 const SPARSE: u64 = 1 << 40;
-/// An id below the largest valid one.
+/// The highest id that an attack uses. Ids below 2^61 are valid.
 const HIGH: u64 = 1 << 60;
 /// The credit that is granted on each stream, which is more than is ever used.
 const CREDIT: u32 = WINDOW as u32;
@@ -80,7 +80,7 @@ async fn same(raw: &mut Raw, message: &[u8]) -> Result<Infallible> {
     }
 }
 
-/// Opens streams; the message after the one that opens a stream resets and stops it.
+/// Opens streams, and resets and stops each of them at once.
 async fn open_reset(raw: &mut Raw) -> Result<Infallible> {
     for id in (0..).step_by(2) {
         raw.send(ack(id, CREDIT)).await?;
@@ -103,7 +103,7 @@ async fn tiny_messages(raw: &mut Raw) -> Result<Infallible> {
 
 /// Makes whole calls of one byte each, on streams whose ids are far from each other.
 async fn sparse_ids(raw: &mut Raw) -> Result<Infallible> {
-    // When the ids are used up, a new connection starts again.
+    // When the ids are used up, this fails, and the attack continues on a new connection.
     for first in (0..HIGH / SPARSE).step_by(AT_ONCE as usize) {
         let ids = || (first..first + AT_ONCE).map(|nth| nth * SPARSE);
         for id in ids() {

@@ -28,10 +28,10 @@ const WARM_UP: Duration = Duration::from_secs(2);
 /// How long the honest client is measured alone. Its results are steady, so more time would show
 /// nothing new.
 const ALONE: Duration = Duration::from_secs(5);
-/// How long after the attack the memory is measured. What is still held then counts as leaked.
+/// How long after the attack the memory is measured again, to show what the attack has left behind.
 const AFTER: Duration = Duration::from_secs(2);
 
-/// In this many seconds the honest client connects at least once more, even on a busy machine.
+/// The honest client connects at least once in this many seconds, even on a busy machine.
 const CONNECTS_WITHIN: u64 = 10;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
@@ -110,7 +110,7 @@ impl Attack {
         }
     }
 
-    /// Returns by how many bytes the victim's memory may grow.
+    /// Returns the limit on the growth of the victim's memory, in bytes.
     fn limit(self) -> u64 {
         match self {
             // This is the formula of SPEC.md §10 for one connection: a window and a send buffer for
@@ -127,8 +127,8 @@ impl Attack {
         }
     }
 
-    /// Returns the budgets of which the attack has to exhaust one. It is empty if no budget
-    /// applies.
+    /// Returns the budgets that may end the attack, one of which it has to exhaust. The list is
+    /// empty if no budget applies.
     fn budgets(self) -> &'static [&'static str] {
         match self {
             Self::OpenReset | Self::JswsOpenReset => &["cancelled streams"],
@@ -140,8 +140,8 @@ impl Attack {
             Self::EmptyFrames => &["frames without effect"],
             Self::Padding => &["padding"],
             Self::Blocked => &["blocked frames"],
-            // The application uses the data of these attacks, and other limits bound everything
-            // else.
+            // No budget applies to these attacks: the victim's application uses their data, or
+            // other limits bound them.
             Self::StopSending | Self::TinyMessages | Self::Datagrams => &[],
             Self::JswsTinyMessages | Self::JswsSparseIds => &[],
             Self::NeverReads | Self::BytesAndChunks => &[],
@@ -156,12 +156,15 @@ impl Attack {
 pub struct Outcome {
     attack: Attack,
     seconds: u64,
-    /// The victim's resident memory in bytes, before the attack and at most.
+    /// The victim's resident memory in bytes before the attack.
     before: u64,
+    /// The peak of this memory during the attack.
     peak: u64,
+    /// This memory a short time after the attack.
     after: u64,
-    /// How many bytes the victim had allocated before the attack, and how many at most during it.
+    /// How many bytes the victim had allocated before the attack.
     allocated_before: u64,
+    /// The most bytes that the victim had allocated at the same time during the attack.
     allocated_peak: u64,
     limit: u64,
     alone: Done,
@@ -184,13 +187,14 @@ impl Outcome {
         if self.growth() > self.limit {
             faults.push("the victim's resident memory grew past the limit".to_owned());
         }
-        // This is checked too, because allocated memory that was never used is not resident.
+        // The allocation is checked too, because memory that was allocated and never used is not
+        // resident.
         if self.allocated() > self.limit {
             faults.push("the victim allocated more than the limit".to_owned());
         }
         for done in [&self.alone, &self.beside] {
             faults.extend(done.failure.clone());
-            // The client connects only now and then.
+            // The client connects only now and then, so a short attack may see no new connection.
             let connects = done.connects > 0 || self.seconds < CONNECTS_WITHIN;
             if done.bytes == 0 || done.calls == 0 || !connects {
                 faults.push("the honest client was not served".to_owned());
@@ -254,8 +258,8 @@ async fn one(attack: Attack, seconds: u64) -> Result<Outcome> {
     attacker.end().await?;
     sleep(AFTER).await;
     let after = victim.memory()?.now;
-    // The client is measured alone both before and after the attack, because on a shared machine
-    // the two may differ.
+    // The client is measured alone both before and after the attack, because results on a shared
+    // machine vary.
     honest.ask::<Done>().await?;
     sleep(ALONE).await;
     alone.add(honest.ask().await?);

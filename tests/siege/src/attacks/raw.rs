@@ -1,6 +1,6 @@
 //! A client of either wire without wsmux. It uses tungstenite's WebSocket, and makes frames
-//! according to RFC 9000 section 19, or with `jsws`. Only grants of the server are read with
-//! wsmux's decoder, because an attacker that exceeds its limits would soon be disconnected.
+//! according to RFC 9000 section 19, or with `jsws`. Only what the server sends is decoded with
+//! wsmux: an attacker that did not know its limits would exceed them and soon be disconnected.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -41,8 +41,9 @@ pub struct Granted {
     pub streams: u64,
     /// The total number of bytes on the first stream.
     pub first: u64,
-    /// The total number of grants, and of ends of streams.
+    /// The number of Acks on all streams, on js-ws.
     pub acks: u64,
+    /// The number of streams that the victim has finished, on js-ws.
     pub ends: u64,
 }
 
@@ -55,7 +56,8 @@ pub struct Raw {
     pub bytes: u64,
 }
 
-/// How the connection's messages are read. The last message says how the connection ended.
+/// How the connection's messages are read: by a task during the attack, or only after it. The last
+/// message says how the connection ended.
 enum Reader {
     Reads(JoinHandle<String>),
     Waits(SplitStream<Socket>, watch::Sender<Granted>),
@@ -94,7 +96,7 @@ fn parameters(credit: u64) -> Vec<u8> {
 }
 
 impl Raw {
-    /// Connects. `credit` applies only on QMux; on js-ws each stream grants its own.
+    /// Connects. `credit` applies only on QMux. On js-ws the Acks of each stream grant its credit.
     pub async fn connect(
         address: SocketAddr,
         wire: Wire,

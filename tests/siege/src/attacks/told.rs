@@ -9,8 +9,8 @@ pub struct Told {
     pub connections: u64,
     pub messages: u64,
     pub bytes: u64,
-    /// How its connections ended, and how often in each way. Each key contains the victim's reason,
-    /// of which there are only a few.
+    /// How the connections ended, and how often in each way. Each key contains the victim's reason,
+    /// so there are only a few keys.
     pub ends: BTreeMap<String, u64>,
 }
 

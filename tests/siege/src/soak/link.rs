@@ -35,7 +35,7 @@ pub struct World {
     next: AtomicU64,
 }
 
-/// Both ends of a connection, and the means to cut the network between them, if there is one.
+/// Both ends of a connection, and a handle that cuts the network between them, if it can be cut.
 pub struct Link {
     pub client: WebSocketConnection,
     pub server: WebSocketConnection,
@@ -67,7 +67,7 @@ impl World {
         let place = &self.places[usize::from(tls)];
         let (client, cut) = if can_be_cut {
             let mut tcp = TcpStream::connect(place.server.local_addr()?).await?;
-            // Half of them end with an RST, the others with a FIN.
+            // Half of the connections end with an RST when they are cut, the others with a FIN.
             if number.is_multiple_of(2) {
                 tcp.set_zero_linger()?;
             }

@@ -42,11 +42,11 @@ enum Ending {
     Cut,
 }
 
-/// What both ends know of the connection's end, whether one of them or the network causes it.
-/// Before that nothing may fail.
+/// How far the end of the connection has come. The tasks of both ends share this. Until `ending` is
+/// set, nothing may fail.
 #[derive(Debug, Default)]
 pub struct Fate {
-    /// Whether new streams are no longer opened.
+    /// Whether neither end opens any more streams.
     pub quiet: AtomicBool,
     pub ending: AtomicBool,
 }
@@ -56,8 +56,8 @@ impl Fate {
         !self.quiet.load(Ordering::Relaxed) && !self.ending.load(Ordering::Relaxed)
     }
 
-    /// Checks the outcome of a stream. The stream may reach its own end or that of its connection,
-    /// but must never contain wrong bytes.
+    /// Checks the outcome of a stream. The stream may fail only once the end of the connection has
+    /// begun, and must never contain wrong bytes.
     pub fn judge(&self, tally: &Tally, outcome: Result<()>) -> Result<()> {
         match outcome {
             Ok(()) => count(&tally.streams, 1),
@@ -183,7 +183,7 @@ async fn end(
         Ending::Drain => {
             let connection = actor.connection.clone();
             connection.drain();
-            // This task keeps a handle until the connection ends.
+            // This task keeps a handle, so that the connection is not closed before it has drained.
             drop(tokio::spawn(async move { connection.closed().await }));
         }
         Ending::Cut => cut.context("a network that can be cut")?.abort(),
@@ -228,7 +228,8 @@ async fn end(
     }
 }
 
-/// Waits until both ends have no streams left. Their last messages may still be in flight.
+/// Waits until this end has no streams left. When this is called, the last messages of the streams
+/// may still be in flight.
 async fn no_streams(connection: &WebSocketConnection) -> Result<()> {
     let start = Instant::now();
     loop {

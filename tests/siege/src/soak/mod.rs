@@ -1,7 +1,7 @@
 //! Runs everything at once, at random, for a long time. Streams run both ways, on both wires, with
 //! and without TLS; they are read, stalled, reset, stopped and dropped. Their connections are
-//! closed, shut down, dropped and cut. Each byte is checked. After each interval everything ends,
-//! and nothing may be left over.
+//! closed, drained, dropped and cut. Each byte is checked. After each interval everything ends, and
+//! nothing may be left over.
 
 mod link;
 mod lives;
@@ -125,7 +125,7 @@ fn held(world: &World, me: &Process) -> Result<Held> {
     Ok(Held { connections: world.connections(), tasks, files: me.fd_count()? })
 }
 
-/// Waits until the process holds no more than at first.
+/// Waits until the process holds exactly what it held at first.
 async fn settle(world: &World, me: &Process, baseline: Held) -> Result<Held> {
     let start = Instant::now();
     loop {

@@ -62,7 +62,7 @@ pub async fn accept_all(
             tally: tally.clone(),
             rng: rng.fork(),
         };
-        // In each turn two of the three futures are dropped.
+        // Each time one of these futures is ready, the others are dropped.
         tokio::select! {
             Some(done) = streams.join_next() => { done??; }
             stream = connection.accept_bi() => {
@@ -105,7 +105,7 @@ impl Player {
             let mut reader = self.fork();
             let write = async {
                 let sent = self.send(script, &mut send).await;
-                // Dropping the handle may end the stream.
+                // In some plans, dropping the handle ends the half.
                 drop(send);
                 sent
             };
@@ -117,8 +117,8 @@ impl Player {
     async fn open_bi(&mut self) -> Result<(SendStream, RecvStream)> {
         loop {
             if self.drops_future() {
-                // If this gives up waiting, either no stream was opened, or it was dropped and
-                // therefore reset.
+                // If the timeout drops the future, either no stream was opened, or the stream was
+                // dropped too and therefore reset.
                 let moment = self.moment();
                 let opened = timeout(moment, self.connection.open_bi()).await;
                 if let Ok(stream) = opened {
@@ -210,7 +210,7 @@ impl Player {
                     End::Fin => read == len,
                     End::Reset(_) => false,
                 })?;
-                // A half that has ended does not have to be stopped.
+                // The half may have ended already. Then there is nothing to stop.
                 let _ = recv.stop(script.code());
             }
             // The acceptor drops its sending half without using it.
@@ -251,7 +251,7 @@ impl Player {
                 if kind == Kind::Stall {
                     at = self.read(&mut recv, seed, cut).await?.0;
                     let stall = self.rng.random_range(0..60);
-                    // From time to time there is a long stall.
+                    // One stall in sixty is long.
                     let stall = if stall == 0 { 1_000 } else { stall };
                     sleep(Duration::from_millis(stall)).await;
                 }
@@ -363,7 +363,8 @@ impl Player {
         self.read_from(recv, seed, 0, to).await
     }
 
-    /// Reads from byte `at` to byte `to`, or until the stream ends. Returns where it stopped.
+    /// Reads from byte `at` to byte `to`, or until the stream ends. Returns where it stopped, and
+    /// why.
     async fn read_from(
         &mut self,
         recv: &mut RecvStream,

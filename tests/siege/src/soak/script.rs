@@ -9,29 +9,29 @@ use wsmux::VarInt;
 const LONGEST: u64 = 4 << 20;
 pub const HEADER: usize = 25;
 
-/// The plan for a stream.
+/// What the two ends do with a stream. `len` and `cut` are fields of [`Script`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Kind {
     /// The acceptor echoes the bytes.
     Echo,
-    /// The acceptor reports the number of bytes at the end.
+    /// The acceptor counts the bytes, and sends their number at the end.
     Count,
-    /// The acceptor reads only from time to time.
+    /// As `Count`, but the acceptor pauses once, after `cut` bytes.
     Stall,
-    /// The acceptor sends.
+    /// The acceptor sends `len` bytes.
     Source,
-    /// The opener resets after `cut` bytes.
+    /// The opener resets its sending half after `cut` bytes.
     Reset,
     /// The opener drops its sending half after `cut` bytes.
     DropSend,
-    /// The acceptor stops after `cut` bytes.
+    /// The acceptor stops its receiving half after `cut` bytes.
     Stop,
     /// The acceptor drops its receiving half after `cut` bytes.
     DropRecv,
-    /// The acceptor sends, and resets after `cut` bytes.
+    /// The acceptor sends, and resets its sending half after `cut` bytes.
     SourceReset,
-    /// The acceptor sends, and the opener stops after `cut` bytes.
+    /// The acceptor sends, and the opener stops its receiving half after `cut` bytes.
     SourceStop,
 }
 
@@ -47,7 +47,7 @@ pub const KINDS: [Kind; 10] = [
     Kind::SourceReset,
     Kind::SourceStop,
 ];
-/// The plans that need no answer.
+/// The plans that a unidirectional stream permits, because they need no answer.
 pub const ONE_WAY: [Kind; 5] =
     [Kind::Stall, Kind::Reset, Kind::DropSend, Kind::Stop, Kind::DropRecv];
 
@@ -87,7 +87,7 @@ impl Script {
         Ok(Self { kind, seed: number(0), len: number(1), cut: number(2) })
     }
 
-    /// Returns the code for resets and stops, which is within the range of js-ws.
+    /// Returns the application error code for resets and stops. It is within the range of js-ws.
     pub fn code(self) -> VarInt {
         VarInt::from_u32((self.seed % 900) as u32 + 1)
     }
@@ -98,7 +98,7 @@ impl Script {
 pub enum End {
     Fin,
     Reset(VarInt),
-    /// It returned as many bytes as were wanted.
+    /// Reading stopped after as many bytes as were wanted.
     Enough,
 }
 
@@ -111,8 +111,9 @@ pub fn must(holds: bool, what: impl FnOnce() -> String) -> Result<(), Wrong> {
     if holds { Ok(()) } else { Err(Wrong(what())) }
 }
 
-/// Checks an end that differs from the plan's. When a connection's handles are dropped one by one,
-/// its end may first appear as a reset. A FIN at the wrong place is always wrong.
+/// Checks how reading ended, and returns the number of bytes that were read. An unexpected FIN is
+/// always wrong. An unexpected reset is an error only while the connection is to go on: when its
+/// handles are dropped one by one, the end of the connection may first appear as a reset.
 pub fn ends(
     script: Script,
     (read, end): (u64, End),

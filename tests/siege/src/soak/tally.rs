@@ -1,4 +1,4 @@
-//! What was done in an interval.
+//! Counts of what was done in an interval.
 
 use std::{
     fmt,
@@ -10,7 +10,7 @@ pub struct Tally {
     pub connections: AtomicU64,
     /// How many streams had the expected outcome.
     pub streams: AtomicU64,
-    /// How many streams ended with their connection.
+    /// How many streams failed because their connection was ending.
     pub lost: AtomicU64,
     /// How many bytes were checked.
     pub bytes: AtomicU64,

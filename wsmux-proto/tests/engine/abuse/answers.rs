@@ -35,7 +35,7 @@ fn a_client_that_opens_one_stream_too_many_each_time_goes_on() {
         let (served, refused) = (bidi(CLIENT, 2 * index), bidi(CLIENT, 2 * index + 1));
         peer.send(&[ack(served, 1 << 16), ack(refused, 1 << 16)]);
         peer.said();
-        // The peer answers each half of the refusal, as the real endpoint does.
+        // The peer answers both messages of the refusal, as `@matrixai/ws` does.
         peer.send(&[stop(refused, 0), error_read(refused, 0)]);
         peer.send(&[data(served, b"?"), close_read(served)]);
         accept(peer, served);
@@ -72,9 +72,10 @@ fn a_peer_that_floods_us_and_reads_nothing_makes_nothing_grow() {
             break;
         }
         let now = format!("{:?}", peer.conn).len();
-        // What we may keep is one reset for each stream and the state of the streams.
+        // We may keep one reset for each stream, and the state of each stream.
         assert!(now < before + 100 * 200, "{before} bytes became {now} after {round}");
     }
-    // Of these kinds, only the two pings and the blocked frames exceed their budgets.
+    // Of these frames, only the pings of both kinds and the blocked frames can exceed a budget in
+    // 900 rounds.
     peer.assert_violation("a flood", TransportErrorCode::EXCESSIVE_LOAD, 1002);
 }

@@ -1,4 +1,4 @@
-//! Frames that say that the peer is blocked by a limit of ours.
+//! Frames that say that the peer is blocked by one of our limits.
 
 use super::*;
 
@@ -26,7 +26,8 @@ fn a_flood_of_blocked_frames_ends_the_connection() {
 fn datagrams_that_nobody_reads_make_good_for_nothing() {
     let datagram = || Frame::Datagram(vec![0; 10_000].into());
     let mut peer = peer(Wire::QMux);
-    // This is more than the number of unread datagrams that we keep.
+    // We keep fewer unread datagrams than this. So each of the datagrams below displaces an older
+    // one.
     for _ in 0..200 {
         peer.send(&[datagram()]);
     }
@@ -36,8 +37,8 @@ fn datagrams_that_nobody_reads_make_good_for_nothing() {
     assert!((1_000..1_030).contains(&most), "{most}");
 }
 
-/// A server sends to very many streams at each tick, and the readers on all of them are equally
-/// slow, so all of them run out of credit at the same moment.
+/// The peer sends on very many streams at each tick, and our application reads all of them equally
+/// slowly. So all of them run out of credit at the same moment.
 ///
 /// [C-61] A peer MUST NOT be closed for useless work that stays below what is replenished, however
 /// long it continues. This holds if time alone replenishes the budgets, and if useful work alone

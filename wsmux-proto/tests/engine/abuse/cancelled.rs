@@ -121,7 +121,8 @@ fn a_stream_that_was_read_or_answered_is_not_cancelled_however_it_ends() {
     assert_eq!(useless(&answered), 0, "a subscription that was ended");
 }
 
-/// On js-ws this is the only way to use a stream in one direction.
+/// The peer uploads on its half and stops ours. On js-ws, which has no unidirectional streams, this
+/// is the only way to use a stream in one direction.
 ///
 /// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over,
 /// nothing of it was read, not even its end, and the peer reset it or stopped our half before
@@ -150,7 +151,7 @@ fn uploads_whose_answers_nobody_wants_are_let_pass() {
     }
 }
 
-/// The backend behind the application hangs, so every call to it runs into its deadline.
+/// The backend of the application hangs, so the peer cancels every call at its deadline.
 ///
 /// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over,
 /// nothing of it was read, not even its end, and the peer reset it or stopped our half before
@@ -172,7 +173,7 @@ fn calls_that_were_read_and_run_into_their_deadlines_are_let_pass() {
     }
 }
 
-/// The budget of cancelled streams would be refilled by four for each served stream. None of these
+/// Each served stream would refill the budget of cancelled streams by four, but none of these
 /// streams counts as served.
 ///
 /// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over,

@@ -2,7 +2,8 @@
 
 use super::*;
 
-/// Returns a peer to which we have an endless amount to send on a stream that has no credit.
+/// Opens a stream without credit and writes 1 MiB to it. So there is always data that waits for the
+/// peer's next grant.
 fn with_waiting_data() -> (ScriptedPeer, StreamId) {
     let parameters = scripted_peer::generous_but(|limits| limits.initial_max_stream_data_uni = 0);
     let mut peer =
@@ -23,7 +24,8 @@ fn with_waiting_data() -> (ScriptedPeer, StreamId) {
 fn a_flood_of_used_grants_of_one_byte_ends_the_connection() {
     let (peer, id) = with_waiting_data();
     let most = flood(peer, "grants", |peer, count| peer.send(&[max_stream_data(id, count + 1)]));
-    // For every 64 bytes that we sent, the budget is refilled by one.
+    // Each grant lets us send one byte, and every 64 bytes that we send refill the budget by one.
+    // So the budget lasts for slightly more than the 10,000 grants that it holds.
     assert!((10_100..10_200).contains(&most), "{most}");
 }
 
@@ -87,8 +89,8 @@ fn a_js_ws_reader_that_gives_back_each_byte_that_it_reads_is_let_pass() {
     let id = peer.conn.open(Dir::Bi).unwrap().unwrap();
     peer.send(&[ack(id, MANY)]);
     peer.conn.send_stream(peer.now, id).append_chunk(vec![0; 2 * MANY as usize].into()).unwrap();
-    // The first window is sent in one message. After that, each byte that the peer reads is granted
-    // again and allows one more byte.
+    // The first window is sent in one message. After that the peer grants each byte that it reads
+    // again, and each such grant lets us send one more byte.
     peer.said();
     honest(peer, |peer, _| peer.send(&[ack(id, 1)]));
 }

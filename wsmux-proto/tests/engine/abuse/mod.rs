@@ -1,5 +1,5 @@
-//! Each kind of useless work that a peer can cause has a budget. Beside the attack on each budget
-//! stands an honest peer that does not exceed it.
+//! Each kind of useless work that a peer can cause has a budget. The tests attack each budget, and
+//! check that an honest peer does not exceed it.
 
 mod answers;
 mod blocked;
@@ -18,15 +18,15 @@ use wsmux_proto::{
     Config, ConnectionError, Dir, Frame, Incoming, Read, StreamId, TransportErrorCode, Wire,
 };
 
-/// How often an action is repeated: more than the burst of any budget.
+/// How often `honest` repeats an action. This is more than the burst of any budget.
 const MANY: u64 = 12_000;
 
 fn peer(wire: Wire) -> ScriptedPeer {
     ScriptedPeer::new(wire, SERVER, &Config::default())
 }
 
-/// Has the peer repeat an action while no time passes, and receives all answers. Asserts that the
-/// connection is closed because of this budget, and returns how often the action was possible.
+/// Has the peer repeat an action and read all our answers, until the connection is closed. Asserts
+/// that it is closed because of `budget`, and returns how many actions the budget allowed.
 fn flood(
     mut peer: ScriptedPeer,
     budget: &str,
@@ -45,7 +45,8 @@ fn flood(
     panic!("{budget}: nothing stops it");
 }
 
-/// Has the peer repeat an action as `flood` does, and asserts that the connection survives it.
+/// Has the peer repeat an action `MANY` times and read all our answers. Asserts that the connection
+/// stays open.
 fn honest(mut peer: ScriptedPeer, mut again: impl FnMut(&mut ScriptedPeer, u64)) -> ScriptedPeer {
     for count in 0..MANY {
         again(&mut peer, count);
@@ -60,19 +61,20 @@ fn useless(peer: &ScriptedPeer) -> u64 {
     peer.conn.stats(Time::EPOCH).useless_received
 }
 
-/// How many grants an honest peer's streams are charged for: on js-ws each stream begins with one.
+/// Returns how many grants are counted as useless when an honest peer opens `MANY` streams. On
+/// js-ws the first message of each stream is a grant.
 fn acks(wire: Wire) -> u64 {
     if wire == Wire::JsWs { MANY } else { 0 }
 }
 
-/// Sends a request of one byte and its end.
+/// Has the peer send a request: one byte and the end of the stream.
 fn request(peer: &mut ScriptedPeer, index: u64) -> StreamId {
     let id = bidi(CLIENT, index);
     match peer.wire {
         Wire::QMux => peer.send(&[stream(id, 0, b"?", true)]),
         _ => {
             peer.send(&[ack(id, 1 << 16)]);
-            // If this request exceeded the budget, `flood` checks what the peer receives.
+            // If this request exceeded the budget, our close is left for `flood` to check.
             if peer.conn.close_reason().is_none() {
                 peer.said();
                 peer.send(&[data(id, b"?"), close_read(id)]);
@@ -100,7 +102,8 @@ fn let_go(peer: &mut ScriptedPeer, id: StreamId) {
     peer.conn.recv_stream(peer.now, id).release();
 }
 
-/// The application ignores the error and finishes its half, as the code of many examples does.
+/// The application ignores every error and still writes an answer, as the code of many examples
+/// does.
 fn answer_all_the_same(peer: &mut ScriptedPeer, id: StreamId) {
     let _ = peer.conn.recv_stream(peer.now, id).read(100);
     let _ = peer.conn.send_stream(peer.now, id).write(b"an error");
@@ -108,7 +111,8 @@ fn answer_all_the_same(peer: &mut ScriptedPeer, id: StreamId) {
     let_go(peer, id);
 }
 
-/// The peer cancels a request that it has just sent, either completely or without its end.
+/// The peer cancels a request that it has just sent. `whole` says whether it has also sent the end
+/// of the request.
 fn cancelled_call(peer: &mut ScriptedPeer, index: u64, whole: bool) {
     let id = bidi(CLIENT, index);
     if whole {

@@ -66,8 +66,9 @@ fn an_empty_frame_beside_each_byte_is_let_pass() {
 fn a_chat_of_a_byte_each_second_goes_on_for_ever() {
     let id = bidi(CLIENT, 0);
     let mut peer = peer(Wire::QMux);
-    // Every second the peer also sends some of the other frames that have a budget. If it can do
-    // that for hours, it can do it for days and years.
+    // Every second the peer also sends a ping of each kind, padding, a grant and an empty STREAM
+    // frame, each of which has a budget. The budgets are refilled every second as well. So a peer
+    // that can go on for `MANY` seconds can go on for ever.
     for second in 0..MANY {
         peer.now = at(secs(second));
         peer.send(&[

@@ -16,13 +16,15 @@ fn a_flood_of_padding_ends_the_connection() {
 #[test]
 fn traffic_that_is_shaped_by_padding_is_let_pass() {
     let id = bidi(CLIENT, 0);
-    // Each message is padded to the greatest length, and messages follow each other at any speed.
+    // The peer pads each message to almost the greatest length, and no time passes between
+    // messages.
     let mut shaped = peer(Wire::QMux);
     for count in 0..1_100 {
         shaped.send(&[stream(id, count, b"x", false), Frame::Padding(65_000)]);
         shaped.assert_open("shaped");
     }
-    // The peer sends nothing but padding, at 128 Mbit/s.
+    // The peer sends nothing but padding, at 16 MiB a second. The budget is refilled at the same
+    // rate.
     let mut cover = peer(Wire::QMux);
     for count in 0..1_100 {
         cover.now = at(Duration::from_micros(3_907 * count));

@@ -22,7 +22,7 @@ fn a_flood_of_pings_or_pongs_of_either_kind_ends_the_connection() {
             assert_eq!(most, 1_000, "{wire:?}");
         }
     }
-    // The peer answers again and again the one ping with which each connection begins.
+    // Each connection begins with a ping of ours. The peer answers this one ping again and again.
     let most = flood(peer(Wire::QMux), "pings", |peer, _| peer.send(&[Frame::Pong(code(0))]));
     assert_eq!(most, 1_001);
 }

@@ -46,7 +46,7 @@ fn a_window_grows_to_twice_what_is_on_the_way_and_no_further() {
         let (window, on_the_way) = (bulk.window(flow), path.bandwidth_delay());
         assert!(share > 0.99, "{path:?}: {share} of the link");
         // What waits in the socket's buffer does not count, but one more message may arrive during
-        // the measurement.
+        // the measurement. So the bound includes a message.
         let most = 2 * (on_the_way + 64 * KIB);
         assert!(window >= on_the_way * 3 / 2, "{path:?}: {window}");
         assert!(window <= most, "{path:?}: {window} where {most} is enough");
@@ -85,8 +85,8 @@ fn a_window_grows_for_no_reader_that_does_not_read() {
     bulk.run(secs(2));
     assert!(bulk.window(reading) > 8 * MIB, "the path is known, and long");
     assert_eq!(bulk.window(standing), INITIAL);
-    // Nor does the window grow for a reader that has stopped reading while a full window waits to
-    // be read.
+    // The window does not grow either when its reader has stopped reading and a full window waits
+    // to be read.
     let id = bulk.flows[reading].id;
     bulk.flows[reading].reader = Reader::Never;
     bulk.run(secs(1));

@@ -62,8 +62,8 @@ fn a_path_that_has_become_longer_is_measured_anew_after_a_silence() {
     assert!(brought > long.bytes_in(secs(1)) / 100 * 99, "{brought}, window {short} before");
 }
 
-/// A client written by hand that runs once each millisecond. Each time it receives its grants and
-/// sends what they allow, up to a bound, in messages that follow each other at the speed of memory.
+/// A client written by hand that runs once per millisecond. Each time it takes up its new grants
+/// and sends what they allow, but at most `bound` bytes. It sends its messages without a pause.
 struct ByHand {
     peer: ScriptedPeer,
     bound: u64,
@@ -104,7 +104,8 @@ impl ByHand {
         self.peer.assert_open("it does nothing wrong");
     }
 
-    /// The other end reads all bytes and sends its frames.
+    /// The engine's application reads all bytes. The client records the grants and pings that it
+    /// gets.
     fn listen(&mut self) {
         let id = bidi(CLIENT, 0);
         while let Read::Data(_) =

@@ -13,7 +13,7 @@ impl World {
         }
         let (ended, now) = (self.ended, self.pair.now);
         let data = pattern(seed(id, side), self.half(id, side).written as u64, len);
-        // The engine keeps the chunk's memory, so it counts as the engine's.
+        // The engine keeps the chunk's memory, so that memory counts as the engine's.
         let taken = self.pair.end(side).of(|conn| match chunk {
             true => conn.send_stream(now, id).write_chunk(&mut Bytes::from(data.clone())),
             false => conn.send_stream(now, id).write(&data),
@@ -96,7 +96,8 @@ impl World {
                 self.largest_window = self.largest_window.max(bytes);
                 self.pair.end(side).of(|conn| conn.set_stream_receive_window(bytes));
             }
-            // On js-ws streams above the limit would be refused. tests/engine/limits.rs tests that.
+            // On js-ws, streams above the limit would wait or be refused, which this model does not
+            // cover. The tests of the engine in `limits.rs` and `waiting.rs` do.
             Op::Limit(..) if self.pair.wire == Wire::JsWs => {}
             Op::Limit(side, count) => {
                 for dir in [Dir::Bi, Dir::Uni] {

@@ -7,8 +7,8 @@ use wsmux_proto::{Credit, Frame, Side, StreamId, Time, Wire};
 use super::{DATAGRAMS, Half, World};
 use crate::engine::{CLIENT, Item, SERVER, encode, scripted_peer};
 
-/// Bounds of the state of a stream and of a connection while no message is handled. SPEC.md §10
-/// allows more for both.
+/// Bounds, in bytes, of the state of a stream and of a connection while no message is handled.
+/// SPEC.md §10 allows more for both.
 const STREAM_STATE: u64 = 1024;
 const CONNECTION_STATE: u64 = 8 * 1024;
 
@@ -29,7 +29,8 @@ impl World {
             let stats = conn.stats(Time::EPOCH);
             self.check_growth(side, stats.window_growth);
             self.check_memory(side);
-            // Where chunks are accepted as a whole, the last one may exceed the buffer's limit.
+            // Chunks are accepted as a whole, so the last one may exceed the limit of the send
+            // buffer.
             let most = stats.live_streams * (self.send_buffer + self.largest_chunk) as u64;
             assert!(stats.send_buffered <= most, "{stats:?}");
             let mine = |(key, half): (&(StreamId, Side), &Half)| {
@@ -44,8 +45,8 @@ impl World {
     }
 
     /// Checks the memory of a connection against SPEC.md §10, without what a socket holds (C-53).
-    /// The formula counts whole windows and buffers. For the streams that an application still
-    /// holds, this uses the most that was in them instead (C-70).
+    /// The formula counts whole windows and buffers. For each stream that an application still
+    /// holds, this counts instead the most unread and unsent bytes that the stream has had (C-70).
     fn check_memory(&mut self, side: Side) {
         let most_chunk = self.largest_chunk as u64;
         let now = self.pair.now;
@@ -77,20 +78,21 @@ impl World {
         assert!(held <= most as i64, "{side:?} holds {held} of {most}: {conn:?}");
     }
 
-    /// Returns the most streams so far: tables keep the capacity for all of them.
+    /// Returns the largest number of live streams so far. Tables keep their capacity for all of
+    /// these.
     fn most_streams(&mut self, side: Side, live: u64) -> u64 {
         let most = &mut self.most_streams[side as usize];
         *most = live.max(*most);
         *most
     }
 
-    /// Checks that the credit that a reader granted beyond the windows that all streams begin with
-    /// comes out of one budget (C-57).
+    /// Checks the credit that a reader has granted in addition to the windows that all streams
+    /// begin with. The growth budget must cover that credit (C-57).
     fn check_growth(&self, reader: Side, growth: u64) {
         assert!(growth <= self.budget, "{growth} of {}", self.budget);
         let beyond = |(key, half): (&(StreamId, Side), &Half)| {
             let over = half.given_up || half.stopped || half.end.is_some() || key.1 == reader;
-            // Credit beyond the end of a stream cannot be used.
+            // Credit beyond the end of a stream cannot be used, so it does not count.
             let most = if half.finished { half.written as u64 } else { u64::MAX };
             let limit = half.granted.min(most);
             (!over).then(|| limit.saturating_sub(half.read as u64 + self.largest_window))
@@ -131,7 +133,7 @@ impl World {
                     Credit::More(more) => half.granted += more,
                     _ => panic!("a credit of an unknown kind"),
                 }
-                // This bounds what is unread by one window for each stream (C-53, C-56).
+                // So the unread bytes of a stream never exceed one window (C-53, C-56).
                 assert!(
                     half.granted <= half.read as u64 + window,
                     "{id}: more than a window ahead"
@@ -142,8 +144,8 @@ impl World {
     }
 }
 
-/// Asserts that the message is what the tests' own encoder makes of its frames: each in its
-/// shortest form, and only the last one without its length.
+/// Asserts that the message is what the tests' own encoder makes of its frames: each is in its
+/// shortest form, and only the last one may lack its length.
 fn assert_is_canonical(wire: Wire, frames: &[Frame], message: &[u8]) {
     let (last, others) = frames.split_last().expect("no message is empty");
     let head: Vec<_> = others.iter().flat_map(|frame| encode::encode(wire, frame, false)).collect();

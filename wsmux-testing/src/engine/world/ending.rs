@@ -60,7 +60,7 @@ impl World {
     }
 
     /// Reads all streams after the connection has ended. Asserts that what arrived can be read in
-    /// order, and that no stream ends cleanly that its writer did not finish.
+    /// order, and that a stream ends cleanly only if its writer finished it.
     fn read_out(mut self) {
         for side in [CLIENT, SERVER] {
             assert!(self.pair.end(side).conn.close_reason().is_some(), "{side:?} has not heard");

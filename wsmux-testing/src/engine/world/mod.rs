@@ -11,7 +11,8 @@ use wsmux_proto::{Config, Dir, Side, StreamId, Wire};
 
 use super::{CLIENT, End, Pair, SERVER, ms};
 
-/// What happens next. A number selects one of the streams that the side holds.
+/// One step in a world. In a step that is about a stream, the `usize` after the side selects one of
+/// the streams that the side holds.
 #[derive(Debug, Clone)]
 pub enum Op {
     Open(Side, Dir),
@@ -26,7 +27,7 @@ pub enum Op {
     DropSender(Side, usize),
     DropReceiver(Side, usize),
     Announce(Side, usize),
-    /// Resets a stream of which this many bytes must still arrive.
+    /// Resets a stream with this reliable size.
     ResetAt(Side, usize, u64),
     Datagram(Side, usize),
     /// Sets the stream window of one side.
@@ -69,17 +70,19 @@ pub struct Half {
     /// Bytes that the reader has read.
     read: usize,
     end: Option<End>,
-    /// What was seen on the wire: the bytes that were sent, and how many the reader's engine had
-    /// allowed in its latest grant.
+    /// How many bytes were seen on the wire.
     sent: u64,
+    /// How many bytes the reader's engine has granted in total, as seen on the wire.
     granted: u64,
 }
 
 pub struct World {
     pair: Pair,
-    /// The stream window that credit begins with, and the largest that either side has set.
+    /// The stream window in the configuration, with which credit begins.
     config_window: u64,
+    /// The largest stream window that either side has had without growth.
     largest_window: u64,
+    /// The size to which windows may grow.
     max_window: u64,
     budget: u64,
     send_buffer: usize,
@@ -112,8 +115,8 @@ fn seed(id: StreamId, side: Side) -> u64 {
 }
 
 impl World {
-    /// Creates a world in which windows begin with the first size and may grow to the second one,
-    /// within a budget.
+    /// Creates a world in which windows begin with `window` bytes and may grow to `max_window`
+    /// bytes, within a budget.
     pub fn new(
         wire: Wire,
         (window, max_window, budget): (u64, u64, u64),
@@ -124,7 +127,7 @@ impl World {
         // In half of the worlds the connection's send window is full before the buffers of the
         // streams are.
         let send_window = if send_buffer.is_multiple_of(2) { 0 } else { 64 << 20 };
-        // This differs between the wires for the same reason as `Op::Limit`.
+        // On js-ws this limit is never reached, because this model does not cover streams above it.
         let streams = if wire == Wire::QMux { 3 } else { 1_000 };
         config
             .stream_receive_window(window)

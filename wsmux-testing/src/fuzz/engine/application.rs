@@ -103,7 +103,7 @@ impl Case {
         });
     }
 
-    /// Writes pieces of two sizes in turn, by both methods, and the peer grants as much again.
+    /// Writes pieces of two sizes in turn to one stream, each size by either of the two methods.
     pub(super) fn written(&mut self, input: &mut Input<'_>) {
         let Some(&id) = self.held.first() else { return };
         let sizes = [input.pick(&SIZES), input.pick(&SIZES)];

@@ -6,16 +6,16 @@ use wsmux_proto::{MessageBuf, Outgoing, VarInt};
 use super::{Case, DATAGRAMS};
 use crate::engine::{ms, scripted_peer::decode};
 
-/// Bounds of what one call may cause, far more than any call does.
+/// The most events and messages that one step may cause. No step comes near these bounds.
 const MAX_EVENTS: usize = 10_000;
 const MAX_TRANSMITS: usize = 10_000;
 
-/// The constants `c` and `k` of SPEC.md §10. They are generous, because it only matters that they
-/// are constant.
+/// Bounds, in bytes, of the state of a stream and of a connection. SPEC.md §10 allows as much for a
+/// stream, and more for a connection.
 const STREAM_STATE: u64 = 4 * 1024;
 const CONNECTION_STATE: u64 = 32 * 1024;
 
-/// How much memory a peer can use up by refusals and answers that it does not read, in addition to
+/// How much memory a peer can occupy by refusals and answers that it does not read, in addition to
 /// the state of its streams.
 const ANSWERS: u64 = 64 * 1024;
 
@@ -78,7 +78,7 @@ impl Case {
 
     /// Returns the bound of SPEC.md §10, without what the socket holds.
     fn formula(&self, sending: u64, streams: u64) -> u64 {
-        // Windows that are small now may have been larger before.
+        // Windows that are small now may have been larger before, so the largest one counts.
         let receiving = self.opened + 2 * self.largest_limit;
         let windows = receiving * self.largest_initial_window;
         let receive = (windows + self.budget) * 4 + DATAGRAMS as u64;
@@ -87,7 +87,8 @@ impl Case {
         receive + send + message + streams * STREAM_STATE + CONNECTION_STATE + ANSWERS
     }
 
-    /// Drops all handles, and so the connection, in whatever state the peer is.
+    /// Drops all handles and closes the connection, whatever state the peer is in. Asserts that
+    /// nothing is left.
     pub(super) fn end(mut self) {
         self.drain();
         self.check();
@@ -100,7 +101,8 @@ impl Case {
         }
         while self.heap.of(|| self.conn.read_datagram()).is_some() {}
         self.conn.close(self.now, VarInt::default(), Bytes::new());
-        // A call that waits for a stream's end reports the connection's end.
+        // Each call that waited for the end of a stream is made again, and gets the end of the
+        // connection.
         for id in std::mem::take(&mut self.watched) {
             self.heap.of(|| self.conn.send_stream(self.now, id).poll_end());
         }

@@ -13,10 +13,11 @@ use super::input::Input;
 use crate::engine::{CLIENT, Heap, SERVER, WIRES, ms};
 use peer::parameters;
 
-/// A few KiB of input do not make more operations than this useful; they would only take time.
+/// The most operations of one case. More would take time and show nothing new, because an input has
+/// only a few KiB.
 const MAX_OPS: usize = 1_000;
 
-/// A bound of what one call may cause, far more than any call does.
+/// The most timers that one jump of the clock may make due. No jump comes near this bound.
 const MAX_TIMERS: usize = 1_000;
 
 const DATAGRAMS: usize = 3_000;
@@ -51,14 +52,15 @@ struct Case {
     /// How many bytes of each stream the peer has sent.
     sent: BTreeMap<StreamId, u64>,
     last_message: Vec<u8>,
-    /// The next stream of a flood. Its id is above those that most frames name.
+    /// The index of the next stream of a flood. It is above the indices that most frames use.
     flooded: u64,
-    /// All streams that the application holds, and those for whose end it waits.
+    /// All streams that the application holds.
     held: Vec<StreamId>,
+    /// The streams for whose end the application waits.
     watched: Vec<StreamId>,
     opened: u64,
     largest_window: u64,
-    /// The largest window, not counting growth.
+    /// The largest window without growth; `largest_window` includes growth.
     largest_initial_window: u64,
     largest_limit: u64,
     budget: u64,

@@ -14,8 +14,8 @@ use crate::{
 
 impl Case {
     pub(super) fn message(&mut self, message: Vec<u8>) {
-        // The message belongs to the engine's own memory, as a socket's does, in a block that may
-        // be twice as large (C-72).
+        // The message counts as the engine's memory, as one from a socket does. Its block may be
+        // twice as large as the message (C-72), so here it is.
         self.heap.of(|| {
             let mut block = BytesMut::with_capacity(2 * message.len());
             block.extend_from_slice(&message);
@@ -44,7 +44,7 @@ impl Case {
         StreamId::new(initiator, if uni { Dir::Uni } else { Dir::Bi }, index)
     }
 
-    /// Returns the right offset of the peer's next byte, or another one.
+    /// Returns the offset of the peer's next byte on the stream, or now and then a wrong one.
     fn offset(&self, id: StreamId, input: &mut Input<'_>) -> u64 {
         let sent = self.sent.get(&id).copied().unwrap_or(0);
         let offset = match input.below(16) {
@@ -104,7 +104,7 @@ impl Case {
         }
     }
 
-    /// Opens and cancels streams, as many as the peer likes.
+    /// Opens and cancels streams one after another, without regard to the stream limit.
     pub(super) fn flood(&mut self, input: &mut Input<'_>) {
         for _ in 0..input.pick(&[1, 100, 50_000]) {
             if self.conn.close_reason().is_some() {
@@ -183,8 +183,8 @@ fn number(input: &mut Input<'_>) -> u64 {
     }
 }
 
-/// Returns a count within the limit of RFC 9000 §19.11, so that the checks after that limit are
-/// reached.
+/// Returns a count within the limit of RFC 9000 §19.11. A larger one would be an error at once, and
+/// the checks after that one would not be reached.
 fn count(input: &mut Input<'_>) -> u64 {
     number(input).min(MAX_COUNT)
 }
