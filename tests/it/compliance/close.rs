@@ -35,7 +35,7 @@ fn wait(peer: &mut ScriptedPeer) -> Vec<Said> {
     said
 }
 
-/// [W-24] The code of our Close frame MUST be that of the table.
+/// [W-24] The code of our Close frame MUST be the one that the table of §3.3 gives.
 /// [W-25] The reason of a Close frame for a transport error MUST start with the error's name as in
 /// §1.
 #[test]
@@ -238,7 +238,7 @@ fn a_close_overtakes_all_that_waits_for_a_socket_that_takes_nothing() {
 }
 
 /// [C-49] A drain MUST first send every byte that writes accepted and every FIN that was asked for,
-/// and then close with application code 0.
+/// and then close with application error code 0.
 #[test]
 fn a_drain_waits_for_credit_and_for_every_byte() {
     for wire in WIRES {
@@ -276,8 +276,9 @@ fn a_drain_waits_for_credit_and_for_every_byte() {
     }
 }
 
-/// [C-50] After our WebSocket Close we MUST keep reading, and discard, until the peer's Close
-/// arrives or the close wait is over; then the underlying stream ends by §3.4.
+/// [C-50] After our WebSocket Close we MUST keep reading, and discard what we read, until the
+/// peer's Close arrives or the close wait is over. Then the underlying stream ends by the rules of
+/// §3.4.
 #[test]
 fn what_comes_behind_our_close_is_discarded() {
     for wire in WIRES {

@@ -60,8 +60,8 @@ impl ConnectionBlocked {
     }
 }
 
-/// [C-85] The cost of a frame, a call or an event MUST NOT depend on the number of streams that are
-/// open or wait, nor on the ids that a peer chooses, by more than a logarithm on average. Events
+/// [C-85] The cost of a frame, a call or an event MUST NOT grow faster, on average, than the
+/// logarithm of the number of streams that are open or wait, whatever ids a peer chooses. Events
 /// that concern all streams, such as the connection's end, are exempt.
 #[test]
 fn a_raise_of_the_connections_credit_costs_as_much_as_it_lets_through() {
@@ -125,8 +125,8 @@ fn void_entries_of_streams_that_wait_for_credit_are_bounded() {
 /// An application may give each stream a priority of its own. Even then, only the streams whose
 /// turn it is are looked at.
 ///
-/// [C-85] The cost of a frame, a call or an event MUST NOT depend on the number of streams that are
-/// open or wait, nor on the ids that a peer chooses, by more than a logarithm on average. Events
+/// [C-85] The cost of a frame, a call or an event MUST NOT grow faster, on average, than the
+/// logarithm of the number of streams that are open or wait, whatever ids a peer chooses. Events
 /// that concern all streams, such as the connection's end, are exempt.
 #[test]
 fn thousands_of_priorities_cost_as_much_as_one() {
@@ -149,8 +149,8 @@ fn thousands_of_priorities_cost_as_much_as_one() {
 /// A message may wake very many readers, with repeated events of the connection between them.
 /// Searching the whole queue for each event would take hours in this test.
 ///
-/// [C-85] The cost of a frame, a call or an event MUST NOT depend on the number of streams that are
-/// open or wait, nor on the ids that a peer chooses, by more than a logarithm on average. Events
+/// [C-85] The cost of a frame, a call or an event MUST NOT grow faster, on average, than the
+/// logarithm of the number of streams that are open or wait, whatever ids a peer chooses. Events
 /// that concern all streams, such as the connection's end, are exempt.
 #[test]
 fn an_event_that_repeats_is_not_looked_for_among_all_others() {
