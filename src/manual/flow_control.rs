@@ -27,9 +27,9 @@
 //! - **The round-trip time** comes from a ping sent with the connection's first message, when the
 //!   path is still empty, and from another ping with each step of growth. wsmux uses the smallest
 //!   of these times. The time from granting credit to the arrival of the data that uses it is a
-//!   second upper bound. Therefore the window does not grow when the window itself has filled a
-//!   queue on the path, nor when a peer answers pings late. After a silence the round-trip time is
-//!   measured again.
+//!   second upper bound on the round-trip time. Therefore the window does not grow when the window
+//!   itself has filled a queue on the path, nor when a peer answers pings late. After a silence the
+//!   round-trip time is measured again.
 //! - **The amount per round trip** is the number of bytes that arrived in it and were read. So the
 //!   window of a reader that stops does not grow, that of a slow reader grows to twice what it
 //!   reads in a round trip, and that of a fast reader to twice what the link carries. One burst
@@ -171,9 +171,8 @@
 //! idle timeout; if both are turned off, they are never freed. An idle connection keeps some KiB.
 //! The line "socket" applies to connections of a client or a server. With
 //! [`from_websocket`](crate::WebSocketConnection::from_websocket) the buffers are tungstenite's,
-//! and their sizes are those that
-//! [`WebSocketConnection::websocket_config`](crate::WebSocketConnection::websocket_config) sets
-//! them.
+//! and [`WebSocketConnection::websocket_config`](crate::WebSocketConnection::websocket_config) sets
+//! their sizes.
 //!
 //! The factors 4 and 3 / 2 account for memory that stays allocated in addition to the bytes
 //! themselves. A received message is not copied if it fills at least half of the block that it was
