@@ -36,8 +36,8 @@ fn wait(peer: &mut ScriptedPeer) -> Vec<Said> {
 }
 
 /// [W-24] The code of our Close frame MUST be the one that the table of §3.3 gives.
-/// [W-25] The reason of a Close frame for a transport error MUST start with the error's name as in
-/// §1.
+/// [W-25] The reason of a Close frame for a transport error MUST start with the error's name as §1
+/// lists it.
 #[test]
 fn each_end_has_its_code_and_each_transport_error_its_name() {
     type End = fn(&mut ScriptedPeer);
@@ -101,8 +101,8 @@ fn each_end_has_its_code_and_each_transport_error_its_name() {
     assert!(matches!(said.last(), Some(Said::Close { code: 1001, .. })), "{said:?}");
 }
 
-/// [W-26] The reason MUST be valid UTF-8 of at most 123 bytes; a longer one is cut at a character's
-/// boundary.
+/// [W-26] The reason of a Close frame MUST be valid UTF-8 of at most 123 bytes. A longer reason is
+/// cut at a character's boundary.
 #[test]
 fn a_reason_is_cut_to_123_bytes_at_any_place_and_on_either_wire() {
     for wire in WIRES {
@@ -298,8 +298,8 @@ fn what_comes_behind_our_close_is_discarded() {
     }
 }
 
-/// [C-51] The first cause of the end MUST be the one that is reported, on every handle; later ones
-/// change nothing.
+/// [C-51] The first cause of the end MUST be the one that is reported, on every handle. Later
+/// causes change nothing.
 /// [C-52] The report MUST tell who ended the connection (local, peer, transport, timeout), with the
 /// code and reason as they came.
 #[test]
@@ -349,8 +349,8 @@ fn of_two_causes_the_first_is_told_and_by_whom() {
     }
 }
 
-/// [J-37] Any other Close, one without a code included, MUST be reported as a transport close by
-/// the peer, with the WebSocket's code and reason.
+/// [J-37] A Close whose code J-36 does not list, or that has no code, MUST be reported as a
+/// transport close by the peer, with the WebSocket's code and reason.
 #[test]
 fn a_close_of_no_application_is_told_with_its_code() {
     for (websocket, told) in [

@@ -49,7 +49,7 @@ fn what_was_demanded_a_thousand_times_is_answered_once() {
     assert_eq!(frames[..], [Frame::Pong(code(999)), reset(id, 0, 0)]);
 }
 
-/// [C-34] Control frames MUST go before datagrams, and datagrams before stream data.
+/// [C-34] Control frames MUST be sent before datagrams, and datagrams before stream data.
 #[test]
 fn in_one_message_control_goes_first_then_datagrams_then_data() {
     let (mut peer, id) = with_stream(Wire::QMux, &Config::default());

@@ -147,7 +147,7 @@ fn credit_and_unread_bytes_are_never_more_than_the_window() {
     }
 }
 
-/// [J-29] A window MUST NOT be above 2^32-1; a larger setting is cut to that.
+/// [J-29] A window MUST NOT be above 2^32-1; a larger setting is reduced to that.
 #[test]
 fn a_window_has_32_bits() {
     for asked in [u64::from(u32::MAX), 1 << 32, 1 << 40, u64::MAX] {

@@ -50,8 +50,8 @@ fn a_close_before_the_peers_parameters_comes_behind_ours_and_is_short() {
     }
 }
 
-/// QX_TRANSPORT_PARAMETERS MUST be the first frame we send, sent at once when the socket is
-/// open, without waiting for the peer's.
+/// QX_TRANSPORT_PARAMETERS MUST be the first frame we send. It is sent at once when the
+/// socket is open, without waiting for the peer's.
 /// We MUST NOT send a parameter twice, nor one that is not in the table of §6.2.
 #[test]
 fn the_parameters_of_the_defaults_are_those_of_the_table() {
@@ -442,7 +442,7 @@ fn the_largest_code_goes_and_comes_whole() {
     }
 }
 
-/// As sender we MUST keep the sum, over all streams, of the bytes sent (for a reset stream
+/// As sender we MUST keep the sum, over all streams, of the bytes sent (for a reset stream:
 /// its final size) within the peer's MAX_DATA.
 /// Connection credit MUST be spent only when bytes are put into a message, never when they
 /// are buffered.
@@ -473,9 +473,9 @@ fn connection_credit_is_used_to_the_byte_and_never_given_back() {
     assert_eq!(sent, 151);
 }
 
-/// A request MUST be answered by a response with the same number. If several requests wait,
-/// only the one with the largest number is answered.
-/// A request whose number is not above that of the request before MUST close with
+/// A QX_PING request MUST be answered by a response with the same number. If several
+/// requests wait, only the one with the largest number is answered.
+/// A QX_PING request whose number is not above that of the request before MUST close with
 /// PROTOCOL_VIOLATION, except for Q-73.
 #[test]
 fn pings_are_answered_one_by_one_where_they_do_not_wait() {
@@ -488,8 +488,8 @@ fn pings_are_answered_one_by_one_where_they_do_not_wait() {
     peer.assert_violation("again", PROTOCOL, 1002);
 }
 
-/// A response whose number is above the largest that we sent, or any response if we sent no
-/// request, MUST close with PROTOCOL_VIOLATION.
+/// A QX_PING response whose number is above the largest that we sent, or any response if we
+/// sent no request, MUST close with PROTOCOL_VIOLATION.
 #[test]
 fn an_answer_to_the_next_ping_comes_too_early() {
     let mut config = Config::default();

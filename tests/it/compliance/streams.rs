@@ -115,8 +115,8 @@ fn what_arrived_in_pieces_is_read_in_order_in_other_pieces() {
     }
 }
 
-/// [C-14] A reset in state Recv MUST discard what has not been read and report the code to the
-/// reader.
+/// [C-14] A reset that arrives in state Recv MUST discard what has not been read and report the
+/// code to the reader.
 #[test]
 fn a_reset_takes_what_was_not_read() {
     for wire in WIRES {
@@ -223,8 +223,8 @@ fn nothing_is_sent_behind_an_end() {
     }
 }
 
-/// [C-22] A request to stop that reaches a half in state Ready or Send MUST be answered at once by
-/// a reset with the same code.
+/// [C-22] A request to stop that reaches a sending half in state Ready or Send MUST be answered at
+/// once by a reset with the same code.
 #[test]
 fn a_stop_is_answered_in_ready_and_in_send_also_without_credit() {
     for wire in WIRES {
@@ -255,7 +255,7 @@ fn a_stop_is_answered_in_ready_and_in_send_also_without_credit() {
     }
 }
 
-/// [C-23] A request to stop that reaches a half in a terminal state MUST be ignored.
+/// [C-23] A request to stop that reaches a sending half in a terminal state MUST be ignored.
 #[test]
 fn a_stop_behind_our_end_is_ignored() {
     for wire in WIRES {

@@ -78,8 +78,8 @@ fn a_page_sends_no_code_that_its_browser_forbids() {
 
 /// A reason that would make CONNECTION_CLOSE longer than the peer's `max_record_size` MUST
 /// be cut at a character's boundary.
-/// [W-26] The reason MUST be valid UTF-8 of at most 123 bytes; a longer one is cut at a character's
-/// boundary.
+/// [W-26] The reason of a Close frame MUST be valid UTF-8 of at most 123 bytes. A longer reason is
+/// cut at a character's boundary.
 #[test]
 fn a_long_reason_is_cut_between_characters() {
     let mut peer = peer(Wire::QMux);
@@ -108,8 +108,8 @@ fn a_reason_that_is_no_utf_8_is_no_error() {
 /// [J-36] The code of a Close MUST be reported as an application error code: 1000 and 4000 are
 /// reported as 0. A code from 3000 to 3999 is reported as it is. A code from 4001 to 4999 is
 /// reported as the code minus 4000.
-/// [J-37] Any other Close, one without a code included, MUST be reported as a transport close by
-/// the peer, with the WebSocket's code and reason.
+/// [J-37] A Close whose code J-36 does not list, or that has no code, MUST be reported as a
+/// transport close by the peer, with the WebSocket's code and reason.
 /// [W-28] A peer's Close frame MUST be answered with a Close frame, unless ours was sent before.
 #[test]
 fn a_peers_websocket_close_on_js_ws_is_its_applications_word() {
@@ -265,8 +265,8 @@ fn an_end_without_a_close_is_a_lost_transport() {
     }
 }
 
-/// [C-51] The first cause of the end MUST be the one that is reported, on every handle; later ones
-/// change nothing.
+/// [C-51] The first cause of the end MUST be the one that is reported, on every handle. Later
+/// causes change nothing.
 /// [W-11] We MUST NOT send a message before the WebSocket handshake is complete, nor after our
 /// Close frame.
 #[test]

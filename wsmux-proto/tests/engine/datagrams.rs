@@ -123,7 +123,7 @@ fn a_full_socket_drops_the_oldest_and_a_careful_sender_waits_for_room() {
     assert_eq!(pair.server.conn.read_datagram().unwrap()[0], 1, "the oldest went");
 }
 
-/// [C-34] Control frames MUST go before datagrams, and datagrams before stream data.
+/// [C-34] Control frames MUST be sent before datagrams, and datagrams before stream data.
 #[test]
 fn a_datagram_goes_before_stream_data_and_never_waits_for_credit() {
     let parameters = scripted_peer::generous_but(|limits| limits.initial_max_data = 10);

@@ -71,8 +71,8 @@ fn a_writer_never_exceeds_the_window_of_a_reader_that_stands_still() {
     }
 }
 
-/// [C-27] Stream bytes above the credit that we granted MUST close with FLOW_CONTROL_ERROR; none is
-/// dropped in silence.
+/// [C-27] Stream bytes above the credit that we granted MUST close with FLOW_CONTROL_ERROR. None of
+/// them is dropped silently.
 /// [J-26] Data above the credit that we granted MUST close with FLOW_CONTROL_ERROR.
 #[test]
 fn data_past_the_credit_is_an_error_and_received_bytes_stay_readable() {
@@ -231,7 +231,7 @@ fn data_len(frames: &[Frame]) -> usize {
 
 /// [C-24] The final size of a reset MUST be the number of bytes handed to the transport, not the
 /// number that the application wrote.
-/// As sender we MUST keep the sum, over all streams, of the bytes sent (for a reset stream
+/// As sender we MUST keep the sum, over all streams, of the bytes sent (for a reset stream:
 /// its final size) within the peer's MAX_DATA.
 /// Connection credit MUST be spent only when bytes are put into a message, never when they
 /// are buffered.
@@ -382,7 +382,7 @@ fn relative_and_absolute_grants_do_not_mix() {
 /// The Ack could cross the peer's end of the stream. `@matrixai/ws` would take such an Ack for a
 /// new stream.
 ///
-/// [J-38] On a stream that the peer opened, after our FIN or reset, an Ack MUST NOT be sent unless
+/// [J-38] After our FIN or reset on a stream that the peer opened, we MUST NOT send an Ack unless
 /// the peer has used up its credit.
 #[test]
 fn a_js_ws_stream_that_we_finished_grants_only_used_up_credit() {

@@ -133,7 +133,7 @@ fn data_behind_the_end_of_a_stream_is_a_final_size_error() {
 /// sending half is a request to stop, and MUST be answered once by Error(Read, code). After this
 /// answer no Data is sent.
 /// [J-20] Close(Write) received on an open sending half MUST be treated as Error(Write, 0).
-/// [J-21] A Close or Error for a half that has ended MUST be ignored and not be answered; so two
+/// [J-21] A Close or Error for a half that has ended MUST be ignored and not be answered. So two
 /// endpoints cannot answer each other for ever.
 #[test]
 fn each_end_is_answered_once_and_answers_are_not_answered() {
@@ -157,7 +157,7 @@ fn each_end_is_answered_once_and_answers_are_not_answered() {
     }
 }
 
-/// [J-21] A Close or Error for a half that has ended MUST be ignored and not be answered; so two
+/// [J-21] A Close or Error for a half that has ended MUST be ignored and not be answered. So two
 /// endpoints cannot answer each other for ever.
 /// [J-22] Error(Read) or Close(Read) that arrives after we stopped the half MUST end it without an
 /// answer.

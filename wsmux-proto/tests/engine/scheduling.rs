@@ -119,7 +119,7 @@ fn a_turn_is_short_while_others_wait_and_a_message_long_when_none_do() {
     }
 }
 
-/// [C-34] Control frames MUST go before datagrams, and datagrams before stream data.
+/// [C-34] Control frames MUST be sent before datagrams, and datagrams before stream data.
 #[test]
 fn control_overtakes_data() {
     for wire in WIRES {

@@ -57,7 +57,7 @@ fn writable(peer: &mut ScriptedPeer) -> Vec<StreamId> {
 /// [C-75] The unsent data of all streams of a connection, including finished and dropped ones, MUST
 /// NOT exceed the send window by more than the sum of these: 1 KiB for each stream, two chunks, and
 /// one chunk for each stream that has credit for only a part of its chunk. No stream takes more
-/// than half of what the other streams leave.
+/// than half of what the other streams leave of the send window.
 #[test]
 fn a_fan_out_to_a_peer_that_reads_nothing_is_held_within_the_window() {
     const EVENT: usize = 10_000;
@@ -98,7 +98,7 @@ fn a_fan_out_to_a_peer_that_reads_nothing_is_held_within_the_window() {
 /// [C-75] The unsent data of all streams of a connection, including finished and dropped ones, MUST
 /// NOT exceed the send window by more than the sum of these: 1 KiB for each stream, two chunks, and
 /// one chunk for each stream that has credit for only a part of its chunk. No stream takes more
-/// than half of what the other streams leave.
+/// than half of what the other streams leave of the send window.
 #[test]
 fn no_stream_takes_more_than_half_of_what_the_others_leave() {
     for wire in WIRES {

@@ -35,8 +35,8 @@ fn a_finished_stream_gives_every_byte_and_then_a_clean_end() {
     }
 }
 
-/// [C-14] A reset in state Recv MUST discard what has not been read and report the code to the
-/// reader.
+/// [C-14] A reset that arrives in state Recv MUST discard what has not been read and report the
+/// code to the reader.
 /// [C-21] After a FIN we MUST NOT send anything on that half except a reset. After a reset we MUST
 /// NOT send data on it.
 #[test]
@@ -86,8 +86,8 @@ fn a_reader_that_found_nothing_is_told_once_of_whatever_comes() {
     }
 }
 
-/// [C-22] A request to stop that reaches a half in state Ready or Send MUST be answered at once by
-/// a reset with the same code.
+/// [C-22] A request to stop that reaches a sending half in state Ready or Send MUST be answered at
+/// once by a reset with the same code.
 #[test]
 fn a_stop_ends_the_writer_with_its_code_and_is_answered_by_a_reset() {
     for wire in WIRES {
@@ -144,7 +144,7 @@ fn act(end: &mut Endpoint, id: wsmux_proto::StreamId, act: Act) {
 }
 
 /// [C-4] A stream MUST be freed as soon as both its halves are terminal, and not before.
-/// [C-23] A request to stop that reaches a half in a terminal state MUST be ignored.
+/// [C-23] A request to stop that reaches a sending half in a terminal state MUST be ignored.
 /// [C-54] When all streams have ended and been read, every table and queue MUST be empty again.
 #[test]
 fn finish_reset_stop_and_drop_in_any_order_leave_nothing_behind() {

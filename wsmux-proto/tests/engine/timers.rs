@@ -309,7 +309,7 @@ fn look_late(peer: &mut ScriptedPeer, late: Duration, act: impl Fn(&mut Scripted
 
 /// [C-80] If this end notices a deadline for the peer's silence more than a second late, it MUST
 /// postpone the deadline by a second, or by the timeout if that is shorter, and MUST send a ping if
-/// pings run. It does so only once until a message has arrived.
+/// pings run. It does so again only after a message has arrived.
 #[test]
 fn timers_that_are_always_late_do_not_keep_a_dead_peer() {
     for wire in WIRES {
@@ -326,7 +326,7 @@ fn timers_that_are_always_late_do_not_keep_a_dead_peer() {
 
 /// [C-80] If this end notices a deadline for the peer's silence more than a second late, it MUST
 /// postpone the deadline by a second, or by the timeout if that is shorter, and MUST send a ping if
-/// pings run. It does so only once until a message has arrived.
+/// pings run. It does so again only after a message has arrived.
 #[test]
 fn neither_our_own_sends_nor_a_proxys_pings_put_off_late_deadlines_again() {
     let id = bidi(CLIENT, 0);
@@ -381,9 +381,9 @@ fn a_live_peer_survives_any_number_of_our_own_stalls() {
     }
 }
 
-/// Our requests MUST have strictly increasing sequence numbers.
-/// A request MUST be answered by a response with the same number. If several requests wait,
-/// only the one with the largest number is answered.
+/// Our QX_PING requests MUST have strictly increasing sequence numbers.
+/// A QX_PING request MUST be answered by a response with the same number. If several
+/// requests wait, only the one with the largest number is answered.
 #[test]
 fn only_the_newest_of_several_pings_is_answered_and_ours_rise() {
     let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &config(Some(30), Some(10)));

@@ -62,10 +62,10 @@ fn a_flood_of_empty_messages_ends_the_connection() {
     }
 }
 
-/// A request whose number is not above that of the request before MUST close with
+/// A QX_PING request whose number is not above that of the request before MUST close with
 /// PROTOCOL_VIOLATION, except for Q-73.
-/// Where `qmux-01` is spoken, a request with the same number as the request before MUST be
-/// answered.
+/// Where `qmux-01` is spoken, a QX_PING request with the same number as the request before
+/// MUST be answered.
 #[test]
 fn equal_ping_numbers_are_an_error_of_their_version() {
     for (subprotocol, equal_is_valid) in

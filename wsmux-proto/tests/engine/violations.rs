@@ -123,8 +123,8 @@ fn a_frame_on_a_stream_above_our_limit() {
     }
 }
 
-/// A STREAM frame with data that starts at another offset than the one after the last byte
-/// received MUST close with PROTOCOL_VIOLATION.
+/// A STREAM frame with data MUST close with PROTOCOL_VIOLATION if its offset is not the one
+/// after the last byte received.
 /// The offset of an empty STREAM frame MUST obey the rule of Q-27 as well.
 /// If a frame breaks several rules, the first of them in this order MUST determine the
 /// error: encoding, direction and creation (C-6, C-7), stream limit, final size
@@ -222,8 +222,8 @@ fn code_of(value: u64) -> wsmux_proto::VarInt {
     code(value)
 }
 
-/// [C-27] Stream bytes above the credit that we granted MUST close with FLOW_CONTROL_ERROR; none is
-/// dropped in silence.
+/// [C-27] Stream bytes above the credit that we granted MUST close with FLOW_CONTROL_ERROR. None of
+/// them is dropped silently.
 /// If a frame breaks several rules, the first of them in this order MUST determine the
 /// error: encoding, direction and creation (C-6, C-7), stream limit, final size
 /// credit (C-27), order of data.
@@ -250,7 +250,7 @@ fn data_or_a_final_size_past_the_credit() {
 }
 
 /// A later reset with another code MUST close with STREAM_STATE_ERROR when either of the two
-/// is a RESET_STREAM_AT.
+/// resets is a RESET_STREAM_AT.
 #[test]
 fn another_code_or_more_bytes_in_a_later_reset() {
     let id = bidi(CLIENT, 0);
@@ -381,10 +381,10 @@ fn a_frame_type_that_is_longer_than_it_needs_to_be() {
 
 /// A DATAGRAM frame that is longer than we advertised, or any DATAGRAM frame if we
 /// advertised no size, MUST close with PROTOCOL_VIOLATION.
-/// A request whose number is not above that of the request before MUST close with
+/// A QX_PING request whose number is not above that of the request before MUST close with
 /// PROTOCOL_VIOLATION, except for Q-73.
-/// A response whose number is above the largest that we sent, or any response if we sent no
-/// request, MUST close with PROTOCOL_VIOLATION.
+/// A QX_PING response whose number is above the largest that we sent, or any response if we
+/// sent no request, MUST close with PROTOCOL_VIOLATION.
 #[test]
 fn datagrams_and_pings_against_the_rules() {
     let datagram = |len| bytes(Frame::Datagram(vec![0; len].into()));
@@ -424,8 +424,8 @@ fn datagrams_and_pings_against_the_rules() {
 /// wire.
 /// [W-7] On a message above the limit we MUST close with FRAME_ENCODING_ERROR and WebSocket code
 /// 1009.
-/// [W-25] The reason of a Close frame for a transport error MUST start with the error's name as in
-/// §1.
+/// [W-25] The reason of a Close frame for a transport error MUST start with the error's name as §1
+/// lists it.
 #[test]
 fn messages_that_are_none() {
     let mut peer = server();

@@ -100,8 +100,8 @@ fn a_newcomer_does_not_overtake_those_that_wait() {
 
 /// [J-41] What the peer sends for a waiting stream MUST be kept, and take effect when the stream is
 /// opened: the sum of its Acks, the first end of the peer's half, and the first stop of our half.
-/// Data that is not empty MUST close with FLOW_CONTROL_ERROR, because it exceeds the credit
-/// granted.
+/// Data that is not empty MUST close with FLOW_CONTROL_ERROR, because we have granted no credit
+/// yet.
 #[test]
 fn credit_that_came_while_a_stream_waited_is_there_when_it_is_opened() {
     let mut peer = peer(1, 100);
@@ -120,8 +120,8 @@ fn credit_that_came_while_a_stream_waited_is_there_when_it_is_opened() {
 ///
 /// [J-41] What the peer sends for a waiting stream MUST be kept, and take effect when the stream is
 /// opened: the sum of its Acks, the first end of the peer's half, and the first stop of our half.
-/// Data that is not empty MUST close with FLOW_CONTROL_ERROR, because it exceeds the credit
-/// granted.
+/// Data that is not empty MUST close with FLOW_CONTROL_ERROR, because we have granted no credit
+/// yet.
 #[test]
 fn ends_that_came_while_a_stream_waited_take_effect_when_it_is_opened() {
     let mut peer = peer(1, 100);
@@ -164,8 +164,8 @@ fn ends_that_came_while_a_stream_waited_take_effect_when_it_is_opened() {
 
 /// [J-41] What the peer sends for a waiting stream MUST be kept, and take effect when the stream is
 /// opened: the sum of its Acks, the first end of the peer's half, and the first stop of our half.
-/// Data that is not empty MUST close with FLOW_CONTROL_ERROR, because it exceeds the credit
-/// granted.
+/// Data that is not empty MUST close with FLOW_CONTROL_ERROR, because we have granted no credit
+/// yet.
 #[test]
 fn data_on_a_stream_that_waits_ends_the_connection() {
     let flow = TransportErrorCode::FLOW_CONTROL_ERROR;
