@@ -40,13 +40,14 @@
 //! setting, because its send buffer holds only data that the socket has not accepted yet. Data in
 //! flight is in TCP's own buffers, which the operating system must let grow to the same size.
 //!
-//! [`Config::max_stream_receive_window`] bounds the growth of one stream, and
-//! [`Config::window_growth_budget`] that of the connection. The budget limits only growth: each
-//! stream always keeps the window that it started with. No stream takes more than half of the
-//! budget that is left. A stream keeps its share until it ends, because credit cannot be taken
-//! back. So do not keep a stream open for long if it carried much data only once.
-//! [`RecvStreamStats::window`](crate::RecvStreamStats::window) is the current window of a stream,
-//! and [`ConnectionStats::window_growth`](crate::ConnectionStats::window_growth) the growth of all
+//! [`Config::max_stream_receive_window`] bounds the window of one stream, and
+//! [`Config::window_growth_budget`] bounds how much all windows of the connection grow together.
+//! The budget limits only growth: each stream always keeps the window that it started with. No
+//! stream takes more than half of the budget that is left. A stream keeps its share until it ends,
+//! because credit cannot be taken back. So do not keep a stream open for long if it carried much
+//! data only once. [`RecvStreamStats::window`](crate::RecvStreamStats::window) is the current
+//! window of a stream, and
+//! [`ConnectionStats::window_growth`](crate::ConnectionStats::window_growth) the growth of all
 //! windows together.
 //!
 //! On the js-ws wire windows do not grow. A peer may put all its credit in one message, so a window

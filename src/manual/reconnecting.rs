@@ -41,13 +41,13 @@
 //! number of bytes that writes had accepted but that had not been handed to the socket.
 //! [`in_flight`] returns the same for any connection.
 //!
-//! A stream is in flight while *this end* is waiting for something on it: its own sending half has
-//! not ended, or its end has not been sent, or the peer has not ended the other half. A request
-//! whose answer has arrived in full is not in flight, even if nobody has read the answer yet. A
-//! unidirectional stream that was finished and handed to the socket is not in flight either; this
-//! end cannot know whether it arrived. **Only an answer says that a message was received**, and
-//! only the application's answer says that it was processed. If you need to know this, use a
-//! bidirectional stream and read until the peer ends it.
+//! A stream is in flight while *this end* is waiting for something on it: the application has not
+//! ended the sending half, or that end has not been sent yet, or the peer has not ended the
+//! receiving half. A request whose answer has arrived in full is not in flight, even if nobody has
+//! read the answer yet. A unidirectional stream that was finished and handed to the socket is not
+//! in flight either; this end cannot know whether it arrived. **Only an answer says that a message
+//! was received**, and only the application's answer says that it was processed. If you need to
+//! know this, use a bidirectional stream and read until the peer ends it.
 //!
 //! # What may be sent again
 //!
