@@ -217,8 +217,8 @@ mod tests {
         }
     }
 
-    /// [C-85] The cost of a frame, a call or an event MUST NOT depend on the number of streams that
-    /// are open or wait, nor on the ids that a peer chooses, by more than a logarithm on average.
+    /// [C-85] The cost of a frame, a call or an event MUST NOT grow faster, on average, than the
+    /// logarithm of the number of streams that are open or wait, whatever ids a peer chooses.
     /// Events that concern all streams, such as the connection's end, are exempt.
     #[test]
     fn an_opener_costs_the_same_however_many_wait() {

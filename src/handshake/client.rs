@@ -360,8 +360,9 @@ mod tests {
         }
     }
 
-    /// [W-14] A client on the QMux wire MUST fail with an error that names what it offered and what
-    /// the server selected, when the server selects nothing or something that was not offered.
+    /// [W-14] When the server selects nothing, or a subprotocol that was not offered, a client on
+    /// the QMux wire MUST fail with an error that names what it offered and what the server
+    /// selected.
     /// [W-15] A client on the js-ws wire MUST fail the handshake when the server selects a
     /// subprotocol.
     #[test]

@@ -355,9 +355,9 @@ mod tests {
         }
     }
 
-    /// [W-12] A client on the QMux wire MUST offer at least one subprotocol, and by default offers
-    /// `qmux-02.<app>` for each configured application protocol, in order of preference, and then
-    /// `qmux-02` unless an application protocol is required.
+    /// [W-12] A client on the QMux wire MUST offer at least one subprotocol. By default it offers
+    /// `qmux-02.<app>` for each configured application protocol, in order of preference. It then
+    /// offers `qmux-02`, unless an application protocol is required.
     #[test]
     fn application_protocols_come_before_the_bare_name() {
         assert_eq!(names(&[], false).unwrap(), ["qmux-02"]);
@@ -365,9 +365,9 @@ mod tests {
         assert_eq!(names(&["a", "a"], true).unwrap(), ["qmux-02.a"]);
     }
 
-    /// [W-40] A server MUST accept `qmux-01` and `qmux-01.<app>` wherever it accepts the same with
-    /// `qmux-02`, and prefer the latter; a setting turns that off, and on a client turns on
-    /// offering them.
+    /// [W-40] A server MUST accept `qmux-01` and `qmux-01.<app>` wherever it accepts the same name
+    /// with `qmux-02`, and MUST prefer the latter. A setting turns this off. A client offers the
+    /// older names only if the same setting is turned on.
     /// [W-41] An application protocol that is configured by its bare name MUST be offered, or
     /// accepted, as exactly that name.
     #[test]
@@ -397,8 +397,9 @@ mod tests {
         assert!(matches!(names(&[], true), Err(BuildError::NoSubprotocol)));
     }
 
-    /// [W-42] `webtransport`, and `qmux-` with two digits of a version that we do not speak, alone
-    /// or before a dot, MUST be refused when they are configured as a subprotocol.
+    /// [W-42] Two kinds of names MUST be refused when they are configured as a subprotocol:
+    /// `webtransport`; and `qmux-` with the two digits of a version that we do not speak, alone or
+    /// before a dot.
     #[test]
     fn the_name_of_a_wire_that_is_not_spoken_is_refused() {
         for name in ["webtransport", "qmux-00", "qmux-00.moqt-18", "qmux-03", "qmux-99.a"] {
@@ -416,9 +417,9 @@ mod tests {
         assert_eq!(names(&["webtransport"], true).unwrap(), ["qmux-02.webtransport"]);
     }
 
-    /// [W-43] The application protocol that is reported MUST be the part of the subprotocol after
-    /// the name of a version that we speak and a dot; none, if the subprotocol is that name alone;
-    /// and the whole subprotocol, if it begins otherwise.
+    /// [W-43] If a subprotocol begins with the name of a version that we speak and a dot, the part
+    /// after the dot MUST be reported as the application protocol. If the subprotocol is such a
+    /// name alone, there is no application protocol. Any other subprotocol MUST be reported whole.
     #[test]
     fn the_application_protocol_is_what_is_not_our_version() {
         for (subprotocol, application) in [

@@ -455,12 +455,13 @@ mod tests {
         Some((selected.0, selected.1.map(Into::into)))
     }
 
-    /// [W-16] A server MUST compare subprotocols byte by byte, over all `Sec-WebSocket-Protocol`
-    /// lines of the request, each split at commas.
+    /// [W-16] A server MUST split every `Sec-WebSocket-Protocol` line of the request at commas, and
+    /// compare each subprotocol byte by byte.
     /// [W-17] When an offered name is one that the server accepts, the server MUST select it, speak
-    /// QMux, and echo exactly that name; its own order of preference decides between several.
+    /// QMux, and echo exactly that name. If it accepts several, its own order of preference
+    /// decides.
     /// [W-18] When names are offered and the server accepts none of them, the server MUST answer
-    /// HTTP 400 and no upgrade.
+    /// HTTP 400 and not upgrade.
     /// [W-19] When nothing is offered, a server that permits js-ws MUST speak js-ws and select
     /// nothing.
     /// [W-20] When nothing is offered, a server that does not permit js-ws MUST answer HTTP 400.

@@ -135,8 +135,8 @@
 //!
 //! # The payload
 //!
-//! What the other layers cannot carry, for example a signed challenge or a page's token, the
-//! client's application sends on the first stream. Until it has arrived, the server does not know
+//! The client's application sends on the first stream what the other layers cannot carry, for
+//! example a signed challenge or a page's token. Until the server has read this, it does not know
 //! who the client is. So set a deadline, limit how much you read, and accept no other stream until
 //! the client has authenticated:
 //!

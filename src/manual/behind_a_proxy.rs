@@ -49,15 +49,15 @@
 //!
 //! **After a reload** the old worker keeps running as long as it has connections, possibly for
 //! days. nginx's `worker_shutdown_timeout` and HAProxy's `hard-stop-after` bound that time, but
-//! when it is over, the remaining connections end as in the first row. Draining, described below,
-//! is better.
+//! when that time is over, the remaining connections end as in the first row. Draining, described
+//! below, is better.
 //!
 //! # Buffers
 //!
 //! A proxy adds buffers to the path: its own (`proxy_buffer_size`, `tune.bufsize`), and those of
 //! the sockets on both of its sides. It reads no faster than the other side accepts, so flow
-//! control works end to end across it. A stream whose reader has stopped occupies at most one
-//! window of these buffers, and other streams overtake it. [`rtt`] is the round-trip time to the
+//! control works end to end across it. A stream whose reader has stopped fills at most one window's
+//! worth of these buffers, and the other streams continue. [`rtt`] is the round-trip time to the
 //! peer, and [`socket_rtt`] only that to the proxy.
 //!
 //! **Gateways that limit messages.** nginx and HAProxy do not inspect messages. A gateway that does
@@ -105,7 +105,7 @@
 //! connections, not calls. Let it count open connections (`leastconn`, `least_conn`), and let a
 //! client with much work open several. Connections live long, so a new node stays empty until old
 //! connections end. To avoid that, give each connection a lifetime of some minutes or hours, varied
-//! at random, and let the server call [`drain`] when it is over.
+//! at random, and let the server call [`drain`] when that time is over.
 //!
 //! # Draining a node
 //!

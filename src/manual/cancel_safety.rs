@@ -12,16 +12,16 @@
 //! | [`SendStream::write`](crate::SendStream::write) | yes | nothing has been taken |
 //! | [`SendStream::write_chunk`](crate::SendStream::write_chunk) | yes | nothing has been taken; the chunk is dropped, so keep a clone |
 //! | [`SendStream::write_all`](crate::SendStream::write_all) | **no** | some bytes may have been taken; how many is unknown |
-//! | [`SendStream::stopped`](crate::SendStream::stopped) | yes | nothing |
+//! | [`SendStream::stopped`](crate::SendStream::stopped) | yes | nothing changes |
 //! | [`RecvStream::read`](crate::RecvStream::read), [`read_chunk`](crate::RecvStream::read_chunk) | yes | no byte has been read |
 //! | [`RecvStream::read_exact`](crate::RecvStream::read_exact) | **no** | some bytes may have been read into the buffer; how many is unknown |
 //! | [`RecvStream::read_to_end`](crate::RecvStream::read_to_end) | **no** | what was read is lost |
-//! | [`RecvStream::received_reset`](crate::RecvStream::received_reset) | yes | nothing |
+//! | [`RecvStream::received_reset`](crate::RecvStream::received_reset) | yes | nothing changes |
 //! | [`open_bi`](crate::WebSocketConnection::open_bi), [`open_uni`](crate::WebSocketConnection::open_uni) | yes | no stream has been opened; the place in the queue is lost |
 //! | [`accept_bi`](crate::WebSocketConnection::accept_bi), [`accept_uni`](crate::WebSocketConnection::accept_uni) | yes | the stream goes to the next waiting task, or to the next call |
-//! | [`send_datagram_wait`](crate::WebSocketConnection::send_datagram_wait) | yes | it has not been sent, and the place in the queue is lost; the datagram is dropped, so keep a clone |
+//! | [`send_datagram_wait`](crate::WebSocketConnection::send_datagram_wait) | yes | the datagram has not been sent and is dropped, so keep a clone; the place in the queue is lost |
 //! | [`read_datagram`](crate::WebSocketConnection::read_datagram) | yes | the datagram goes to the next waiting task, or to the next call |
-//! | [`established`](crate::WebSocketConnection::established), [`closed`](crate::WebSocketConnection::closed) | yes | nothing |
+//! | [`established`](crate::WebSocketConnection::established), [`closed`](crate::WebSocketConnection::closed) | yes | nothing changes |
 //! | [`WebSocketClient::connect`](crate::WebSocketClient::connect), [`from_io`](crate::WebSocketClient::from_io) | | the attempt is abandoned and its socket closed |
 //! | [`ReconnectingClient::connection`](crate::ReconnectingClient::connection) | yes | dialling continues |
 //! | [`ReconnectEvents::next`](crate::ReconnectEvents::next) | yes | the event waits for the next call |
@@ -83,8 +83,8 @@
 //!
 //! # A loop that reads and writes
 //!
-//! With `write_chunk`, a chunk that has not been written yet is still available in the next round
-//! of the loop:
+//! This loop keeps each chunk until `write_chunk` has taken it, and passes a clone. So a chunk
+//! whose write was cancelled is still there in the next round:
 //!
 //! ```
 //! use bytes::Bytes;

@@ -19,7 +19,7 @@
 //! after tokio's `shutdown`, which calls it. A task that panics or is cancelled in the middle of a
 //! response therefore causes an error at the peer.
 //!
-//! `finish` returns at once. It fails if the half has already ended, and the error says how:
+//! `finish` returns at once. It fails if the half has already ended, and the error says why:
 //! [`WriteError::Stopped`] means that the peer had already stopped the stream. After `finish`,
 //! `reset` still works until the end has been sent. [`stopped`](crate::SendStream::stopped) waits
 //! for the outcome. It returns `None` once the end has been handed to the socket, and `Some(code)`
@@ -132,7 +132,7 @@
 //!     recv.read_to_end(1 << 20).await.ok()?;
 //!     send.write_all(b"got it").await.ok()?;
 //!     send.finish().ok()?;
-//!     connection.closed().await; // not sooner: with the last handle the answer would go
+//!     connection.closed().await; // dropping the last handle now would lose the answer
 //!     Some(())
 //! });
 //!
@@ -150,12 +150,12 @@
 //! ```
 //!
 //! A server first calls [`WebSocketServer::close`](crate::WebSocketServer::close), which ends its
-//! accept loop and does not affect open connections. It then drains each of these.
+//! accept loop and does not affect open connections. It then drains each open connection.
 //!
 //! If `closed` returns [`ConnectionError::LocallyClosed`] after a drain, this end closed the
-//! connection. It does not say whether the streams ended in time, nor whether the peer answered.
-//! Any other error says that the connection ended before the drain was complete, and that data may
-//! be lost.
+//! connection. This error does not say whether the streams ended in time, nor whether the peer
+//! answered. Any other error says that the connection ended before the drain was complete, and that
+//! data may be lost.
 //!
 //! # WebSocket close codes
 //!
@@ -201,7 +201,7 @@
 //! | `ConnectionClosed` | `Peer` | the peer's protocol layer closed, with its reason |
 //! | `TransportError`, `TextMessage`, `MessageTooLarge`, `WebSocketProtocol` | `Peer` | the peer broke the protocol, and this end noticed |
 //! | `SocketLost` | `Network` | the socket ended or failed without a closing handshake |
-//! | `TimedOut` | `Timeout` | nothing was received in the handshake, when idle, or after a ping; or the peer read nothing |
+//! | `TimedOut` | `Timeout` | nothing was received during the handshake, for the whole idle timeout, or in answer to a ping; or the peer read nothing |
 //!
 //! The errors of connecting, accepting, opening, reading and writing convert into
 //! [`std::io::Error`] with a fitting kind, and with the original inside.

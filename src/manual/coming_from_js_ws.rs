@@ -56,12 +56,12 @@
 //! | `writable` closed | [`finish`](crate::SendStream::finish) |
 //! | `writable` aborted | [`reset(code)`](crate::SendStream::reset) |
 //! | `readable` cancelled | [`stop(code)`](crate::RecvStream::stop) |
-//! | `stream.cancel(reason)` | both of these; a drop does both with code 0 |
+//! | `stream.cancel(reason)` | `reset` and `stop`; dropping the stream does both with code 0 |
 //! | `connection.stop({errorCode, reason})` | [`close(code, reason)`](crate::WebSocketConnection::close), see below |
 //! | `connection.closedP`, `EventWebSocketConnectionError` | [`closed`](crate::WebSocketConnection::closed), [`close_reason`](crate::WebSocketConnection::close_reason) |
 //! | `connection.meta()` | [`info`](crate::WebSocketConnection::info), [`remote_address`](crate::WebSocketConnection::remote_address) |
 //! | `remoteCertsChain` | [`peer_certificates`](crate::WebSocketConnection::peer_certificates) |
-//! | `client.destroy()`, `server.stop()` | `close` of each connection; [`WebSocketServer::close`](crate::WebSocketServer::close) ends accepting alone |
+//! | `client.destroy()`, `server.stop()` | `close` of each connection; [`WebSocketServer::close`](crate::WebSocketServer::close) only stops accepting |
 //!
 //! # Settings
 //!
@@ -92,9 +92,10 @@
 //! requests none by default.
 //!
 //! **Codes.** js-ws converts reasons to codes with `reasonToCode`, which by default returns 0 for
-//! every reason. If your codes have meanings, pass such a function to every js-ws endpoint. js-ws
-//! stores a code as a `Number`, so codes above 2^53 - 1 arrive rounded. It also calls
-//! `codeToReason` with `'read'` for both halves of a stream.
+//! every reason. If your codes have meanings, pass a `reasonToCode` that returns them to every
+//! js-ws endpoint. js-ws stores a code as a `Number`, so codes above 2^53 - 1 arrive rounded. It
+//! calls `codeToReason` with `'read'` for both halves of a stream, so that function cannot tell
+//! which half has ended.
 //!
 //! # What differs
 //!
@@ -113,18 +114,19 @@
 //! sees a stream as soon as it is opened, so [`announce`](crate::SendStream::announce) does
 //! nothing. The stream's data has to wait one round trip for credit.
 //!
-//! **Stream limit.** The peer does not learn this limit. A stream above the limit waits until one
-//! of the other streams has ended: wsmux does not send the stream's first Ack until then, and js-ws
-//! sends nothing on a stream before its first Ack. So 1,000 calls at once are all answered, a
-//! hundred at a time. [`ConnectionStats::waiting_streams`](crate::ConnectionStats::waiting_streams)
-//! counts the streams that wait. If more than
-//! [`max_waiting_streams`](crate::Config::max_waiting_streams) (10,000) wait, the next stream is
-//! refused: both its halves fail at the peer with code 0, and the connection continues.
+//! **Stream limit.** A js-ws peer does not learn wsmux's stream limit. A stream above the limit
+//! waits until one of the other streams has ended: wsmux does not send the stream's first Ack until
+//! then, and js-ws sends nothing on a stream before its first Ack. So 1,000 calls at once are all
+//! answered, a hundred at a time.
+//! [`ConnectionStats::waiting_streams`](crate::ConnectionStats::waiting_streams) counts the streams
+//! that wait. If more than [`max_waiting_streams`](crate::Config::max_waiting_streams) (10,000)
+//! wait, the next stream is refused: both its halves fail at the peer with code 0, and the
+//! connection continues.
 //! [`ConnectionStats::streams_refused`](crate::ConnectionStats::streams_refused) counts the refused
 //! streams. Raise the stream limit if the peer keeps many streams open for long.
 //!
-//! **Keep-alive.** Each end has its own timeouts; nothing is negotiated. wsmux sends pings, and
-//! js-ws answers.
+//! **Keep-alive.** Each end has its own timeouts; nothing is negotiated. wsmux sends pings and
+//! js-ws answers them, so an idle connection stays open.
 //!
 //! **Each half of a stream ends on its own**, as in js-ws. But dropping a handle in wsmux does not
 //! end the stream cleanly: if the sending half was not finished, it is aborted with code 0.
@@ -156,9 +158,9 @@
 //! - **When its process ends**, it sends no Close, and wsmux reports
 //!   [`ConnectionError::SocketLost`](crate::ConnectionError::SocketLost).
 //!
-//! wsmux handles the remaining traps for you. It never exceeds its credit, because js-ws would
-//! silently drop the excess bytes. It sends the end of a stream apart from its data, and sends no
-//! credit for a stream that js-ws may have forgotten. It offers no subprotocol, because a js-ws
-//! server would select any. [SPEC.md], §7, has the details.
+//! wsmux handles the other traps for you. It never exceeds its credit, because js-ws would silently
+//! drop the excess bytes. It sends the end of a stream apart from its data, and sends no credit for
+//! a stream that js-ws may have forgotten. It offers no subprotocol, because a js-ws server would
+//! select any name that is offered. [SPEC.md], §7, has the details.
 //!
 //! [SPEC.md]: https://github.com/wsmux/wsmux/blob/main/SPEC.md#7-the-js-ws-wire

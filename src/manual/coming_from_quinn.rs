@@ -24,7 +24,7 @@
 //! | `endpoint.connect(addr, name)?.await` | [`client.connect("wss://name/path").await`](crate::WebSocketClient::connect) | resolves the name itself |
 //! | `endpoint.accept()` | [`server.accept()`](crate::WebSocketServer::accept) | `None` after `close`; then await the `Connecting` |
 //! | `incoming.refuse()` | drop it, or refuse in [`authorize`](crate::WebSocketServerBuilder::authorize) | the latter with an HTTP status |
-//! | `endpoint.close(code, reason)` | [`server.shutdown(timeout, code, reason)`](crate::WebSocketServer::shutdown) | `server.close()` ends accepting alone |
+//! | `endpoint.close(code, reason)` | [`server.shutdown(timeout, code, reason)`](crate::WebSocketServer::shutdown) | `server.close()` only stops accepting |
 //! | `endpoint.wait_idle()` | await the same `shutdown` | it drains all connections, and at the timeout closes the remaining ones with the code |
 //! | `open_bi`, `open_uni`, `accept_bi`, `accept_uni` | the same | `open_bi` and `accept_bi` give one stream, not a pair |
 //! | | [`try_open_bi`](crate::WebSocketConnection::try_open_bi), [`try_open_uni`](crate::WebSocketConnection::try_open_uni) | |
@@ -67,8 +67,8 @@
 //!
 //! Streams have RFC 9000's states, limits, flow control and 62-bit codes. Opening a stream sends
 //! nothing: the peer sees the stream when its first frame arrives. These work as in quinn: `stop`
-//! and `reset` with a code, `stopped`, dropping a receiver as `stop(0)`, dropping the last handle
-//! as `close(0)`, strict priorities, and futures that can be dropped.
+//! and `reset` with a code, `stopped`, strict priorities, and cancel safety. Dropping a receiver
+//! acts as `stop(0)`, and dropping the last handle as `close(0)`.
 //!
 //! # What differs
 //!

@@ -114,9 +114,10 @@
 //! | [`datagram_send_buffer_size`] | 256 KiB | 0 and above |
 //!
 //! **[`max_record_size`]** is the largest message that the peer may send on the QMux wire. 64 KiB
-//! is four turns of the scheduler. Larger messages bring no more throughput, and everything else
-//! has to wait until a message that has begun is complete. The setting also bounds the size of the
-//! datagrams that can be received. The minimum, 16,382, saves memory if there are many connections.
+//! is four turns of the scheduler, so one message can contain the turns of four streams. Larger
+//! messages bring no more throughput, and everything else has to wait until a message that has
+//! begun is complete. The setting also bounds the size of the datagrams that can be received. The
+//! minimum, 16,382, saves memory if there are many connections.
 //!
 //! **[`max_message_sent`]** is the largest message that this end *sends*, on either wire, even if
 //! the peer accepts larger ones. Lower it for a gateway on the path that accepts less; see [behind
@@ -155,10 +156,10 @@
 //! of the idle timeout is shorter, that is used instead. Pings keep proxies and address translators
 //! from dropping the connection, and they detect dead peers: if a ping is unanswered and nothing
 //! else arrives, the connection ends after the idle timeout, or after three intervals if there is
-//! none. Pings also measure [`rtt`]. It is also measured by the first ping of a connection, and by
-//! the few pings that are sent when windows grow; this setting does not turn those off. Use `None`
-//! if a sleeping device must not be woken; an idle connection then ends after the idle timeout,
-//! unless the peer pings. A value below 100 ms acts as 100 ms.
+//! no idle timeout. Pings also measure [`rtt`]. The first ping of a connection and the few pings
+//! that are sent when windows grow measure it too, and this setting does not turn those off. Use
+//! `None` if a sleeping device must not be woken; an idle connection then ends after the idle
+//! timeout, unless the peer pings. A value below 100 ms acts as 100 ms.
 //!
 //! **[`write_stall_timeout`]** is how long the socket may accept nothing while there is something
 //! to send. It ends a connection whose peer sends something now and then but reads nothing; the two
@@ -168,11 +169,11 @@
 //! longer than the idle timeout, so a dead network or a suspended peer is reported as an idle
 //! timeout. `None`, or zero, turns it off.
 //!
-//! **[`handshake_timeout`]** bounds the time between the TCP connection and the first stream, for
-//! connections of a client or a server. This includes TLS, the upgrade, and on the QMux wire the
-//! peer's transport parameters. On a server the time starts when it has accepted the TCP
+//! **[`handshake_timeout`]** bounds the time from the TCP connection until streams can be opened,
+//! for connections of a client or a server. This includes TLS, the upgrade, and on the QMux wire
+//! the peer's transport parameters. On a server the time starts when it has accepted the TCP
 //! connection, even if nobody awaits its [`Connecting`]. With
-//! [`from_websocket`](crate::WebSocketConnection::from_websocket) it covers only the wait for the
+//! [`from_websocket`](crate::WebSocketConnection::from_websocket) it covers only the wait for these
 //! parameters.
 //!
 //! For each of these timeouts, a value that is too long for the clock, such as
@@ -199,8 +200,9 @@
 //! | client certificates | presents none | requests none |
 //! | connections and handshakes, in all and for one address | | no limit; [`max_connections`](crate::WebSocketServerBuilder::max_connections) and others |
 //!
-//! **js-ws has to be configured** on both ends. It is selected when the client offers no
-//! subprotocol, but a client that offers none may not be speaking either wire.
+//! **js-ws has to be configured** on both ends. A server that permits js-ws selects it when the
+//! client offers no subprotocol. A client that offers none may speak neither wire, so no server
+//! permits js-ws by default.
 //!
 //! **An application protocol** ([`protocol`](crate::WebSocketClientBuilder::protocol)) should have
 //! a name, which is negotiated together with the wire. If either end

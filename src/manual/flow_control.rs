@@ -27,9 +27,9 @@
 //! - **The round-trip time** comes from a ping sent with the connection's first message, when the
 //!   path is still empty, and from another ping with each step of growth. wsmux uses the smallest
 //!   of these times. The time from granting credit to the arrival of the data that uses it is a
-//!   second upper bound. Therefore the window does not grow when the window itself has filled a
-//!   queue on the path, nor when a peer answers pings late. After a silence the round-trip time is
-//!   measured again.
+//!   second upper bound on the round-trip time. Therefore the window does not grow when the window
+//!   itself has filled a queue on the path, nor when a peer answers pings late. After a silence the
+//!   round-trip time is measured again.
 //! - **The amount per round trip** is the number of bytes that arrived in it and were read. So the
 //!   window of a reader that stops does not grow, that of a slow reader grows to twice what it
 //!   reads in a round trip, and that of a fast reader to twice what the link carries. One burst
@@ -40,13 +40,14 @@
 //! setting, because its send buffer holds only data that the socket has not accepted yet. Data in
 //! flight is in TCP's own buffers, which the operating system must let grow to the same size.
 //!
-//! [`Config::max_stream_receive_window`] bounds the growth of one stream, and
-//! [`Config::window_growth_budget`] that of the connection. The budget limits only growth: each
-//! stream always keeps the window that it started with. No stream takes more than half of the
-//! budget that is left. A stream keeps its share until it ends, because credit cannot be taken
-//! back. So do not keep a stream open for long if it carried much data only once.
-//! [`RecvStreamStats::window`](crate::RecvStreamStats::window) is the current window of a stream,
-//! and [`ConnectionStats::window_growth`](crate::ConnectionStats::window_growth) the growth of all
+//! [`Config::max_stream_receive_window`] bounds the window of one stream, and
+//! [`Config::window_growth_budget`] bounds how much all windows of the connection grow together.
+//! The budget limits only growth: each stream always keeps the window that it started with. No
+//! stream takes more than half of the budget that is left. A stream keeps its share until it ends,
+//! because credit cannot be taken back. So do not keep a stream open for long if it carried much
+//! data only once. [`RecvStreamStats::window`](crate::RecvStreamStats::window) is the current
+//! window of a stream, and
+//! [`ConnectionStats::window_growth`](crate::ConnectionStats::window_growth) the growth of all
 //! windows together.
 //!
 //! On the js-ws wire windows do not grow. A peer may put all its credit in one message, so a window
@@ -171,9 +172,8 @@
 //! idle timeout; if both are turned off, they are never freed. An idle connection keeps some KiB.
 //! The line "socket" applies to connections of a client or a server. With
 //! [`from_websocket`](crate::WebSocketConnection::from_websocket) the buffers are tungstenite's,
-//! and their sizes are those that
-//! [`WebSocketConnection::websocket_config`](crate::WebSocketConnection::websocket_config) sets
-//! them.
+//! and [`WebSocketConnection::websocket_config`](crate::WebSocketConnection::websocket_config) sets
+//! their sizes.
 //!
 //! The factors 4 and 3 / 2 account for memory that stays allocated in addition to the bytes
 //! themselves. A received message is not copied if it fills at least half of the block that it was

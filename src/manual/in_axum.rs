@@ -33,9 +33,9 @@
 //!
 //! | what a client does | what ends it | default |
 //! |---|---|---|
-//! | nothing, a part of TLS, of HTTP/2's preface or of its first request's head | [`head_timeout`](crate::hyper::HttpServer::head_timeout), one for all of it | 10 s |
-//! | no further request, or a part of one | [`idle_timeout`](crate::hyper::HttpServer::idle_timeout); open requests continue | 75 s |
-//! | a head above 64 KiB | status 431 | |
+//! | it sends nothing, or only a part of TLS, of HTTP/2's preface or of its first request's head | [`head_timeout`](crate::hyper::HttpServer::head_timeout), which covers all of these together | 10 s |
+//! | it sends no further request, or only a part of one | [`idle_timeout`](crate::hyper::HttpServer::idle_timeout); open requests continue | 75 s |
+//! | it sends a head above 64 KiB | status 431 | |
 //! | it vanishes (HTTP/2) | a ping every 20 s, with 20 s for its answer | |
 //!
 //! When the system is out of file descriptors or memory, clients wait in the kernel's accept queue,

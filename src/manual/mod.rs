@@ -12,7 +12,7 @@
 //! - [`observability`]: the statistics, the events of feature `tracing`, the logs of feature
 //!   `qlog`.
 //! - [`behind_a_proxy`]: nginx and HAProxy, their timeouts and headers, how to drain a node, and
-//!   what survives.
+//!   which calls survive a failure.
 #![cfg_attr(
     all(feature = "axum", feature = "http2"),
     doc = "- [`in_axum`]: connections on the routes of axum and hyper, and over HTTP/2."

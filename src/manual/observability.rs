@@ -18,7 +18,7 @@
 //!
 //! | field of `wsmux.connection` | |
 //! |---|---|
-//! | `id` | the connection's number in this process, which its qlog has too |
+//! | `id` | the connection's number in this process; its qlog contains the same number |
 //! | `side` | `Client` or `Server`: the role of this end |
 //! | `wire` | `QMux` or `JsWs` |
 //! | `remote_address` | the peer's address, if it is known |
@@ -49,10 +49,10 @@
 //! No password, token, URL query or header value is recorded, and no response body, because a body
 //! may repeat them. A subprotocol is recorded if it has the form `qmux-...` or was configured as an
 //! application protocol. Any other subprotocol may be a page's token, so `another name` is recorded
-//! in its place. When the peer closes, its code is recorded but not its reason, because a peer that
-//! knows a token can repeat it there. The application finds the reason in its error. The `Display`
-//! and `Debug` implementations of this crate follow the same rules, with two exceptions: `http`'s
-//! own types show a URL's query, and an error shows the reason of a close. When a client's
+//! in its place. When the peer closes, the close code is recorded but not the reason, because a
+//! peer that knows a token can repeat it there. The application finds the reason in its error. The
+//! `Display` and `Debug` implementations of this crate follow the same rules, with two exceptions:
+//! `http`'s own types show a URL's query, and an error shows the reason of a close. When a client's
 //! handshake fails at a server, the event has level DEBUG, because any client can cause such
 //! failures, and because the application gets the error anyway.
 //!

@@ -41,13 +41,13 @@
 //! number of bytes that writes had accepted but that had not been handed to the socket.
 //! [`in_flight`] returns the same for any connection.
 //!
-//! A stream is in flight while *this end* is waiting for something on it: its own sending half has
-//! not ended, or its end has not been sent, or the peer has not ended the other half. A request
-//! whose answer has arrived in full is not in flight, even if nobody has read the answer yet. A
-//! unidirectional stream that was finished and handed to the socket is not in flight either; this
-//! end cannot know whether it arrived. **Only an answer says that a message was received**, and
-//! only the application's answer says that it was processed. If you need to know this, use a
-//! bidirectional stream and read until the peer ends it.
+//! A stream is in flight while *this end* is waiting for something on it: the application has not
+//! ended the sending half, or that end has not been sent yet, or the peer has not ended the
+//! receiving half. A request whose answer has arrived in full is not in flight, even if nobody has
+//! read the answer yet. A unidirectional stream that was finished and handed to the socket is not
+//! in flight either; this end cannot know whether it arrived. **Only an answer says that a message
+//! was received**, and only the application's answer says that it was processed. If you need to
+//! know this, use a bidirectional stream and read until the peer ends it.
 //!
 //! # What may be sent again
 //!
@@ -61,14 +61,14 @@
 //! executed, which it cannot know after a loss.
 //!
 //! A server that wants to move its clients can call [`drain_timeout`]: new streams are refused, and
-//! open ones have that long to end. If they end in time, nothing is in flight when the connection
-//! closes.
+//! open ones may continue until its timeout. If they end in time, nothing is in flight when the
+//! connection closes.
 //!
 //! # When it dials again, and when it does not
 //!
-//! **After a loss** the client always dials again, unless [`reconnect_if`] says otherwise: if the
-//! server's application closes the connection with a code that means "go away", the function that
-//! you pass to it should say no. The client also dials when its own application [drains the
+//! **After a loss** the client always dials again, unless the function that you pass to
+//! [`reconnect_if`] says no. It should say no if the server's application closes the connection
+//! with a code that means "go away". The client also dials when its own application [drains the
 //! connection]: open streams continue on the old connection, and new streams are opened on the next
 //! one. When the peer drains the connection, the client notices only the end of the drain, because
 //! neither wire has a frame for the beginning; streams that it opens until then are refused.
@@ -77,7 +77,7 @@
 //! after a status of 401, 403 or 407, after either side has refused the other's certificate, or if
 //! no subprotocol fits, because another attempt would end in the same way. If a server or a proxy
 //! refuses with `Retry-After`, the client waits that long, up to an hour. [`retry_if`] overrides
-//! this, and [`max_attempts`] limits the attempts. For a token that expires, write a dialer
+//! these rules, and [`max_attempts`] limits the attempts. For a token that expires, write a dialer
 //! ([`with_dialer`]) that fetches a fresh token for each attempt.
 //!
 //! The pause is random, between 0 and a maximum that starts at 500 ms and doubles up to 30 s ([full
@@ -105,7 +105,7 @@
 //! [`set_stream_receive_window`]: crate::WebSocketConnection::set_stream_receive_window
 //! [`drain_timeout`]: crate::WebSocketConnection::drain_timeout
 //! [`with_dialer`]: crate::ReconnectingClient::with_dialer
-//! [drains its connection]: crate::WebSocketConnection::drain
+//! [drains the connection]: crate::WebSocketConnection::drain
 //! [full jitter]: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
 //! [idle timeout]: crate::Config::max_idle_timeout
 //! [is retryable]: crate::ConnectError::is_retryable

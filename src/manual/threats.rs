@@ -11,12 +11,13 @@
 //! Limits bound memory. Flow control and the stream limit bound most work: a peer that has to wait
 //! for credit, or for a stream to end, cannot cause work faster than the application lets it. Each
 //! kind of work that these limits do not bound has a budget, which is replenished by useful work
-//! and with time (SPEC §8.6):
+//! and with time (SPEC §8.6). In the table, "a frame" means a useful frame, and "2 a stream" adds 2
+//! for each of the most streams that were open at once:
 //!
 //! | budget | burst | replenished each second | replenished by useful work |
 //! |---|---|---|---|
-//! | bidirectional streams cancelled before they were read or answered | 1000, or ten times the stream limit | 100, a [setting] | 4 for each one served |
-//! | streams refused at our limit, or cancelled while they waited there (js-ws) | 10000, or as many as may wait | 1000 | 1 a frame |
+//! | bidirectional streams cancelled before they were read or answered | ten times the stream limit, but at least 1000 | 100, a [setting] | 4 for each one served |
+//! | streams refused at our limit, or cancelled while they waited there (js-ws) | 10000, or the number that may wait if that is larger | 1000 | 1 a frame |
 //! | grants | 10000, and 2 a stream | 10000 | in proportion to stream data that was sent; for a peer with small windows, as often as it must grant |
 //! | blocked frames | 1000, and 2 a stream | 100 | 1 a frame |
 //! | pings of both kinds, and unsolicited pongs | 1000 | 100 | 1 a frame |
@@ -81,22 +82,22 @@
 //! |---|---|---|
 //! | a length of 2^63 - 1, or just above the limit | detected in the header, 1009 (W-6, W-7); memory grows only with what has arrived | `allocations.rs` `nothing_is_allocated_for_a_message_that_is_only_announced` |
 //! | frames without a mask, reserved bits, control frames in fragments or too long, bad close codes | closes with 1002 and a reason (W-24) | `bad_input_connect/websocket.rs` `each_violation_of_the_websocket_is_closed_on_with_a_code_and_a_reason` |
-//! | endless empty fragments | at most 1000 in a message (W-30) | the same |
+//! | endless empty fragments | at most 1000 in a message (W-30) | the test of the row above |
 //! | a message that arrives byte by byte and never ends | one message is kept, and grows with what has arrived (W-6); only whole messages are signs of life (C-42) | `async_layer/bad_input.rs` `a_message_that_trickles_is_no_sign_of_life` |
 //! | a text message | closes with 1002 (W-2) | `bad_input_connect/websocket.rs` `each_violation_of_the_websocket_is_closed_on_with_a_code_and_a_reason` |
 //! | a compression bomb, CRIME | no extension is accepted (W-3, W-4) | `bad_input_connect/requests.rs` `a_good_request_gets_its_subprotocol_and_no_extension` |
 //! | a peer that has vanished, or whose process hangs while its kernel still acknowledges | liveness (C-45, C-90); write-stall timeout (C-78) | `engine/timers.rs`; `engine/slow_upload.rs` `an_upload_into_a_black_hole_is_given_up_in_time`, `a_peer_whose_kernel_acknowledges_for_nobody_is_given_up` |
 //! | a peer that sends something each second and reads nothing | write-stall timeout (C-78) | `engine/write_stall.rs` `a_peer_that_pads_and_reads_nothing_is_given_up`; `async_layer/deaf_peer.rs` |
 //! | a Close that is never answered, or never read | the close wait (C-50, C-79) | `engine/close.rs`; `engine/write_stall.rs` `a_peer_that_reads_nothing_holds_a_close_no_longer_than_the_wait` |
-//! | a peer that answers a Close and never ends its byte stream | the same (W-57, W-58) | `carrier_end/witness.rs` `a_peer_that_never_ends_holds_a_connection_for_the_close_timeout` |
+//! | a peer that answers a Close and never ends its byte stream | the close wait (W-57, W-58) | `carrier_end/witness.rs` `a_peer_that_never_ends_holds_a_connection_for_the_close_timeout` |
 //! | a truncated stream that looks complete | an error, never a clean end (C-19, W-29) | `async_layer/bad_input.rs` `a_peer_that_is_gone_in_the_middle_of_a_message_has_sent_none_of_it` |
 //!
 //! # The handshake
 //!
-//! One timeout covers all of it, including TLS and the transport parameters (W-23). The head of a
-//! request or response may have at most 64 KiB and 128 lines, and is parsed only a few times, no
-//! matter in how many pieces it arrives. After a refusal, the server keeps reading for up to a
-//! second and up to 1 MiB, so that the client can read the answer.
+//! One timeout covers the whole handshake, including TLS and the transport parameters (W-23). The
+//! head of a request or response may have at most 64 KiB and 128 lines, and is parsed only a few
+//! times, no matter in how many pieces it arrives. After a refusal, the server keeps reading for up
+//! to a second and up to 1 MiB, so that the client can read the answer.
 //!
 //! | attack | defence | test |
 //! |---|---|---|

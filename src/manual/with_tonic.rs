@@ -47,7 +47,7 @@
 //! | what happens | the client's status |
 //! |---|---|
 //! | the client drops the call | none; the server's handler is dropped, and the channel's other calls continue |
-//! | its deadline passes | `Cancelled`, with `tonic::TimeoutExpired` as its source; the handler is dropped |
+//! | the deadline of the call passes | `Cancelled`, with `tonic::TimeoutExpired` as its source; the handler is dropped |
 //! | the stream or the connection ends | `Unknown`, "transport error"; our error is among the sources |
 //! | a call after the connection's end | `Unavailable`, with our error among the sources |
 //!

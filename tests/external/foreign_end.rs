@@ -84,7 +84,7 @@ fn close(by: Side, client: &WebSocketConnection, server: &WebSocketConnection) {
     end.close(7u32.into(), b"bye");
 }
 
-/// [W-55] When both Closes have been sent, and when the wait for the peer's is over, we MUST end
+/// [W-55] Once both Closes have been sent, or the wait for the peer's Close is over, we MUST end
 /// our direction of the underlying stream: by a close_notify under TLS, by END_STREAM on HTTP/2, by
 /// a FIN on TCP.
 #[tokio::test]
@@ -125,7 +125,7 @@ async fn openssl_hears_close_notify_of_a_client_in_every_close() {
     }
 }
 
-/// [W-55] When both Closes have been sent, and when the wait for the peer's is over, we MUST end
+/// [W-55] Once both Closes have been sent, or the wait for the peer's Close is over, we MUST end
 /// our direction of the underlying stream: by a close_notify under TLS, by END_STREAM on HTTP/2, by
 /// a FIN on TCP.
 #[tokio::test]
@@ -214,7 +214,8 @@ async fn nodes_http2_sees_a_stream_that_ends_in_every_close() {
     }
 }
 
-/// [W-59] A client that gets an answer but no WebSocket MUST end its stream as W-55 requires.
+/// [W-59] A client that gets an HTTP response but no WebSocket MUST end its direction of the stream
+/// as W-55 requires.
 #[tokio::test]
 async fn nodes_http2_sees_a_refused_clients_stream_end() {
     let mut node = Node::start().await;

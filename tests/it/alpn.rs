@@ -87,8 +87,8 @@ impl Foreign {
 
 const OF_USERS: [Names; 4] = [&[], &["h2"], BOTH, &["http/1.1"]];
 
-/// [W-60] A client MUST offer by ALPN exactly what it can speak, whatever TLS configuration it was
-/// given: `http/1.1`, and before it `h2` if it speaks WebSocket over HTTP/2.
+/// [W-60] Whatever TLS configuration a client was given, it MUST offer by ALPN exactly what it can
+/// speak: `http/1.1`, preceded by `h2` if it speaks WebSocket over HTTP/2.
 #[tokio::test]
 async fn a_client_agrees_on_http1_whatever_its_configuration_offers() {
     let tls = Tls::new();
@@ -172,8 +172,8 @@ async fn a_server_never_agrees_on_http2() {
     }
 }
 
-/// [W-61] A server that speaks only HTTP/1.1 MUST NOT select `h2` by ALPN, and a configuration
-/// whose ALPN has names but not `http/1.1` MUST be refused when it is set.
+/// [W-61] A server that speaks only HTTP/1.1 MUST NOT select `h2` by ALPN. A TLS configuration that
+/// lists ALPN names without `http/1.1` MUST be refused when it is set.
 #[tokio::test]
 async fn a_server_without_http1_in_its_alpn_is_not_built() {
     let tls = Tls::new();

@@ -256,8 +256,8 @@ mod tests {
         map.steps() / COUNT
     }
 
-    /// [C-85] The cost of a frame, a call or an event MUST NOT depend on the number of streams that
-    /// are open or wait, nor on the ids that a peer chooses, by more than a logarithm on average.
+    /// [C-85] The cost of a frame, a call or an event MUST NOT grow faster, on average, than the
+    /// logarithm of the number of streams that are open or wait, whatever ids a peer chooses.
     /// Events that concern all streams, such as the connection's end, are exempt.
     #[test]
     fn no_choice_of_ids_makes_a_stream_cost_more_than_a_constant() {

@@ -199,7 +199,7 @@ async fn output_for_a_peer_that_does_not_read_is_bounded_and_a_close_leaves() {
     }
 }
 
-/// [W-8] A WebSocket ping MUST be answered with a pong that carries its payload, while the
+/// [W-8] A WebSocket ping MUST be answered with a pong that carries the ping's payload, while the
 /// connection is open.
 #[tokio::test]
 async fn a_pong_leaves_with_the_flush_though_nothing_else_is_sent() {
@@ -300,8 +300,8 @@ async fn a_task_that_waits_for_both_directions_is_woken_by_either() {
     tokio::time::timeout(second, task).await.unwrap().unwrap();
 }
 
-/// [C-72] A message MUST be copied out of the block that it was read into unless it is at least
-/// half of it.
+/// [C-72] A message that is smaller than half of the block that it was read into MUST be copied out
+/// of that block.
 #[tokio::test]
 async fn no_message_keeps_the_block_of_a_larger_one() {
     let (near, mut far) = duplex(4 << 20);

@@ -29,9 +29,9 @@ fn connection(heap: &mut Heap) -> Connection {
     conn
 }
 
-/// [C-71] What a datagram in a queue costs in memory MUST count against the queue's limit: its
-/// bytes, its place and its block; and nothing of the message that it came in MUST stay allocated
-/// for it.
+/// [C-71] Everything that a datagram in a queue costs in memory MUST count against the queue's
+/// limit: its bytes, its place and its block. The message in which it arrived MUST NOT stay
+/// allocated because of it.
 #[test]
 fn datagrams_hold_no_more_memory_than_their_buffers() {
     for pattern in PATTERNS {

@@ -172,7 +172,8 @@ fn attack(wire: Wire, pattern: Pattern, reads: Reads, spare: Spare) -> f64 {
     ratio
 }
 
-/// [C-53] The memory that is allocated for a connection MUST NOT exceed the formula, at any time.
+/// [C-53] The memory that is allocated for a connection MUST NOT exceed the formula of §10 at any
+/// time.
 /// [C-70] Right after bytes were added to a stream, and whatever their sizes and order, its unread
 /// bytes MUST NOT keep more than four times their length allocated, and its unsent bytes MUST NOT
 /// keep more than one and a half times their length. The stream's state does not count.

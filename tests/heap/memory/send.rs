@@ -120,7 +120,8 @@ fn fill(wire: Wire, pattern: Pattern, grants: bool) -> f64 {
     ratio
 }
 
-/// [C-53] The memory that is allocated for a connection MUST NOT exceed the formula, at any time.
+/// [C-53] The memory that is allocated for a connection MUST NOT exceed the formula of §10 at any
+/// time.
 #[test]
 fn whatever_is_not_sent_holds_no_more_memory_than_the_formula() {
     for wire in WIRES {

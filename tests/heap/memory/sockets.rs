@@ -191,9 +191,10 @@ async fn read(connection: WebSocketConnection, (piece, bytes): (usize, usize)) {
     }
 }
 
-/// [C-53] The memory that is allocated for a connection MUST NOT exceed the formula, at any time.
-/// [C-72] A message MUST be copied out of the block that it was read into unless it is at least
-/// half of it.
+/// [C-53] The memory that is allocated for a connection MUST NOT exceed the formula of §10 at any
+/// time.
+/// [C-72] A message that is smaller than half of the block that it was read into MUST be copied out
+/// of that block.
 #[test]
 fn a_connection_that_is_not_read_holds_no_more_memory_than_the_formula() {
     let config = config();
@@ -260,8 +261,8 @@ fn a_connection_that_cannot_send_holds_no_more_memory_than_the_formula() {
     }
 }
 
-/// [C-73] A message that comes in fragments MUST NOT hold more memory than two of the largest
-/// message.
+/// [C-73] A message that comes in fragments MUST NOT hold more memory than twice the size of the
+/// largest message.
 #[test]
 fn a_message_in_fragments_is_held_twice_at_most() {
     let mut config = config();

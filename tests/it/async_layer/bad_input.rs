@@ -359,7 +359,7 @@ async fn a_peer_that_ends_its_tcp_in_order_in_mid_message_is_an_eof() {
     }
 }
 
-/// [W-8] A WebSocket ping MUST be answered with a pong that carries its payload, while the
+/// [W-8] A WebSocket ping MUST be answered with a pong that carries the ping's payload, while the
 /// connection is open.
 #[tokio::test]
 async fn pings_and_fragments_that_are_in_order_do_no_harm() {

@@ -70,9 +70,9 @@ fn many() -> Config {
     })
 }
 
-/// [C-88] An event for which tasks wait, to open or to accept a stream, or to send or to read a
-/// datagram, MUST wake as many of them as it can serve and no more, first come first served; if a
-/// task does not take what it was woken for, the next one is woken.
+/// [C-88] When tasks wait to open or accept a stream, or to send or read a datagram, an event MUST
+/// wake as many of them as it can serve and no more, first come first served. If a task does not
+/// take what it was woken for, the next one is woken.
 #[tokio::test(start_paused = true)]
 async fn a_stream_wakes_one_of_those_who_wait_to_accept() {
     for wire in WIRES {
@@ -117,9 +117,9 @@ async fn a_unidirectional_stream_wakes_one_of_those_who_wait_to_accept() {
     LocalSet::new().run_until(scenario).await;
 }
 
-/// [C-88] An event for which tasks wait, to open or to accept a stream, or to send or to read a
-/// datagram, MUST wake as many of them as it can serve and no more, first come first served; if a
-/// task does not take what it was woken for, the next one is woken.
+/// [C-88] When tasks wait to open or accept a stream, or to send or read a datagram, an event MUST
+/// wake as many of them as it can serve and no more, first come first served. If a task does not
+/// take what it was woken for, the next one is woken.
 #[tokio::test(start_paused = true)]
 async fn a_datagram_wakes_one_of_those_who_wait_to_read() {
     let (client, server) = memory(Wire::QMux, &Config::default()).await;
@@ -165,9 +165,9 @@ async fn full(room: usize) -> (WebSocketConnection, WebSocketConnection, MemoryS
 /// A lower bound of what a queued datagram costs in addition to its content.
 const OVERHEAD: usize = 128;
 
-/// [C-88] An event for which tasks wait, to open or to accept a stream, or to send or to read a
-/// datagram, MUST wake as many of them as it can serve and no more, first come first served; if a
-/// task does not take what it was woken for, the next one is woken.
+/// [C-88] When tasks wait to open or accept a stream, or to send or read a datagram, an event MUST
+/// wake as many of them as it can serve and no more, first come first served. If a task does not
+/// take what it was woken for, the next one is woken.
 #[tokio::test(start_paused = true)]
 async fn room_wakes_as_many_of_those_who_wait_to_send_as_it_is_for() {
     const LEN: usize = 600;
@@ -220,9 +220,9 @@ async fn small_datagrams_do_not_overtake_a_large_one_that_waits() {
     assert_eq!(first_bytes, [b'h', b'f', b'l', 1, 2, 3, b'e']);
 }
 
-/// [C-88] An event for which tasks wait, to open or to accept a stream, or to send or to read a
-/// datagram, MUST wake as many of them as it can serve and no more, first come first served; if a
-/// task does not take what it was woken for, the next one is woken.
+/// [C-88] When tasks wait to open or accept a stream, or to send or read a datagram, an event MUST
+/// wake as many of them as it can serve and no more, first come first served. If a task does not
+/// take what it was woken for, the next one is woken.
 #[tokio::test(start_paused = true)]
 async fn room_whose_sender_was_dropped_goes_to_the_next() {
     let (client, server, stall) = full(2_000).await;
@@ -274,9 +274,9 @@ async fn room_that_another_took_is_waited_for_in_the_same_place() {
     assert_eq!(client.stats().datagrams_dropped_outgoing, 0);
 }
 
-/// [C-88] An event for which tasks wait, to open or to accept a stream, or to send or to read a
-/// datagram, MUST wake as many of them as it can serve and no more, first come first served; if a
-/// task does not take what it was woken for, the next one is woken.
+/// [C-88] When tasks wait to open or accept a stream, or to send or read a datagram, an event MUST
+/// wake as many of them as it can serve and no more, first come first served. If a task does not
+/// take what it was woken for, the next one is woken.
 #[tokio::test(start_paused = true)]
 async fn one_that_was_woken_and_dropped_leaves_what_it_was_to_get_to_the_next() {
     for wire in WIRES {

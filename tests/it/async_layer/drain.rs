@@ -24,7 +24,7 @@ fn assert_code_0(end: &ConnectionError, reason: &str) {
 }
 
 /// [C-49] A drain MUST first send every byte that writes accepted and every FIN that was asked for,
-/// and then close with application code 0.
+/// and then close with application error code 0.
 #[tokio::test(start_paused = true)]
 async fn everything_that_was_written_arrives_although_its_handles_are_gone() {
     for wire in WIRES {
@@ -198,7 +198,7 @@ async fn exchange(stream: wsmux::WebSocketStream, seed: usize) {
 }
 
 /// [C-49] A drain MUST first send every byte that writes accepted and every FIN that was asked for,
-/// and then close with application code 0.
+/// and then close with application error code 0.
 #[tokio::test(start_paused = true)]
 async fn a_hundred_streams_in_flight_lose_nothing_whichever_end_drains() {
     for wire in WIRES {

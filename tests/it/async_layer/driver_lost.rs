@@ -135,7 +135,7 @@ async fn assert_everybody_learns(
     assert_eq!(lost(&client.close_reason().unwrap()), expected);
 }
 
-/// [C-82] The end of the task that drives a connection, by a panic or with its runtime, MUST be
+/// [C-82] If the task that drives a connection panics, or ends with its runtime, this MUST be
 /// reported as such on every handle, and never as a close by this end.
 #[test]
 fn a_panic_of_the_applications_socket_is_said_on_every_handle() {
@@ -164,7 +164,7 @@ fn a_panic_of_the_applications_socket_is_said_on_every_handle() {
     }
 }
 
-/// [C-82] The end of the task that drives a connection, by a panic or with its runtime, MUST be
+/// [C-82] If the task that drives a connection panics, or ends with its runtime, this MUST be
 /// reported as such on every handle, and never as a close by this end.
 #[test]
 fn the_end_of_its_runtime_is_said_on_every_handle() {

@@ -285,7 +285,7 @@ fn everybody_is_woken(
     }
 }
 
-/// [C-82] The end of the task that drives a connection, by a panic or with its runtime, MUST be
+/// [C-82] If the task that drives a connection panics, or ends with its runtime, this MUST be
 /// reported as such on every handle, and never as a close by this end.
 #[test]
 fn the_end_of_the_runtime_wakes_everybody() {
@@ -294,7 +294,7 @@ fn the_end_of_the_runtime_wakes_everybody() {
     }
 }
 
-/// [C-82] The end of the task that drives a connection, by a panic or with its runtime, MUST be
+/// [C-82] If the task that drives a connection panics, or ends with its runtime, this MUST be
 /// reported as such on every handle, and never as a close by this end.
 #[test]
 fn a_socket_that_panics_ends_its_connection_and_wakes_everybody() {

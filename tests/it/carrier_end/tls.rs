@@ -108,7 +108,7 @@ async fn of_tungstenite(wire: Wire) -> (WebSocketConnection, WebSocketConnection
     (client.unwrap(), server.unwrap(), seen)
 }
 
-/// [W-55] When both Closes have been sent, and when the wait for the peer's is over, we MUST end
+/// [W-55] Once both Closes have been sent, or the wait for the peer's Close is over, we MUST end
 /// our direction of the underlying stream: by a close_notify under TLS, by END_STREAM on HTTP/2, by
 /// a FIN on TCP.
 #[tokio::test]
@@ -160,7 +160,8 @@ async fn an_end_that_is_gone_without_a_close_is_seen_as_cut_off() {
     program.join().unwrap();
 }
 
-/// [W-59] A client that gets an answer but no WebSocket MUST end its stream as W-55 requires.
+/// [W-59] A client that gets an HTTP response but no WebSocket MUST end its direction of the stream
+/// as W-55 requires.
 #[tokio::test]
 async fn a_client_that_is_refused_ends_tls_in_order() {
     let tls = Tls::new(NAME);

@@ -130,8 +130,8 @@ async fn quiet() {
     sleep(Duration::from_millis(1)).await;
 }
 
-/// [W-57] After both Closes a server MUST end its direction at once, and a client MUST wait for the
-/// server's end, for the rest of the close wait, before it ends its own.
+/// [W-57] After both Closes a server MUST end its direction at once. A client MUST first wait for
+/// the server's end, for at most the rest of the close wait, and then end its own direction.
 #[tokio::test(start_paused = true)]
 async fn a_client_waits_for_the_server_to_end_first_and_ends_in_time() {
     for (connection, mut peer, ended) in both(Side::Client, 4096).await {
@@ -164,8 +164,9 @@ async fn a_client_ends_as_soon_as_the_server_has() {
     }
 }
 
-/// [W-58] After that a server MUST read and discard until the client has ended its direction, too,
-/// or the close wait is over, before it drops the stream.
+/// [W-58] After a server has ended its direction, it MUST read and discard until the client has
+/// ended its direction too, or until the close wait is over. Only then does the server drop the
+/// stream.
 #[tokio::test(start_paused = true)]
 async fn a_server_ends_at_once_and_waits_for_the_client_to_end_too() {
     for (connection, mut peer, ended) in both(Side::Server, 4096).await {
@@ -196,7 +197,7 @@ async fn a_peer_that_never_ends_holds_a_connection_for_the_close_timeout() {
     }
 }
 
-/// [W-55] When both Closes have been sent, and when the wait for the peer's is over, we MUST end
+/// [W-55] Once both Closes have been sent, or the wait for the peer's Close is over, we MUST end
 /// our direction of the underlying stream: by a close_notify under TLS, by END_STREAM on HTTP/2, by
 /// a FIN on TCP.
 #[tokio::test(start_paused = true)]

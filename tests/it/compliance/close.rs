@@ -35,9 +35,9 @@ fn wait(peer: &mut ScriptedPeer) -> Vec<Said> {
     said
 }
 
-/// [W-24] The code of our Close frame MUST be that of the table.
-/// [W-25] The reason of a Close frame for a transport error MUST start with the error's name as in
-/// §1.
+/// [W-24] The code of our Close frame MUST be the one that the table of §3.3 gives.
+/// [W-25] The reason of a Close frame for a transport error MUST start with the error's name as §1
+/// lists it.
 #[test]
 fn each_end_has_its_code_and_each_transport_error_its_name() {
     type End = fn(&mut ScriptedPeer);
@@ -101,8 +101,8 @@ fn each_end_has_its_code_and_each_transport_error_its_name() {
     assert!(matches!(said.last(), Some(Said::Close { code: 1001, .. })), "{said:?}");
 }
 
-/// [W-26] The reason MUST be valid UTF-8 of at most 123 bytes; a longer one is cut at a character's
-/// boundary.
+/// [W-26] The reason of a Close frame MUST be valid UTF-8 of at most 123 bytes. A longer reason is
+/// cut at a character's boundary.
 #[test]
 fn a_reason_is_cut_to_123_bytes_at_any_place_and_on_either_wire() {
     for wire in WIRES {
@@ -238,7 +238,7 @@ fn a_close_overtakes_all_that_waits_for_a_socket_that_takes_nothing() {
 }
 
 /// [C-49] A drain MUST first send every byte that writes accepted and every FIN that was asked for,
-/// and then close with application code 0.
+/// and then close with application error code 0.
 #[test]
 fn a_drain_waits_for_credit_and_for_every_byte() {
     for wire in WIRES {
@@ -276,8 +276,9 @@ fn a_drain_waits_for_credit_and_for_every_byte() {
     }
 }
 
-/// [C-50] After our WebSocket Close we MUST keep reading, and discard, until the peer's Close
-/// arrives or the close wait is over; then the underlying stream ends by §3.4.
+/// [C-50] After our WebSocket Close we MUST keep reading, and discard what we read, until the
+/// peer's Close arrives or the close wait is over. Then the underlying stream ends by the rules of
+/// §3.4.
 #[test]
 fn what_comes_behind_our_close_is_discarded() {
     for wire in WIRES {
@@ -297,8 +298,8 @@ fn what_comes_behind_our_close_is_discarded() {
     }
 }
 
-/// [C-51] The first cause of the end MUST be the one that is reported, on every handle; later ones
-/// change nothing.
+/// [C-51] The first cause of the end MUST be the one that is reported, on every handle. Later
+/// causes change nothing.
 /// [C-52] The report MUST tell who ended the connection (local, peer, transport, timeout), with the
 /// code and reason as they came.
 #[test]
@@ -348,8 +349,8 @@ fn of_two_causes_the_first_is_told_and_by_whom() {
     }
 }
 
-/// [J-37] Any other Close, one without a code included, MUST be reported as a transport close by
-/// the peer, with the WebSocket's code and reason.
+/// [J-37] A Close whose code J-36 does not list, or that has no code, MUST be reported as a
+/// transport close by the peer, with the WebSocket's code and reason.
 #[test]
 fn a_close_of_no_application_is_told_with_its_code() {
     for (websocket, told) in [

@@ -33,9 +33,9 @@ fn what_comes_is_taken_while_nothing_can_leave_and_nobody_accepts() {
     }
 }
 
-/// [C-32] Every answer that a peer can demand of us MUST be held as state of its stream or
-/// connection, at most one of a kind, or in a queue with a bound; a peer that does not read cannot
-/// make it grow.
+/// [C-32] Every answer that a peer can demand of us MUST be held either as state of its stream or
+/// connection, with at most one answer of each kind, or in a queue with a bound. So a peer that
+/// does not read cannot make our memory grow.
 #[test]
 fn what_was_demanded_a_thousand_times_is_answered_once() {
     let (mut peer, id) = with_stream(Wire::QMux, &Config::default());
@@ -49,7 +49,7 @@ fn what_was_demanded_a_thousand_times_is_answered_once() {
     assert_eq!(frames[..], [Frame::Pong(code(999)), reset(id, 0, 0)]);
 }
 
-/// [C-34] Control frames MUST go before datagrams, and datagrams before stream data.
+/// [C-34] Control frames MUST be sent before datagrams, and datagrams before stream data.
 #[test]
 fn in_one_message_control_goes_first_then_datagrams_then_data() {
     let (mut peer, id) = with_stream(Wire::QMux, &Config::default());
@@ -91,8 +91,8 @@ fn a_message_is_filled_to_65536_bytes_and_not_to_one_more() {
     }
 }
 
-/// [C-40] A place in the stream limit MUST be given back only when the stream is freed (C-4):
-/// unread data and unaccepted streams keep theirs.
+/// [C-40] A place in the stream limit MUST be given back only when the stream is freed (C-4). So a
+/// stream with unread data, and one that the application has not accepted, keep their places.
 #[test]
 fn a_place_comes_back_once_the_stream_was_accepted_and_all_bytes_read() {
     for (dir, id, next) in
@@ -141,9 +141,9 @@ fn what_was_granted_can_be_used_after_the_window_became_smaller() {
     }
 }
 
-/// [C-44] After the keep-alive interval, or a third of the effective idle timeout if that is
-/// shorter, without anything received, a ping MUST be sent: QX_PING on QMux, WebSocket ping on
-/// js-ws.
+/// [C-44] When nothing has been received for the keep-alive interval, or for a third of the
+/// effective idle timeout if that is shorter, a ping MUST be sent: QX_PING on QMux, WebSocket ping
+/// on js-ws.
 #[test]
 fn a_ping_is_sent_to_the_second() {
     for wire in WIRES {

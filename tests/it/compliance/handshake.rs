@@ -39,9 +39,9 @@ async fn request(client: WebSocketClientBuilder) -> String {
 /// [W-3] A client that writes its own handshake MUST NOT offer a WebSocket extension.
 /// [W-11] We MUST NOT send a message before the WebSocket handshake is complete, nor after our
 /// Close frame.
-/// [W-12] A client on the QMux wire MUST offer at least one subprotocol, and by default offers
-/// `qmux-02.<app>` for each configured application protocol, in order of preference, and then
-/// `qmux-02` unless an application protocol is required.
+/// [W-12] A client on the QMux wire MUST offer at least one subprotocol. By default it offers
+/// `qmux-02.<app>` for each configured application protocol, in order of preference. It then offers
+/// `qmux-02`, unless an application protocol is required.
 /// [W-13] A client on the js-ws wire MUST NOT offer a subprotocol: a server built on npm `ws`
 /// selects the first one, whatever it is.
 #[tokio::test(start_paused = true)]
@@ -90,8 +90,8 @@ fn tungstenite_accept(key: &str) -> String {
 
 /// [W-5] A client MUST fail the handshake when the server's answer names an extension that was not
 /// offered.
-/// [W-14] A client on the QMux wire MUST fail with an error that names what it offered and what the
-/// server selected, when the server selects nothing or something that was not offered.
+/// [W-14] When the server selects nothing, or a subprotocol that was not offered, a client on the
+/// QMux wire MUST fail with an error that names what it offered and what the server selected.
 /// [W-15] A client on the js-ws wire MUST fail the handshake when the server selects a subprotocol.
 #[tokio::test(start_paused = true)]
 async fn a_client_takes_no_extension_and_no_name_that_it_did_not_offer() {
@@ -155,12 +155,12 @@ async fn asked(server: WebSocketServerBuilder, lines: &str) -> (u16, String) {
 }
 
 /// [W-4] A server MUST NOT accept a WebSocket extension, whatever the client offers.
-/// [W-16] A server MUST compare subprotocols byte by byte, over all `Sec-WebSocket-Protocol` lines
-/// of the request, each split at commas.
+/// [W-16] A server MUST split every `Sec-WebSocket-Protocol` line of the request at commas, and
+/// compare each subprotocol byte by byte.
 /// [W-17] When an offered name is one that the server accepts, the server MUST select it, speak
-/// QMux, and echo exactly that name; its own order of preference decides between several.
+/// QMux, and echo exactly that name. If it accepts several, its own order of preference decides.
 /// [W-18] When names are offered and the server accepts none of them, the server MUST answer HTTP
-/// 400 and no upgrade.
+/// 400 and not upgrade.
 /// [W-19] When nothing is offered, a server that permits js-ws MUST speak js-ws and select nothing.
 /// [W-20] When nothing is offered, a server that does not permit js-ws MUST answer HTTP 400.
 /// [W-21] A `Sec-WebSocket-Protocol` header that is present but holds no valid name counts as an
@@ -203,13 +203,13 @@ async fn a_server_answers_each_offer_as_the_table_says() {
     }
 }
 
-/// [W-40] A server MUST accept `qmux-01` and `qmux-01.<app>` wherever it accepts the same with
-/// `qmux-02`, and prefer the latter; a setting turns that off, and on a client turns on offering
-/// them.
+/// [W-40] A server MUST accept `qmux-01` and `qmux-01.<app>` wherever it accepts the same name with
+/// `qmux-02`, and MUST prefer the latter. A setting turns this off. A client offers the older names
+/// only if the same setting is turned on.
 /// [W-41] An application protocol that is configured by its bare name MUST be offered, or accepted,
 /// as exactly that name.
 /// [W-17] When an offered name is one that the server accepts, the server MUST select it, speak
-/// QMux, and echo exactly that name; its own order of preference decides between several.
+/// QMux, and echo exactly that name. If it accepts several, its own order of preference decides.
 #[tokio::test(start_paused = true)]
 async fn a_server_takes_the_older_name_and_a_bare_one() {
     let server = || WebSocketServer::builder().protocol("a").bare_protocol("com.example.rpc");
@@ -231,9 +231,9 @@ async fn a_server_takes_the_older_name_and_a_bare_one() {
     }
 }
 
-/// [W-43] The application protocol that is reported MUST be the part of the subprotocol after the
-/// name of a version that we speak and a dot; none, if the subprotocol is that name alone; and the
-/// whole subprotocol, if it begins otherwise.
+/// [W-43] If a subprotocol begins with the name of a version that we speak and a dot, the part
+/// after the dot MUST be reported as the application protocol. If the subprotocol is such a name
+/// alone, there is no application protocol. Any other subprotocol MUST be reported whole.
 #[tokio::test]
 async fn both_ends_report_the_application_protocol() {
     for (offered, application) in [

@@ -10,7 +10,7 @@ use wsmux::{
 use super::*;
 
 /// [J-7] The lowest bit of an id MUST say who opened the stream, 0 client and 1 server; each side
-/// counts up by 2 from 0 or 1. Id n is the neutral stream with counter n >> 1.
+/// counts up by 2 from 0 or 1. Id n stands for the neutral stream with counter n >> 1.
 /// [J-12] The first message on a stream that we open MUST be an Ack with our receive window, sent
 /// at once.
 #[test]
@@ -45,9 +45,9 @@ fn the_last_id_below_2_61_is_a_stream() {
     }
 }
 
-/// [J-16] Finishing MUST send Close(Read), after all Data; it needs no credit. It is sent apart
-/// from Data: the socket is flushed between the two, because the real endpoint loses Data whose
-/// stream ends in the same TLS record.
+/// [J-16] When a stream is finished, we MUST send Close(Read) after all Data. Close(Read) needs no
+/// credit. The socket is flushed between Data and Close(Read), because the real endpoint loses Data
+/// whose stream ends in the same TLS record.
 #[test]
 fn the_socket_is_flushed_between_the_last_data_and_the_end() {
     // Only a FIN needs the flush. A reset or a request to stop may overtake Data that was sent
@@ -147,7 +147,7 @@ fn credit_and_unread_bytes_are_never_more_than_the_window() {
     }
 }
 
-/// [J-29] A window MUST NOT be above 2^32-1; a larger setting is cut to that.
+/// [J-29] A window MUST NOT be above 2^32-1; a larger setting is reduced to that.
 #[test]
 fn a_window_has_32_bits() {
     for asked in [u64::from(u32::MAX), 1 << 32, 1 << 40, u64::MAX] {
@@ -171,7 +171,7 @@ fn a_window_has_32_bits() {
 }
 
 /// [J-30] The limit on inbound messages MUST be the largest window that the configuration permits
-/// plus 10 bytes, and at least 19, from the start.
+/// plus 10 bytes, and at least 19 bytes, from the start.
 #[test]
 fn a_message_may_hold_a_whole_window_and_its_header() {
     let mut config = Config::default();
@@ -192,7 +192,7 @@ fn a_message_may_hold_a_whole_window_and_its_header() {
 }
 
 /// [J-33] The number of refusals waiting to be sent, besides those of J-42 and J-44, MUST be
-/// bounded; above it the connection closes with EXCESSIVE_LOAD.
+/// bounded. Above that bound the connection closes with EXCESSIVE_LOAD.
 #[test]
 fn too_many_refusals_for_a_peer_that_does_not_read_are_an_excessive_load() {
     let mut config = Config::default();

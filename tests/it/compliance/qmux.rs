@@ -20,7 +20,8 @@ fn server() -> ScriptedPeer {
 
 /// A message we send MUST NOT be longer than the peer's `max_record_size`, and not longer
 /// than 16382 bytes until the peer's parameters have arrived.
-/// Even a connection that is closed at once MUST send it before CONNECTION_CLOSE.
+/// Even a connection that is closed at once MUST send its parameters before
+/// CONNECTION_CLOSE.
 /// Until the peer's parameters have been processed, we MUST NOT send anything but our own
 /// parameters, QX_PING and CONNECTION_CLOSE.
 /// A reason that would make CONNECTION_CLOSE longer than the peer's `max_record_size` MUST
@@ -49,9 +50,9 @@ fn a_close_before_the_peers_parameters_comes_behind_ours_and_is_short() {
     }
 }
 
-/// QX_TRANSPORT_PARAMETERS MUST be the first frame we send, sent at once when the socket is
-/// open, without waiting for the peer's.
-/// We MUST NOT send a parameter twice, nor one that is outside the table.
+/// QX_TRANSPORT_PARAMETERS MUST be the first frame we send. It is sent at once when the
+/// socket is open, without waiting for the peer's.
+/// We MUST NOT send a parameter twice, nor one that is not in the table of §6.2.
 #[test]
 fn the_parameters_of_the_defaults_are_those_of_the_table() {
     for side in [CLIENT, SERVER] {
@@ -86,10 +87,10 @@ const TABLE: [(u64, u64); 9] = [
     (MAX_RECORD_SIZE, 16_382),
 ];
 
-/// A parameter's length that passes the end of the parameters, or a value that is not
-/// exactly one varint where one is due, MUST close with TRANSPORT_PARAMETER_ERROR.
-/// A parameter of the table that appears twice MUST close with TRANSPORT_PARAMETER_ERROR;
-/// for unknown ones no memory is kept.
+/// A parameter MUST close with TRANSPORT_PARAMETER_ERROR if its length passes the end of the
+/// parameters, or if its value has to be a varint and is not exactly one.
+/// A parameter of the table in §6.2 that appears twice MUST close with
+/// TRANSPORT_PARAMETER_ERROR. Unknown parameters may repeat, because we do not remember them.
 #[test]
 fn each_parameter_of_the_table_comes_once_as_one_integer() {
     for (id, value) in TABLE {
@@ -120,7 +121,8 @@ fn each_parameter_of_the_table_comes_once_as_one_integer() {
 
 /// An unknown parameter MUST be ignored, whatever its value.
 /// A `max_record_size` below 16382 MUST close with TRANSPORT_PARAMETER_ERROR.
-/// An `initial_max_streams` above 2^60 MUST close with TRANSPORT_PARAMETER_ERROR.
+/// An `initial_max_streams_bidi` or `initial_max_streams_uni` above 2^60 MUST close with
+/// TRANSPORT_PARAMETER_ERROR.
 #[test]
 fn parameters_are_good_up_to_their_bounds() {
     let unknown = [0x11, 0x1c, 0x1e, 0x1f, 0x21, 0x2ab2, MAX];
@@ -197,9 +199,9 @@ fn every_integer_but_a_type_may_be_eight_bytes_long() {
     ));
 }
 
-/// Where several rules apply to one frame, the first of this order MUST give the error:
-/// encoding, direction and creation (C-6, C-7), stream limit, final size,
-/// credit (C-27), order of data.
+/// If a frame breaks several rules, the first of them in this order MUST determine the
+/// error: encoding, direction and creation (C-6, C-7), stream limit, final size
+/// credit (C-27), order of data.
 #[test]
 fn of_several_faults_of_a_frame_the_first_rule_gives_the_error() {
     let mut config = Config::default();
@@ -338,8 +340,8 @@ fn stream_limits_are_good_up_to_2_60_and_obeyed_to_the_stream() {
     }
 }
 
-/// A reliable size above the bytes that have arrived MUST close with PROTOCOL_VIOLATION;
-/// bytes at or above it (after RESET_STREAM: all) are discarded.
+/// A reliable size above the number of bytes that have arrived MUST close with
+/// PROTOCOL_VIOLATION. Bytes at or above the reliable size are discarded (after RESET_STREAM: all).
 #[test]
 fn what_a_reset_promises_has_come_before_it() {
     for (came, reliable) in [(0, 1), (4, 5), (5, 9), (5, 100)] {
@@ -416,7 +418,7 @@ fn reset_stream_at_goes_after_the_bytes_to_a_peer_that_supports_it() {
     }
 }
 
-/// An application code MUST be carried in full, up to 2^62-1.
+/// An application error code MUST be carried in full, up to 2^62-1.
 #[test]
 fn the_largest_code_goes_and_comes_whole() {
     let (mut peer, id) = with_stream(Wire::QMux, &Config::default());
@@ -440,7 +442,7 @@ fn the_largest_code_goes_and_comes_whole() {
     }
 }
 
-/// As sender we MUST keep the sum, over all streams, of the bytes sent (for a reset stream
+/// As sender we MUST keep the sum, over all streams, of the bytes sent (for a reset stream:
 /// its final size) within the peer's MAX_DATA.
 /// Connection credit MUST be spent only when bytes are put into a message, never when they
 /// are buffered.
@@ -471,10 +473,10 @@ fn connection_credit_is_used_to_the_byte_and_never_given_back() {
     assert_eq!(sent, 151);
 }
 
-/// A request MUST be answered by a response with its number; of several that wait, only the
-/// largest is answered.
-/// A request whose number is not above the one before MUST close with PROTOCOL_VIOLATION,
-/// except for Q-73.
+/// A QX_PING request MUST be answered by a response with the same number. If several
+/// requests wait, only the one with the largest number is answered.
+/// A QX_PING request whose number is not above that of the request before MUST close with
+/// PROTOCOL_VIOLATION, except for Q-73.
 #[test]
 fn pings_are_answered_one_by_one_where_they_do_not_wait() {
     let mut peer = server();
@@ -486,8 +488,8 @@ fn pings_are_answered_one_by_one_where_they_do_not_wait() {
     peer.assert_violation("again", PROTOCOL, 1002);
 }
 
-/// A response above the largest number that we sent, or any when we sent none, MUST close
-/// with PROTOCOL_VIOLATION.
+/// A QX_PING response whose number is above the largest that we sent, or any response if we
+/// sent no request, MUST close with PROTOCOL_VIOLATION.
 #[test]
 fn an_answer_to_the_next_ping_comes_too_early() {
     let mut config = Config::default();

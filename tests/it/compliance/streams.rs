@@ -115,8 +115,8 @@ fn what_arrived_in_pieces_is_read_in_order_in_other_pieces() {
     }
 }
 
-/// [C-14] A reset in state Recv MUST discard what has not been read and report the code to the
-/// reader.
+/// [C-14] A reset that arrives in state Recv MUST discard what has not been read and report the
+/// code to the reader.
 #[test]
 fn a_reset_takes_what_was_not_read() {
     for wire in WIRES {
@@ -133,7 +133,7 @@ fn a_reset_takes_what_was_not_read() {
 }
 
 /// [C-15] A reset that follows the FIN MUST NOT discard anything: the reader gets all bytes and a
-/// clean end. Its final size is checked all the same.
+/// clean end. The final size of the reset is checked all the same.
 #[test]
 fn the_final_size_of_a_reset_behind_the_fin_is_checked() {
     for size in [4, 6] {
@@ -143,7 +143,8 @@ fn the_final_size_of_a_reset_behind_the_fin_is_checked() {
     }
 }
 
-/// [C-17] A half whose reader has stopped MUST stay until its FIN or reset has arrived.
+/// [C-17] A receiving half that the application has stopped MUST be kept until its FIN or reset has
+/// arrived.
 #[test]
 fn a_stopped_half_waits_for_the_peers_end() {
     for wire in WIRES {
@@ -167,8 +168,8 @@ fn a_stopped_half_waits_for_the_peers_end() {
     }
 }
 
-/// [C-20] No credit MUST be granted to a half after its FIN or reset has arrived, or after its
-/// reader has stopped.
+/// [C-20] Credit MUST NOT be granted to a half after its FIN or reset has arrived, or after the
+/// application has stopped it.
 #[test]
 fn a_grant_that_was_due_is_not_sent_once_the_reader_has_stopped() {
     for wire in WIRES {
@@ -183,7 +184,8 @@ fn a_grant_that_was_due_is_not_sent_once_the_reader_has_stopped() {
     }
 }
 
-/// [C-21] After a FIN nothing but a reset, and after a reset no data, MUST be sent on the half.
+/// [C-21] After a FIN we MUST NOT send anything on that half except a reset. After a reset we MUST
+/// NOT send data on it.
 #[test]
 fn nothing_is_sent_behind_an_end() {
     let parameters =
@@ -222,8 +224,8 @@ fn nothing_is_sent_behind_an_end() {
     }
 }
 
-/// [C-22] A request to stop that reaches a half in Ready or Send MUST be answered at once by a
-/// reset with the same code.
+/// [C-22] A request to stop that reaches a sending half in state Ready or Send MUST be answered at
+/// once by a reset with the same code.
 #[test]
 fn a_stop_is_answered_in_ready_and_in_send_also_without_credit() {
     for wire in WIRES {
@@ -254,7 +256,7 @@ fn a_stop_is_answered_in_ready_and_in_send_also_without_credit() {
     }
 }
 
-/// [C-23] A request to stop that reaches a half in a terminal state MUST be ignored.
+/// [C-23] A request to stop that reaches a sending half in a terminal state MUST be ignored.
 #[test]
 fn a_stop_behind_our_end_is_ignored() {
     for wire in WIRES {
@@ -276,7 +278,8 @@ fn a_stop_behind_our_end_is_ignored() {
     }
 }
 
-/// [C-25] A finished half MUST send every byte accepted from the application before its FIN.
+/// [C-25] Before a half sends its FIN, it MUST send every byte that it accepted from the
+/// application.
 /// [C-26] We MUST NOT send more stream bytes than the peer has granted to the stream, not even for
 /// a moment.
 #[test]

@@ -104,7 +104,7 @@ async fn relay(server: SocketAddr) -> (SocketAddr, WebSocketClient, Heard, JoinH
     (address, client, heard, relaying)
 }
 
-/// [W-55] When both Closes have been sent, and when the wait for the peer's is over, we MUST end
+/// [W-55] Once both Closes have been sent, or the wait for the peer's Close is over, we MUST end
 /// our direction of the underlying stream: by a close_notify under TLS, by END_STREAM on HTTP/2, by
 /// a FIN on TCP.
 #[tokio::test]

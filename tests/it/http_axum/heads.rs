@@ -197,9 +197,9 @@ fn status(answer: &str) -> u16 {
 /// request with more than one, and to any request whose `Host` is not a host with an optional port
 /// of at most 65535.
 ///
-/// [W-46] A server MUST answer HTTP 400 to a request whose target has no form of RFC 9112 §3.2 that
-/// its method permits, and to one whose target has a user, a fragment, or a character outside
-/// ASCII; the absolute form, with `http` or `https`, MUST be accepted.
+/// [W-46] A server MUST answer HTTP 400 if the target of a request has none of the forms of RFC
+/// 9112 §3.2 that the method permits, or contains a user, a fragment or a character outside ASCII.
+/// The absolute form, with `http` or `https`, MUST be accepted.
 #[tokio::test]
 async fn a_request_says_whom_it_is_for_or_gets_status_400() {
     let (own, hypers) = (own_server().await, hypers_server().await);
@@ -216,8 +216,8 @@ async fn a_request_says_whom_it_is_for_or_gets_status_400() {
     assert!(faults.is_empty(), "{faults:#?}");
 }
 
-/// [W-47] If a request's target has an authority, a server MUST use that as its `Host`, whatever
-/// the header says.
+/// [W-47] If a request's target has an authority, a server MUST use that authority as the host of
+/// the request, whatever the `Host` header says.
 #[tokio::test]
 async fn the_targets_authority_wins_over_the_host_header() {
     for address in [own_server().await, hypers_server().await] {

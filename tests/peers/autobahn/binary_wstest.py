@@ -1,6 +1,7 @@
-"""Runs wstest with every text message replaced by a binary one of the same bytes: wsmux's wires have no text.
+"""Runs wstest, and replaces every text message by a binary message with the same bytes.
 
-The cases are the suite's own otherwise. Python 2.7, as the suite.
+wsmux's wires have no text messages. Apart from that, the cases are the suite's own. Like the suite, this needs
+Python 2.7.
 """
 
 from autobahn.websocket.protocol import WebSocketProtocol

@@ -114,7 +114,7 @@ class Stream {
   }
 
   /** Writes one chunk. A write that waits for credit never settles after STOP_SENDING in qmux (the
-   *  stream is "erroring" until that write ends), but `ready` rejects at once: watch both. */
+   *  stream is "erroring" until that write ends), but `ready` rejects at once. So watch both. */
   async put(chunk) {
     const writer = this.need('writer');
     // Node's own error in this case is an internal assertion.

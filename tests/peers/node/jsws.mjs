@@ -1,8 +1,9 @@
 // A peer on the js-ws wire, with the published @matrixai/ws.
 //   node jsws.mjs server --host H --port P --cert F --key F [--window N] [--keepalive MS] [--timeout MS]
 //   node jsws.mjs client --url wss://HOST:PORT [same options]
-// Both: [--verify true] looks at the other end's certificate, by the roots of [--ca F], or by a verifyCallback that takes
-// the one of [--accept F] only. A client may show [--cert F --key F]. A server may want [--header "name: value"].
+// On either side [--verify true] verifies the other end's certificate: against the roots in [--ca F], or with a
+// verifyCallback that accepts only the certificate in [--accept F]. A client presents the certificate of
+// [--cert F --key F], if given. A server with [--header "name: value"] refuses requests without this header.
 import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:https';
@@ -74,8 +75,8 @@ function wrap(connection) {
     else arrived.push(stream);
   };
   connection.addEventListener(events.EventWebSocketConnectionStream.name, (event) => arrive(event.detail));
-  // A stream can arrive before this listener is set, because on a client the constructor returns
-  // later.
+  // Streams may have arrived before this listener was set, because a client is constructed only
+  // after its connection is open.
   for (const stream of connection.streamMap.values()) arrive(stream);
 
   const closed = new Promise((resolve) => {
@@ -111,8 +112,8 @@ function wrap(connection) {
       if (ended) throw ended;
       return raw(await new Promise((resolve, reject) => waiting.push({ resolve, reject })));
     },
-    // These codes are WebSocket close codes: those from 1000 to 1014 that may be sent, and 3000 to
-    // 4999.
+    // `errorCode` is a WebSocket close code: 3000 to 4999, or one of those from 1000 to 1014 that may
+    // be sent.
     close: (errorCode, reason) => connection.stop({ errorCode: errorCode || 1000, reason, force: true }),
     status: () => ({ streams: connection.streamMap.size, closed: connection.closed }),
   };

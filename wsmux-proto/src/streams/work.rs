@@ -61,8 +61,8 @@ impl ConnectionBlocked {
     }
 }
 
-/// [C-85] The cost of a frame, a call or an event MUST NOT depend on the number of streams that are
-/// open or wait, nor on the ids that a peer chooses, by more than a logarithm on average. Events
+/// [C-85] The cost of a frame, a call or an event MUST NOT grow faster, on average, than the
+/// logarithm of the number of streams that are open or wait, whatever ids a peer chooses. Events
 /// that concern all streams, such as the connection's end, are exempt.
 #[test]
 fn a_raise_of_the_connections_credit_costs_as_much_as_it_lets_through() {
@@ -126,8 +126,8 @@ fn void_entries_of_streams_that_wait_for_credit_are_bounded() {
 /// An application may give each stream a priority of its own. Even then, the queue looks at a
 /// stream only when its turn has come.
 ///
-/// [C-85] The cost of a frame, a call or an event MUST NOT depend on the number of streams that are
-/// open or wait, nor on the ids that a peer chooses, by more than a logarithm on average. Events
+/// [C-85] The cost of a frame, a call or an event MUST NOT grow faster, on average, than the
+/// logarithm of the number of streams that are open or wait, whatever ids a peer chooses. Events
 /// that concern all streams, such as the connection's end, are exempt.
 #[test]
 fn thousands_of_priorities_cost_as_much_as_one() {
@@ -149,8 +149,8 @@ fn thousands_of_priorities_cost_as_much_as_one() {
 /// A message may wake very many readers, and may repeat an event of the connection after each of
 /// them. If the whole queue were searched for each event, this test would take hours.
 ///
-/// [C-85] The cost of a frame, a call or an event MUST NOT depend on the number of streams that are
-/// open or wait, nor on the ids that a peer chooses, by more than a logarithm on average. Events
+/// [C-85] The cost of a frame, a call or an event MUST NOT grow faster, on average, than the
+/// logarithm of the number of streams that are open or wait, whatever ids a peer chooses. Events
 /// that concern all streams, such as the connection's end, are exempt.
 #[test]
 fn an_event_that_repeats_is_not_looked_for_among_all_others() {

@@ -93,8 +93,9 @@ mod tests {
         first.to_bytes()
     }
 
-    /// The type of QX_TRANSPORT_PARAMETERS MUST be that of the version which the subprotocol
-    /// means; on that of another version we MUST close with PROTOCOL_VIOLATION.
+    /// The frame type of QX_TRANSPORT_PARAMETERS MUST be the one of the version that the
+    /// subprotocol selects (W-44). On the frame type of another version we MUST close with
+    /// PROTOCOL_VIOLATION.
     #[test]
     fn the_first_frame_has_the_type_of_its_version() {
         // This is the type that pull request 69 of quicwg/qmux proposes.
@@ -122,8 +123,8 @@ mod tests {
         }
     }
 
-    /// [W-44] The version of QMux MUST be the one whose name is the whole subprotocol, or its part
-    /// before the first dot; any other subprotocol means `qmux-01`.
+    /// [W-44] If the whole subprotocol, or its part before the first dot, is the name of a version,
+    /// QMux MUST be spoken in that version. Any other subprotocol means `qmux-01`.
     #[test]
     fn the_subprotocol_names_or_implies_the_version() {
         for (subprotocol, version) in [

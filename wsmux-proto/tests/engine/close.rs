@@ -11,12 +11,12 @@ fn peer(wire: Wire) -> ScriptedPeer {
     ScriptedPeer::new(wire, SERVER, &Config::default())
 }
 
-/// [J-35] A close MUST be a WebSocket Close with the code of §3.3 and the reason; no message goes
-/// before it.
-/// An application code MUST be carried in full, up to 2^62-1.
+/// [J-35] A close MUST be a WebSocket Close with the code of §3.3 and the reason. No other message
+/// announces it.
+/// An application error code MUST be carried in full, up to 2^62-1.
 /// A local close MUST send one CONNECTION_CLOSE (0x1d for an application's code, 0x1c for a
 /// transport error), as the last frame, and then a WebSocket Close.
-/// [W-24] The code of our Close frame MUST be that of the table.
+/// [W-24] The code of our Close frame MUST be the one that the table of §3.3 gives.
 #[test]
 fn an_applications_code_becomes_the_websockets_by_the_table() {
     for wire in WIRES {
@@ -78,8 +78,8 @@ fn a_page_sends_no_code_that_its_browser_forbids() {
 
 /// A reason that would make CONNECTION_CLOSE longer than the peer's `max_record_size` MUST
 /// be cut at a character's boundary.
-/// [W-26] The reason MUST be valid UTF-8 of at most 123 bytes; a longer one is cut at a character's
-/// boundary.
+/// [W-26] The reason of a Close frame MUST be valid UTF-8 of at most 123 bytes. A longer reason is
+/// cut at a character's boundary.
 #[test]
 fn a_long_reason_is_cut_between_characters() {
     let mut peer = peer(Wire::QMux);
@@ -105,10 +105,11 @@ fn a_reason_that_is_no_utf_8_is_no_error() {
     assert!(matches!(peer.conn.close_reason(), Some(ConnectionError::ApplicationClosed(_))));
 }
 
-/// [J-36] A Close with 1000 or 4000 MUST be reported as the application's code 0; 3000 to 3999 as
-/// the code itself; 4001 to 4999 as the code less 4000.
-/// [J-37] Any other Close, one without a code included, MUST be reported as a transport close by
-/// the peer, with the WebSocket's code and reason.
+/// [J-36] The code of a Close MUST be reported as an application error code: 1000 and 4000 are
+/// reported as 0. A code from 3000 to 3999 is reported as it is. A code from 4001 to 4999 is
+/// reported as the code minus 4000.
+/// [J-37] A Close whose code J-36 does not list, or that has no code, MUST be reported as a
+/// transport close by the peer, with the WebSocket's code and reason.
 /// [W-28] A peer's Close frame MUST be answered with a Close frame, unless ours was sent before.
 #[test]
 fn a_peers_websocket_close_on_js_ws_is_its_applications_word() {
@@ -204,8 +205,9 @@ fn a_close_takes_effect_at_once_and_data_not_sent_is_dropped() {
     }
 }
 
-/// [C-50] After our WebSocket Close we MUST keep reading, and discard, until the peer's Close
-/// arrives or the close wait is over; then the underlying stream ends by §3.4.
+/// [C-50] After our WebSocket Close we MUST keep reading, and discard what we read, until the
+/// peer's Close arrives or the close wait is over. Then the underlying stream ends by the rules of
+/// §3.4.
 #[test]
 fn the_socket_can_go_once_both_have_closed() {
     for wire in WIRES {
@@ -222,8 +224,9 @@ fn the_socket_can_go_once_both_have_closed() {
     }
 }
 
-/// [C-50] After our WebSocket Close we MUST keep reading, and discard, until the peer's Close
-/// arrives or the close wait is over; then the underlying stream ends by §3.4.
+/// [C-50] After our WebSocket Close we MUST keep reading, and discard what we read, until the
+/// peer's Close arrives or the close wait is over. Then the underlying stream ends by the rules of
+/// §3.4.
 #[test]
 fn the_wait_for_the_peers_close_ends_by_the_timeout_or_with_the_socket() {
     for wire in WIRES {
@@ -262,8 +265,8 @@ fn an_end_without_a_close_is_a_lost_transport() {
     }
 }
 
-/// [C-51] The first cause of the end MUST be the one that is reported, on every handle; later ones
-/// change nothing.
+/// [C-51] The first cause of the end MUST be the one that is reported, on every handle. Later
+/// causes change nothing.
 /// [W-11] We MUST NOT send a message before the WebSocket handshake is complete, nor after our
 /// Close frame.
 #[test]

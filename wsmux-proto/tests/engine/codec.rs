@@ -229,7 +229,7 @@ proptest! {
         }
     }
 
-    /// [C-33] No input from the peer MUST cause a panic.
+    /// [C-33] Input from the peer MUST NOT cause a panic.
     #[test]
     fn any_bytes_at_all_are_an_error_or_a_value(bytes in vec(any::<u8>(), 0..100)) {
         for wire in WIRES {
@@ -247,7 +247,7 @@ proptest! {
         }
     }
 
-    /// [C-33] No input from the peer MUST cause a panic.
+    /// [C-33] Input from the peer MUST NOT cause a panic.
     #[test]
     fn an_engine_survives_any_row_of_frames(frames in vec(wire_and_frame(), 1..30)) {
         for wire in WIRES {
@@ -271,7 +271,7 @@ proptest! {
 /// We MUST NOT send a prohibited frame type.
 /// Every frame type we send MUST be in its shortest encoding.
 /// A STREAM frame we send MUST carry the offset of its first byte, and frames of one stream
-/// go out in order, without gap or overlap.
+/// are sent in order, without gap or overlap.
 /// [W-1] Every message we send MUST be binary.
 #[test]
 fn what_the_engine_writes_is_what_the_documents_say() {

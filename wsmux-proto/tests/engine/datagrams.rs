@@ -26,10 +26,10 @@ fn a_datagram_arrives_whole_and_in_order() {
     assert_eq!(pair.server.conn.read_datagram(), None);
 }
 
-/// [J-34] Unidirectional streams and datagrams MUST be refused locally with an error that names the
-/// wire.
-/// A DATAGRAM frame MUST NOT be sent to a peer that did not advertise
-/// `max_datagram_frame_size`, nor one longer than the smaller of that value and its
+/// [J-34] If the application opens a unidirectional stream or sends a datagram, the call MUST fail
+/// with an error that names the wire, and nothing is sent.
+/// We MUST NOT send a DATAGRAM frame to a peer that did not advertise
+/// `max_datagram_frame_size`, nor one that is longer than that value or than the peer's
 /// `max_record_size`.
 #[test]
 fn a_datagram_that_the_peer_does_not_take_is_refused_here() {
@@ -84,9 +84,9 @@ fn when_nobody_reads_the_oldest_go_and_the_connection_goes_on() {
     assert_eq!(peer.conn.stats(Time::EPOCH).datagrams_dropped_incoming, 100 - kept.len() as u64);
 }
 
-/// [C-32] Every answer that a peer can demand of us MUST be held as state of its stream or
-/// connection, at most one of a kind, or in a queue with a bound; a peer that does not read cannot
-/// make it grow.
+/// [C-32] Every answer that a peer can demand of us MUST be held either as state of its stream or
+/// connection, with at most one answer of each kind, or in a queue with a bound. So a peer that
+/// does not read cannot make our memory grow.
 #[test]
 fn empty_datagrams_are_bounded_too() {
     let mut config = Config::default();
@@ -123,7 +123,7 @@ fn a_full_socket_drops_the_oldest_and_a_careful_sender_waits_for_room() {
     assert_eq!(pair.server.conn.read_datagram().unwrap()[0], 1, "the oldest went");
 }
 
-/// [C-34] Control frames MUST go before datagrams, and datagrams before stream data.
+/// [C-34] Control frames MUST be sent before datagrams, and datagrams before stream data.
 #[test]
 fn a_datagram_goes_before_stream_data_and_never_waits_for_credit() {
     let parameters = scripted_peer::generous_but(|limits| limits.initial_max_data = 10);

@@ -32,9 +32,9 @@ fn some_data(wire: Wire, offset: u64, bytes: &[u8]) -> Frame {
 
 /// [C-26] We MUST NOT send more stream bytes than the peer has granted to the stream, not even for
 /// a moment.
-/// [C-38] A stream's credit MUST be renewed when the application has read a quarter of its window
-/// since the last grant, or 1 MiB if that is less (at least one byte), or when its window is to
-/// grow (C-56), and not for each read.
+/// [C-38] A stream's credit MUST be renewed in two cases, and not for each read. In the first, the
+/// application has read a quarter of the window since the last grant, or 1 MiB if that is less (at
+/// least one byte). In the second, the window is to grow (C-56).
 /// [J-25] Each byte of Data MUST use one byte of credit; ids and types are free.
 #[test]
 fn a_window_of_1024_bytes_moves_a_mebibyte() {
@@ -71,8 +71,8 @@ fn a_writer_never_exceeds_the_window_of_a_reader_that_stands_still() {
     }
 }
 
-/// [C-27] Stream bytes above the credit that we granted MUST close with FLOW_CONTROL_ERROR; none is
-/// dropped in silence.
+/// [C-27] Stream bytes above the credit that we granted MUST close with FLOW_CONTROL_ERROR. None of
+/// them is dropped silently.
 /// [J-26] Data above the credit that we granted MUST close with FLOW_CONTROL_ERROR.
 #[test]
 fn data_past_the_credit_is_an_error_and_received_bytes_stay_readable() {
@@ -109,12 +109,13 @@ fn a_reset_whose_final_size_is_past_the_credit_is_a_flow_control_error() {
     peer.assert_violation("final size", TransportErrorCode::FLOW_CONTROL_ERROR, 1002);
 }
 
-/// [C-16] Data for a half whose reader has stopped MUST be discarded on arrival, yet counted
-/// against stream credit, connection credit and final size.
-/// [C-17] A half whose reader has stopped MUST stay until its FIN or reset has arrived.
+/// [C-16] Data for a receiving half that the application has stopped MUST be discarded on arrival,
+/// but MUST be counted against stream credit, connection credit and final size.
+/// [C-17] A receiving half that the application has stopped MUST be kept until its FIN or reset has
+/// arrived.
 /// [J-23] Data that arrives after our Error(Write) MUST be discarded and counted.
-/// [C-20] No credit MUST be granted to a half after its FIN or reset has arrived, or after its
-/// reader has stopped.
+/// [C-20] Credit MUST NOT be granted to a half after its FIN or reset has arrived, or after the
+/// application has stopped it.
 #[test]
 fn data_for_a_stopped_reader_is_discarded_yet_counted() {
     for wire in WIRES {
@@ -130,9 +131,9 @@ fn data_for_a_stopped_reader_is_discarded_yet_counted() {
     }
 }
 
-/// [C-38] A stream's credit MUST be renewed when the application has read a quarter of its window
-/// since the last grant, or 1 MiB if that is less (at least one byte), or when its window is to
-/// grow (C-56), and not for each read.
+/// [C-38] A stream's credit MUST be renewed in two cases, and not for each read. In the first, the
+/// application has read a quarter of the window since the last grant, or 1 MiB if that is less (at
+/// least one byte). In the second, the window is to grow (C-56).
 #[test]
 fn credit_is_renewed_at_a_quarter_of_the_window_and_not_for_each_read() {
     for wire in WIRES {
@@ -162,8 +163,8 @@ fn credit_is_renewed_at_a_quarter_of_the_window_and_not_for_each_read() {
     }
 }
 
-/// [C-20] No credit MUST be granted to a half after its FIN or reset has arrived, or after its
-/// reader has stopped.
+/// [C-20] Credit MUST NOT be granted to a half after its FIN or reset has arrived, or after the
+/// application has stopped it.
 #[test]
 fn no_credit_is_granted_after_the_end_of_a_stream() {
     for wire in WIRES {
@@ -186,7 +187,7 @@ fn no_credit_is_granted_after_the_end_of_a_stream() {
 
 /// [J-12] The first message on a stream that we open MUST be an Ack with our receive window, sent
 /// at once.
-/// [J-15] Until the peer's first Ack a stream MUST NOT send Data.
+/// [J-15] We MUST NOT send Data on a stream before the peer's first Ack for it has arrived.
 #[test]
 fn a_js_ws_stream_opens_with_an_ack_and_sends_after_the_peers_first() {
     let mut peer = ScriptedPeer::new(Wire::JsWs, CLIENT, &small_window(1_024));
@@ -231,7 +232,7 @@ fn data_len(frames: &[Frame]) -> usize {
 
 /// [C-24] The final size of a reset MUST be the number of bytes handed to the transport, not the
 /// number that the application wrote.
-/// As sender we MUST keep the sum, over all streams, of the bytes sent (for a reset stream
+/// As sender we MUST keep the sum, over all streams, of the bytes sent (for a reset stream:
 /// its final size) within the peer's MAX_DATA.
 /// Connection credit MUST be spent only when bytes are put into a message, never when they
 /// are buffered.
@@ -262,9 +263,9 @@ fn a_peers_connection_credit_is_obeyed_and_spent_only_on_what_is_sent() {
 
 /// [C-29] A stream MUST NOT be scheduled unless it has data (or a FIN) to send and the credit for
 /// it; a FIN alone needs no credit.
-/// [J-16] Finishing MUST send Close(Read), after all Data; it needs no credit. It is sent apart
-/// from Data: the socket is flushed between the two, because the real endpoint loses Data whose
-/// stream ends in the same TLS record.
+/// [J-16] When a stream is finished, we MUST send Close(Read) after all Data. Close(Read) needs no
+/// credit. The socket is flushed between Data and Close(Read), because the real endpoint loses Data
+/// whose stream ends in the same TLS record.
 #[test]
 fn an_end_needs_no_credit() {
     let mut peer = limited(10, 10);
@@ -331,7 +332,7 @@ fn credit_goes_by_who_opened_the_stream_and_which_way_it_runs() {
 }
 
 /// As receiver we MUST advertise `initial_max_data` of 2^62-1, so that connection credit
-/// cannot run out before the streams' own does.
+/// cannot run out before the credit of the streams does.
 #[test]
 fn our_own_connection_credit_cannot_run_out_before_the_streams_do() {
     let mut peer = ScriptedPeer::fresh(Wire::QMux, SERVER, &Config::default());
@@ -382,7 +383,7 @@ fn relative_and_absolute_grants_do_not_mix() {
 /// An Ack for credit that is not used up could cross the peer's end of the stream. `@matrixai/ws`
 /// treats an Ack that arrives after the end as the opening of a new stream.
 ///
-/// [J-38] On a stream that the peer opened, after our FIN or reset, an Ack MUST NOT be sent unless
+/// [J-38] After our FIN or reset on a stream that the peer opened, we MUST NOT send an Ack unless
 /// the peer has used up its credit.
 #[test]
 fn a_js_ws_stream_that_we_finished_grants_only_used_up_credit() {

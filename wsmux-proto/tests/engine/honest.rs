@@ -127,10 +127,11 @@ fn a_small_credit_of_the_connection_that_is_renewed_in_parts_is_no_abuse() {
 
 /// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a
 /// reason that names the budget.
-/// [C-63] Grants MUST be replenished by the stream data that we sent: 1 for each frame that was not
-/// cut short by credit; 1 for each 64 bytes, or for each eighth of the window that the peer
-/// declared if that is less and the frame fits into the window; on js-ws 1 for each byte; and 1 for
-/// each stream that is opened.
+/// [C-63] The budget of grants MUST be replenished as follows. Each stream that either end opens
+/// adds 1. Each 64 bytes of stream data that we send add 1. If an eighth of the window that the
+/// peer declared is less than 64 bytes, a frame that fits into the window adds 1 for each such
+/// eighth instead. On QMux each frame of stream data that credit did not cut short adds 1 more. On
+/// js-ws each byte of stream data adds 1 more.
 #[test]
 fn a_declared_window_excuses_no_grants_that_are_smaller_or_useless() {
     let most = |window: u64, grant: fn(u64, StreamId, u64) -> Frame| {
@@ -202,8 +203,8 @@ fn a_limit_of_one_stream_serves_one_call_after_the_other() {
 /// [C-61] A peer MUST NOT be closed for useless work that stays below what is replenished, however
 /// long it continues. This holds if time alone replenishes the budgets, and if useful work alone
 /// does so, at any speed.
-/// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over,
-/// nothing of it was read, not even its end, and the peer reset it or stopped our half before
+/// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over if
+/// nothing of it was read, not even its end, and if the peer reset it or stopped our half before
 /// anything was sent on our half. Any stream that the peer opened MUST count as served when
 /// something was sent on it before such a reset or stop, or when its end and at least one byte of
 /// it were read. Any other stream of the peer counts as neither. A stream that we opened MUST NOT
@@ -320,8 +321,8 @@ fn a_reset_after_the_end_of_each_of_ten_thousand_streams_is_no_abuse() {
 /// Each poll of the client is a stream with an end and no bytes. After two seconds without an
 /// answer the client cancels the poll and sends another.
 ///
-/// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over,
-/// nothing of it was read, not even its end, and the peer reset it or stopped our half before
+/// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over if
+/// nothing of it was read, not even its end, and if the peer reset it or stopped our half before
 /// anything was sent on our half. Any stream that the peer opened MUST count as served when
 /// something was sent on it before such a reset or stop, or when its end and at least one byte of
 /// it were read. Any other stream of the peer counts as neither. A stream that we opened MUST NOT

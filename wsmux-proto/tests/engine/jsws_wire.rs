@@ -31,7 +31,7 @@ fn server() -> ScriptedPeer {
 /// [J-3] An empty message MUST close with PROTOCOL_VIOLATION.
 /// [J-8] An id of 2^61 or above MUST close with PROTOCOL_VIOLATION: its counter has no neutral id.
 /// [J-30] The limit on inbound messages MUST be the largest window that the configuration permits
-/// plus 10 bytes, and at least 19, from the start.
+/// plus 10 bytes, and at least 19 bytes, from the start.
 /// [W-2] On a text message we MUST close with PROTOCOL_VIOLATION and WebSocket code 1002, on either
 /// wire.
 #[test]
@@ -80,9 +80,9 @@ fn integers_may_be_longer_than_they_need_to_be() {
     assert_eq!(peer.frames(), [error_read(bidi(CLIENT, 0), 7)]);
 }
 
-/// [J-9] A message for an id of our own parity that we have not opened MUST close with
+/// [J-9] A message for an id that only we may open, and that we have not opened, MUST close with
 /// STREAM_STATE_ERROR.
-/// [J-14] A first message on a new id of the peer's that is not an Ack MUST close with
+/// [J-14] If the first message on a new id of the peer is not an Ack, we MUST close with
 /// PROTOCOL_VIOLATION.
 #[test]
 fn streams_that_begin_wrongly() {
@@ -109,8 +109,8 @@ fn streams_that_begin_wrongly() {
 
 /// [J-6] An empty Data message from the peer MUST be accepted without effect, on a stream that is
 /// open.
-/// [J-24] Data after Close(Read) or Error(Read) on a live stream MUST close with FINAL_SIZE_ERROR,
-/// except for C-55: on this wire the bytes that came before are the final size.
+/// [J-24] On a live stream, Data after Close(Read) or Error(Read) MUST close with FINAL_SIZE_ERROR,
+/// except for C-55. On this wire the final size is the number of bytes that came before.
 #[test]
 fn data_behind_the_end_of_a_stream_is_a_final_size_error() {
     let id = bidi(CLIENT, 0);
@@ -127,12 +127,13 @@ fn data_behind_the_end_of_a_stream_is_a_final_size_error() {
 
 /// [J-17] Close(Read) received on an open receiving half is its FIN, and MUST be answered once by
 /// Close(Write).
-/// [J-18] Resetting MUST send Error(Read, code), and Error(Read, code) received on an open
-/// receiving half is a reset, answered once by Error(Write, code).
-/// [J-19] Stopping MUST send Error(Write, code), and Error(Write, code) received on an open sending
-/// half is a request to stop, answered once by Error(Read, code), after which no Data is sent.
+/// [J-18] To reset a half we MUST send Error(Read, code). Error(Read, code) received on an open
+/// receiving half is a reset, and MUST be answered once by Error(Write, code).
+/// [J-19] To stop a half we MUST send Error(Write, code). Error(Write, code) received on an open
+/// sending half is a request to stop, and MUST be answered once by Error(Read, code). After this
+/// answer no Data is sent.
 /// [J-20] Close(Write) received on an open sending half MUST be treated as Error(Write, 0).
-/// [J-21] A Close or Error for a half that has ended MUST be ignored and not be answered; so two
+/// [J-21] A Close or Error for a half that has ended MUST be ignored and not be answered. So two
 /// endpoints cannot answer each other for ever.
 #[test]
 fn each_end_is_answered_once_and_answers_are_not_answered() {
@@ -156,7 +157,7 @@ fn each_end_is_answered_once_and_answers_are_not_answered() {
     }
 }
 
-/// [J-21] A Close or Error for a half that has ended MUST be ignored and not be answered; so two
+/// [J-21] A Close or Error for a half that has ended MUST be ignored and not be answered. So two
 /// endpoints cannot answer each other for ever.
 /// [J-22] Error(Read) or Close(Read) that arrives after we stopped the half MUST end it without an
 /// answer.
@@ -197,8 +198,9 @@ fn either_end_of_a_half_that_we_stopped_is_not_answered() {
     }
 }
 
-/// [J-19] Stopping MUST send Error(Write, code), and Error(Write, code) received on an open sending
-/// half is a request to stop, answered once by Error(Read, code), after which no Data is sent.
+/// [J-19] To stop a half we MUST send Error(Write, code). Error(Write, code) received on an open
+/// sending half is a request to stop, and MUST be answered once by Error(Read, code). After this
+/// answer no Data is sent.
 #[test]
 fn no_data_follows_the_peers_request_to_stop() {
     let id = bidi(CLIENT, 0);
@@ -317,12 +319,12 @@ fn replay(
 }
 
 /// [J-7] The lowest bit of an id MUST say who opened the stream, 0 client and 1 server; each side
-/// counts up by 2 from 0 or 1. Id n is the neutral stream with counter n >> 1.
-/// [J-13] An Ack on a new id of the peer's MUST open the stream and grant its credit, and be
-/// answered by an Ack with our receive window.
-/// [J-16] Finishing MUST send Close(Read), after all Data; it needs no credit. It is sent apart
-/// from Data: the socket is flushed between the two, because the real endpoint loses Data whose
-/// stream ends in the same TLS record.
+/// counts up by 2 from 0 or 1. Id n stands for the neutral stream with counter n >> 1.
+/// [J-13] An Ack on a new id of the peer MUST open the stream and grant the credit in the Ack, and
+/// we MUST answer with an Ack that grants our receive window.
+/// [J-16] When a stream is finished, we MUST send Close(Read) after all Data. Close(Read) needs no
+/// credit. The socket is flushed between Data and Close(Read), because the real endpoint loses Data
+/// whose stream ends in the same TLS record.
 /// [J-17] Close(Read) received on an open receiving half is its FIN, and MUST be answered once by
 /// Close(Write).
 #[test]
@@ -372,10 +374,11 @@ fn an_echo_with_a_real_endpoint_is_the_same_on_the_wire() {
     }
 }
 
-/// [J-18] Resetting MUST send Error(Read, code), and Error(Read, code) received on an open
-/// receiving half is a reset, answered once by Error(Write, code).
-/// [J-19] Stopping MUST send Error(Write, code), and Error(Write, code) received on an open sending
-/// half is a request to stop, answered once by Error(Read, code), after which no Data is sent.
+/// [J-18] To reset a half we MUST send Error(Read, code). Error(Read, code) received on an open
+/// receiving half is a reset, and MUST be answered once by Error(Write, code).
+/// [J-19] To stop a half we MUST send Error(Write, code). Error(Write, code) received on an open
+/// sending half is a request to stop, and MUST be answered once by Error(Read, code). After this
+/// answer no Data is sent.
 #[test]
 fn a_cancel_of_both_halves_with_a_real_endpoint_is_the_same_on_the_wire() {
     let traces = traces();

@@ -27,9 +27,9 @@ fn openers(id: StreamId) -> Vec<Frame> {
     frames
 }
 
-/// A frame of any type on a peer's stream above the limit that we have sent MUST close with
-/// STREAM_LIMIT_ERROR: STREAM, RESET_STREAM, RESET_STREAM_AT, STREAM_DATA_BLOCKED, STOP_SENDING,
-/// MAX_STREAM_DATA.
+/// A frame on a peer's stream above the limit that we have advertised MUST close with
+/// STREAM_LIMIT_ERROR, whatever its type: STREAM, RESET_STREAM, RESET_STREAM_AT,
+/// STREAM_DATA_BLOCKED, STOP_SENDING, MAX_STREAM_DATA.
 #[test]
 fn a_stream_past_the_limit_is_an_error_whatever_frame_names_it() {
     for make in [bidi as fn(Side, u64) -> StreamId, uni] {
@@ -43,7 +43,8 @@ fn a_stream_past_the_limit_is_an_error_whatever_frame_names_it() {
     }
 }
 
-/// Each of those types MUST open a peer's stream that is below the limit and not open yet.
+/// A frame of any type that Q-35 lists MUST open the peer's stream that it names, if that
+/// stream is within the limit and not open yet.
 #[test]
 fn every_frame_that_may_opens_a_stream_below_the_limit() {
     for make in [bidi as fn(Side, u64) -> StreamId, uni] {
@@ -62,7 +63,8 @@ fn every_frame_that_may_opens_a_stream_below_the_limit() {
     }
 }
 
-/// Each of those types MUST open a peer's stream that is below the limit and not open yet.
+/// A frame of any type that Q-35 lists MUST open the peer's stream that it names, if that
+/// stream is within the limit and not open yet.
 #[test]
 fn credit_and_a_stop_before_the_first_stream_frame_are_remembered() {
     let parameters =
@@ -76,8 +78,8 @@ fn credit_and_a_stop_before_the_first_stream_frame_are_remembered() {
     assert!(frames.contains(&reset(bidi(CLIENT, 1), 8, 0)), "{frames:?}");
 }
 
-/// [C-40] A place in the stream limit MUST be given back only when the stream is freed (C-4):
-/// unread data and unaccepted streams keep theirs.
+/// [C-40] A place in the stream limit MUST be given back only when the stream is freed (C-4). So a
+/// stream with unread data, and one that the application has not accepted, keep their places.
 /// We MUST NOT open a stream above the peer's limit.
 /// We MUST raise the stream limit as streams are freed, without waiting for STREAMS_BLOCKED.
 #[test]
@@ -108,8 +110,8 @@ fn opening_waits_at_the_peers_limit_and_goes_on_when_it_rises() {
     assert!(matches!(pair.client.conn.open(Dir::Bi), Ok(None)), "one place, and no more");
 }
 
-/// [C-39] A raised stream limit MUST be sent along with other frames, and by itself once the peer
-/// has less than half of its streams left to open.
+/// [C-39] A raised stream limit MUST be sent together with other frames. Once the peer has less
+/// than half of its streams left to open, the raised limit MUST be sent even without other frames.
 /// We MUST raise the stream limit as streams are freed, without waiting for STREAMS_BLOCKED.
 #[test]
 fn a_peer_at_its_limit_gets_max_streams_though_nothing_else_is_sent() {
@@ -148,8 +150,8 @@ fn a_peer_at_its_limit_gets_max_streams_though_nothing_else_is_sent() {
     }
 }
 
-/// [C-39] A raised stream limit MUST be sent along with other frames, and by itself once the peer
-/// has less than half of its streams left to open.
+/// [C-39] A raised stream limit MUST be sent together with other frames. Once the peer has less
+/// than half of its streams left to open, the raised limit MUST be sent even without other frames.
 #[test]
 fn a_raised_limit_rides_along_while_the_peer_has_plenty_left() {
     let mut pair = Pair::new(Wire::QMux, &config(100, 0));
@@ -173,8 +175,8 @@ fn a_raised_limit_rides_along_while_the_peer_has_plenty_left() {
     assert_eq!(alone.count(), 0, "no message for it alone");
 }
 
-/// [C-40] A place in the stream limit MUST be given back only when the stream is freed (C-4):
-/// unread data and unaccepted streams keep theirs.
+/// [C-40] A place in the stream limit MUST be given back only when the stream is freed (C-4). So a
+/// stream with unread data, and one that the application has not accepted, keep their places.
 /// We MUST raise the stream limit as streams are freed, without waiting for STREAMS_BLOCKED.
 #[test]
 fn the_limit_grows_with_each_freed_stream_and_never_past_the_live_ones() {
@@ -217,9 +219,9 @@ fn a_max_streams_that_does_not_raise_the_limit_is_ignored() {
     assert!(matches!(peer.conn.open(Dir::Bi), Ok(Some(_))));
 }
 
-/// [J-31] A new stream MUST be refused if our stream limit is reached and no more streams may wait:
-/// by both Error(Read, code) and Error(Write, code), without an Ack of ours. The connection and its
-/// other streams continue.
+/// [J-31] If our stream limit is reached and no more streams may wait, a new stream MUST be
+/// refused. We refuse it by both Error(Read, code) and Error(Write, code), and send no Ack for it.
+/// The connection and its other streams continue.
 /// [J-32] The peer's answers to a refusal MUST be dropped.
 #[test]
 fn a_js_ws_stream_past_the_limit_is_refused_and_the_connection_lives() {
@@ -255,11 +257,11 @@ fn a_js_ws_stream_past_the_limit_is_refused_and_the_connection_lives() {
     assert_eq!(peer.frames(), [ack(bidi(CLIENT, 3), 1 << 20)]);
 }
 
-/// [C-32] Every answer that a peer can demand of us MUST be held as state of its stream or
-/// connection, at most one of a kind, or in a queue with a bound; a peer that does not read cannot
-/// make it grow.
+/// [C-32] Every answer that a peer can demand of us MUST be held either as state of its stream or
+/// connection, with at most one answer of each kind, or in a queue with a bound. So a peer that
+/// does not read cannot make our memory grow.
 /// [J-33] The number of refusals waiting to be sent, besides those of J-42 and J-44, MUST be
-/// bounded; above it the connection closes with EXCESSIVE_LOAD.
+/// bounded. Above that bound the connection closes with EXCESSIVE_LOAD.
 #[test]
 fn an_open_flood_on_js_ws_from_a_peer_that_does_not_read_is_cut_off() {
     let mut config = config(1, 0);
@@ -291,8 +293,8 @@ fn a_js_ws_peer_is_told_nothing_of_a_limit_that_changes() {
     }
 }
 
-/// [J-34] Unidirectional streams and datagrams MUST be refused locally with an error that names the
-/// wire.
+/// [J-34] If the application opens a unidirectional stream or sends a datagram, the call MUST fail
+/// with an error that names the wire, and nothing is sent.
 #[test]
 fn js_ws_has_no_unidirectional_streams() {
     let mut peer = ScriptedPeer::new(Wire::JsWs, CLIENT, &Config::default());
@@ -302,8 +304,8 @@ fn js_ws_has_no_unidirectional_streams() {
 
 /// [C-9] A stream that is reset before it was accepted MUST still be delivered to the accepting
 /// application, and holds its place in the stream limit until then.
-/// [C-40] A place in the stream limit MUST be given back only when the stream is freed (C-4):
-/// unread data and unaccepted streams keep theirs.
+/// [C-40] A place in the stream limit MUST be given back only when the stream is freed (C-4). So a
+/// stream with unread data, and one that the application has not accepted, keep their places.
 #[test]
 fn a_flood_of_opens_and_resets_costs_no_more_than_the_limit() {
     // CVE-2023-44487: a reset stream that has not been accepted still counts against the limit.
@@ -318,9 +320,9 @@ fn a_flood_of_opens_and_resets_costs_no_more_than_the_limit() {
     peer.assert_violation("an eleventh", TransportErrorCode::STREAM_LIMIT_ERROR, 1002);
 }
 
-/// [C-32] Every answer that a peer can demand of us MUST be held as state of its stream or
-/// connection, at most one of a kind, or in a queue with a bound; a peer that does not read cannot
-/// make it grow.
+/// [C-32] Every answer that a peer can demand of us MUST be held either as state of its stream or
+/// connection, with at most one answer of each kind, or in a queue with a bound. So a peer that
+/// does not read cannot make our memory grow.
 /// [C-54] When all streams have ended and been read, every table and queue MUST be empty again.
 #[test]
 fn streams_that_come_and_go_without_connection_credit_leave_nothing() {

@@ -16,9 +16,9 @@ fn boundless() -> TransportParameters {
     })
 }
 
-/// [C-77] The number of streams of a kind that we opened and that are not freed MUST NOT exceed our
-/// own limit. At the limit, opening waits until a stream is freed, and the peer receives nothing
-/// about it.
+/// [C-77] The number of streams of each kind that we opened and that are not freed MUST NOT exceed
+/// our own limit. At the limit, opening waits until a stream is freed, and the peer receives
+/// nothing about it.
 #[test]
 fn opening_waits_at_our_own_limit_and_goes_on_when_a_stream_is_freed() {
     for wire in WIRES {
@@ -70,12 +70,12 @@ fn a_stream_that_is_freed_by_reading_it_lets_another_be_opened() {
     assert_eq!(pair.client.take_events(), [Event::Available { dir: Dir::Bi }]);
 }
 
-/// [C-32] Every answer that a peer can demand of us MUST be held as state of its stream or
-/// connection, at most one of a kind, or in a queue with a bound; a peer that does not read cannot
-/// make it grow.
-/// [C-77] The number of streams of a kind that we opened and that are not freed MUST NOT exceed our
-/// own limit. At the limit, opening waits until a stream is freed, and the peer receives nothing
-/// about it.
+/// [C-32] Every answer that a peer can demand of us MUST be held either as state of its stream or
+/// connection, with at most one answer of each kind, or in a queue with a bound. So a peer that
+/// does not read cannot make our memory grow.
+/// [C-77] The number of streams of each kind that we opened and that are not freed MUST NOT exceed
+/// our own limit. At the limit, opening waits until a stream is freed, and the peer receives
+/// nothing about it.
 #[test]
 fn calls_that_are_dropped_hold_their_places_until_they_have_left() {
     for wire in WIRES {

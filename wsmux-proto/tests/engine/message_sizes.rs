@@ -64,8 +64,8 @@ fn lengths_of_everything(wire: Wire, most: usize) -> Vec<usize> {
     lengths
 }
 
-/// [W-31] A message that we send MUST NOT be longer than our limit on messages sent, whatever is in
-/// it.
+/// [W-31] A message that we send MUST NOT be longer than our own limit on sent messages, whatever
+/// it contains.
 #[test]
 fn no_message_is_longer_than_this_end_is_set_to_send() {
     for wire in WIRES {

@@ -137,7 +137,7 @@ fn handles_that_went_before_the_end_leave_nothing_after_it() {
 }
 
 /// [C-15] A reset that follows the FIN MUST NOT discard anything: the reader gets all bytes and a
-/// clean end. Its final size is checked all the same.
+/// clean end. The final size of the reset is checked all the same.
 #[test]
 fn a_reset_behind_the_end_discards_nothing() {
     for (wire, late) in [
@@ -185,8 +185,8 @@ fn a_reset_with_a_reliable_size_keeps_the_bytes_below_it() {
     }
 }
 
-/// A later reset with a smaller reliable size (RESET_STREAM: zero) MUST lower it, and one
-/// with a larger size MUST be ignored.
+/// A later reset with a smaller reliable size MUST lower the reliable size (RESET_STREAM
+/// lowers it to zero). A later reset with a larger reliable size MUST be ignored.
 #[test]
 fn a_later_reset_lowers_the_reliable_size_and_never_raises_it() {
     let id = uni(CLIENT, 0);
@@ -223,8 +223,8 @@ fn empty_frames_and_a_repeated_end_change_nothing() {
     assert!(matches!(peer.conn.recv_stream(peer.now, id).read(9), Err(ReadError::Reset(_))));
 }
 
-/// [C-51] The first cause of the end MUST be the one that is reported, on every handle; later ones
-/// change nothing.
+/// [C-51] The first cause of the end MUST be the one that is reported, on every handle. Later
+/// causes change nothing.
 /// [C-52] The report MUST tell who ended the connection (local, peer, transport, timeout), with the
 /// code and reason as they came.
 #[test]
@@ -248,7 +248,8 @@ fn the_first_cause_is_the_one_that_is_told_and_by_whom() {
     assert_eq!(pair.client.conn.close_reason().unwrap().culprit(), Culprit::Local);
 }
 
-/// Frames before the offending one in the same message MUST have taken effect.
+/// If a frame in a message is an error, the frames before it in that message MUST take
+/// effect all the same.
 /// After the peer's CONNECTION_CLOSE we MUST NOT send any further frame; we send a WebSocket
 /// Close.
 /// Whatever follows a CONNECTION_CLOSE, in its message or later, MUST be discarded unread.

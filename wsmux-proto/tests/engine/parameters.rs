@@ -17,11 +17,12 @@ fn bytes(frame: Frame) -> Vec<u8> {
     encode(Wire::QMux, &frame, false)
 }
 
-/// QX_TRANSPORT_PARAMETERS MUST be the first frame we send, sent at once when the socket is
-/// open, without waiting for the peer's.
-/// Even a connection that is closed at once MUST send it before CONNECTION_CLOSE.
-/// On any other first frame, PADDING and CONNECTION_CLOSE included, we MUST close with
-/// PROTOCOL_VIOLATION.
+/// QX_TRANSPORT_PARAMETERS MUST be the first frame we send. It is sent at once when the
+/// socket is open, without waiting for the peer's.
+/// Even a connection that is closed at once MUST send its parameters before
+/// CONNECTION_CLOSE.
+/// If the peer's first frame is not QX_TRANSPORT_PARAMETERS, even if it is PADDING or
+/// CONNECTION_CLOSE, we MUST close with PROTOCOL_VIOLATION.
 /// On a second QX_TRANSPORT_PARAMETERS we MUST close with PROTOCOL_VIOLATION.
 #[test]
 fn parameters_that_do_not_come_first_or_come_twice() {
@@ -52,16 +53,17 @@ fn parameters_that_do_not_come_first_or_come_twice() {
     assert!(matches!(first[..], [Frame::TransportParameters(_)]));
 }
 
-/// A parameter's length that passes the end of the parameters, or a value that is not
-/// exactly one varint where one is due, MUST close with TRANSPORT_PARAMETER_ERROR.
-/// A parameter of the table that appears twice MUST close with TRANSPORT_PARAMETER_ERROR;
-/// for unknown ones no memory is kept.
+/// A parameter MUST close with TRANSPORT_PARAMETER_ERROR if its length passes the end of the
+/// parameters, or if its value has to be a varint and is not exactly one.
+/// A parameter of the table in §6.2 that appears twice MUST close with
+/// TRANSPORT_PARAMETER_ERROR. Unknown parameters may repeat, because we do not remember them.
 /// A prohibited parameter (0x00, 0x02, 0x03, 0x0a-0x10) MUST close with
 /// TRANSPORT_PARAMETER_ERROR.
 /// An unknown parameter MUST be ignored, whatever its value.
 /// A `max_record_size` below 16382 MUST close with TRANSPORT_PARAMETER_ERROR.
-/// An `initial_max_streams` above 2^60 MUST close with TRANSPORT_PARAMETER_ERROR.
-/// A `reset_stream_at` with a value MUST close with TRANSPORT_PARAMETER_ERROR.
+/// An `initial_max_streams_bidi` or `initial_max_streams_uni` above 2^60 MUST close with
+/// TRANSPORT_PARAMETER_ERROR.
+/// A `reset_stream_at` whose value is not empty MUST close with TRANSPORT_PARAMETER_ERROR.
 #[test]
 fn parameters_that_are_malformed_forbidden_or_out_of_range() {
     let one = |parameter: Vec<u8>| vec![parameter];
@@ -100,7 +102,7 @@ fn parameters_that_are_malformed_forbidden_or_out_of_range() {
 
 /// Until the peer's parameters have been processed, we MUST NOT send anything but our own
 /// parameters, QX_PING and CONNECTION_CLOSE.
-/// We MUST NOT send a parameter twice, nor one that is outside the table.
+/// We MUST NOT send a parameter twice, nor one that is not in the table of §6.2.
 #[test]
 fn each_end_tells_what_its_configuration_says_and_no_parameter_twice() {
     let mut config = Config::default();

@@ -41,7 +41,7 @@ fn write(peer: &mut ScriptedPeer, id: StreamId, len: usize) {
 }
 
 /// [C-35] Of the streams that can send, those of the highest priority MUST be served first, round
-/// robin, with a turn of about 16 KiB while others of that priority wait.
+/// robin. While others of that priority wait, a stream sends about 16 KiB in its turn.
 #[test]
 fn a_higher_priority_goes_first_whenever_it_has_something() {
     for wire in WIRES {
@@ -69,7 +69,7 @@ fn a_higher_priority_goes_first_whenever_it_has_something() {
 }
 
 /// [C-35] Of the streams that can send, those of the highest priority MUST be served first, round
-/// robin, with a turn of about 16 KiB while others of that priority wait.
+/// robin. While others of that priority wait, a stream sends about 16 KiB in its turn.
 #[test]
 fn equals_share_alike_within_ten_percent_over_a_thousand_turns() {
     for wire in WIRES {
@@ -97,7 +97,7 @@ fn equals_share_alike_within_ten_percent_over_a_thousand_turns() {
 }
 
 /// [C-35] Of the streams that can send, those of the highest priority MUST be served first, round
-/// robin, with a turn of about 16 KiB while others of that priority wait.
+/// robin. While others of that priority wait, a stream sends about 16 KiB in its turn.
 /// [C-37] A message with stream data MUST NOT be longer than 65536 bytes, headers included, nor
 /// longer than the wire and the peer permit.
 #[test]
@@ -119,7 +119,7 @@ fn a_turn_is_short_while_others_wait_and_a_message_long_when_none_do() {
     }
 }
 
-/// [C-34] Control frames MUST go before datagrams, and datagrams before stream data.
+/// [C-34] Control frames MUST be sent before datagrams, and datagrams before stream data.
 #[test]
 fn control_overtakes_data() {
     for wire in WIRES {
@@ -158,8 +158,8 @@ fn a_ping_is_answered_in_the_next_message_however_much_waits() {
     assert!(frames.len() > 1, "and data behind it");
 }
 
-/// [C-36] Stream bytes MUST stay in their stream until the socket can take a message; only then is
-/// the stream chosen. On QMux a message takes several frames of several streams.
+/// [C-36] Stream bytes MUST stay in their stream until the socket can take a message. The stream
+/// that sends is chosen only then. On QMux a message may contain frames of several streams.
 /// A message MUST be exactly the Frames field of one QMux record; the Size field is left out.
 #[test]
 fn several_streams_share_one_message_on_qmux() {
@@ -210,8 +210,8 @@ fn no_message_is_longer_than_the_peer_takes() {
     }
 }
 
-/// [C-36] Stream bytes MUST stay in their stream until the socket can take a message; only then is
-/// the stream chosen. On QMux a message takes several frames of several streams.
+/// [C-36] Stream bytes MUST stay in their stream until the socket can take a message. The stream
+/// that sends is chosen only then. On QMux a message may contain frames of several streams.
 #[test]
 fn which_streams_bytes_go_is_decided_when_the_socket_can_take_them() {
     for wire in WIRES {

@@ -104,8 +104,8 @@ fn the_last_bytes_of_a_slow_upload_have_their_time() {
 }
 
 /// [C-45] When a ping is unanswered and nothing at all has arrived for a whole effective idle
-/// timeout (without one: for three keep-alive intervals), the connection MUST time out, although
-/// sending restarts the idle timer.
+/// timeout (if there is none: for three keep-alive intervals), the connection MUST time out, even
+/// though sending restarts the idle timer.
 /// [C-91] The effective idle timeout MUST be at least three times the newest round-trip time of a
 /// ping, but no more than three times what the two ends declared.
 #[test]

@@ -9,8 +9,10 @@ fn pair(wire: Wire) -> Pair {
 
 /// [C-13] Bytes that have arrived MUST be readable in order, until they are read, discarded by a
 /// reset, or discarded by our own stop.
-/// [C-21] After a FIN nothing but a reset, and after a reset no data, MUST be sent on the half.
-/// [C-25] A finished half MUST send every byte accepted from the application before its FIN.
+/// [C-21] After a FIN we MUST NOT send anything on that half except a reset. After a reset we MUST
+/// NOT send data on it.
+/// [C-25] Before a half sends its FIN, it MUST send every byte that it accepted from the
+/// application.
 #[test]
 fn a_finished_stream_gives_every_byte_and_then_a_clean_end() {
     for wire in WIRES {
@@ -33,9 +35,10 @@ fn a_finished_stream_gives_every_byte_and_then_a_clean_end() {
     }
 }
 
-/// [C-14] A reset in state Recv MUST discard what has not been read and report the code to the
-/// reader.
-/// [C-21] After a FIN nothing but a reset, and after a reset no data, MUST be sent on the half.
+/// [C-14] A reset that arrives in state Recv MUST discard what has not been read and report the
+/// code to the reader.
+/// [C-21] After a FIN we MUST NOT send anything on that half except a reset. After a reset we MUST
+/// NOT send data on it.
 #[test]
 fn a_reset_tells_the_reader_its_code_and_discards_what_was_not_read() {
     for wire in WIRES {
@@ -83,8 +86,8 @@ fn a_reader_that_found_nothing_is_told_once_of_whatever_comes() {
     }
 }
 
-/// [C-22] A request to stop that reaches a half in Ready or Send MUST be answered at once by a
-/// reset with the same code.
+/// [C-22] A request to stop that reaches a sending half in state Ready or Send MUST be answered at
+/// once by a reset with the same code.
 #[test]
 fn a_stop_ends_the_writer_with_its_code_and_is_answered_by_a_reset() {
     for wire in WIRES {
@@ -141,7 +144,7 @@ fn act(end: &mut Endpoint, id: wsmux_proto::StreamId, act: Act) {
 }
 
 /// [C-4] A stream MUST be freed as soon as both its halves are terminal, and not before.
-/// [C-23] A request to stop that reaches a half in a terminal state MUST be ignored.
+/// [C-23] A request to stop that reaches a sending half in a terminal state MUST be ignored.
 /// [C-54] When all streams have ended and been read, every table and queue MUST be empty again.
 #[test]
 fn finish_reset_stop_and_drop_in_any_order_leave_nothing_behind() {
@@ -207,7 +210,8 @@ fn dropping_a_sender_resets_and_never_finishes() {
     }
 }
 
-/// [C-25] A finished half MUST send every byte accepted from the application before its FIN.
+/// [C-25] Before a half sends its FIN, it MUST send every byte that it accepted from the
+/// application.
 #[test]
 fn dropping_a_finished_sender_changes_nothing() {
     for wire in WIRES {
@@ -270,9 +274,10 @@ fn a_finished_stream_that_is_stopped_while_its_bytes_wait_is_freed() {
     }
 }
 
-/// [C-5] Opening a peer's stream MUST open every lower stream of that type that is not open yet,
-/// and they are accepted in the order of their ids; js-ws is exempt (J-10).
-/// Each of those types MUST open a peer's stream that is below the limit and not open yet.
+/// [C-5] When a stream of the peer is opened, every lower stream of that type that is not open yet
+/// MUST be opened too. All of them are accepted in the order of their ids. js-ws is exempt (J-10).
+/// A frame of any type that Q-35 lists MUST open the peer's stream that it names, if that
+/// stream is within the limit and not open yet.
 #[test]
 fn a_frame_opens_all_lower_streams_of_its_kind_in_order() {
     let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &Config::default());
@@ -287,7 +292,8 @@ fn a_frame_opens_all_lower_streams_of_its_kind_in_order() {
 /// [C-3] Whether an id was used before MUST be decided by a high-water mark for each type and the
 /// table of live streams, never by a set that grows.
 /// [J-10] Ids that the peer skips MUST NOT be opened; they count as ended.
-/// [J-11] A message for an id at or below the high-water mark that is not live MUST be dropped.
+/// [J-11] A message for an id that is at or below the high-water mark MUST be dropped if its stream
+/// is not live.
 #[test]
 fn ids_that_a_js_ws_peer_skips_are_never_opened() {
     let mut peer = ScriptedPeer::new(Wire::JsWs, SERVER, &Config::default());
@@ -303,7 +309,8 @@ fn ids_that_a_js_ws_peer_skips_are_never_opened() {
 /// table of live streams, never by a set that grows.
 /// [C-8] A frame for a stream that has been freed MUST be ignored, and MUST NOT bring the stream
 /// back.
-/// [J-11] A message for an id at or below the high-water mark that is not live MUST be dropped.
+/// [J-11] A message for an id that is at or below the high-water mark MUST be dropped if its stream
+/// is not live.
 #[test]
 fn late_frames_for_an_ended_stream_are_ignored_and_do_not_reopen_it() {
     let id = bidi(CLIENT, 0);

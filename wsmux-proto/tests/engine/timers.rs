@@ -108,7 +108,7 @@ fn a_timeout_too_large_for_any_clock_is_no_panic() {
     assert_eq!(wait(&mut peer, secs(11)).len(), 1, "and pings go out");
 }
 
-/// [C-43] On QMux, WebSocket pings and pongs MUST NOT restart it; on js-ws they do.
+/// [C-43] On QMux, WebSocket pings and pongs MUST NOT restart the idle timer. On js-ws they do.
 #[test]
 fn websocket_pings_restart_the_idle_timer_on_js_ws_alone() {
     for wire in WIRES {
@@ -126,9 +126,9 @@ fn websocket_pings_restart_the_idle_timer_on_js_ws_alone() {
     }
 }
 
-/// [C-44] After the keep-alive interval, or a third of the effective idle timeout if that is
-/// shorter, without anything received, a ping MUST be sent: QX_PING on QMux, WebSocket ping on
-/// js-ws.
+/// [C-44] When nothing has been received for the keep-alive interval, or for a third of the
+/// effective idle timeout if that is shorter, a ping MUST be sent: QX_PING on QMux, WebSocket ping
+/// on js-ws.
 #[test]
 fn keep_alive_keeps_an_idle_pair_alive() {
     for wire in WIRES {
@@ -152,10 +152,10 @@ fn keep_alive_keeps_an_idle_pair_alive() {
     }
 }
 
-/// [C-43] On QMux, WebSocket pings and pongs MUST NOT restart it; on js-ws they do.
-/// [C-44] After the keep-alive interval, or a third of the effective idle timeout if that is
-/// shorter, without anything received, a ping MUST be sent: QX_PING on QMux, WebSocket ping on
-/// js-ws.
+/// [C-43] On QMux, WebSocket pings and pongs MUST NOT restart the idle timer. On js-ws they do.
+/// [C-44] When nothing has been received for the keep-alive interval, or for a third of the
+/// effective idle timeout if that is shorter, a ping MUST be sent: QX_PING on QMux, WebSocket ping
+/// on js-ws.
 #[test]
 fn keep_alive_keeps_a_connection_that_receives_only_websocket_pings() {
     // A proxy's pings prove only that the proxy is alive. On QMux they do not restart the idle
@@ -185,8 +185,8 @@ fn a_websocket_pong_is_no_answer_to_a_qx_ping() {
 }
 
 /// [C-45] When a ping is unanswered and nothing at all has arrived for a whole effective idle
-/// timeout (without one: for three keep-alive intervals), the connection MUST time out, although
-/// sending restarts the idle timer.
+/// timeout (if there is none: for three keep-alive intervals), the connection MUST time out, even
+/// though sending restarts the idle timer.
 #[test]
 fn a_peer_that_is_gone_is_noticed_though_we_go_on_sending() {
     for wire in WIRES {
@@ -309,9 +309,9 @@ fn look_late(peer: &mut ScriptedPeer, late: Duration, act: impl Fn(&mut Scripted
     100_000
 }
 
-/// [C-80] A deadline for the peer's silence that is noticed more than a second late MUST be
-/// postponed by a second, or by the timeout if that is shorter, and a ping MUST be sent if pings
-/// run. This happens only once until a message has arrived.
+/// [C-80] If this end notices a deadline for the peer's silence more than a second late, it MUST
+/// postpone the deadline by a second, or by the timeout if that is shorter, and MUST send a ping if
+/// pings run. It does so again only after a message has arrived.
 #[test]
 fn timers_that_are_always_late_do_not_keep_a_dead_peer() {
     for wire in WIRES {
@@ -326,9 +326,9 @@ fn timers_that_are_always_late_do_not_keep_a_dead_peer() {
     }
 }
 
-/// [C-80] A deadline for the peer's silence that is noticed more than a second late MUST be
-/// postponed by a second, or by the timeout if that is shorter, and a ping MUST be sent if pings
-/// run. This happens only once until a message has arrived.
+/// [C-80] If this end notices a deadline for the peer's silence more than a second late, it MUST
+/// postpone the deadline by a second, or by the timeout if that is shorter, and MUST send a ping if
+/// pings run. It does so again only after a message has arrived.
 #[test]
 fn neither_our_own_sends_nor_a_proxys_pings_put_off_late_deadlines_again() {
     let id = bidi(CLIENT, 0);
@@ -383,9 +383,9 @@ fn a_live_peer_survives_any_number_of_our_own_stalls() {
     }
 }
 
-/// Our requests MUST have strictly increasing sequence numbers.
-/// A request MUST be answered by a response with its number; of several that wait, only the
-/// largest is answered.
+/// Our QX_PING requests MUST have strictly increasing sequence numbers.
+/// A QX_PING request MUST be answered by a response with the same number. If several
+/// requests wait, only the one with the largest number is answered.
 #[test]
 fn only_the_newest_of_several_pings_is_answered_and_ours_rise() {
     let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &config(Some(30), Some(10)));

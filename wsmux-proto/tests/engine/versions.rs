@@ -17,8 +17,8 @@ fn hello(peer: &mut ScriptedPeer) {
     peer.assert_open("the handshake");
 }
 
-/// An empty message MUST be accepted without effect, also before the transport parameters;
-/// it is charged to the budget of frames without effect (§8.6).
+/// An empty message MUST be accepted without effect, even before the transport parameters.
+/// It is charged to the budget of frames without effect (§8.6).
 #[test]
 fn an_empty_message_has_no_effect() {
     let mut peer = server("qmux-02");
@@ -41,8 +41,8 @@ fn an_empty_message_has_no_effect() {
     assert_eq!(peer.conn.stats(peer.now).useless_received, 102);
 }
 
-/// An empty message MUST be accepted without effect, also before the transport parameters;
-/// it is charged to the budget of frames without effect (§8.6).
+/// An empty message MUST be accepted without effect, even before the transport parameters.
+/// It is charged to the budget of frames without effect (§8.6).
 /// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a
 /// reason that names the budget.
 #[test]
@@ -62,9 +62,10 @@ fn a_flood_of_empty_messages_ends_the_connection() {
     }
 }
 
-/// A request whose number is not above the one before MUST close with PROTOCOL_VIOLATION,
-/// except for Q-73.
-/// Where `qmux-01` is spoken, a request with the number of the one before MUST be answered.
+/// A QX_PING request whose number is not above that of the request before MUST close with
+/// PROTOCOL_VIOLATION, except for Q-73.
+/// Where `qmux-01` is spoken, a QX_PING request with the same number as the request before
+/// MUST be answered.
 #[test]
 fn equal_ping_numbers_are_an_error_of_their_version() {
     for (subprotocol, equal_is_valid) in

@@ -73,7 +73,7 @@ fn frames_of_a_sender(id: u64) -> [(&'static str, Vec<u8>); 4] {
 
 /// [C-6] A frame that belongs to a direction the stream lacks MUST close with STREAM_STATE_ERROR,
 /// whatever its type: STREAM, RESET_STREAM, RESET_STREAM_AT and STREAM_DATA_BLOCKED on a stream
-/// where only we send; STOP_SENDING and MAX_STREAM_DATA where only the peer sends.
+/// where only we send; STOP_SENDING and MAX_STREAM_DATA on a stream where only the peer sends.
 #[test]
 fn a_frame_in_a_direction_that_the_stream_lacks() {
     let (own, other) = (id(SERVER, Dir::Uni, 0), id(CLIENT, Dir::Uni, 0));
@@ -90,7 +90,7 @@ fn a_frame_in_a_direction_that_the_stream_lacks() {
     assert_each_is(STATE, &frames_of_a_sender(own));
 }
 
-/// [C-7] Any frame for a stream of our own parity that we have not opened MUST close with
+/// [C-7] Any frame for a stream that only we may open, and that we have not opened, MUST close with
 /// STREAM_STATE_ERROR.
 #[test]
 fn a_frame_for_a_stream_of_ours_that_was_never_opened() {
@@ -107,12 +107,12 @@ fn a_frame_for_a_stream_of_ours_that_was_never_opened() {
     }
 }
 
-/// Where several rules apply to one frame, the first of this order MUST give the error:
-/// encoding, direction and creation (C-6, C-7), stream limit, final size,
-/// credit (C-27), order of data.
-/// A frame of any type on a peer's stream above the limit that we have sent MUST close with
-/// STREAM_LIMIT_ERROR: STREAM, RESET_STREAM, RESET_STREAM_AT, STREAM_DATA_BLOCKED, STOP_SENDING,
-/// MAX_STREAM_DATA.
+/// If a frame breaks several rules, the first of them in this order MUST determine the
+/// error: encoding, direction and creation (C-6, C-7), stream limit, final size
+/// credit (C-27), order of data.
+/// A frame on a peer's stream above the limit that we have advertised MUST close with
+/// STREAM_LIMIT_ERROR, whatever its type: STREAM, RESET_STREAM, RESET_STREAM_AT,
+/// STREAM_DATA_BLOCKED, STOP_SENDING, MAX_STREAM_DATA.
 #[test]
 fn a_frame_on_a_stream_above_our_limit() {
     for (dir, index) in [(Dir::Bi, 4), (Dir::Uni, 4), (Dir::Bi, (1 << 60) - 1)] {
@@ -124,12 +124,12 @@ fn a_frame_on_a_stream_above_our_limit() {
     }
 }
 
-/// A STREAM frame with data that starts at another offset than the one after the last byte
-/// received MUST close with PROTOCOL_VIOLATION.
-/// An empty STREAM frame MUST obey the same rule on its offset.
-/// Where several rules apply to one frame, the first of this order MUST give the error:
-/// encoding, direction and creation (C-6, C-7), stream limit, final size,
-/// credit (C-27), order of data.
+/// A STREAM frame with data MUST close with PROTOCOL_VIOLATION if its offset is not the one
+/// after the last byte received.
+/// The offset of an empty STREAM frame MUST obey the rule of Q-27 as well.
+/// If a frame breaks several rules, the first of them in this order MUST determine the
+/// error: encoding, direction and creation (C-6, C-7), stream limit, final size
+/// credit (C-27), order of data.
 #[test]
 fn stream_data_with_a_gap_or_an_overlap() {
     let id = bidi(CLIENT, 0);
@@ -147,12 +147,12 @@ fn stream_data_with_a_gap_or_an_overlap() {
     assert_each_is(PROTOCOL, &[("gap before anything", bytes(stream(id, 1, b"x", false)))]);
 }
 
-/// A STREAM frame or reset that changes a final size already known, data past it, or a final
-/// size below the bytes received, MUST close with FINAL_SIZE_ERROR, as long as the stream is live,
-/// except for C-55.
-/// Where several rules apply to one frame, the first of this order MUST give the error:
-/// encoding, direction and creation (C-6, C-7), stream limit, final size,
-/// credit (C-27), order of data.
+/// On a live stream, each of these MUST close with FINAL_SIZE_ERROR, except for C-55: a
+/// STREAM frame or reset that changes a known final size, data past the final size, and a final
+/// size below the number of bytes received.
+/// If a frame breaks several rules, the first of them in this order MUST determine the
+/// error: encoding, direction and creation (C-6, C-7), stream limit, final size
+/// credit (C-27), order of data.
 #[test]
 fn a_final_size_that_does_not_hold() {
     let id = bidi(CLIENT, 0);
@@ -175,9 +175,10 @@ fn a_final_size_that_does_not_hold() {
     }
 }
 
-/// [C-16] Data for a half whose reader has stopped MUST be discarded on arrival, yet counted
-/// against stream credit, connection credit and final size.
-/// [C-17] A half whose reader has stopped MUST stay until its FIN or reset has arrived.
+/// [C-16] Data for a receiving half that the application has stopped MUST be discarded on arrival,
+/// but MUST be counted against stream credit, connection credit and final size.
+/// [C-17] A receiving half that the application has stopped MUST be kept until its FIN or reset has
+/// arrived.
 #[test]
 fn the_final_size_of_a_stopped_stream_still_counts() {
     let id = bidi(CLIENT, 0);
@@ -222,11 +223,11 @@ fn code_of(value: u64) -> wsmux_proto::VarInt {
     code(value)
 }
 
-/// [C-27] Stream bytes above the credit that we granted MUST close with FLOW_CONTROL_ERROR; none is
-/// dropped in silence.
-/// Where several rules apply to one frame, the first of this order MUST give the error:
-/// encoding, direction and creation (C-6, C-7), stream limit, final size,
-/// credit (C-27), order of data.
+/// [C-27] Stream bytes above the credit that we granted MUST close with FLOW_CONTROL_ERROR. None of
+/// them is dropped silently.
+/// If a frame breaks several rules, the first of them in this order MUST determine the
+/// error: encoding, direction and creation (C-6, C-7), stream limit, final size
+/// credit (C-27), order of data.
 /// A RESET_STREAM or RESET_STREAM_AT whose final size passes the stream's credit MUST close
 /// with FLOW_CONTROL_ERROR.
 #[test]
@@ -250,7 +251,7 @@ fn data_or_a_final_size_past_the_credit() {
 }
 
 /// A later reset with another code MUST close with STREAM_STATE_ERROR when either of the two
-/// is a RESET_STREAM_AT.
+/// resets is a RESET_STREAM_AT.
 #[test]
 fn another_code_or_more_bytes_in_a_later_reset() {
     let id = bidi(CLIENT, 0);
@@ -379,12 +380,12 @@ fn a_frame_type_that_is_longer_than_it_needs_to_be() {
     peer.assert_open("other integers may be of any length");
 }
 
-/// A DATAGRAM frame longer than we advertised, or any when we advertised none, MUST close
-/// with PROTOCOL_VIOLATION.
-/// A request whose number is not above the one before MUST close with PROTOCOL_VIOLATION,
-/// except for Q-73.
-/// A response above the largest number that we sent, or any when we sent none, MUST close
-/// with PROTOCOL_VIOLATION.
+/// A DATAGRAM frame that is longer than we advertised, or any DATAGRAM frame if we
+/// advertised no size, MUST close with PROTOCOL_VIOLATION.
+/// A QX_PING request whose number is not above that of the request before MUST close with
+/// PROTOCOL_VIOLATION, except for Q-73.
+/// A QX_PING response whose number is above the largest that we sent, or any response if we
+/// sent no request, MUST close with PROTOCOL_VIOLATION.
 #[test]
 fn datagrams_and_pings_against_the_rules() {
     let datagram = |len| bytes(Frame::Datagram(vec![0; len].into()));
@@ -424,8 +425,8 @@ fn datagrams_and_pings_against_the_rules() {
 /// wire.
 /// [W-7] On a message above the limit we MUST close with FRAME_ENCODING_ERROR and WebSocket code
 /// 1009.
-/// [W-25] The reason of a Close frame for a transport error MUST start with the error's name as in
-/// §1.
+/// [W-25] The reason of a Close frame for a transport error MUST start with the error's name as §1
+/// lists it.
 #[test]
 fn messages_that_are_none() {
     let mut peer = server();

@@ -101,8 +101,8 @@ fn a_newcomer_does_not_overtake_those_that_wait() {
 
 /// [J-41] What the peer sends for a waiting stream MUST be kept, and take effect when the stream is
 /// opened: the sum of its Acks, the first end of the peer's half, and the first stop of our half.
-/// Data that is not empty MUST close with FLOW_CONTROL_ERROR, because it exceeds the credit
-/// granted.
+/// Data that is not empty MUST close with FLOW_CONTROL_ERROR, because we have granted no credit
+/// yet.
 #[test]
 fn credit_that_came_while_a_stream_waited_is_there_when_it_is_opened() {
     let mut peer = peer(1, 100);
@@ -121,8 +121,8 @@ fn credit_that_came_while_a_stream_waited_is_there_when_it_is_opened() {
 ///
 /// [J-41] What the peer sends for a waiting stream MUST be kept, and take effect when the stream is
 /// opened: the sum of its Acks, the first end of the peer's half, and the first stop of our half.
-/// Data that is not empty MUST close with FLOW_CONTROL_ERROR, because it exceeds the credit
-/// granted.
+/// Data that is not empty MUST close with FLOW_CONTROL_ERROR, because we have granted no credit
+/// yet.
 #[test]
 fn ends_that_came_while_a_stream_waited_take_effect_when_it_is_opened() {
     let mut peer = peer(1, 100);
@@ -165,8 +165,8 @@ fn ends_that_came_while_a_stream_waited_take_effect_when_it_is_opened() {
 
 /// [J-41] What the peer sends for a waiting stream MUST be kept, and take effect when the stream is
 /// opened: the sum of its Acks, the first end of the peer's half, and the first stop of our half.
-/// Data that is not empty MUST close with FLOW_CONTROL_ERROR, because it exceeds the credit
-/// granted.
+/// Data that is not empty MUST close with FLOW_CONTROL_ERROR, because we have granted no credit
+/// yet.
 #[test]
 fn data_on_a_stream_that_waits_ends_the_connection() {
     let flow = TransportErrorCode::FLOW_CONTROL_ERROR;
@@ -191,7 +191,8 @@ fn data_on_a_stream_that_waits_ends_the_connection() {
 /// [J-42] A waiting stream that the peer has both reset and stopped MUST be forgotten, and answered
 /// by Error(Write, code) and Error(Read, code) with the codes that arrived; it is charged as a
 /// refused stream.
-/// [J-11] A message for an id at or below the high-water mark that is not live MUST be dropped.
+/// [J-11] A message for an id that is at or below the high-water mark MUST be dropped if its stream
+/// is not live.
 #[test]
 fn a_call_that_is_cancelled_while_it_waits_never_reaches_the_application() {
     let mut peer = peer(1, 100);
@@ -212,10 +213,10 @@ fn a_call_that_is_cancelled_while_it_waits_never_reaches_the_application() {
 }
 
 /// [J-43] The number of streams that wait, including those of J-42 and J-44 whose answer has not
-/// been sent, MUST NOT exceed a setting; a new stream above it is refused by J-31.
-/// [J-31] A new stream MUST be refused if our stream limit is reached and no more streams may wait:
-/// by both Error(Read, code) and Error(Write, code), without an Ack of ours. The connection and its
-/// other streams continue.
+/// been sent, MUST NOT exceed a setting. A new stream above that number is refused by J-31.
+/// [J-31] If our stream limit is reached and no more streams may wait, a new stream MUST be
+/// refused. We refuse it by both Error(Read, code) and Error(Write, code), and send no Ack for it.
+/// The connection and its other streams continue.
 #[test]
 fn past_the_bound_of_those_that_wait_a_stream_is_refused() {
     let mut peer = peer(1, 3);
@@ -238,9 +239,9 @@ fn past_the_bound_of_those_that_wait_a_stream_is_refused() {
 }
 
 /// [J-43] The number of streams that wait, including those of J-42 and J-44 whose answer has not
-/// been sent, MUST NOT exceed a setting; a new stream above it is refused by J-31.
+/// been sent, MUST NOT exceed a setting. A new stream above that number is refused by J-31.
 /// [J-33] The number of refusals waiting to be sent, besides those of J-42 and J-44, MUST be
-/// bounded; above it the connection closes with EXCESSIVE_LOAD.
+/// bounded. Above that bound the connection closes with EXCESSIVE_LOAD.
 #[test]
 fn a_peer_that_opens_and_cancels_and_reads_nothing_makes_no_queue_grow() {
     let mut peer = peer(1, 500);
@@ -253,7 +254,7 @@ fn a_peer_that_opens_and_cancels_and_reads_nothing_makes_no_queue_grow() {
     peer.assert_violation("a flood", TransportErrorCode::EXCESSIVE_LOAD, 1002);
 }
 
-/// [J-44] Once a drain has begun, each waiting stream MUST be refused as by J-31.
+/// [J-44] Once a drain has begun, each waiting stream MUST be refused as J-31 describes.
 #[test]
 fn a_drain_refuses_those_that_wait_and_serves_the_rest() {
     let mut peer = peer(1, 5_000);

@@ -158,8 +158,8 @@ async fn a_message_in_very_many_pieces_is_put_together_in_place() {
     assert!(message.iter().enumerate().all(|(at, &byte)| byte == b'0' + (at % 10) as u8));
 }
 
-/// [W-9] At most one pong MUST be waiting to be sent; a newer ping replaces the payload of the one
-/// that waits.
+/// [W-9] At most one pong MUST be waiting to be sent. A newer ping replaces the payload of that
+/// pong.
 #[tokio::test]
 async fn of_many_pings_to_one_that_does_not_read_the_newest_is_answered() {
     let (mut ours, mut theirs) = pair(Side::Server, 64).await;
@@ -190,7 +190,7 @@ async fn of_many_pings_to_one_that_does_not_read_the_newest_is_answered() {
     assert!(answers < 100, "{answers} pongs waited");
 }
 
-/// [W-8] A WebSocket ping MUST be answered with a pong that carries its payload, while the
+/// [W-8] A WebSocket ping MUST be answered with a pong that carries the ping's payload, while the
 /// connection is open.
 #[tokio::test]
 async fn a_flush_is_not_over_while_a_pong_waits_behind_a_message() {

@@ -6,9 +6,9 @@ use super::*;
 ///
 /// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a
 /// reason that names the budget.
-/// [J-31] A new stream MUST be refused if our stream limit is reached and no more streams may wait:
-/// by both Error(Read, code) and Error(Write, code), without an Ack of ours. The connection and its
-/// other streams continue.
+/// [J-31] If our stream limit is reached and no more streams may wait, a new stream MUST be
+/// refused. We refuse it by both Error(Read, code) and Error(Write, code), and send no Ack for it.
+/// The connection and its other streams continue.
 #[test]
 fn a_flood_of_refused_streams_ends_the_connection_of_one_that_reads() {
     let mut config = Config::default();
@@ -23,9 +23,9 @@ fn a_flood_of_refused_streams_ends_the_connection_of_one_that_reads() {
 /// [C-61] A peer MUST NOT be closed for useless work that stays below what is replenished, however
 /// long it continues. This holds if time alone replenishes the budgets, and if useful work alone
 /// does so, at any speed.
-/// [J-31] A new stream MUST be refused if our stream limit is reached and no more streams may wait:
-/// by both Error(Read, code) and Error(Write, code), without an Ack of ours. The connection and its
-/// other streams continue.
+/// [J-31] If our stream limit is reached and no more streams may wait, a new stream MUST be
+/// refused. We refuse it by both Error(Read, code) and Error(Write, code), and send no Ack for it.
+/// The connection and its other streams continue.
 /// [J-32] The peer's answers to a refusal MUST be dropped.
 #[test]
 fn a_client_that_opens_one_stream_too_many_each_time_goes_on() {
@@ -44,9 +44,9 @@ fn a_client_that_opens_one_stream_too_many_each_time_goes_on() {
     });
 }
 
-/// [C-32] Every answer that a peer can demand of us MUST be held as state of its stream or
-/// connection, at most one of a kind, or in a queue with a bound; a peer that does not read cannot
-/// make it grow.
+/// [C-32] Every answer that a peer can demand of us MUST be held either as state of its stream or
+/// connection, with at most one answer of each kind, or in a queue with a bound. So a peer that
+/// does not read cannot make our memory grow.
 /// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a
 /// reason that names the budget.
 #[test]

@@ -16,10 +16,11 @@ fn with_waiting_data() -> (ScriptedPeer, StreamId) {
 
 /// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a
 /// reason that names the budget.
-/// [C-63] Grants MUST be replenished by the stream data that we sent: 1 for each frame that was not
-/// cut short by credit; 1 for each 64 bytes, or for each eighth of the window that the peer
-/// declared if that is less and the frame fits into the window; on js-ws 1 for each byte; and 1 for
-/// each stream that is opened.
+/// [C-63] The budget of grants MUST be replenished as follows. Each stream that either end opens
+/// adds 1. Each 64 bytes of stream data that we send add 1. If an eighth of the window that the
+/// peer declared is less than 64 bytes, a frame that fits into the window adds 1 for each such
+/// eighth instead. On QMux each frame of stream data that credit did not cut short adds 1 more. On
+/// js-ws each byte of stream data adds 1 more.
 #[test]
 fn a_flood_of_used_grants_of_one_byte_ends_the_connection() {
     let (peer, id) = with_waiting_data();
@@ -31,10 +32,11 @@ fn a_flood_of_used_grants_of_one_byte_ends_the_connection() {
 
 /// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a
 /// reason that names the budget.
-/// [C-63] Grants MUST be replenished by the stream data that we sent: 1 for each frame that was not
-/// cut short by credit; 1 for each 64 bytes, or for each eighth of the window that the peer
-/// declared if that is less and the frame fits into the window; on js-ws 1 for each byte; and 1 for
-/// each stream that is opened.
+/// [C-63] The budget of grants MUST be replenished as follows. Each stream that either end opens
+/// adds 1. Each 64 bytes of stream data that we send add 1. If an eighth of the window that the
+/// peer declared is less than 64 bytes, a frame that fits into the window adds 1 for each such
+/// eighth instead. On QMux each frame of stream data that credit did not cut short adds 1 more. On
+/// js-ws each byte of stream data adds 1 more.
 /// A MAX_STREAMS, MAX_STREAM_DATA or MAX_DATA that does not raise its limit MUST be ignored.
 #[test]
 fn a_flood_of_grants_that_nobody_uses_ends_the_connection() {
@@ -59,10 +61,11 @@ fn a_flood_of_grants_that_nobody_uses_ends_the_connection() {
 /// [C-61] A peer MUST NOT be closed for useless work that stays below what is replenished, however
 /// long it continues. This holds if time alone replenishes the budgets, and if useful work alone
 /// does so, at any speed.
-/// [C-63] Grants MUST be replenished by the stream data that we sent: 1 for each frame that was not
-/// cut short by credit; 1 for each 64 bytes, or for each eighth of the window that the peer
-/// declared if that is less and the frame fits into the window; on js-ws 1 for each byte; and 1 for
-/// each stream that is opened.
+/// [C-63] The budget of grants MUST be replenished as follows. Each stream that either end opens
+/// adds 1. Each 64 bytes of stream data that we send add 1. If an eighth of the window that the
+/// peer declared is less than 64 bytes, a frame that fits into the window adds 1 for each such
+/// eighth instead. On QMux each frame of stream data that credit did not cut short adds 1 more. On
+/// js-ws each byte of stream data adds 1 more.
 #[test]
 fn a_grant_for_every_64_bytes_that_were_sent_is_let_pass() {
     let (peer, id) = with_waiting_data();
@@ -79,10 +82,11 @@ fn a_grant_for_every_64_bytes_that_were_sent_is_let_pass() {
 /// [C-61] A peer MUST NOT be closed for useless work that stays below what is replenished, however
 /// long it continues. This holds if time alone replenishes the budgets, and if useful work alone
 /// does so, at any speed.
-/// [C-63] Grants MUST be replenished by the stream data that we sent: 1 for each frame that was not
-/// cut short by credit; 1 for each 64 bytes, or for each eighth of the window that the peer
-/// declared if that is less and the frame fits into the window; on js-ws 1 for each byte; and 1 for
-/// each stream that is opened.
+/// [C-63] The budget of grants MUST be replenished as follows. Each stream that either end opens
+/// adds 1. Each 64 bytes of stream data that we send add 1. If an eighth of the window that the
+/// peer declared is less than 64 bytes, a frame that fits into the window adds 1 for each such
+/// eighth instead. On QMux each frame of stream data that credit did not cut short adds 1 more. On
+/// js-ws each byte of stream data adds 1 more.
 #[test]
 fn a_js_ws_reader_that_gives_back_each_byte_that_it_reads_is_let_pass() {
     let mut peer = peer(Wire::JsWs);
@@ -95,9 +99,9 @@ fn a_js_ws_reader_that_gives_back_each_byte_that_it_reads_is_let_pass() {
     honest(peer, |peer, _| peer.send(&[ack(id, 1)]));
 }
 
-/// [C-38] A stream's credit MUST be renewed when the application has read a quarter of its window
-/// since the last grant, or 1 MiB if that is less (at least one byte), or when its window is to
-/// grow (C-56), and not for each read.
+/// [C-38] A stream's credit MUST be renewed in two cases, and not for each read. In the first, the
+/// application has read a quarter of the window since the last grant, or 1 MiB if that is less (at
+/// least one byte). In the second, the window is to grow (C-56).
 /// [C-61] A peer MUST NOT be closed for useless work that stays below what is replenished, however
 /// long it continues. This holds if time alone replenishes the budgets, and if useful work alone
 /// does so, at any speed.

@@ -5,8 +5,8 @@ use super::*;
 /// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a
 /// reason that names the budget.
 /// [W-10] An unsolicited pong MUST be ignored.
-/// A request MUST be answered by a response with its number; of several that wait, only the
-/// largest is answered.
+/// A QX_PING request MUST be answered by a response with the same number. If several
+/// requests wait, only the one with the largest number is answered.
 #[test]
 fn a_flood_of_pings_or_pongs_of_either_kind_ends_the_connection() {
     let most =

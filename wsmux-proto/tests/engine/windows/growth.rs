@@ -59,8 +59,8 @@ fn a_window_grows_to_twice_what_is_on_the_way_and_no_further() {
 /// MUST NOT grow by less than an eighth of itself. If the bounds allow such a step, it MUST grow
 /// with a grant as soon as the bytes are read.
 /// [C-59] To measure for window growth, an endpoint MUST send a ping only in the message of its
-/// transport parameters, if windows may grow, and with each step of growth; never while one is
-/// unanswered.
+/// transport parameters, if windows may grow, and with each step of growth. It MUST NOT send one
+/// while another is unanswered.
 #[test]
 fn no_window_grows_where_the_initial_one_is_enough() {
     for path in [path(1, 1_000), path(10, 400), path(40, 100)] {
@@ -153,7 +153,7 @@ fn bytes_that_lay_unread_do_not_count_when_they_are_read_at_last() {
 /// [C-57] The growth of all windows of a connection MUST NOT exceed its growth budget, and the
 /// growth of one stream MUST NOT exceed half of what the other streams leave of it. Every stream
 /// keeps the window that it began with. When a stream can receive no more, it returns its share,
-/// except for what is unread.
+/// except for the part that unread data occupies.
 #[test]
 fn a_window_that_the_application_sets_takes_the_place_of_growth() {
     let mut bulk = Bulk::new(path(100, 500), &Config::default());
@@ -175,9 +175,9 @@ fn a_window_that_the_application_sets_takes_the_place_of_growth() {
 /// [J-28] The sum of the credit we have granted on a stream and the bytes not yet read MUST NOT
 /// exceed the stream's window.
 /// [J-30] The limit on inbound messages MUST be the largest window that the configuration permits
-/// plus 10 bytes, and at least 19, from the start.
-/// [J-39] A window MUST NOT grow past what the configuration permits a stream to begin with: C-56
-/// does not hold on this wire.
+/// plus 10 bytes, and at least 19 bytes, from the start.
+/// [J-39] A window MUST NOT grow past the largest window with which the configuration lets a stream
+/// begin. C-56 does not apply on this wire.
 #[test]
 fn no_window_grows_on_js_ws_where_it_is_the_limit_of_a_message() {
     let mut pair = Pair::new(Wire::JsWs, &Config::default());
@@ -190,9 +190,9 @@ fn no_window_grows_on_js_ws_where_it_is_the_limit_of_a_message() {
     assert!(pair.server.sent.iter().all(|item| matches!(item, Item::Message(_))), "no ping");
 }
 
-/// [C-38] A stream's credit MUST be renewed when the application has read a quarter of its window
-/// since the last grant, or 1 MiB if that is less (at least one byte), or when its window is to
-/// grow (C-56), and not for each read.
+/// [C-38] A stream's credit MUST be renewed in two cases, and not for each read. In the first, the
+/// application has read a quarter of the window since the last grant, or 1 MiB if that is less (at
+/// least one byte). In the second, the window is to grow (C-56).
 #[test]
 fn credit_for_a_large_window_is_renewed_at_a_mebibyte() {
     let mut config = Config::default();
