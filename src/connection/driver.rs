@@ -26,12 +26,16 @@ use crate::{
 /// before the socket is read again. Small messages are cheaper in batches.
 const BATCH: usize = 16;
 
-/// A batch also ends once it has this many bytes, so a large message ends its batch. The tasks that
-/// read streams run only after this task yields, and the peer gets credit only after they have
-/// read. A batch of 16 large messages could use up the peer's credit. Then the peer would wait
-/// while this end works, and this end would wait while the peer works. The limit also bounds how
-/// long an urgent message waits.
-const BATCH_BYTES: usize = 32 * 1024;
+/// A batch of received items also ends once it has this many bytes, so a large message ends its
+/// batch. The tasks that read streams run only after this task yields, and the peer gets credit
+/// only after they have read. A batch of 16 large messages could use up the peer's credit. Then the
+/// peer would wait while this end works, and this end would wait while the peer works.
+const RECEIVED_BYTES: usize = 32 * 1024;
+
+/// A batch of messages that are sent also ends once it has this many bytes. Two messages of the
+/// largest size make a batch, and the socket writes both in one system call. Three would cost
+/// hardly less for each byte, and an urgent message would have to wait longer.
+const SENT_BYTES: usize = 64 * 1024;
 
 /// After this many rounds in a row, the driver yields to other tasks. It yields earlier if a round
 /// has woken a task.
@@ -141,7 +145,7 @@ impl<S: Socket + Unpin> Driver<S> {
         }
         let mut progress = Progress::More;
         let mut bytes = 0;
-        while self.batch.len() < BATCH && bytes < BATCH_BYTES {
+        while self.batch.len() < BATCH && bytes < RECEIVED_BYTES {
             match self.socket.poll_recv(cx) {
                 Poll::Ready(Ok(item)) => {
                     if let Incoming::Message(message) = &item {
@@ -205,7 +209,7 @@ impl<S: Socket + Unpin> Driver<S> {
         self.flushing = false;
         let (mut messages, mut bytes) = (0, 0);
         let mut blocked = false;
-        while self.wants && messages < BATCH && bytes < BATCH_BYTES {
+        while self.wants && messages < BATCH && bytes < SENT_BYTES {
             // C-36 (QMux "Implementation Considerations"): the engine chooses a stream only when
             // the socket can take a message.
             if self.socket.poll_ready(cx)?.is_pending() {

@@ -27,7 +27,7 @@ const MAX_MESSAGE_SENT: usize = 64 * 1024;
 /// The smallest value of `max_message_sent`, in bytes. QUIC requires that a path carries UDP
 /// payloads of this size (RFC 9000 §14.1). The transport parameters, every control frame, and a
 /// close frame with the longest reason fit into a message of this size.
-const MIN_MESSAGE_SENT: usize = 1_200;
+pub(crate) const MIN_MESSAGE_SENT: usize = 1_200;
 
 /// The largest message that the peer may be allowed to send: 1 GiB.
 const MAX_MAX_RECORD_SIZE: u64 = 1 << 30;

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 
 use super::MessageBuf;
+use crate::config::MIN_MESSAGE_SENT;
 
 /// Something that arrived from the WebSocket, for
 /// [`Connection::handle`](crate::Connection::handle).
@@ -72,6 +73,9 @@ pub struct SocketCapabilities {
     /// Whether the WebSocket can send a Close with any code. If not, it can send only the codes
     /// 1000 and 3000 to 4999.
     pub all_close_codes: bool,
+    /// The size of the largest message that the engine sends through this socket, in bytes. The
+    /// limits of the peer and of the configuration apply as well.
+    pub max_message: usize,
 }
 
 impl SocketCapabilities {
@@ -79,7 +83,7 @@ impl SocketCapabilities {
     /// away.
     #[must_use]
     pub const fn new() -> Self {
-        Self { pings: true, all_close_codes: true }
+        Self { pings: true, all_close_codes: true, max_message: usize::MAX }
     }
 
     /// Sets [`pings`](Self#structfield.pings).
@@ -93,6 +97,16 @@ impl SocketCapabilities {
     #[must_use]
     pub const fn all_close_codes(mut self, all: bool) -> Self {
         self.all_close_codes = all;
+        self
+    }
+
+    /// Sets [`max_message`](Self#structfield.max_message). Use this if messages of some sizes cost
+    /// less than others. For example, loopback carries 65,483 bytes in one packet, and a message
+    /// that is a few bytes larger costs almost as much as two messages. A value below 1,200 has the
+    /// effect of 1,200.
+    #[must_use]
+    pub const fn max_message(mut self, bytes: usize) -> Self {
+        self.max_message = if bytes < MIN_MESSAGE_SENT { MIN_MESSAGE_SENT } else { bytes };
         self
     }
 }

@@ -1,5 +1,6 @@
 //! WebSocket frames: their headers, and the mask (RFC 6455 §5).
 
+use bytes::BufMut;
 use wsmux_proto::Side;
 
 /// The longest payload of a control frame (RFC 6455 §5.5).
@@ -110,42 +111,70 @@ impl Header {
         Ok(Parsed::Header(header, input.len() - rest.len()))
     }
 
-    /// Appends the header.
-    pub(super) fn encode(&self, out: &mut Vec<u8>) {
-        out.push(self.opcode.to_wire() | if self.fin { 0x80 } else { 0 });
+    /// Writes the header to `out`.
+    pub(super) fn encode(&self, out: &mut impl BufMut) {
+        out.put_u8(self.opcode.to_wire() | if self.fin { 0x80 } else { 0 });
         let masked = if self.mask.is_some() { 0x80 } else { 0 };
         match self.len {
-            len @ 0..126 => out.push(masked | len as u8),
+            len @ 0..126 => out.put_u8(masked | len as u8),
             len @ 126..0x1_0000 => {
-                out.push(masked | 126);
-                out.extend_from_slice(&(len as u16).to_be_bytes());
+                out.put_u8(masked | 126);
+                out.put_u16(len as u16);
             }
             len => {
-                out.push(masked | 127);
-                out.extend_from_slice(&len.to_be_bytes());
+                out.put_u8(masked | 127);
+                out.put_u64(len);
             }
         }
-        out.extend_from_slice(self.mask.as_ref().map_or(&[][..], |mask| mask));
+        out.put_slice(self.mask.as_ref().map_or(&[][..], |mask| mask));
     }
+}
+
+/// Repeats the mask to fill a word, beginning with the byte of the mask for a payload byte at
+/// `offset`. The compiler makes vectors of such words.
+fn mask_word(mask: [u8; 4], offset: usize) -> u64 {
+    let mut turned = mask;
+    turned.rotate_left(offset % 4);
+    let word = u64::from(u32::from_ne_bytes(turned));
+    word | word << 32
 }
 
 /// Masks or unmasks `data`, which begins `offset` bytes into the payload (RFC 6455 §5.3).
 pub(super) fn apply_mask(data: &mut [u8], mask: [u8; 4], offset: usize) {
-    // Rotates the mask so that it starts at the first byte, and repeats it to fill a word. The
-    // compiler turns the loop over these words into vector instructions.
-    let mut turned = mask;
-    turned.rotate_left(offset % 4);
-    let word = u64::from(u32::from_ne_bytes(turned));
-    let word = word | word << 32;
+    let word = mask_word(mask, offset);
     let mut words = data.chunks_exact_mut(size_of::<u64>());
-    for chunk in &mut words {
-        let mut bytes = [0; size_of::<u64>()];
-        bytes.copy_from_slice(chunk);
-        chunk.copy_from_slice(&(u64::from_ne_bytes(bytes) ^ word).to_ne_bytes());
+    for bytes in &mut words {
+        let masked = word_at(bytes) ^ word;
+        bytes.copy_from_slice(&masked.to_ne_bytes());
     }
-    for (byte, mask) in words.into_remainder().iter_mut().zip(turned.iter().cycle()) {
+    for (byte, mask) in words.into_remainder().iter_mut().zip(word.to_ne_bytes()) {
         *byte ^= mask;
     }
+}
+
+/// Copies `from` to `to`, which is as long, and masks the copy. `from` begins `offset` bytes into
+/// the payload (RFC 6455 §5.3). This takes one pass over the memory. A copy that is masked
+/// afterwards takes two.
+pub(super) fn copy_masked(to: &mut [u8], from: &[u8], mask: [u8; 4], offset: usize) {
+    debug_assert_eq!(to.len(), from.len());
+    let word = mask_word(mask, offset);
+    let mut to_words = to.chunks_exact_mut(size_of::<u64>());
+    let from_words = from.chunks_exact(size_of::<u64>());
+    let from_rest = from_words.remainder();
+    for (to, from) in (&mut to_words).zip(from_words) {
+        to.copy_from_slice(&(word_at(from) ^ word).to_ne_bytes());
+    }
+    let rest = to_words.into_remainder().iter_mut().zip(from_rest);
+    for ((to, from), mask) in rest.zip(word.to_ne_bytes()) {
+        *to = from ^ mask;
+    }
+}
+
+/// Returns the word that consists of the first eight bytes of `bytes`.
+fn word_at(bytes: &[u8]) -> u64 {
+    let mut word = [0; size_of::<u64>()];
+    word.copy_from_slice(bytes);
+    u64::from_ne_bytes(word)
 }
 
 /// Parses the payload of a Close frame into its code and its reason.
@@ -216,6 +245,11 @@ mod tests {
             apply_mask(front, mask, 0);
             apply_mask(back, mask, split);
             assert_eq!(data, expected);
+            let mut copy = vec![0; plain.len()];
+            let (front, back) = copy.split_at_mut(split);
+            copy_masked(front, &plain[..split], mask, 0);
+            copy_masked(back, &plain[split..], mask, split);
+            assert_eq!(copy, expected);
         }
     }
 

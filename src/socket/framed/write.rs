@@ -10,7 +10,8 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use wsmux_proto::Side;
 
 use super::{
-    frame::{Header, Opcode, apply_mask},
+    frame::{Header, Opcode, copy_masked},
+    out::OutBuffer,
     poll_once,
 };
 
@@ -18,25 +19,14 @@ use super::{
 /// of the largest size, and an urgent message waits for no more than these.
 pub(super) const HIGH_WATER: usize = 64 * 1024;
 
-/// Up to this size the buffer grows by doubling, and above it in steps of this size. So the buffer
-/// has at most 256 KiB (SPEC §10). Two messages of the largest size and the rest of a third fit
-/// into that. If the buffer always doubled, it could reach 384 KiB.
-const GROW_AT_MOST: usize = 64 * 1024;
-
 /// The longest header of a frame, mask included (RFC 6455 §5.2).
 const MAX_HEADER: usize = 14;
-
-/// Payloads are copied and masked in pieces of this size, so that the bytes are still in the L1
-/// cache when they are masked.
-const MASK_AT_ONCE: usize = 4 * 1024;
 
 /// The writing half of a WebSocket.
 #[derive(Debug)]
 pub(super) struct Writer {
     side: Side,
-    out: Vec<u8>,
-    /// How many bytes of `out` have been written.
-    written: usize,
+    out: OutBuffer,
     /// The payload of the newest ping, which is to be returned in a pong.
     pong: Option<Bytes>,
     /// Whether a Close has been accepted, after which nothing may be sent.
@@ -47,7 +37,7 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn new(side: Side) -> Self {
-        Self { side, out: Vec::new(), written: 0, pong: None, closed: false, unflushed: 0 }
+        Self { side, out: OutBuffer::default(), pong: None, closed: false, unflushed: 0 }
     }
 
     /// Whether a Close has been accepted.
@@ -58,11 +48,7 @@ impl Writer {
     /// The size of the write buffer.
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
-        self.out.capacity()
-    }
-
-    fn waiting(&self) -> usize {
-        self.out.len() - self.written
+        self.out.held()
     }
 
     /// Appends a frame whose payload is the `len` bytes of `slices`.
@@ -76,32 +62,26 @@ impl Writer {
         if self.closed {
             return;
         }
-        self.reserve(MAX_HEADER + len);
         // A client's masks must be unpredictable (RFC 6455 §10.3). `rand::random` uses a stream
         // cipher, so these are.
         let mask = (self.side == Side::Client).then(rand::random);
-        Header { fin: true, opcode, mask, len: len as u64 }.encode(&mut self.out);
-        let start = self.out.len();
+        let header = Header { fin: true, opcode, mask, len: len as u64 };
+        let room = self.out.reserve(MAX_HEADER + len);
+        let mut rest = &mut *room;
+        header.encode(&mut rest);
+        let header_len = MAX_HEADER + len - rest.len();
+        let mut done = 0;
         for slice in slices {
-            let Some(mask) = mask else {
-                self.out.extend_from_slice(slice);
-                continue;
-            };
-            for piece in slice.chunks(MASK_AT_ONCE) {
-                let at = self.out.len();
-                self.out.extend_from_slice(piece);
-                apply_mask(&mut self.out[at..], mask, at - start);
+            let to;
+            (to, rest) = rest.split_at_mut(slice.len());
+            match mask {
+                Some(mask) => copy_masked(to, slice, mask, done),
+                None => to.copy_from_slice(slice),
             }
+            done += slice.len();
         }
-        debug_assert_eq!(self.out.len() - start, len);
-    }
-
-    fn reserve(&mut self, more: usize) {
-        let needed = self.out.len() + more;
-        if needed > self.out.capacity() {
-            let wanted = needed.next_power_of_two().min(needed.next_multiple_of(GROW_AT_MOST));
-            self.out.reserve_exact(wanted - self.out.len());
-        }
+        debug_assert_eq!(done, len);
+        self.out.add(header_len + len);
     }
 
     pub(super) fn control(&mut self, opcode: Opcode, payload: &[u8]) {
@@ -139,27 +119,23 @@ impl Writer {
         leave: usize,
     ) -> Poll<io::Result<()>> {
         loop {
-            if self.waiting() <= leave
+            if self.out.len() <= leave
                 && let Some(payload) = self.pong.take()
             {
                 self.control(Opcode::Pong, &payload);
             }
-            // The loop looks for a pong after every write, because the caller may not flush again.
-            if self.waiting() <= leave {
+            // This is checked after every write, because the caller may not flush again.
+            if self.out.len() <= leave {
                 break;
             }
-            let written = ready!(poll_once(io.write(&self.out[self.written..]), cx))?;
+            let written = ready!(poll_once(io.write(self.out.as_slice()), cx))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            self.written += written;
+            self.out.remove(written);
             self.unflushed += written;
         }
-        if self.written >= self.waiting() {
-            // This moves at most as many bytes as were written since the last move. So the cost of
-            // all moves is proportional to the bytes written.
-            self.out.drain(..std::mem::take(&mut self.written));
-        }
+        self.out.compact();
         Poll::Ready(Ok(()))
     }
 
@@ -180,7 +156,7 @@ impl Writer {
     /// Frees the buffer after a period of silence.
     pub(super) fn release_buffers(&mut self) {
         if self.out.is_empty() {
-            self.out = Vec::new();
+            self.out = OutBuffer::default();
         }
     }
 }

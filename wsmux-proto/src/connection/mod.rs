@@ -118,6 +118,7 @@ impl Connection {
     /// timeout runs on js-ws, and a lost peer is noticed only when the socket ends.
     pub fn set_socket_capabilities(&mut self, socket: SocketCapabilities) {
         self.socket = socket;
+        self.max_message = self.max_message.min(socket.max_message);
         if !socket.pings && !self.caps.pings().is_frame() {
             // C-47.
             self.timers.disable_liveness();
