@@ -13,7 +13,8 @@ pub(crate) struct Journal {
     ended: Mutex<mpsc::UnboundedReceiver<String>>,
     /// How many bytes writes have accepted.
     written: AtomicU64,
-    /// Whether streams with the command `hold` are read now.
+    /// Whether the command `release` has been received. Until then, streams with the command `hold`
+    /// are not read.
     released: watch::Sender<bool>,
 }
 

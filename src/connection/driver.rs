@@ -334,7 +334,8 @@ impl<S: Socket + Unpin> Driver<S> {
         let mut state = self.shared.lock();
         let now = state.time(self.now);
         state.socket_rtt = socket_rtt.or(state.socket_rtt);
-        // The application's own calls may have caused events.
+        // Events are dispatched in every round, even if nothing was received, because calls of the
+        // application may also have caused events.
         self.woken += self.shared.dispatch(&mut state);
         if sent == Progress::Blocked {
             state.engine.handle_socket_full(now);

@@ -226,8 +226,8 @@ impl WebSocketConnection {
     }
 
     /// Returns the size of the largest datagram that can be sent, in bytes: the smaller of the
-    /// peer's limit and [this end's](Config::max_message_sent). Returns `None` if the peer accepts
-    /// no datagrams.
+    /// peer's limit and [this end's](Config::max_message_sent), less the 5 bytes of the frame's
+    /// header. Returns `None` if the peer accepts no datagrams.
     pub fn max_datagram_size(&self) -> Option<usize> {
         self.0.lock().engine.max_datagram_size()
     }

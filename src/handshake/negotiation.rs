@@ -70,7 +70,7 @@ impl Negotiation {
         Some(choice.wire)
     }
 
-    /// Checks, on a client, the subprotocol that the server has selected.
+    /// Checks the subprotocol that the server has selected. Only a client calls this.
     ///
     /// # Errors
     /// [`ConnectError::Subprotocol`] if the selected name stands for no wire that this client

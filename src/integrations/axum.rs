@@ -116,10 +116,12 @@ impl WsMuxUpgrade {
     /// The settings are those of the acceptor: wires, application protocols, stream limits,
     /// timeouts, and hooks. An acceptor without an
     /// [`authorizer`](crate::WebSocketServerBuilder::authorizer) accepts every client that the
-    /// layers before the route accept. The builder's limits on connections apply only to a server
-    /// that listens itself. Build the acceptor once, with
+    /// layers before the route accept. Build the acceptor once, with
     /// [`WebSocketServerBuilder::build`](crate::WebSocketServerBuilder::build), and keep it in the
     /// router's state.
+    ///
+    /// The builder's limits on connections and handshakes do not apply here. They apply only to a
+    /// [`WebSocketServer`](crate::WebSocketServer), which accepts clients on sockets of its own.
     ///
     /// # Cancel safety
     /// When the future is dropped, the client gets no connection.

@@ -114,8 +114,8 @@
 //!   request to another route could use up the whole window if its handler reads the body late.
 //! - **One TCP connection delivers in one order.** A lost packet delays everything after it, for
 //!   all connections that share the TCP connection. If the TCP connection is lost, they are all
-//!   lost at once. Apart from that, each connection ends on its own, and has its own keep-alive and
-//!   its own idle timeout.
+//!   lost at once. Otherwise the end of one connection does not affect the others. Each connection
+//!   has its own keep-alive and its own idle timeout.
 //! - **Another copy and another task.** Every byte is copied into HTTP/2 frames of 16 KiB, and
 //!   passes through HTTP/2's own task. A single busy connection is faster over HTTP/1.1. Urgent
 //!   data may have to wait for about 128 KiB of data of the same connection that h2 has already

@@ -142,8 +142,8 @@ impl Tls {
     }
 }
 
-/// What an accepted client gets from the server that listens: its permit, and the registry for its
-/// connection.
+/// What a client gets if a [`WebSocketServer`](crate::WebSocketServer) has accepted it: a permit,
+/// and the registry for its connection. A client of a [`WebSocketAcceptor`] gets neither.
 #[derive(Debug)]
 pub(crate) struct Admission {
     pub(super) registry: Arc<Registry>,
@@ -182,7 +182,7 @@ pub(crate) struct ServerSettings {
     pub(super) negotiation: Negotiation,
     pub(super) headers: HeaderMap,
     pub(crate) connection: WebSocketConnectionBuilder,
-    /// All of these hooks must accept a client.
+    /// A client is accepted only if every one of these hooks accepts it.
     pub(super) hooks: Vec<Box<dyn Authorize>>,
     pub(super) limits: Limits,
     #[cfg(feature = "tls")]

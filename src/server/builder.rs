@@ -137,8 +137,9 @@ impl WebSocketServerBuilder {
     /// accepted.
     ///
     /// Further clients wait in the kernel's accept queue until others have ended, and the kernel
-    /// refuses them if the queue is full. The limit applies only to a server that listens. Reaching
-    /// the process's limit on file descriptors has the same effect.
+    /// refuses them if the queue is full. Reaching the process's limit on file descriptors has the
+    /// same effect. The limit applies only to a [`WebSocketServer`], which accepts clients on
+    /// sockets of its own, and not to a [`WebSocketAcceptor`].
     pub fn max_connections(mut self, count: Option<usize>) -> Self {
         self.limits.connections = count;
         self

@@ -26,9 +26,9 @@ use tokio::net::{UnixListener, UnixStream};
 /// the same number.
 const BACKLOG: i32 = 1024;
 
-/// How many times to try to lock a path. An attempt can fail although no other server listens, if
-/// another server ends between two system calls of this one. Each further attempt fails only if one
-/// more server ends at such a moment, so this number is enough.
+/// How many times to try to lock a path. An attempt can fail although no other server listens:
+/// another server may end, and remove the file, after this one has opened the file and before it
+/// has locked it. Sixteen attempts would need sixteen servers that end at exactly such moments.
 #[cfg(unix)]
 const LOCK_ATTEMPTS: usize = 16;
 
@@ -244,7 +244,7 @@ fn is_left_over(path: &Path) -> bool {
 }
 
 /// Tries to connect to the socket, to find out whether a server listens. It does not wait, because
-/// a server that listens may have a full queue.
+/// the queue of a listening server may be full.
 #[cfg(unix)]
 fn probe(path: &Path) -> io::Result<()> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
@@ -299,7 +299,7 @@ impl PathLock {
         let path = PathBuf::from(path);
         // If other users may write to the directory, they may have put a link or a pipe there: the
         // link must not be followed, and the pipe must not block. The mode keeps other users from
-        // locking the file, because that would keep the server from starting.
+        // locking the file. If they locked it, the server could not start.
         let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
         let mut options = OpenOptions::new();
         options.write(true).create(true).mode(0o600).custom_flags(flags);

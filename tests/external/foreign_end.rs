@@ -214,8 +214,8 @@ async fn nodes_http2_sees_a_stream_that_ends_in_every_close() {
     }
 }
 
-/// [W-59] A client that gets an HTTP response but no WebSocket MUST end its direction of the stream
-/// as W-55 requires.
+/// [W-59] If the response to a client's handshake opens no WebSocket, the client MUST end its
+/// direction of the underlying stream as W-55 requires.
 #[tokio::test]
 async fn nodes_http2_sees_a_refused_clients_stream_end() {
     let mut node = Node::start().await;

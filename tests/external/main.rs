@@ -6,7 +6,7 @@ mod interop_jsws;
 mod interop_moq;
 mod node_stories;
 
-// This needs Node 20, and the program of OpenSSL.
+// This needs Node 20 and the program `openssl`.
 #[cfg(all(feature = "http2", feature = "tungstenite"))]
 mod foreign_end;
 

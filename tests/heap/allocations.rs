@@ -32,8 +32,9 @@ const TWO_MESSAGES: usize = 64 * 1024;
 const ALLOCATIONS_TO_RECEIVE_1000_OF_TWO_MESSAGES: u64 = 2_000;
 const ALLOCATIONS_BETWEEN_TASKS_FOR_1000_OF_TWO_MESSAGES: u64 = 4_250;
 
-/// How many bytes may be allocated when a message is announced. They suffice for a block to read
-/// into, and for the Close and its reason. The shortest announced message is far larger.
+/// The most that may be allocated for a message of which only the header and one byte have arrived.
+/// It suffices for a block to read into, and for the Close and its reason. It is far less than the
+/// length in any of these headers.
 const MAX_FOR_AN_ANNOUNCED_MESSAGE: u64 = 8 * 1024;
 
 /// Counts the allocations on this thread.
@@ -113,9 +114,9 @@ fn between_tasks(wire: Wire, len: usize) -> u64 {
     count.0.get()
 }
 
-/// Returns how much the memory of a connection grows at most while its peer announces a message of
-/// `len` bytes and sends one byte of it. Also returns the code with which the connection closes, if
-/// it does.
+/// Sends a connection a frame whose header declares `len` bytes, and only one of these bytes.
+/// Returns the most memory that the connection allocates meanwhile, and the code with which the
+/// connection closes, if it does.
 fn announced(wire: Wire, len: u64) -> (u64, Option<u16>) {
     const REQUEST: &str = "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, fmt::Write, fs};
 
 use super::{function, in_order, number, requirements::requirements, root, sources};
 
-/// Requirements without a test, because nothing that a peer does can trigger them. Each has its
-/// reason.
+/// Requirements that have no test. A requirement may be listed here only if no behaviour of a peer
+/// can show whether we keep it. The second string is the reason.
 const WITHOUT_A_TEST: [(&str, &str); 0] = [];
 
 #[test]

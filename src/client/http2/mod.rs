@@ -296,8 +296,8 @@ impl Pool {
             origin.http1();
             return Ok(Route::Http1);
         }
-        // The lease is taken before other callers see the session, because they could take the only
-        // stream that it allows.
+        // The lease is taken before other callers see the session. Otherwise, if the server allows
+        // only one stream, another caller could take that stream first.
         let lease = Lease::new(&session);
         origin.routes().sessions.push(Arc::downgrade(&session));
         lease.map(Route::Over).ok_or_else(|| {

@@ -42,8 +42,8 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 /// should last.
 const LASTING: Duration = Duration::from_secs(30);
 
-/// A client that keeps one connection to a server. It dials again when the connection is lost, or
-/// when it is [drained](WebSocketConnection::drain). The client is cheap to clone.
+/// A client that keeps one connection to a server. It dials again when the connection is lost or
+/// [drained](WebSocketConnection::drain). The client is cheap to clone.
 ///
 /// The client hands out connections and does not hide their loss: a stream that was open fails
 /// together with its connection, and nothing is sent again automatically. [`ReconnectEvent::Lost`]

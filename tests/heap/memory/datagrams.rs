@@ -30,8 +30,8 @@ fn connection(heap: &mut Heap) -> Connection {
 }
 
 /// [C-71] Everything that a datagram in a queue costs in memory MUST count against the queue's
-/// limit: its bytes, its place and its block. The message in which it arrived MUST NOT stay
-/// allocated because of it.
+/// limit: its bytes, its entry in the queue, and the overhead of its block. The message in which it
+/// arrived MUST NOT stay allocated because of it.
 #[test]
 fn datagrams_hold_no_more_memory_than_their_buffers() {
     for pattern in PATTERNS {

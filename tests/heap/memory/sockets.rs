@@ -283,7 +283,8 @@ fn a_message_in_fragments_is_held_twice_at_most() {
         let held = held(&[first, largest - first]);
         assert!(held <= most, "{first}: {held} of {most}");
     }
-    // The buffer of the fragments has to grow by one byte, and must not double.
+    // Here the buffer has to grow when it already holds most of the message. In the first case it
+    // grows for a single byte. It must not double.
     let first = largest / 10 * 9;
     for fragments in [&[first, 1, largest - first - 1][..], &[largest / 7; 6]] {
         let held = held(fragments);

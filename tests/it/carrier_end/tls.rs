@@ -160,8 +160,8 @@ async fn an_end_that_is_gone_without_a_close_is_seen_as_cut_off() {
     program.join().unwrap();
 }
 
-/// [W-59] A client that gets an HTTP response but no WebSocket MUST end its direction of the stream
-/// as W-55 requires.
+/// [W-59] If the response to a client's handshake opens no WebSocket, the client MUST end its
+/// direction of the underlying stream as W-55 requires.
 #[tokio::test]
 async fn a_client_that_is_refused_ends_tls_in_order() {
     let tls = Tls::new(NAME);

@@ -173,8 +173,8 @@ fn a_pong_out_of_nowhere_changes_nothing() {
     }
 }
 
-/// A local close MUST send one CONNECTION_CLOSE (0x1d for an application's code, 0x1c for a
-/// transport error), as the last frame, and then a WebSocket Close.
+/// On a local close we MUST send one CONNECTION_CLOSE (0x1d for an application's code, 0x1c
+/// for a transport error) as the last frame, and then a WebSocket Close.
 /// CONNECTION_CLOSE 0x1c MUST name the type of the frame at fault, or 0 where there is none.
 #[test]
 fn a_close_is_these_bytes() {
@@ -192,7 +192,7 @@ fn a_close_is_these_bytes() {
     assert_eq!(peer.said_bytes().unwrap()[..3], [0x1c, 0x05, 0x05], "STOP_SENDING is");
 }
 
-/// An idle or liveness timeout MUST NOT send any frame, only the WebSocket Close.
+/// On an idle or liveness timeout we MUST NOT send any frame, only the WebSocket Close.
 #[test]
 fn a_timeout_says_nothing_but_the_close() {
     for (keep_alive, timeout) in [(None, Timeout::Idle), (Some(secs(10)), Timeout::KeepAlive)] {

@@ -91,8 +91,8 @@ fn a_message_is_filled_to_65536_bytes_and_not_to_one_more() {
     }
 }
 
-/// [C-40] A place in the stream limit MUST be given back only when the stream is freed (C-4). So a
-/// stream with unread data, and one that the application has not accepted, keep their places.
+/// [C-40] A stream of the peer MUST count towards the stream limit until it is freed (C-4). So a
+/// stream with unread data still counts, and so does one that the application has not accepted.
 #[test]
 fn a_place_comes_back_once_the_stream_was_accepted_and_all_bytes_read() {
     for (dir, id, next) in
@@ -221,8 +221,8 @@ fn after_streams_of_all_kinds_the_engine_is_as_large_as_before() {
     }
 }
 
-/// When the queue of received datagrams is full the oldest MUST be dropped; the connection
-/// goes on.
+/// When the queue of received datagrams is full, the oldest datagram in it MUST be dropped,
+/// and the connection continues.
 #[test]
 fn a_full_queue_of_datagrams_does_not_stop_streams() {
     let mut config = Config::default();

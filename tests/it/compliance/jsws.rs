@@ -31,7 +31,8 @@ fn the_first_messages_of_our_streams_are_these_bytes() {
     }
 }
 
-/// [J-8] An id of 2^61 or above MUST close with PROTOCOL_VIOLATION: its counter has no neutral id.
+/// [J-8] On an id of 2^61 or above we MUST close with PROTOCOL_VIOLATION, because its counter does
+/// not fit into a neutral id.
 #[test]
 fn the_last_id_below_2_61_is_a_stream() {
     let mut peer = ScriptedPeer::new(Wire::JsWs, SERVER, &Config::default());
@@ -78,7 +79,7 @@ fn the_socket_is_flushed_between_the_last_data_and_the_end() {
     assert_eq!(peer.frames(), [close_read(id)]);
 }
 
-/// [J-25] Each byte of Data MUST use one byte of credit; ids and types are free.
+/// [J-25] Each byte of Data MUST use one byte of credit. Ids and types use none.
 #[test]
 fn credit_is_for_payload_alone_in_both_directions() {
     let mut config = Config::default();
@@ -99,7 +100,8 @@ fn credit_is_for_payload_alone_in_both_directions() {
     peer.assert_violation("a byte more", TransportErrorCode::FLOW_CONTROL_ERROR, 1002);
 }
 
-/// [J-27] An Ack that raises our unused credit above 2^32-1 MUST close with FLOW_CONTROL_ERROR.
+/// [J-27] On an Ack that raises our unused credit above 2^32-1 we MUST close with
+/// FLOW_CONTROL_ERROR.
 #[test]
 fn credit_that_was_used_makes_room_for_more() {
     let mut peer = ScriptedPeer::new(Wire::JsWs, SERVER, &Config::default());
@@ -192,7 +194,7 @@ fn a_message_may_hold_a_whole_window_and_its_header() {
 }
 
 /// [J-33] The number of refusals waiting to be sent, besides those of J-42 and J-44, MUST be
-/// bounded. Above that bound the connection closes with EXCESSIVE_LOAD.
+/// bounded. Above that bound we close with EXCESSIVE_LOAD.
 #[test]
 fn too_many_refusals_for_a_peer_that_does_not_read_are_an_excessive_load() {
     let mut config = Config::default();

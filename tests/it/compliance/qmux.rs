@@ -87,9 +87,9 @@ const TABLE: [(u64, u64); 9] = [
     (MAX_RECORD_SIZE, 16_382),
 ];
 
-/// A parameter MUST close with TRANSPORT_PARAMETER_ERROR if its length passes the end of the
-/// parameters, or if its value has to be a varint and is not exactly one.
-/// A parameter of the table in §6.2 that appears twice MUST close with
+/// On a parameter whose length passes the end of the parameters, or whose value has to be a
+/// varint and is not exactly one, we MUST close with TRANSPORT_PARAMETER_ERROR.
+/// If a parameter of the table in §6.2 appears twice, we MUST close with
 /// TRANSPORT_PARAMETER_ERROR. Unknown parameters may repeat, because we do not remember them.
 #[test]
 fn each_parameter_of_the_table_comes_once_as_one_integer() {
@@ -120,9 +120,9 @@ fn each_parameter_of_the_table_comes_once_as_one_integer() {
 }
 
 /// An unknown parameter MUST be ignored, whatever its value.
-/// A `max_record_size` below 16382 MUST close with TRANSPORT_PARAMETER_ERROR.
-/// An `initial_max_streams_bidi` or `initial_max_streams_uni` above 2^60 MUST close with
-/// TRANSPORT_PARAMETER_ERROR.
+/// On a `max_record_size` below 16382 we MUST close with TRANSPORT_PARAMETER_ERROR.
+/// On an `initial_max_streams_bidi` or `initial_max_streams_uni` above 2^60 we MUST close
+/// with TRANSPORT_PARAMETER_ERROR.
 #[test]
 fn parameters_are_good_up_to_their_bounds() {
     let unknown = [0x11, 0x1c, 0x1e, 0x1f, 0x21, 0x2ab2, MAX];
@@ -303,7 +303,7 @@ fn our_stream_begins_with_a_stream_frame_or_a_reset_in_any_case() {
 }
 
 /// We MUST NOT open a stream above the peer's limit.
-/// A MAX_STREAMS or STREAMS_BLOCKED above 2^60 MUST close with FRAME_ENCODING_ERROR.
+/// On a MAX_STREAMS or STREAMS_BLOCKED above 2^60 we MUST close with FRAME_ENCODING_ERROR.
 #[test]
 fn stream_limits_are_good_up_to_2_60_and_obeyed_to_the_stream() {
     let mut peer = client(scripted_peer::generous_but(|limits| {
@@ -340,7 +340,7 @@ fn stream_limits_are_good_up_to_2_60_and_obeyed_to_the_stream() {
     }
 }
 
-/// A reliable size above the number of bytes that have arrived MUST close with
+/// On a reliable size above the number of bytes that have arrived, we MUST close with
 /// PROTOCOL_VIOLATION. Bytes at or above the reliable size are discarded (after RESET_STREAM: all).
 #[test]
 fn what_a_reset_promises_has_come_before_it() {
@@ -475,8 +475,8 @@ fn connection_credit_is_used_to_the_byte_and_never_given_back() {
 
 /// A QX_PING request MUST be answered by a response with the same number. If several
 /// requests wait, only the one with the largest number is answered.
-/// A QX_PING request whose number is not above that of the request before MUST close with
-/// PROTOCOL_VIOLATION, except for Q-73.
+/// On a QX_PING request whose number is not above that of the request before, we MUST close
+/// with PROTOCOL_VIOLATION, unless Q-73 applies.
 #[test]
 fn pings_are_answered_one_by_one_where_they_do_not_wait() {
     let mut peer = server();
@@ -488,8 +488,8 @@ fn pings_are_answered_one_by_one_where_they_do_not_wait() {
     peer.assert_violation("again", PROTOCOL, 1002);
 }
 
-/// A QX_PING response whose number is above the largest that we sent, or any response if we
-/// sent no request, MUST close with PROTOCOL_VIOLATION.
+/// On a QX_PING response whose number is above the largest that we sent, or on any response
+/// if we sent no request, we MUST close with PROTOCOL_VIOLATION.
 #[test]
 fn an_answer_to_the_next_ping_comes_too_early() {
     let mut config = Config::default();

@@ -14,10 +14,10 @@ use crate::{
     victim::Address,
 };
 
-/// How many connections are opened at the same time: enough that handshakes do not wait for each
+/// How many connections are opened at the same time. With fewer, handshakes would wait for each
 /// other.
 const AT_ONCE: u64 = 32;
-/// How many file descriptors are reserved for everything except the counted sockets.
+/// How many file descriptors are reserved besides the one for each connection.
 const SPARE: u64 = 200;
 
 #[derive(Debug, Serialize)]

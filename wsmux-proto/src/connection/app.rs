@@ -103,8 +103,9 @@ impl Connection {
     }
 
     /// Returns the size of the largest datagram that can be sent, in bytes; `None` if the peer
-    /// accepts no datagrams. Both the peer's limit and
-    /// [`Config::max_message_sent`](crate::Config::max_message_sent) apply.
+    /// accepts no datagrams. The size is the smaller of the peer's limit and
+    /// [`Config::max_message_sent`](crate::Config::max_message_sent), less the 5 bytes of the
+    /// frame's header.
     pub fn max_datagram_size(&self) -> Option<usize> {
         let frame =
             usize::try_from(self.max_datagram_frame).unwrap_or(usize::MAX).min(self.max_message);

@@ -53,8 +53,8 @@ impl Declared {
     }
 
     /// Returns the window that the peer declares for a stream. If the peer also declares connection
-    /// credit, and less of it, returns that instead. Returns 0 on a wire on which the first credit
-    /// comes in a grant, because the peer declares no window there.
+    /// credit, and less of it, returns that instead. Returns 0 if the wire opens a stream with a
+    /// grant, because then the peer declares no window.
     pub(super) fn peer_window(&self, id: StreamId) -> u64 {
         match (self.send_limit(id), self.peer.initial_max_data) {
             (stream, 0) => stream,

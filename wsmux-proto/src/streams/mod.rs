@@ -216,9 +216,9 @@ impl Streams {
     }
 
     /// Sets the initial window of new and existing streams. If the window of a stream has grown, a
-    /// larger initial window takes the place of this growth, which is returned to the budget. A
-    /// smaller window takes effect as data is read, because credit that was granted cannot be
-    /// revoked.
+    /// larger initial window replaces that growth, and the replaced bytes are returned to the
+    /// growth budget. A smaller window takes effect as data is read, because credit that was
+    /// granted cannot be revoked.
     pub(super) fn set_stream_receive_window(&mut self, window: u64) {
         self.stream_receive_window = window;
         for key in self.table.keys() {
@@ -231,7 +231,7 @@ impl Streams {
     }
 
     /// Begins a drain. From now on this end opens no streams. It refuses the streams of the peer
-    /// that wait, and every stream that the peer opens nevertheless.
+    /// that wait, and every stream that the peer opens from now on.
     pub(super) fn drain(&mut self) {
         if self.phase == Phase::Open {
             self.phase = Phase::Draining;

@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 
 use super::tree::Tree;
 
-/// For how many entries an empty queue keeps memory. Usually no more streams than this send at
-/// once.
+/// The number of entries for which an empty queue keeps memory. Usually no more streams than this
+/// send at once.
 const MAX_SPARE: usize = 64;
 
 /// Entries that wait for their turn.

@@ -284,7 +284,8 @@ impl SendStream<'_> {
     }
 
     /// Sends an empty STREAM frame, so that the peer learns of the stream before any bytes are
-    /// written. Does nothing on a wire on which opening a stream already announces it to the peer.
+    /// written. Does nothing if the wire opens a stream with a grant, because the peer learns of the
+    /// stream from that grant.
     pub fn announce(&mut self) {
         if self.streams.caps.opens_with_grant() || self.end.is_some() {
             return;

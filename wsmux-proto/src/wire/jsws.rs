@@ -19,8 +19,8 @@ const ACK: u16 = 1;
 const ERROR: u16 = 2;
 const CLOSE: u16 = 3;
 
-/// The last byte of Close messages, and the byte before the code in Error messages. It says which
-/// half of the stream ends at the receiver of the message: the reading half or the writing half.
+/// The last byte of Close messages, and the byte before the code in Error messages. It names the
+/// half that ends at the receiver of the message: the receiving half or the sending half.
 const READ: u8 = 0;
 const WRITE: u8 = 1;
 

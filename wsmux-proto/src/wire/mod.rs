@@ -1,6 +1,6 @@
 //! Wires: how frames are encoded in messages, what each wire can express, and how a wire is chosen.
 //!
-//! To add a wire, add one file and one line in the list below.
+//! To add a wire, add one file, and one line in the invocation of `wires!` below.
 
 mod capabilities;
 mod jsws;
@@ -124,11 +124,12 @@ trait Codec: Copy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Selection {
-    /// A subprotocol that both ends know chooses the wire.
+    /// The subprotocol on which the two ends agree chooses the wire.
     #[non_exhaustive]
     Subprotocols {
-        /// The names of the wire's versions, the most preferred one first. The subprotocol is
-        /// either such a name alone, or such a name, a dot and the application's protocol.
+        /// The names of the wire's versions, the most preferred one first. The subprotocol is such
+        /// a name alone, or such a name, a dot and the application's protocol, or only the
+        /// application's protocol.
         versions: &'static [&'static str],
     },
     /// The wire is chosen if the client offers no subprotocol.
@@ -166,8 +167,8 @@ impl Wire {
         self.description().quic_frames
     }
 
-    /// Returns the type of the first frame in a message. Returns `None` on a wire whose close frame
-    /// does not contain the type of a frame.
+    /// Returns the type of the first frame in a message. If that frame is at fault, the close frame
+    /// names its type. Returns `None` on a wire whose close frame does not name one.
     pub fn frame_type(self, message: &[u8]) -> Option<VarInt> {
         with_codec!(self, codec => codec.frame_type(message))
     }

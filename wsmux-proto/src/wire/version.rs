@@ -3,8 +3,8 @@
 /// A version of QMux. The agreed subprotocol names or implies it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QMuxVersion {
-    /// The name of the version. The subprotocol is either this name alone, or this name, a dot and
-    /// the application's protocol.
+    /// The name of the version. A subprotocol that names the version is either this name alone, or
+    /// this name, a dot and the application's protocol.
     pub(crate) name: &'static str,
     /// The type of the QX_TRANSPORT_PARAMETERS frame, which is the first frame of each end.
     pub(crate) parameters: u64,

@@ -14,8 +14,8 @@ fn peer(wire: Wire) -> ScriptedPeer {
 /// [J-35] A close MUST be a WebSocket Close with the code of §3.3 and the reason. No other message
 /// announces it.
 /// An application error code MUST be carried in full, up to 2^62-1.
-/// A local close MUST send one CONNECTION_CLOSE (0x1d for an application's code, 0x1c for a
-/// transport error), as the last frame, and then a WebSocket Close.
+/// On a local close we MUST send one CONNECTION_CLOSE (0x1d for an application's code, 0x1c
+/// for a transport error) as the last frame, and then a WebSocket Close.
 /// [W-24] The code of our Close frame MUST be the one that the table of §3.3 gives.
 #[test]
 fn an_applications_code_becomes_the_websockets_by_the_table() {

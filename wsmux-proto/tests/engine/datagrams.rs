@@ -65,8 +65,8 @@ fn a_datagram_that_the_peer_does_not_take_is_refused_here() {
     }
 }
 
-/// When the queue of received datagrams is full the oldest MUST be dropped; the connection
-/// goes on.
+/// When the queue of received datagrams is full, the oldest datagram in it MUST be dropped,
+/// and the connection continues.
 #[test]
 fn when_nobody_reads_the_oldest_go_and_the_connection_goes_on() {
     let mut config = Config::default();

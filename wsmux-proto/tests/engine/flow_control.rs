@@ -35,7 +35,7 @@ fn some_data(wire: Wire, offset: u64, bytes: &[u8]) -> Frame {
 /// [C-38] A stream's credit MUST be renewed in two cases, and not for each read. In the first, the
 /// application has read a quarter of the window since the last grant, or 1 MiB if that is less (at
 /// least one byte). In the second, the window is to grow (C-56).
-/// [J-25] Each byte of Data MUST use one byte of credit; ids and types are free.
+/// [J-25] Each byte of Data MUST use one byte of credit. Ids and types use none.
 #[test]
 fn a_window_of_1024_bytes_moves_a_mebibyte() {
     for wire in WIRES {
@@ -71,9 +71,9 @@ fn a_writer_never_exceeds_the_window_of_a_reader_that_stands_still() {
     }
 }
 
-/// [C-27] Stream bytes above the credit that we granted MUST close with FLOW_CONTROL_ERROR. None of
-/// them is dropped silently.
-/// [J-26] Data above the credit that we granted MUST close with FLOW_CONTROL_ERROR.
+/// [C-27] On stream bytes above the credit that we granted, we MUST close with FLOW_CONTROL_ERROR.
+/// We never drop such bytes silently.
+/// [J-26] On Data above the credit that we granted we MUST close with FLOW_CONTROL_ERROR.
 #[test]
 fn data_past_the_credit_is_an_error_and_received_bytes_stay_readable() {
     for wire in WIRES {
@@ -93,8 +93,8 @@ fn data_past_the_credit_is_an_error_and_received_bytes_stay_readable() {
     }
 }
 
-/// A RESET_STREAM or RESET_STREAM_AT whose final size passes the stream's credit MUST close
-/// with FLOW_CONTROL_ERROR.
+/// On a RESET_STREAM or RESET_STREAM_AT whose final size passes the stream's credit, we MUST
+/// close with FLOW_CONTROL_ERROR.
 #[test]
 fn a_reset_whose_final_size_is_past_the_credit_is_a_flow_control_error() {
     let id = bidi(CLIENT, 0);
@@ -200,7 +200,8 @@ fn a_js_ws_stream_opens_with_an_ack_and_sends_after_the_peers_first() {
     assert_eq!(peer.frames(), [data(id, b"lo")]);
 }
 
-/// [J-27] An Ack that raises our unused credit above 2^32-1 MUST close with FLOW_CONTROL_ERROR.
+/// [J-27] On an Ack that raises our unused credit above 2^32-1 we MUST close with
+/// FLOW_CONTROL_ERROR.
 #[test]
 fn js_ws_credit_that_grows_past_32_bits_is_a_flow_control_error() {
     let mut peer = ScriptedPeer::new(Wire::JsWs, SERVER, &Config::default());

@@ -58,8 +58,8 @@ fn run(pair: &mut Pair, time: std::time::Duration) {
 
 /// No time passes in this test, so only useful work refills the budgets.
 ///
-/// [C-86] Two endpoints that keep the rules of this page MUST NOT close each other for grants or
-/// for blocked frames, whatever windows and limits they declare, and however fast they are.
+/// [C-86] Two endpoints that keep the rules of this page MUST NOT close their connection because of
+/// grants or blocked frames, whatever windows and limits they declare, and however fast they are.
 #[test]
 fn windows_of_a_few_bytes_are_slow_and_not_fatal() {
     for wire in WIRES {
@@ -80,8 +80,8 @@ fn windows_of_a_few_bytes_are_slow_and_not_fatal() {
 /// The application reads single bytes, and each grant is sent as early as the rules allow. So there
 /// are more grants than time alone would refill.
 ///
-/// [C-86] Two endpoints that keep the rules of this page MUST NOT close each other for grants or
-/// for blocked frames, whatever windows and limits they declare, and however fast they are.
+/// [C-86] Two endpoints that keep the rules of this page MUST NOT close their connection because of
+/// grants or blocked frames, whatever windows and limits they declare, and however fast they are.
 #[test]
 fn many_streams_with_windows_of_a_few_bytes_go_on_for_ever() {
     for wire in WIRES {
@@ -168,8 +168,8 @@ fn a_declared_window_excuses_no_grants_that_are_smaller_or_useless() {
 
 /// Each call uses up the stream limit. So the next call has to wait, and sends STREAMS_BLOCKED.
 ///
-/// [C-86] Two endpoints that keep the rules of this page MUST NOT close each other for grants or
-/// for blocked frames, whatever windows and limits they declare, and however fast they are.
+/// [C-86] Two endpoints that keep the rules of this page MUST NOT close their connection because of
+/// grants or blocked frames, whatever windows and limits they declare, and however fast they are.
 #[test]
 fn a_limit_of_one_stream_serves_one_call_after_the_other() {
     for wire in WIRES {
@@ -200,9 +200,9 @@ fn a_limit_of_one_stream_serves_one_call_after_the_other() {
 /// A media sender opens 300 streams a second and resets nine of ten before they are read, because
 /// they are out of date.
 ///
-/// [C-61] A peer MUST NOT be closed for useless work that stays below what is replenished, however
-/// long it continues. This holds if time alone replenishes the budgets, and if useful work alone
-/// does so, at any speed.
+/// [C-61] We MUST NOT close a connection because of useless work that stays below what is
+/// replenished, however long the work continues. This holds if time alone replenishes the budgets,
+/// and if useful work alone does so, at any speed.
 /// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over if
 /// nothing of it was read, not even its end, and if the peer reset it or stopped our half before
 /// anything was sent on our half. Any stream that the peer opened MUST count as served when
@@ -287,7 +287,8 @@ fn a_page_may_cancel_ten_thousand_streams_each_time_it_closes() {
 /// Some peers open a stream with an empty STREAM frame. Such a frame has an effect, so it is not
 /// charged to the budget of frames without effect. This end sends at most one for each stream.
 ///
-/// An empty STREAM frame without FIN MUST open the stream, and otherwise has no effect.
+/// An empty STREAM frame without FIN MUST open its stream if the stream is not open yet, and
+/// has no other effect.
 #[test]
 fn an_empty_frame_that_opens_a_stream_is_not_charged_and_not_repeated() {
     let mut pair = pair(Wire::QMux, &config(1 << 16, 1_000));

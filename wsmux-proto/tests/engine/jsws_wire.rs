@@ -26,10 +26,11 @@ fn server() -> ScriptedPeer {
     peer
 }
 
-/// [J-2] A message that is truncated, has an unknown type or half, or has bytes after the payload
-/// of an Ack, Error or Close, MUST close with FRAME_ENCODING_ERROR.
-/// [J-3] An empty message MUST close with PROTOCOL_VIOLATION.
-/// [J-8] An id of 2^61 or above MUST close with PROTOCOL_VIOLATION: its counter has no neutral id.
+/// [J-2] On a message that is truncated, has an unknown type or half, or has bytes after the
+/// payload of an Ack, Error or Close, we MUST close with FRAME_ENCODING_ERROR.
+/// [J-3] On an empty message we MUST close with PROTOCOL_VIOLATION.
+/// [J-8] On an id of 2^61 or above we MUST close with PROTOCOL_VIOLATION, because its counter does
+/// not fit into a neutral id.
 /// [J-30] The limit on inbound messages MUST be the largest window that the configuration permits
 /// plus 10 bytes, and at least 19 bytes, from the start.
 /// [W-2] On a text message we MUST close with PROTOCOL_VIOLATION and WebSocket code 1002, on either
@@ -80,8 +81,8 @@ fn integers_may_be_longer_than_they_need_to_be() {
     assert_eq!(peer.frames(), [error_read(bidi(CLIENT, 0), 7)]);
 }
 
-/// [J-9] A message for an id that only we may open, and that we have not opened, MUST close with
-/// STREAM_STATE_ERROR.
+/// [J-9] On a message for an id that only we may open, and that we have not opened, we MUST close
+/// with STREAM_STATE_ERROR.
 /// [J-14] If the first message on a new id of the peer is not an Ack, we MUST close with
 /// PROTOCOL_VIOLATION.
 #[test]
@@ -107,10 +108,11 @@ fn streams_that_begin_wrongly() {
     }
 }
 
-/// [J-6] An empty Data message from the peer MUST be accepted without effect, on a stream that is
-/// open.
-/// [J-24] On a live stream, Data after Close(Read) or Error(Read) MUST close with FINAL_SIZE_ERROR,
-/// except for C-55. On this wire the final size is the number of bytes that came before.
+/// [J-6] On a stream that is open, an empty Data message from the peer MUST be accepted without
+/// effect.
+/// [J-24] If Data arrives after Close(Read) or Error(Read) on a live stream, we MUST close with
+/// FINAL_SIZE_ERROR, unless C-55 applies. On this wire the final size is the number of bytes that
+/// came before the Close or Error.
 #[test]
 fn data_behind_the_end_of_a_stream_is_a_final_size_error() {
     let id = bidi(CLIENT, 0);

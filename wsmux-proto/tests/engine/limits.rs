@@ -27,8 +27,8 @@ fn openers(id: StreamId) -> Vec<Frame> {
     frames
 }
 
-/// A frame on a peer's stream above the limit that we have advertised MUST close with
-/// STREAM_LIMIT_ERROR, whatever its type: STREAM, RESET_STREAM, RESET_STREAM_AT,
+/// On a frame for a peer's stream above the limit that we have advertised, we MUST close
+/// with STREAM_LIMIT_ERROR, whatever the frame's type: STREAM, RESET_STREAM, RESET_STREAM_AT,
 /// STREAM_DATA_BLOCKED, STOP_SENDING, MAX_STREAM_DATA.
 #[test]
 fn a_stream_past_the_limit_is_an_error_whatever_frame_names_it() {
@@ -78,8 +78,8 @@ fn credit_and_a_stop_before_the_first_stream_frame_are_remembered() {
     assert!(frames.contains(&reset(bidi(CLIENT, 1), 8, 0)), "{frames:?}");
 }
 
-/// [C-40] A place in the stream limit MUST be given back only when the stream is freed (C-4). So a
-/// stream with unread data, and one that the application has not accepted, keep their places.
+/// [C-40] A stream of the peer MUST count towards the stream limit until it is freed (C-4). So a
+/// stream with unread data still counts, and so does one that the application has not accepted.
 /// We MUST NOT open a stream above the peer's limit.
 /// We MUST raise the stream limit as streams are freed, without waiting for STREAMS_BLOCKED.
 #[test]
@@ -110,8 +110,9 @@ fn opening_waits_at_the_peers_limit_and_goes_on_when_it_rises() {
     assert!(matches!(pair.client.conn.open(Dir::Bi), Ok(None)), "one place, and no more");
 }
 
-/// [C-39] A raised stream limit MUST be sent together with other frames. Once the peer has less
-/// than half of its streams left to open, the raised limit MUST be sent even without other frames.
+/// [C-39] A raised stream limit MUST be sent together with other frames. Once the peer can open at
+/// most half as many streams as it may have open at once, the raised limit MUST be sent even
+/// without other frames.
 /// We MUST raise the stream limit as streams are freed, without waiting for STREAMS_BLOCKED.
 #[test]
 fn a_peer_at_its_limit_gets_max_streams_though_nothing_else_is_sent() {
@@ -150,8 +151,9 @@ fn a_peer_at_its_limit_gets_max_streams_though_nothing_else_is_sent() {
     }
 }
 
-/// [C-39] A raised stream limit MUST be sent together with other frames. Once the peer has less
-/// than half of its streams left to open, the raised limit MUST be sent even without other frames.
+/// [C-39] A raised stream limit MUST be sent together with other frames. Once the peer can open at
+/// most half as many streams as it may have open at once, the raised limit MUST be sent even
+/// without other frames.
 #[test]
 fn a_raised_limit_rides_along_while_the_peer_has_plenty_left() {
     let mut pair = Pair::new(Wire::QMux, &config(100, 0));
@@ -175,8 +177,8 @@ fn a_raised_limit_rides_along_while_the_peer_has_plenty_left() {
     assert_eq!(alone.count(), 0, "no message for it alone");
 }
 
-/// [C-40] A place in the stream limit MUST be given back only when the stream is freed (C-4). So a
-/// stream with unread data, and one that the application has not accepted, keep their places.
+/// [C-40] A stream of the peer MUST count towards the stream limit until it is freed (C-4). So a
+/// stream with unread data still counts, and so does one that the application has not accepted.
 /// We MUST raise the stream limit as streams are freed, without waiting for STREAMS_BLOCKED.
 #[test]
 fn the_limit_grows_with_each_freed_stream_and_never_past_the_live_ones() {
@@ -261,7 +263,7 @@ fn a_js_ws_stream_past_the_limit_is_refused_and_the_connection_lives() {
 /// connection, with at most one answer of each kind, or in a queue with a bound. So a peer that
 /// does not read cannot make our memory grow.
 /// [J-33] The number of refusals waiting to be sent, besides those of J-42 and J-44, MUST be
-/// bounded. Above that bound the connection closes with EXCESSIVE_LOAD.
+/// bounded. Above that bound we close with EXCESSIVE_LOAD.
 #[test]
 fn an_open_flood_on_js_ws_from_a_peer_that_does_not_read_is_cut_off() {
     let mut config = config(1, 0);
@@ -303,9 +305,9 @@ fn js_ws_has_no_unidirectional_streams() {
 }
 
 /// [C-9] A stream that is reset before it was accepted MUST still be delivered to the accepting
-/// application, and holds its place in the stream limit until then.
-/// [C-40] A place in the stream limit MUST be given back only when the stream is freed (C-4). So a
-/// stream with unread data, and one that the application has not accepted, keep their places.
+/// application, and counts towards the stream limit until then.
+/// [C-40] A stream of the peer MUST count towards the stream limit until it is freed (C-4). So a
+/// stream with unread data still counts, and so does one that the application has not accepted.
 #[test]
 fn a_flood_of_opens_and_resets_costs_no_more_than_the_limit() {
     // CVE-2023-44487: a reset stream that has not been accepted still counts against the limit.

@@ -204,7 +204,8 @@ fn a_later_reset_lowers_the_reliable_size_and_never_raises_it() {
     }
 }
 
-/// An empty STREAM frame without FIN MUST open the stream, and otherwise has no effect.
+/// An empty STREAM frame without FIN MUST open its stream if the stream is not open yet, and
+/// has no other effect.
 /// A FIN repeated at the same final size, with no data, MUST be ignored.
 #[test]
 fn empty_frames_and_a_repeated_end_change_nothing() {

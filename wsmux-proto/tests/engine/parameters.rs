@@ -53,17 +53,18 @@ fn parameters_that_do_not_come_first_or_come_twice() {
     assert!(matches!(first[..], [Frame::TransportParameters(_)]));
 }
 
-/// A parameter MUST close with TRANSPORT_PARAMETER_ERROR if its length passes the end of the
-/// parameters, or if its value has to be a varint and is not exactly one.
-/// A parameter of the table in §6.2 that appears twice MUST close with
+/// On a parameter whose length passes the end of the parameters, or whose value has to be a
+/// varint and is not exactly one, we MUST close with TRANSPORT_PARAMETER_ERROR.
+/// If a parameter of the table in §6.2 appears twice, we MUST close with
 /// TRANSPORT_PARAMETER_ERROR. Unknown parameters may repeat, because we do not remember them.
-/// A prohibited parameter (0x00, 0x02, 0x03, 0x0a-0x10) MUST close with
+/// On a prohibited parameter (0x00, 0x02, 0x03, 0x0a-0x10) we MUST close with
 /// TRANSPORT_PARAMETER_ERROR.
 /// An unknown parameter MUST be ignored, whatever its value.
-/// A `max_record_size` below 16382 MUST close with TRANSPORT_PARAMETER_ERROR.
-/// An `initial_max_streams_bidi` or `initial_max_streams_uni` above 2^60 MUST close with
+/// On a `max_record_size` below 16382 we MUST close with TRANSPORT_PARAMETER_ERROR.
+/// On an `initial_max_streams_bidi` or `initial_max_streams_uni` above 2^60 we MUST close
+/// with TRANSPORT_PARAMETER_ERROR.
+/// On a `reset_stream_at` whose value is not empty we MUST close with
 /// TRANSPORT_PARAMETER_ERROR.
-/// A `reset_stream_at` whose value is not empty MUST close with TRANSPORT_PARAMETER_ERROR.
 #[test]
 fn parameters_that_are_malformed_forbidden_or_out_of_range() {
     let one = |parameter: Vec<u8>| vec![parameter];

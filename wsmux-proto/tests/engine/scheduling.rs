@@ -41,7 +41,7 @@ fn write(peer: &mut ScriptedPeer, id: StreamId, len: usize) {
 }
 
 /// [C-35] Of the streams that can send, those of the highest priority MUST be served first, round
-/// robin. While others of that priority wait, a stream sends about 16 KiB in its turn.
+/// robin. While other streams of that priority wait, a stream sends about 16 KiB in its turn.
 #[test]
 fn a_higher_priority_goes_first_whenever_it_has_something() {
     for wire in WIRES {
@@ -69,7 +69,7 @@ fn a_higher_priority_goes_first_whenever_it_has_something() {
 }
 
 /// [C-35] Of the streams that can send, those of the highest priority MUST be served first, round
-/// robin. While others of that priority wait, a stream sends about 16 KiB in its turn.
+/// robin. While other streams of that priority wait, a stream sends about 16 KiB in its turn.
 #[test]
 fn equals_share_alike_within_ten_percent_over_a_thousand_turns() {
     for wire in WIRES {
@@ -97,7 +97,7 @@ fn equals_share_alike_within_ten_percent_over_a_thousand_turns() {
 }
 
 /// [C-35] Of the streams that can send, those of the highest priority MUST be served first, round
-/// robin. While others of that priority wait, a stream sends about 16 KiB in its turn.
+/// robin. While other streams of that priority wait, a stream sends about 16 KiB in its turn.
 /// [C-37] A message with stream data MUST NOT be longer than 65536 bytes, headers included, nor
 /// longer than the wire and the peer permit.
 #[test]

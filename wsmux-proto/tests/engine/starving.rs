@@ -44,7 +44,7 @@ impl Starving {
 }
 
 /// [C-35] Of the streams that can send, those of the highest priority MUST be served first, round
-/// robin. While others of that priority wait, a stream sends about 16 KiB in its turn.
+/// robin. While other streams of that priority wait, a stream sends about 16 KiB in its turn.
 #[test]
 fn streams_that_wait_for_credit_of_the_connection_take_it_in_turns() {
     let mut starving = Starving::new(&[100; 3]);
@@ -57,7 +57,7 @@ fn streams_that_wait_for_credit_of_the_connection_take_it_in_turns() {
 }
 
 /// [C-35] Of the streams that can send, those of the highest priority MUST be served first, round
-/// robin. While others of that priority wait, a stream sends about 16 KiB in its turn.
+/// robin. While other streams of that priority wait, a stream sends about 16 KiB in its turn.
 #[test]
 fn among_streams_that_wait_for_credit_the_highest_priority_takes_all() {
     let mut starving = Starving::new(&[100; 4]);

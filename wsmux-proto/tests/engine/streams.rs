@@ -289,8 +289,8 @@ fn a_frame_opens_all_lower_streams_of_its_kind_in_order() {
     assert_eq!(peer.conn.stats(Time::EPOCH).live_streams, 8);
 }
 
-/// [C-3] Whether an id was used before MUST be decided by a high-water mark for each type and the
-/// table of live streams, never by a set that grows.
+/// [C-3] To find out whether an id was used before, we MUST use a high-water mark for each type and
+/// the table of live streams, never a set that grows.
 /// [J-10] Ids that the peer skips MUST NOT be opened; they count as ended.
 /// [J-11] A message for an id that is at or below the high-water mark MUST be dropped if its stream
 /// is not live.
@@ -305,8 +305,8 @@ fn ids_that_a_js_ws_peer_skips_are_never_opened() {
 }
 
 /// [C-2] An id MUST NOT be used twice in one connection.
-/// [C-3] Whether an id was used before MUST be decided by a high-water mark for each type and the
-/// table of live streams, never by a set that grows.
+/// [C-3] To find out whether an id was used before, we MUST use a high-water mark for each type and
+/// the table of live streams, never a set that grows.
 /// [C-8] A frame for a stream that has been freed MUST be ignored, and MUST NOT bring the stream
 /// back.
 /// [J-11] A message for an id that is at or below the high-water mark MUST be dropped if its stream
@@ -350,7 +350,7 @@ fn late_frames_for_an_ended_stream_are_ignored_and_do_not_reopen_it() {
 }
 
 /// [C-9] A stream that is reset before it was accepted MUST still be delivered to the accepting
-/// application, and holds its place in the stream limit until then.
+/// application, and counts towards the stream limit until then.
 #[test]
 fn a_stream_reset_before_it_was_accepted_is_still_delivered() {
     for wire in WIRES {

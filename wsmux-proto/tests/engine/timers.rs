@@ -46,7 +46,7 @@ fn wait(peer: &mut ScriptedPeer, until: Duration) -> Vec<Said> {
 
 /// [C-42] The idle timer MUST restart with each message received and each message handed completely
 /// to the transport.
-/// An idle or liveness timeout MUST NOT send any frame, only the WebSocket Close.
+/// On an idle or liveness timeout we MUST NOT send any frame, only the WebSocket Close.
 #[test]
 fn a_silent_connection_ends_by_the_idle_timeout_with_a_websocket_close() {
     for wire in WIRES {

@@ -62,8 +62,8 @@ fn a_flood_of_empty_messages_ends_the_connection() {
     }
 }
 
-/// A QX_PING request whose number is not above that of the request before MUST close with
-/// PROTOCOL_VIOLATION, except for Q-73.
+/// On a QX_PING request whose number is not above that of the request before, we MUST close
+/// with PROTOCOL_VIOLATION, unless Q-73 applies.
 /// Where `qmux-01` is spoken, a QX_PING request with the same number as the request before
 /// MUST be answered.
 #[test]

@@ -71,9 +71,10 @@ fn frames_of_a_sender(id: u64) -> [(&'static str, Vec<u8>); 4] {
     ]
 }
 
-/// [C-6] A frame that belongs to a direction the stream lacks MUST close with STREAM_STATE_ERROR,
-/// whatever its type: STREAM, RESET_STREAM, RESET_STREAM_AT and STREAM_DATA_BLOCKED on a stream
-/// where only we send; STOP_SENDING and MAX_STREAM_DATA on a stream where only the peer sends.
+/// [C-6] On a frame that belongs to a direction the stream lacks, we MUST close with
+/// STREAM_STATE_ERROR, whatever the frame's type: STREAM, RESET_STREAM, RESET_STREAM_AT and
+/// STREAM_DATA_BLOCKED on a stream where only we send; STOP_SENDING and MAX_STREAM_DATA on a stream
+/// where only the peer sends.
 #[test]
 fn a_frame_in_a_direction_that_the_stream_lacks() {
     let (own, other) = (id(SERVER, Dir::Uni, 0), id(CLIENT, Dir::Uni, 0));
@@ -90,8 +91,8 @@ fn a_frame_in_a_direction_that_the_stream_lacks() {
     assert_each_is(STATE, &frames_of_a_sender(own));
 }
 
-/// [C-7] Any frame for a stream that only we may open, and that we have not opened, MUST close with
-/// STREAM_STATE_ERROR.
+/// [C-7] On any frame for a stream that only we may open, and that we have not opened, we MUST
+/// close with STREAM_STATE_ERROR.
 #[test]
 fn a_frame_for_a_stream_of_ours_that_was_never_opened() {
     for dir in [Dir::Bi, Dir::Uni] {
@@ -110,8 +111,8 @@ fn a_frame_for_a_stream_of_ours_that_was_never_opened() {
 /// If a frame breaks several rules, the first of them in this order MUST determine the
 /// error: encoding, direction and creation (C-6, C-7), stream limit, final size
 /// credit (C-27), order of data.
-/// A frame on a peer's stream above the limit that we have advertised MUST close with
-/// STREAM_LIMIT_ERROR, whatever its type: STREAM, RESET_STREAM, RESET_STREAM_AT,
+/// On a frame for a peer's stream above the limit that we have advertised, we MUST close
+/// with STREAM_LIMIT_ERROR, whatever the frame's type: STREAM, RESET_STREAM, RESET_STREAM_AT,
 /// STREAM_DATA_BLOCKED, STOP_SENDING, MAX_STREAM_DATA.
 #[test]
 fn a_frame_on_a_stream_above_our_limit() {
@@ -124,8 +125,8 @@ fn a_frame_on_a_stream_above_our_limit() {
     }
 }
 
-/// A STREAM frame with data MUST close with PROTOCOL_VIOLATION if its offset is not the one
-/// after the last byte received.
+/// On a STREAM frame with data whose offset is not the one after the last byte received, we
+/// MUST close with PROTOCOL_VIOLATION.
 /// The offset of an empty STREAM frame MUST obey the rule of Q-27 as well.
 /// If a frame breaks several rules, the first of them in this order MUST determine the
 /// error: encoding, direction and creation (C-6, C-7), stream limit, final size
@@ -147,9 +148,9 @@ fn stream_data_with_a_gap_or_an_overlap() {
     assert_each_is(PROTOCOL, &[("gap before anything", bytes(stream(id, 1, b"x", false)))]);
 }
 
-/// On a live stream, each of these MUST close with FINAL_SIZE_ERROR, except for C-55: a
-/// STREAM frame or reset that changes a known final size, data past the final size, and a final
-/// size below the number of bytes received.
+/// Unless C-55 applies, we MUST close with FINAL_SIZE_ERROR if one of these arrives on a
+/// live stream: a STREAM frame or reset that changes a known final size, data past the final size,
+/// or a final size below the number of bytes received.
 /// If a frame breaks several rules, the first of them in this order MUST determine the
 /// error: encoding, direction and creation (C-6, C-7), stream limit, final size
 /// credit (C-27), order of data.
@@ -223,13 +224,13 @@ fn code_of(value: u64) -> wsmux_proto::VarInt {
     code(value)
 }
 
-/// [C-27] Stream bytes above the credit that we granted MUST close with FLOW_CONTROL_ERROR. None of
-/// them is dropped silently.
+/// [C-27] On stream bytes above the credit that we granted, we MUST close with FLOW_CONTROL_ERROR.
+/// We never drop such bytes silently.
 /// If a frame breaks several rules, the first of them in this order MUST determine the
 /// error: encoding, direction and creation (C-6, C-7), stream limit, final size
 /// credit (C-27), order of data.
-/// A RESET_STREAM or RESET_STREAM_AT whose final size passes the stream's credit MUST close
-/// with FLOW_CONTROL_ERROR.
+/// On a RESET_STREAM or RESET_STREAM_AT whose final size passes the stream's credit, we MUST
+/// close with FLOW_CONTROL_ERROR.
 #[test]
 fn data_or_a_final_size_past_the_credit() {
     let id = bidi(CLIENT, 0);
@@ -250,8 +251,8 @@ fn data_or_a_final_size_past_the_credit() {
     );
 }
 
-/// A later reset with another code MUST close with STREAM_STATE_ERROR when either of the two
-/// resets is a RESET_STREAM_AT.
+/// If a later reset has another code, and either of the two resets is a RESET_STREAM_AT, we
+/// MUST close with STREAM_STATE_ERROR.
 #[test]
 fn another_code_or_more_bytes_in_a_later_reset() {
     let id = bidi(CLIENT, 0);
@@ -273,10 +274,10 @@ fn another_code_or_more_bytes_in_a_later_reset() {
 /// On a frame type that this page does not list we MUST close with FRAME_ENCODING_ERROR.
 /// On a prohibited frame type (0x01-0x03, 0x06, 0x07, 0x18-0x1b, 0x1e) we MUST close with
 /// FRAME_ENCODING_ERROR.
-/// A STREAM frame whose offset plus length passes 2^62-1 MUST close with
+/// On a STREAM frame whose offset plus length passes 2^62-1 we MUST close with
 /// FRAME_ENCODING_ERROR.
-/// A MAX_STREAMS or STREAMS_BLOCKED above 2^60 MUST close with FRAME_ENCODING_ERROR.
-/// A reliable size above the final size MUST close with FRAME_ENCODING_ERROR.
+/// On a MAX_STREAMS or STREAMS_BLOCKED above 2^60 we MUST close with FRAME_ENCODING_ERROR.
+/// On a reliable size above the final size we MUST close with FRAME_ENCODING_ERROR.
 #[test]
 fn malformed_unknown_and_forbidden_frames() {
     for kind in [
@@ -380,12 +381,12 @@ fn a_frame_type_that_is_longer_than_it_needs_to_be() {
     peer.assert_open("other integers may be of any length");
 }
 
-/// A DATAGRAM frame that is longer than we advertised, or any DATAGRAM frame if we
-/// advertised no size, MUST close with PROTOCOL_VIOLATION.
-/// A QX_PING request whose number is not above that of the request before MUST close with
-/// PROTOCOL_VIOLATION, except for Q-73.
-/// A QX_PING response whose number is above the largest that we sent, or any response if we
-/// sent no request, MUST close with PROTOCOL_VIOLATION.
+/// On a DATAGRAM frame that is longer than we advertised, or on any DATAGRAM frame if we
+/// advertised no size, we MUST close with PROTOCOL_VIOLATION.
+/// On a QX_PING request whose number is not above that of the request before, we MUST close
+/// with PROTOCOL_VIOLATION, unless Q-73 applies.
+/// On a QX_PING response whose number is above the largest that we sent, or on any response
+/// if we sent no request, we MUST close with PROTOCOL_VIOLATION.
 #[test]
 fn datagrams_and_pings_against_the_rules() {
     let datagram = |len| bytes(Frame::Datagram(vec![0; len].into()));

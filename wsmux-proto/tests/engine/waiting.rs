@@ -101,8 +101,8 @@ fn a_newcomer_does_not_overtake_those_that_wait() {
 
 /// [J-41] What the peer sends for a waiting stream MUST be kept, and take effect when the stream is
 /// opened: the sum of its Acks, the first end of the peer's half, and the first stop of our half.
-/// Data that is not empty MUST close with FLOW_CONTROL_ERROR, because we have granted no credit
-/// yet.
+/// On Data that is not empty we MUST close with FLOW_CONTROL_ERROR, because we have granted no
+/// credit yet.
 #[test]
 fn credit_that_came_while_a_stream_waited_is_there_when_it_is_opened() {
     let mut peer = peer(1, 100);
@@ -121,8 +121,8 @@ fn credit_that_came_while_a_stream_waited_is_there_when_it_is_opened() {
 ///
 /// [J-41] What the peer sends for a waiting stream MUST be kept, and take effect when the stream is
 /// opened: the sum of its Acks, the first end of the peer's half, and the first stop of our half.
-/// Data that is not empty MUST close with FLOW_CONTROL_ERROR, because we have granted no credit
-/// yet.
+/// On Data that is not empty we MUST close with FLOW_CONTROL_ERROR, because we have granted no
+/// credit yet.
 #[test]
 fn ends_that_came_while_a_stream_waited_take_effect_when_it_is_opened() {
     let mut peer = peer(1, 100);
@@ -165,8 +165,8 @@ fn ends_that_came_while_a_stream_waited_take_effect_when_it_is_opened() {
 
 /// [J-41] What the peer sends for a waiting stream MUST be kept, and take effect when the stream is
 /// opened: the sum of its Acks, the first end of the peer's half, and the first stop of our half.
-/// Data that is not empty MUST close with FLOW_CONTROL_ERROR, because we have granted no credit
-/// yet.
+/// On Data that is not empty we MUST close with FLOW_CONTROL_ERROR, because we have granted no
+/// credit yet.
 #[test]
 fn data_on_a_stream_that_waits_ends_the_connection() {
     let flow = TransportErrorCode::FLOW_CONTROL_ERROR;
@@ -241,7 +241,7 @@ fn past_the_bound_of_those_that_wait_a_stream_is_refused() {
 /// [J-43] The number of streams that wait, including those of J-42 and J-44 whose answer has not
 /// been sent, MUST NOT exceed a setting. A new stream above that number is refused by J-31.
 /// [J-33] The number of refusals waiting to be sent, besides those of J-42 and J-44, MUST be
-/// bounded. Above that bound the connection closes with EXCESSIVE_LOAD.
+/// bounded. Above that bound we close with EXCESSIVE_LOAD.
 #[test]
 fn a_peer_that_opens_and_cancels_and_reads_nothing_makes_no_queue_grow() {
     let mut peer = peer(1, 500);
@@ -331,9 +331,9 @@ fn streams_opened_in_advance_are_no_way_around_the_budget() {
     assert!(reason.contains("EXCESSIVE_LOAD") && reason.ends_with("cancelled streams"), "{reason}");
 }
 
-/// [C-61] A peer MUST NOT be closed for useless work that stays below what is replenished, however
-/// long it continues. This holds if time alone replenishes the budgets, and if useful work alone
-/// does so, at any speed.
+/// [C-61] We MUST NOT close a connection because of useless work that stays below what is
+/// replenished, however long the work continues. This holds if time alone replenishes the budgets,
+/// and if useful work alone does so, at any speed.
 #[test]
 fn a_page_that_cancels_all_that_waits_as_it_closes_is_no_attack() {
     for many in [10_000, 50_000] {

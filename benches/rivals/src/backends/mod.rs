@@ -22,7 +22,8 @@ use crate::{
     workloads::{self, Sizes, Workload},
 };
 
-/// One stream, as its application would use it.
+/// A stream of one backend. The workloads use the streams of every backend through this trait. Each
+/// backend implements it in the way in which an application would use the crate.
 pub trait Stream: Send + 'static {
     /// Accepts all of `data`. The data may stay in a buffer until [`flush`](Self::flush) is called.
     fn write(&mut self, data: &[u8]) -> impl Future<Output = Result<()>> + Send;
@@ -81,7 +82,7 @@ pub enum Backend {
     QmuxWss,
     /// yamux, defaults, ws
     Yamux,
-    /// yamux, frames of 64 KiB, no limit on all windows together, ws
+    /// yamux, frames of 64 KiB, no limit on the connection's receive window, ws
     YamuxTuned,
     /// penguin-mux, defaults, ws
     Penguin,

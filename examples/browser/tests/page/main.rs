@@ -13,7 +13,7 @@ use server::Server;
 /// granted before a stall.
 const FAR: u64 = 4 * 1024 * 1024;
 
-/// How many samples it takes at most until the credit that was granted before a stall is used up.
+/// The most samples that are needed until the credit that was granted before a stall is used up.
 const SETTLES: usize = 3;
 
 async fn stalled_streams_stand_still_alone(wire: &str) {
@@ -29,7 +29,10 @@ async fn stalled_streams_stand_still_alone(wire: &str) {
             for name in ["Nile", "Inn"] {
                 assert!(!all[name].stalled);
                 browser.click_stall(name).await;
-                // Credit may be used up for a moment before the other end learns of the stall.
+                // A credit of 0 does not prove that the reader has stopped. The sender may use up
+                // its credit for a moment while the reader still reads, for example until the
+                // server receives the page's `stall` command. So the test samples again until the
+                // stream no longer moves.
                 let mut full = browser.until_used_up(name).await;
                 for _ in 0..SETTLES {
                     let later = browser

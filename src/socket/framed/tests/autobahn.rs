@@ -416,7 +416,7 @@ async fn section_9_chops_and_many_messages() {
     }
 }
 
-/// These cases are not in the suite, which has no limit on messages.
+/// These cases are ours. The Autobahn suite does not test a size limit of messages.
 ///
 /// [W-6] The size limit of inbound messages MUST be enforced on the sum of a message's fragments
 /// while they arrive, not on the complete message afterwards.

@@ -11,16 +11,16 @@ use std::collections::VecDeque;
 use bytes::{Bytes, BytesMut};
 
 /// A chunk shorter than this is copied to the end of the queue. A shared slice keeps its whole
-/// message alive, and takes a place in the queue. So without the copy, a peer that sends single
+/// message alive, and takes a slot of the queue. So without the copy, a peer that sends single
 /// bytes in large messages could make this end hold a multiple of its credit.
 const GATHER_BELOW: usize = 4 * 1024;
 
 /// A slice that is shorter than its message divided by this number is copied, for the same reason.
 const SHARE_AT_LEAST_ONE_IN: usize = 2;
 
-/// How much a shared chunk costs at most in addition to its bytes. It needs two places in the
-/// queue, because half of the places may be empty, and it needs the header of its block. Up to two
-/// blocks with a few gathered bytes may precede it, and each of them costs as much. The queue may
+/// The most that a shared chunk costs in addition to its bytes. The chunk needs two slots of the
+/// queue, because half of the slots may be empty, and it needs the header of its block. Up to two
+/// blocks with a few gathered bytes may precede the chunk, and each of them costs as much. The queue may
 /// cost four times its bytes (SPEC.md §10). So a chunk makes up for these costs if it exceeds half
 /// of its message by a quarter of this number.
 const CHUNK_OVERHEAD: usize = 384;
@@ -32,12 +32,12 @@ const GATHER_CAPACITY: usize = 512;
 /// The largest capacity of a block for small chunks, unless a single piece of data needs more.
 const MAX_GATHER_CAPACITY: usize = 64 * 1024;
 
-/// The size of a new block for small chunks is this fraction of the bytes that were gathered in a
-/// row and are still in the queue: one in `GATHER_ONE_IN`. So at most this fraction of the memory
-/// may stay unused.
+/// The size of a new block for small chunks is the number of bytes that were gathered in a row and
+/// are still in the queue, divided by this number. So the unused part of the block is at most a
+/// quarter of those bytes.
 const GATHER_ONE_IN: usize = 4;
 
-/// A queue that has more places than this gives back half of them when only a quarter is in use.
+/// A queue with more slots than this gives back half of them when less than a quarter is in use.
 const SPARE_PLACES: usize = 16;
 
 /// The rest of a chunk that is being read is copied when it is shorter than its allocation divided
@@ -63,8 +63,8 @@ struct Chunk {
 /// Removing bytes does not increase this memory.
 #[derive(Debug, Default)]
 pub(super) struct Buffer {
-    /// The first chunk, if it is a shared one. Most queues contain only this chunk, and need no
-    /// memory for `rest`.
+    /// The first chunk. It is empty if all bytes are in `tail`. Most queues contain only this chunk,
+    /// and need no memory for `rest`.
     first: Bytes,
     /// The size of the allocation of `first`.
     block_len: u32,
@@ -199,7 +199,7 @@ impl Buffer {
         }
     }
 
-    /// Gives back memory after a burst, if the queue has many places and few chunks.
+    /// Gives back memory after a burst, if the queue has many slots and few chunks.
     fn give_back_places(&mut self) {
         if let Some(rest) = &mut self.rest
             && rest.capacity() > SPARE_PLACES

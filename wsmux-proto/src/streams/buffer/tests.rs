@@ -86,8 +86,8 @@ impl Heap {
     }
 }
 
-/// How much a queue may hold in addition to a multiple of its bytes: a short block for gathered
-/// bytes, and some places.
+/// The part of a queue's memory that does not depend on how many bytes are queued. It suffices for
+/// one small block of copied bytes, and for a few empty slots of the `VecDeque`.
 const SLACK: f64 = 2048.0;
 
 /// Adds a chunk of `len` bytes from a message that is `spare` bytes longer. The block of the
@@ -102,7 +102,7 @@ fn arrives(buffer: &mut Buffer, len: usize, spare: usize) {
 }
 
 /// Repeats a step until more than 4 MiB are in the queue, or 100,000 times. After each step the
-/// queue must hold at most `times` its bytes.
+/// queue must hold at most `times` the queued bytes, plus [`SLACK`].
 fn holds_at_most(times: f64, mut step: impl FnMut(usize, &mut Buffer)) {
     let (mut heap, mut buffer) = (Heap::default(), Buffer::default());
     for round in 0.. {

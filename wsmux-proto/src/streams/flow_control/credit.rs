@@ -36,7 +36,7 @@ pub(in crate::streams) struct RecvCredit {
 
 impl RecvCredit {
     /// Creates the credit of a new stream. `granted` is the credit that the peer already knows of:
-    /// the declared window, or 0 on a wire on which a stream begins with a grant.
+    /// the declared window, or 0 if the wire opens a stream with a grant.
     pub(in crate::streams) fn new(window: u64, granted: u64) -> Self {
         Self { initial_window: window, growth: 0, granted, received: 0, consumed: 0, measure: None }
     }

@@ -33,7 +33,7 @@ const DATAGRAM: u8 = 14;
 const TRANSPORT_CLOSE: u8 = 15;
 const APPLICATION_CLOSE: u8 = 16;
 
-/// An upper bound for the size of any frame without the data of a stream.
+/// An upper bound for the size of a frame, not counting stream data.
 const MAX_OVERHEAD: u64 = 2_048;
 
 #[derive(Clone, Copy)]

@@ -303,7 +303,8 @@ fn a_unidirectional_stream_is_opened_only_where_there_are_some() {
     }
 }
 
-/// If a peer declares no credit for the connection, only streams that need such credit are blocked.
+/// The peer declares no credit for the connection. This blocks streams only if the wire has such
+/// credit.
 #[test]
 fn a_stream_needs_credit_of_the_connection_only_where_there_is_some() {
     for (connection_credit, blocked_frames) in product([true, false], [true, false]) {

@@ -26,8 +26,8 @@ fn a_flood_of_blocked_frames_ends_the_connection() {
 fn datagrams_that_nobody_reads_make_good_for_nothing() {
     let datagram = || Frame::Datagram(vec![0; 10_000].into());
     let mut peer = peer(Wire::QMux);
-    // We keep fewer unread datagrams than this. So each of the datagrams below displaces an older
-    // one.
+    // This loop fills our queue of unread datagrams, which holds fewer than 200 of this size. So
+    // each datagram of the flood below displaces an older one.
     for _ in 0..200 {
         peer.send(&[datagram()]);
     }
@@ -40,9 +40,9 @@ fn datagrams_that_nobody_reads_make_good_for_nothing() {
 /// The peer sends on very many streams at each tick, and our application reads all of them equally
 /// slowly. So all of them run out of credit at the same moment.
 ///
-/// [C-61] A peer MUST NOT be closed for useless work that stays below what is replenished, however
-/// long it continues. This holds if time alone replenishes the budgets, and if useful work alone
-/// does so, at any speed.
+/// [C-61] We MUST NOT close a connection because of useless work that stays below what is
+/// replenished, however long the work continues. This holds if time alone replenishes the budgets,
+/// and if useful work alone does so, at any speed.
 #[test]
 fn a_word_of_each_of_very_many_streams_at_once_is_let_pass() {
     let mut config = Config::default();
@@ -60,9 +60,9 @@ fn a_word_of_each_of_very_many_streams_at_once_is_let_pass() {
     peer.assert_open("after a word of each");
 }
 
-/// [C-61] A peer MUST NOT be closed for useless work that stays below what is replenished, however
-/// long it continues. This holds if time alone replenishes the budgets, and if useful work alone
-/// does so, at any speed.
+/// [C-61] We MUST NOT close a connection because of useless work that stays below what is
+/// replenished, however long the work continues. This holds if time alone replenishes the budgets,
+/// and if useful work alone does so, at any speed.
 #[test]
 fn a_peer_that_says_blocked_at_each_limit_goes_on_at_any_speed() {
     let mut config = Config::default();

@@ -53,9 +53,9 @@ fn a_reset_request_is_cancelled_although_an_application_answers_it() {
     }
 }
 
-/// [C-61] A peer MUST NOT be closed for useless work that stays below what is replenished, however
-/// long it continues. This holds if time alone replenishes the budgets, and if useful work alone
-/// does so, at any speed.
+/// [C-61] We MUST NOT close a connection because of useless work that stays below what is
+/// replenished, however long the work continues. This holds if time alone replenishes the budgets,
+/// and if useful work alone does so, at any speed.
 /// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over if
 /// nothing of it was read, not even its end, and if the peer reset it or stopped our half before
 /// anything was sent on our half. Any stream that the peer opened MUST count as served when
@@ -76,9 +76,9 @@ fn a_client_that_cancels_four_of_five_calls_goes_on_at_any_speed() {
     }
 }
 
-/// [C-61] A peer MUST NOT be closed for useless work that stays below what is replenished, however
-/// long it continues. This holds if time alone replenishes the budgets, and if useful work alone
-/// does so, at any speed.
+/// [C-61] We MUST NOT close a connection because of useless work that stays below what is
+/// replenished, however long the work continues. This holds if time alone replenishes the budgets,
+/// and if useful work alone does so, at any speed.
 /// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over if
 /// nothing of it was read, not even its end, and if the peer reset it or stopped our half before
 /// anything was sent on our half. Any stream that the peer opened MUST count as served when

@@ -4,10 +4,11 @@ use super::*;
 
 /// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a
 /// reason that names the budget.
-/// An empty STREAM frame without FIN MUST open the stream, and otherwise has no effect.
+/// An empty STREAM frame without FIN MUST open its stream if the stream is not open yet, and
+/// has no other effect.
 /// A FIN repeated at the same final size, with no data, MUST be ignored.
-/// [J-6] An empty Data message from the peer MUST be accepted without effect, on a stream that is
-/// open.
+/// [J-6] On a stream that is open, an empty Data message from the peer MUST be accepted without
+/// effect.
 #[test]
 fn a_flood_of_frames_without_effect_ends_the_connection() {
     let id = bidi(CLIENT, 0);
@@ -27,9 +28,9 @@ fn a_flood_of_frames_without_effect_ends_the_connection() {
     }
 }
 
-/// [C-61] A peer MUST NOT be closed for useless work that stays below what is replenished, however
-/// long it continues. This holds if time alone replenishes the budgets, and if useful work alone
-/// does so, at any speed.
+/// [C-61] We MUST NOT close a connection because of useless work that stays below what is
+/// replenished, however long the work continues. This holds if time alone replenishes the budgets,
+/// and if useful work alone does so, at any speed.
 #[test]
 fn a_peer_that_writes_single_bytes_one_by_one_does_nothing_useless() {
     for wire in WIRES {
@@ -48,9 +49,9 @@ fn a_peer_that_writes_single_bytes_one_by_one_does_nothing_useless() {
     }
 }
 
-/// [C-61] A peer MUST NOT be closed for useless work that stays below what is replenished, however
-/// long it continues. This holds if time alone replenishes the budgets, and if useful work alone
-/// does so, at any speed.
+/// [C-61] We MUST NOT close a connection because of useless work that stays below what is
+/// replenished, however long the work continues. This holds if time alone replenishes the budgets,
+/// and if useful work alone does so, at any speed.
 #[test]
 fn an_empty_frame_beside_each_byte_is_let_pass() {
     let id = bidi(CLIENT, 0);
@@ -59,9 +60,9 @@ fn an_empty_frame_beside_each_byte_is_let_pass() {
     });
 }
 
-/// [C-61] A peer MUST NOT be closed for useless work that stays below what is replenished, however
-/// long it continues. This holds if time alone replenishes the budgets, and if useful work alone
-/// does so, at any speed.
+/// [C-61] We MUST NOT close a connection because of useless work that stays below what is
+/// replenished, however long the work continues. This holds if time alone replenishes the budgets,
+/// and if useful work alone does so, at any speed.
 #[test]
 fn a_chat_of_a_byte_each_second_goes_on_for_ever() {
     let id = bidi(CLIENT, 0);

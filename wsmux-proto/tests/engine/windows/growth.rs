@@ -58,9 +58,9 @@ fn a_window_grows_to_twice_what_is_on_the_way_and_no_further() {
 /// times what the previous span brought, `max_stream_receive_window`, and the budget (C-57). It
 /// MUST NOT grow by less than an eighth of itself. If the bounds allow such a step, it MUST grow
 /// with a grant as soon as the bytes are read.
-/// [C-59] To measure for window growth, an endpoint MUST send a ping only in the message of its
-/// transport parameters, if windows may grow, and with each step of growth. It MUST NOT send one
-/// while another is unanswered.
+/// [C-59] To measure for window growth, an endpoint MUST send a ping only on two occasions: in the
+/// message of its transport parameters, if windows may grow, and with each step of growth. It MUST
+/// NOT send such a ping while another ping is unanswered.
 #[test]
 fn no_window_grows_where_the_initial_one_is_enough() {
     for path in [path(1, 1_000), path(10, 400), path(40, 100)] {

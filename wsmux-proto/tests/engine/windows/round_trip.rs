@@ -137,9 +137,9 @@ impl ByHand {
 /// of a ping, and the least time from a grant to the first byte that it allowed. Both are reset by
 /// a ping that is sent after a second without anything received, and that is answered before any
 /// stream data arrives. Without an answered ping no window grows.
-/// [C-59] To measure for window growth, an endpoint MUST send a ping only in the message of its
-/// transport parameters, if windows may grow, and with each step of growth. It MUST NOT send one
-/// while another is unanswered.
+/// [C-59] To measure for window growth, an endpoint MUST send a ping only on two occasions: in the
+/// message of its transport parameters, if windows may grow, and with each step of growth. It MUST
+/// NOT send such a ping while another ping is unanswered.
 #[test]
 fn late_or_missing_pongs_make_no_window_grow_without_need() {
     let mut peer = ByHand::new(4 * KIB);
@@ -173,9 +173,9 @@ fn a_burst_at_the_speed_of_memory_does_not_pass_for_the_rate_of_the_path() {
     assert_eq!(peer.window(), ByHand::WINDOW);
 }
 
-/// [C-59] To measure for window growth, an endpoint MUST send a ping only in the message of its
-/// transport parameters, if windows may grow, and with each step of growth. It MUST NOT send one
-/// while another is unanswered.
+/// [C-59] To measure for window growth, an endpoint MUST send a ping only on two occasions: in the
+/// message of its transport parameters, if windows may grow, and with each step of growth. It MUST
+/// NOT send such a ping while another ping is unanswered.
 #[test]
 fn window_pings_are_few_and_an_unused_connection_sends_only_one() {
     let path = path(200, 1_000);
