@@ -1,7 +1,7 @@
 //! How a thread waits for a future.
 //!
-//! This module does not use tokio's `Handle::block_on`, because that panics on a thread of a
-//! runtime, and because every stream would need a runtime's handle. The connection's futures can be
+//! This module does not use tokio's `Handle::block_on`, for two reasons: it panics on a thread of a
+//! runtime, and each stream would have to store a runtime's handle. The connection's futures can be
 //! polled without a runtime.
 
 use std::{

@@ -173,8 +173,8 @@ impl ServerRejection {
     }
 }
 
-// This type is not an `Error` itself, because it would come between `ConnectError::source` and the
-// application's own type.
+// This type is not an `Error` itself. If it were, it would come between `ConnectError::source` and
+// the application's own type.
 impl Deref for ServerRejection {
     type Target = dyn Error + Send + Sync;
 

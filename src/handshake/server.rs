@@ -255,7 +255,7 @@ fn check_upgrade(request: &Request<()>) -> Result<(), ErrorResponse> {
     if request.method() != Method::GET {
         return Err(ErrorResponse::new(StatusCode::METHOD_NOT_ALLOWED, "WebSocket needs GET"));
     }
-    // A request with a body is refused, because the bytes of the body would be read as frames.
+    // A request with a body is refused. Otherwise the bytes of the body would be read as frames.
     if headers.contains_key(header::TRANSFER_ENCODING) || has_length(headers) {
         return Err(ErrorResponse::bad("request has a body"));
     }

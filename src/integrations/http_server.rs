@@ -104,9 +104,9 @@ impl HttpServer {
         }
     }
 
-    /// Sets how long a client may take from the moment at which its TCP connection is accepted until
-    /// the head of its first request has arrived. This includes TLS. A time of more than a year acts
-    /// as a year. Default 10 s.
+    /// Sets how long a client may take from the moment at which its TCP connection is accepted
+    /// until the head of its first request has arrived. This includes TLS. A time of more than a
+    /// year acts as a year. Default 10 s.
     pub fn head_timeout(mut self, timeout: Duration) -> Self {
         self.head_timeout = timeout;
         self

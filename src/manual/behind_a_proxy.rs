@@ -137,7 +137,7 @@
 //! | the answer and its end | once | |
 //! | no connection, or [`OpenError`] | no | yes |
 //! | [`ReadError::Reset`] or [`WriteError::Stopped`], code 0 | no, if it was refused | yes |
-//! | a code of the application's own | as that code says | |
+//! | any other application error code | as that code says | |
 //! | [`ReadError::ConnectionLost`], [`WriteError::ConnectionLost`] | perhaps | only if it may be executed twice |
 //!
 //! Code 0 does not always mean that a stream was refused. A half that is dropped unfinished also

@@ -3,7 +3,7 @@
 //!
 //! # Streams
 //!
-//! Each half of a stream ends on its own.
+//! The two halves of a stream end independently of each other.
 //!
 //! | call | on | the peer sees |
 //! |---|---|---|

@@ -128,8 +128,9 @@
 //! **Keep-alive.** Each end has its own timeouts; nothing is negotiated. wsmux sends pings and
 //! js-ws answers them, so an idle connection stays open.
 //!
-//! **Each half of a stream ends on its own**, as in js-ws. But dropping a handle in wsmux does not
-//! end the stream cleanly: if the sending half was not finished, it is aborted with code 0.
+//! **The two halves of a stream end independently**, as in js-ws. But dropping a handle in wsmux
+//! does not end the stream cleanly: if the sending half was not finished, it is aborted with code
+//! 0.
 //!
 //! # Traps of js-ws
 //!
@@ -158,8 +159,8 @@
 //! - **When its process ends**, it sends no Close, and wsmux reports
 //!   [`ConnectionError::SocketLost`](crate::ConnectionError::SocketLost).
 //!
-//! wsmux handles the other traps for you. It never exceeds its credit, because js-ws would silently
-//! drop the excess bytes. It sends the end of a stream apart from its data, and sends no credit for
+//! wsmux handles the other traps for you. It never exceeds its credit, because js-ws silently drops
+//! any excess bytes. It sends the end of a stream apart from its data, and sends no credit for
 //! a stream that js-ws may have forgotten. It offers no subprotocol, because a js-ws server would
 //! select any name that is offered. [SPEC.md], §7, has the details.
 //!

@@ -32,7 +32,7 @@
 //! | `connection.closed` | INFO | `culprit`, `reason` | either application closed it, or the peer's protocol layer closed it without an error |
 //! | `connection.closed` | WARN | `culprit`, `reason` | it ended in any other way: a violation, a timeout, the network |
 //! | `stream.opened` | TRACE | `stream` | this end has opened a stream |
-//! | `stream.accepted` | TRACE | `stream` | the application has accepted a stream of the peer's |
+//! | `stream.accepted` | TRACE | `stream` | the application has accepted a stream that the peer opened |
 //! | `stream.finished` | TRACE | `stream` | the application has finished the sending half |
 //! | `stream.reset` | DEBUG | `stream`, `code`, `by` | `by="local"`: the application reset the sending half, or dropped it unfinished; `by="peer"`: the application learned that the peer reset the stream |
 //! | `stream.stopped` | DEBUG | `stream`, `code`, `by` | `by="local"`: the application stopped the receiving half, or dropped it before its end; `by="peer"`: a write or `stopped` learned that the peer stopped the stream |

@@ -357,7 +357,7 @@ impl fmt::Debug for Refuse {
 }
 
 impl Refuse {
-    /// Refuses with this status. A 1xx or 2xx status is replaced by 403, because a client would not
+    /// Refuses with this status. A 1xx or 2xx status is replaced by 403, because a client does not
     /// read it as a refusal. The default body is the status in words.
     pub fn new(status: StatusCode) -> Self {
         let refuses = !status.is_informational() && !status.is_success();

@@ -31,13 +31,14 @@ use wsmux::{
 
 const CONNECTIONS: usize = 16;
 
-/// How many lines a head has in addition to those of every handshake.
+/// The number of header lines that the tests add to those of every handshake.
 const LINES: usize = 4;
 
 /// How many bytes the rounding of the allocator and of tables may add to each connection.
 const SLACK: u64 = 1024;
 
-/// hyper keeps the block of the last frame that it has read, although nothing in it is still used.
+/// How much hyper keeps: the block of the last frame that it has read, although nothing in that
+/// block is still used.
 const BLOCK_OF_HYPERS: u64 = 8 * 1024;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -242,8 +243,9 @@ fn largest_head() -> &'static [u8] {
     head.leak().as_bytes()
 }
 
-/// What a handshake without TLS may hold while it waits: its head, either unparsed or parsed, 20 kB
-/// of tables for the lines, and the state of the handshake and of the connection after it.
+/// The most memory that a handshake without TLS may hold while it waits. It suffices for the head,
+/// which is either unparsed or parsed, for 20 kB of tables for the lines, and for the state of the
+/// handshake and of the connection after it.
 const MAX_HELD: u64 = 110_000;
 
 #[test]

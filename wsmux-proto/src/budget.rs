@@ -110,9 +110,9 @@ const PADDING_BESIDE_A_FRAME: u64 = 64 * 1024;
 const PADDING_BURST: u64 = 64 * 1024 * 1024;
 const PADDING_PER_SECOND: u64 = 16 * 1024 * 1024;
 
-/// The peer may send one grant for this many bytes of stream data that this end sends. On a wire on
-/// which peers send a grant after every read, a grant for a single byte is normal. So on that wire
-/// each byte allows one grant.
+/// The peer may send one grant for this many bytes of stream data that this end sends. The js-ws
+/// wire is an exception: its peers send a grant after every read, so that a grant for a single byte
+/// is normal. There each byte allows one grant.
 const BYTES_FOR_A_GRANT: u64 = 64;
 
 /// The largest number of parts in which an implementation renews a window. wsmux renews a quarter
@@ -154,7 +154,7 @@ impl UselessWork {
                 budget("grants", GRANTS, |work| work.grants + work.grant_bytes / BYTES_FOR_A_GRANT)
             }
             // An honest peer sends one such frame for each limit that it reaches. This end has sent
-            // a frame to announce that limit, and the peer has sent frames to reach it. So the
+            // a frame to advertise that limit, and the peer has sent frames to reach it. So the
             // frames of both ends count.
             Self::Blocked => budget("blocked frames", RARE, |work| work.received + work.sent),
             // The rate allows more pings than a keep-alive needs, because some peers measure the

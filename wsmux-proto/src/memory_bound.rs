@@ -4,12 +4,12 @@ use crate::{Config, Wire};
 
 const KIB: u64 = 1024;
 
-/// How many bytes of memory an unread byte can keep alive at most. A chunk shares the memory of its
+/// The most bytes of memory that an unread byte can keep alive. A chunk shares the memory of its
 /// message only if it is at least half of the message, and a message shares the memory of its block
 /// only if it is at least half of the block. Otherwise the bytes are copied.
 const RECEIVE_FACTOR: u64 = 4;
 
-/// How much memory an unsent byte can keep alive at most, in halves of a byte. A block that gathers
+/// The most memory that an unsent byte can keep alive, in halves of a byte. A block that gathers
 /// small writes is at most a quarter larger than its content. A chunk that the application has
 /// written may be half sent when the next one is written, and its sent half still takes memory.
 const SEND_HALVES: u64 = 3;
@@ -25,7 +25,7 @@ const READ_BLOCKS: u64 = 3 * 264 * KIB;
 /// rest of a third.
 const WRITE_BUFFER: u64 = 256 * KIB;
 
-/// How many times a fragmented message is held: once as the part that is complete, and once as the
+/// A fragmented message takes at most this many times its size: its complete fragments, and the
 /// fragment that is arriving.
 const MESSAGES: u64 = 2;
 

@@ -2,17 +2,18 @@
 //!
 //! On the js-ws wire a peer can choose ids that collide in any fast hash function without a secret.
 //! The engine uses no randomness, so it cannot have a secret. But ids of one kind are used in
-//! order. So the map has a window that moves along with the ids. Nearly all live streams are in the
-//! window, each at a place of its own, and the few streams with ids below the window are in a tree.
-//! No choice of ids makes the window or the tree slow.
+//! order. So the map has a window that moves along with the ids. The window has a *place* for each
+//! id in a range. Nearly all live streams are in the window, and the few streams with ids below the
+//! window are in a tree. No choice of ids makes the window or the tree slow.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use super::StreamId;
 use super::tree::Places;
 
-/// The window has at most this many places for each place that is taken, and `SPARE` more. So in
-/// any order of operations the average cost of an insertion or a removal is bounded by a constant.
+/// The window has at most this many places for each place that contains a key, and `SPARE` more. So
+/// in any order of operations the average cost of an insertion or a removal is bounded by a
+/// constant.
 const PLACES_FOR_EACH: usize = 4;
 
 /// The number of streams that are usually open at once. If the ids of two open streams are at most

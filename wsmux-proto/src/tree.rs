@@ -1,6 +1,6 @@
 //! A map from numbers to values that is ordered and uses no hash function.
 //!
-//! All maps share the code of one type of `BTreeMap`, from a number to the place of the value. If
+//! All maps share the code of one type of `BTreeMap`, from a number to the index of the value. If
 //! each type of value had its own `BTreeMap`, each of the five types would add more than 5 kB to
 //! the WebAssembly module.
 
@@ -11,8 +11,8 @@ use slab::Slab;
 /// The memory for this many values is never returned.
 const SPARE: usize = 64;
 
-/// A collection of values. Each value keeps its place until it is taken, or until all values are
-/// moved together.
+/// A collection of values. Each value keeps its place, which is its index in the slab, until it is
+/// taken, or until all values are moved together.
 ///
 /// If the owner calls [`Places::are_sparse`] after it has taken values, and moves the values
 /// together when that returns `true`, the memory is at most four places for each value, plus a

@@ -27,7 +27,7 @@ use crate::{
     workloads::Workload,
 };
 
-/// The bars. Each has a name, and shows the best of its backends.
+/// The bars of each panel. Each bar has a name, and shows the result of the best of its backends.
 const BARS: [(&str, &[Backend]); 8] = [
     ("wsmux", &[Wsmux]),
     ("qmux", &[Qmux, Qmux1m]),
@@ -39,7 +39,8 @@ const BARS: [(&str, &[Backend]); 8] = [
     ("no mux, by hand", &[WsFloor]),
 ];
 
-/// The workloads in the chart, which represent most uses. The others are only in the tables.
+/// The workloads in the chart. They represent most uses. All other workloads are only in the
+/// tables.
 const PANELS: [(Workload, Metric, &str); 12] = [
     (Workload::Bulk1, Metric::MibPerS, "one stream, MiB/s"),
     (Workload::Bulk100, Metric::MibPerS, "100 streams, MiB/s"),
@@ -126,8 +127,8 @@ fn panel(
     Ok(())
 }
 
-/// Returns the best of the configurations that were measured. Other configurations of the same
-/// rival may have hung.
+/// Returns the best result of these backends, which are configurations of one rival. A
+/// configuration that has hung has no result.
 fn best(
     results: &Results,
     workload: Workload,

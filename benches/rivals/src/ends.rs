@@ -112,8 +112,8 @@ fn pin(core: Option<CoreId>) {
     }
 }
 
-/// Builds a runtime that is never dropped, because dropping it would close everything that it
-/// serves, which takes time and is not measured.
+/// Builds a runtime that is never dropped. Dropping it would close everything that it serves. That
+/// takes time, and is not measured.
 fn leaked(builder: &mut Builder) -> Result<&'static Runtime> {
     Ok(Box::leak(Box::new(builder.enable_all().build()?)))
 }

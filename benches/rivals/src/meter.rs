@@ -16,10 +16,10 @@ use crate::{
 
 const MIB: f64 = 1024.0 * 1024.0;
 const GIB: f64 = 1024.0 * MIB;
-/// The tables show the processor time of this many calls.
+/// The tables show processor time per this many calls.
 const CALLS: f64 = 100_000.0;
 
-/// What one end has used since it started.
+/// The processor time and the allocations of one end since it started.
 #[derive(Debug, Clone, Copy)]
 pub struct Used {
     cpu: Duration,
@@ -54,7 +54,7 @@ pub enum Meter {
     Process,
 }
 
-/// The processor time of both ends, and what each has used if that is known.
+/// The processor time of both ends together, and the use of each end if it is known.
 #[derive(Debug, Clone, Copy)]
 struct Reading {
     cpu: Duration,

@@ -86,7 +86,7 @@ pub fn targets(results: &Results) -> Vec<Target> {
         list.value(workload, Ratio, AtLeast(0.95));
     }
     list.value(Idle10k, BytesEach, AtMost(900.0));
-    // 10 KiB at each end.
+    // This permits 10 KiB at each end.
     list.value(Idleconns, BytesEach, AtMost(20.0 * 1024.0));
     list.targets
 }
@@ -97,7 +97,7 @@ struct List<'a> {
 }
 
 impl List<'_> {
-    /// Adds a target for a figure of wsmux by itself.
+    /// Adds a target for a figure of wsmux that is compared with no other backend.
     fn value(&mut self, workload: Workload, metric: Metric, wanted: Wanted) {
         let measured = self.results.value(workload, Wsmux, metric);
         self.push(format!("{}, {}", workload.name(), metric.unit()), wanted, measured);

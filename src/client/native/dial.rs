@@ -31,7 +31,7 @@ const MIN_ATTEMPT_DELAY: Duration = Duration::from_millis(10);
 /// apart, and the last attempt still has 2 s to succeed.
 const MAX_ADDRESSES: usize = 32;
 
-/// How many addresses an error's text names: enough for a line of a log.
+/// The most addresses that an error's text names. This many fit into one line of a log.
 const MAX_SHOWN: usize = 8;
 
 /// Connects to the first of the host's addresses that answers.

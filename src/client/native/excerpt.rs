@@ -10,10 +10,11 @@ use tokio::{
     time::timeout,
 };
 
-/// How many bytes of the body are kept: enough for a sentence. A proxy's page may be much longer.
+/// The most bytes of the body that are kept. They suffice for a sentence. A proxy's page may be
+/// much longer.
 const MAX_EXCERPT: usize = 1024;
 
-/// How many bytes of a chunked body are read. This leaves room for the sizes and extensions of
+/// The most bytes of a chunked body that are read. This leaves room for the sizes and extensions of
 /// short chunks.
 const MAX_CHUNKED: usize = 4 * MAX_EXCERPT;
 

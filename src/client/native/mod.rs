@@ -47,7 +47,7 @@ use crate::{
 /// TLS, the shutdown sends a `close_notify`.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How many responses are read at most: the interim ones (1xx) and the final one together.
+/// The most responses to one request that are read, counting interim ones (1xx) and the final one.
 const MAX_RESPONSES: usize = 8;
 
 /// Opens connections to servers. The client is cheap to clone.

@@ -41,7 +41,7 @@ fn datagrams_hold_no_more_memory_than_their_buffers() {
             let idle = heap.held();
             let mut most = 0;
             for round in 0..3_000 {
-                // The padding is at most as long as the datagram, which is therefore at least half
+                // The padding is at most as long as the datagram. So the datagram is at least half
                 // of its message.
                 let len = sizes.next() % 16_000;
                 let frame = Frame::Datagram(vec![7; len].into());

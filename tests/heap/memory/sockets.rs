@@ -34,7 +34,7 @@ struct Script {
     part: usize,
     at: usize,
     heard: bool,
-    /// How many bytes one read returns at most.
+    /// The most bytes that one read returns.
     piece: usize,
     takes: usize,
     reader: Option<Waker>,

@@ -17,8 +17,8 @@ use crate::{pattern, process};
 /// The length of each bulk stream.
 const BULK: u64 = 4 << 20;
 const SMALL: u64 = 64;
-/// How many workers of each kind there are: enough to keep the connection busy, but few enough to
-/// leave the machine to the other processes.
+/// The number of workers of each kind. So few workers keep the connection busy, and still leave
+/// most of the machine to the other processes.
 const WORKERS: u64 = 2;
 /// How long to wait between two further connections. They show whether new clients get in during an
 /// attack.

@@ -54,7 +54,7 @@ pub(super) enum Piece {
 #[derive(Debug)]
 pub(crate) struct SendBudget {
     window: usize,
-    /// How many bytes one stream may hold at most.
+    /// The most bytes that one stream may hold.
     buffer: usize,
     /// If all streams together hold no more than this, every stream may fill its buffer, so that no
     /// other limit has to be computed. `None` if the window is too small for that.

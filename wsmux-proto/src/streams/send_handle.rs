@@ -284,8 +284,8 @@ impl SendStream<'_> {
     }
 
     /// Sends an empty STREAM frame, so that the peer learns of the stream before any bytes are
-    /// written. Does nothing if the wire opens a stream with a grant, because the peer learns of the
-    /// stream from that grant.
+    /// written. Does nothing if the wire opens a stream with a grant, because the peer learns of
+    /// the stream from that grant.
     pub fn announce(&mut self) {
         if self.streams.caps.opens_with_grant() || self.end.is_some() {
             return;

@@ -96,8 +96,8 @@ pub enum StreamLimit {
 pub enum Grants {
     /// A grant states how many bytes may be sent on the stream in all (RFC 9000 §19.10).
     Total,
-    /// A grant states how many more bytes may be sent. A sender never holds more than 2^32 - 1 bytes
-    /// of credit.
+    /// A grant states how many more bytes may be sent. A sender never holds more than 2^32 - 1
+    /// bytes of credit.
     Increment,
 }
 
@@ -190,9 +190,9 @@ impl Messages {
         matches!(self, Self::Records { .. })
     }
 
-    /// Whether the size limit of a message follows from the window of a stream. If so, windows never
-    /// grow beyond their first size, because the limit is fixed when the connection begins (SPEC.md
-    /// J-30, J-39).
+    /// Whether the size limit of a message follows from the window of a stream. If so, windows
+    /// never grow beyond their first size, because the limit is fixed when the connection begins
+    /// (SPEC.md J-30, J-39).
     #[inline]
     pub const fn are_bounded_by_window(self) -> bool {
         matches!(self, Self::Single)

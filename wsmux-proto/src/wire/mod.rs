@@ -21,8 +21,8 @@ use super::{
 };
 
 /// The default of `max_record_size`, and the lowest value that an end may declare
-/// (draft-ietf-quic-qmux-02 §max_record_size). A record of this size fills a TLS record together
-/// with its length prefix.
+/// (draft-ietf-quic-qmux-02 §max_record_size). Together with its length prefix, a record of this
+/// size fills a TLS record.
 pub(crate) const MIN_MAX_RECORD_SIZE: u64 = 16_382;
 
 /// Declares [`Wire`] with a variant for each wire, and `with_codec!`, which calls the wire's codec.

@@ -259,9 +259,9 @@ fn what_a_reset_frees_goes_to_those_that_wait() {
     }
 }
 
-/// Data without credit may fill half of the send window. Here the first stream has filled that half,
-/// so the second stream, which has no credit either, does not accept a chunk. The peer still sees
-/// the second stream, and its grant wakes the writer.
+/// Data without credit may fill half of the send window. Here the first stream has filled that
+/// half, so the second stream, which has no credit either, does not accept a chunk. The peer still
+/// sees the second stream, and its grant wakes the writer.
 #[test]
 fn a_stream_without_credit_waits_for_its_own_grant_and_the_peer_sees_it() {
     for wire in WIRES {

@@ -42,8 +42,8 @@ pub trait Stream: Send + 'static {
     fn discard(&mut self) -> impl Future<Output = Result<u64>> + Send;
 }
 
-/// What streams are opened on. This is a connection, or, for a backend without a mux, something
-/// that knows the address.
+/// The object on which streams are opened. With a mux it is a connection. Without a mux it only
+/// knows the server's address, because each stream has a connection of its own.
 pub trait Connection: Clone + Send + Sync + 'static {
     type Stream: Stream;
     fn open(&self) -> impl Future<Output = Result<Self::Stream>> + Send;

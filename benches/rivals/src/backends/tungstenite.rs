@@ -1,5 +1,5 @@
 //! tokio-tungstenite alone, with a WebSocket for each stream. An empty message ends a direction. A
-//! WebSocket Close is not used for that, because the other end could not answer after it.
+//! WebSocket Close cannot do that, because the other end can send nothing after it.
 
 use anyhow::{Result, bail};
 use bytes::{Buf, Bytes};

@@ -36,14 +36,14 @@ impl Yamux {
     pub async fn start(tuned: bool, streams: Option<u64>) -> Result<Self> {
         let mut config = Config::default();
         if tuned {
-            // Frames are as large as the chunks of the writers, and there is no limit on all
-            // windows together.
+            // Frames are as large as the chunks of the writers. The connection's receive window,
+            // which limits the windows of all streams together, has no limit.
             config.set_max_connection_receive_window(None);
             config.set_split_send_size(64 * 1024);
         }
         if let Some(streams) = streams {
-            // With the default limit on all windows together, the crate permits no more than its
-            // default number of streams. So the limit on all windows is removed.
+            // The crate permits a larger number of streams only with a larger receive window of the
+            // connection. So that window gets no limit.
             config.set_max_connection_receive_window(None);
             config.set_max_num_streams(streams as usize);
         }

@@ -9,10 +9,10 @@ use crate::{
     watchdog,
 };
 
-/// How many are made at a time. With this many, the ends always have work during the round trips of
-/// a handshake.
+/// How many streams or connections are made at a time. With this number, the ends always have work
+/// during the round trips of a handshake.
 const AT_ONCE: u64 = 32;
-/// How many file descriptors are reserved for everything except the sockets that are counted.
+/// How many file descriptors are reserved besides two for each pair of sockets.
 const SPARE: u64 = 200;
 
 /// Raises the limit on file descriptors to what `sockets` pairs of sockets need, as far as the
@@ -35,7 +35,8 @@ pub fn reserve_all(sockets: u64) -> Result<()> {
 }
 
 /// Makes `count` objects in several tasks, and returns one list from each task. The lists are not
-/// joined, because joining them would leave freed memory behind, which some workloads would count.
+/// joined. If they were, the allocator would keep the freed lists, and some workloads would count
+/// that memory.
 pub async fn make<T, F>(
     count: u64,
     one: impl Fn() -> F + Clone + Send + 'static,

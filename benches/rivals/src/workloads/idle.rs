@@ -34,8 +34,8 @@ pub async fn streams<C: Connection>(connection: &C, mux: bool, count: u64) -> Re
     growth(crowd::make(count, one)).await
 }
 
-/// Measures connections that have served one request each, or, without a mux, connections after a
-/// byte in each direction.
+/// Measures idle connections. Before that, each connection of a mux carries one request and its
+/// answer. Without a mux, each connection carries one byte in each direction.
 pub async fn connections<R: Rival>(rival: &'static R, count: u64) -> Result<Metrics> {
     let count = crowd::reserve(count)?;
     let one = move || async move {

@@ -15,8 +15,8 @@ use wsmux::Wire;
 use super::{raw::Raw, told::Told};
 
 pub const HALF_REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n";
-/// This announces a record of 512 bytes, of which only the type and the length of the ClientHello
-/// follow.
+/// The header of a TLS record that declares 512 bytes. Of these bytes, only the type and the length
+/// of the ClientHello follow.
 pub const HALF_HELLO: &[u8] = &[0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc];
 
 const HALF_OPEN: usize = 500;

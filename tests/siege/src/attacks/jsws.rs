@@ -1,5 +1,5 @@
-//! Attackers that speak js-ws. On that wire each message belongs to one stream, and the number of
-//! streams is not announced.
+//! Attackers that speak js-ws. On that wire each message belongs to one stream, and the limit on
+//! streams is not advertised.
 
 use std::convert::Infallible;
 

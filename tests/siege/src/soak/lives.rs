@@ -26,7 +26,7 @@ use super::{
 /// A limit that is much longer than any step takes, even on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How many streams each end has open at the same time. The number is below the limit, so that
-/// nothing is refused on js-ws, where the limit is not announced.
+/// nothing is refused on js-ws, where the limit is not advertised.
 const OPENERS: usize = 12;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -20,9 +20,9 @@ const SHARE_AT_LEAST_ONE_IN: usize = 2;
 
 /// The most that a shared chunk costs in addition to its bytes. The chunk needs two slots of the
 /// queue, because half of the slots may be empty, and it needs the header of its block. Up to two
-/// blocks with a few gathered bytes may precede the chunk, and each of them costs as much. The queue may
-/// cost four times its bytes (SPEC.md §10). So a chunk makes up for these costs if it exceeds half
-/// of its message by a quarter of this number.
+/// blocks with a few gathered bytes may precede the chunk, and each of them costs as much. The
+/// queue may cost four times its bytes (SPEC.md §10). So a chunk makes up for these costs if it
+/// exceeds half of its message by a quarter of this number.
 const CHUNK_OVERHEAD: usize = 384;
 
 /// The least capacity of a block for small chunks. Only the first of several such blocks in a row
@@ -63,8 +63,8 @@ struct Chunk {
 /// Removing bytes does not increase this memory.
 #[derive(Debug, Default)]
 pub(super) struct Buffer {
-    /// The first chunk. It is empty if all bytes are in `tail`. Most queues contain only this chunk,
-    /// and need no memory for `rest`.
+    /// The first chunk. It is empty if all bytes are in `tail`. Most queues contain only this
+    /// chunk, and need no memory for `rest`.
     first: Bytes,
     /// The size of the allocation of `first`.
     block_len: u32,
