@@ -16,7 +16,7 @@ use wsmux_proto::VarInt;
 use super::limits::Permit;
 use crate::connection::{WebSocketConnection, shared::Shared};
 
-/// How long a shutdown waits for the handshakes, which it has told to end at once. This is longer
+/// How long a shutdown waits for the handshakes, which end early when it begins. This is longer
 /// than a handshake needs to send its answer. The wait has a limit because a handshake never ends
 /// if its future is no longer polled.
 const HANDSHAKES_END: Duration = Duration::from_secs(5);

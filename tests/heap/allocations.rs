@@ -242,7 +242,8 @@ async fn one_that_waits_alone_allocates_nothing() {
 }
 
 /// [J-43] The number of streams that wait, including those of J-42 and J-44 whose answer has not
-/// been sent, MUST NOT exceed a setting. A new stream above that number is refused by J-31.
+/// been sent, MUST NOT exceed a setting. A new stream above that number is refused as J-31
+/// describes.
 #[test]
 fn a_stream_that_waits_takes_less_than_128_bytes() {
     const WAITING: u32 = 10_000;

@@ -1,5 +1,5 @@
-//! What a connection keeps of its handshake: what its [`ConnectionInfo`] shows, and none of the
-//! blocks that were read. Also, what a handshake holds while it is in progress.
+//! A connection keeps of its handshake only what its [`ConnectionInfo`] shows, and none of the
+//! blocks that were read. A handshake that is in progress holds its head once.
 
 use std::{
     convert::Infallible,

@@ -106,8 +106,8 @@ struct RouteCache {
     sessions: Vec<Weak<Session>>,
     /// Until this time, the server counts as one without WebSocket over HTTP/2.
     http1_until: Option<Instant>,
-    /// The number of dials that have failed. A caller that waited for another caller's dial sees
-    /// from it that this dial has failed.
+    /// The number of dials that have failed. A caller that waits for another caller's dial reads
+    /// this number before and after the wait. If it has grown, that dial has failed.
     failures: u64,
     /// The error of the last dial that has failed.
     failure: Option<ConnectError>,

@@ -272,8 +272,8 @@ async fn a_client_ends_the_connection_to_a_server_that_masks() {
 
 /// [W-29] The end of the TCP or TLS stream without a Close frame MUST be reported as a lost
 /// transport, never as a close by the peer.
-/// [C-19] A half that has not seen its FIN when the connection ends MUST end in an error, never in
-/// a clean end.
+/// [C-19] A receiving half whose FIN has not arrived when the connection ends MUST end in an error,
+/// never in a clean end.
 #[tokio::test]
 async fn a_peer_that_is_gone_in_the_middle_of_a_message_has_sent_none_of_it() {
     for wire in WIRES {

@@ -18,8 +18,8 @@ fn server() -> ScriptedPeer {
     ScriptedPeer::new(Wire::QMux, SERVER, &Config::default())
 }
 
-/// A message we send MUST NOT be longer than the peer's `max_record_size`, and not longer
-/// than 16382 bytes until the peer's parameters have arrived.
+/// A message we send MUST NOT be longer than the peer's `max_record_size`. Until the peer's
+/// parameters have arrived, the limit is 16382 bytes.
 /// Even a connection that is closed at once MUST send its parameters before
 /// CONNECTION_CLOSE.
 /// Until the peer's parameters have been processed, we MUST NOT send anything but our own

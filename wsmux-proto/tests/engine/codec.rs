@@ -270,7 +270,7 @@ proptest! {
 /// Every frame MUST lie within one message.
 /// We MUST NOT send a prohibited frame type.
 /// Every frame type we send MUST be in its shortest encoding.
-/// A STREAM frame we send MUST carry the offset of its first byte, and frames of one stream
+/// A STREAM frame we send MUST carry the offset of its first byte. The frames of one stream
 /// are sent in order, without gap or overlap.
 /// [W-1] Every message we send MUST be binary.
 #[test]

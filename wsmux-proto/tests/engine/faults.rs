@@ -237,10 +237,10 @@ fn both_ends_notice_a_black_hole_of_either_direction_by_the_idle_timeout() {
     }
 }
 
-/// [C-18] Bytes that arrived before the connection ended MUST stay readable after it has ended;
-/// only after them does the reader see the error.
-/// [C-19] A half that has not seen its FIN when the connection ends MUST end in an error, never in
-/// a clean end.
+/// [C-18] Bytes that arrived before the connection ended MUST stay readable after it has ended. The
+/// reader gets the error only after these bytes.
+/// [C-19] A receiving half whose FIN has not arrived when the connection ends MUST end in an error,
+/// never in a clean end.
 #[test]
 fn an_rst_at_any_moment_is_an_error_and_never_a_clean_end() {
     for wire in WIRES {

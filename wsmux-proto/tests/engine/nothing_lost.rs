@@ -32,10 +32,10 @@ fn assert_readable(pair: &mut Pair, ids: [wsmux_proto::StreamId; 2], what: &str)
     assert_eq!(pair.server.live_streams(), 0, "{what}");
 }
 
-/// [C-18] Bytes that arrived before the connection ended MUST stay readable after it has ended;
-/// only after them does the reader see the error.
-/// [C-19] A half that has not seen its FIN when the connection ends MUST end in an error, never in
-/// a clean end.
+/// [C-18] Bytes that arrived before the connection ended MUST stay readable after it has ended. The
+/// reader gets the error only after these bytes.
+/// [C-19] A receiving half whose FIN has not arrived when the connection ends MUST end in an error,
+/// never in a clean end.
 #[test]
 fn what_came_before_the_connections_end_is_read_after_it() {
     for wire in WIRES {
@@ -69,8 +69,8 @@ fn what_came_before_the_connections_end_is_read_after_it() {
     }
 }
 
-/// [C-18] Bytes that arrived before the connection ended MUST stay readable after it has ended;
-/// only after them does the reader see the error.
+/// [C-18] Bytes that arrived before the connection ended MUST stay readable after it has ended. The
+/// reader gets the error only after these bytes.
 #[test]
 fn streams_that_came_before_the_end_are_accepted_after_it() {
     for wire in WIRES {
@@ -86,8 +86,8 @@ fn streams_that_came_before_the_end_are_accepted_after_it() {
     }
 }
 
-/// [C-19] A half that has not seen its FIN when the connection ends MUST end in an error, never in
-/// a clean end.
+/// [C-19] A receiving half whose FIN has not arrived when the connection ends MUST end in an error,
+/// never in a clean end.
 #[test]
 fn what_was_written_and_never_sent_is_an_error_at_both_ends() {
     for wire in WIRES {
@@ -249,7 +249,7 @@ fn the_first_cause_is_the_one_that_is_told_and_by_whom() {
     assert_eq!(pair.client.conn.close_reason().unwrap().culprit(), Culprit::Local);
 }
 
-/// If a frame in a message is an error, the frames before it in that message MUST take
+/// If a frame in a message causes an error, the frames before it in that message MUST take
 /// effect all the same.
 /// After the peer's CONNECTION_CLOSE we MUST NOT send any further frame; we send a WebSocket
 /// Close.

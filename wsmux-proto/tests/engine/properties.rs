@@ -75,7 +75,7 @@ proptest! {
     /// its share, except for the part that unread data occupies.
     /// [J-28] The sum of the credit we have granted on a stream and the bytes not yet read MUST NOT
     /// exceed the stream's window.
-    /// A STREAM frame we send MUST carry the offset of its first byte, and frames of one
+    /// A STREAM frame we send MUST carry the offset of its first byte. The frames of one
     /// stream are sent in order, without gap or overlap.
     #[test]
     fn every_byte_arrives_in_order_or_both_ends_know_and_no_stream_is_left(

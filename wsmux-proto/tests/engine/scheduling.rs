@@ -176,8 +176,8 @@ fn several_streams_share_one_message_on_qmux() {
 
 /// [C-37] A message with stream data MUST NOT be longer than 65536 bytes, headers included, nor
 /// longer than the wire and the peer permit.
-/// A message we send MUST NOT be longer than the peer's `max_record_size`, and not longer
-/// than 16382 bytes until the peer's parameters have arrived.
+/// A message we send MUST NOT be longer than the peer's `max_record_size`. Until the peer's
+/// parameters have arrived, the limit is 16382 bytes.
 #[test]
 fn no_message_is_longer_than_the_peer_takes() {
     for (record, most) in [(16_382, 16_382), (20_000, 20_000), (1 << 20, 65_536)] {

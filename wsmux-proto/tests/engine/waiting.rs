@@ -213,7 +213,8 @@ fn a_call_that_is_cancelled_while_it_waits_never_reaches_the_application() {
 }
 
 /// [J-43] The number of streams that wait, including those of J-42 and J-44 whose answer has not
-/// been sent, MUST NOT exceed a setting. A new stream above that number is refused by J-31.
+/// been sent, MUST NOT exceed a setting. A new stream above that number is refused as J-31
+/// describes.
 /// [J-31] If our stream limit is reached and no more streams may wait, a new stream MUST be
 /// refused. We refuse it by both Error(Read, code) and Error(Write, code), and send no Ack for it.
 /// The connection and its other streams continue.
@@ -239,7 +240,8 @@ fn past_the_bound_of_those_that_wait_a_stream_is_refused() {
 }
 
 /// [J-43] The number of streams that wait, including those of J-42 and J-44 whose answer has not
-/// been sent, MUST NOT exceed a setting. A new stream above that number is refused by J-31.
+/// been sent, MUST NOT exceed a setting. A new stream above that number is refused as J-31
+/// describes.
 /// [J-33] The number of refusals waiting to be sent, besides those of J-42 and J-44, MUST be
 /// bounded. Above that bound we close with EXCESSIVE_LOAD.
 #[test]

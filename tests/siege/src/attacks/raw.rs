@@ -56,8 +56,8 @@ pub struct Raw {
     pub bytes: u64,
 }
 
-/// How the connection's messages are read: by a task during the attack, or only after it. The last
-/// message says how the connection ended.
+/// The reader of the connection's messages. `Reads` is a task that reads during the attack, and
+/// `Waits` reads only after it. The last message says how the connection ended.
 enum Reader {
     Reads(JoinHandle<String>),
     Waits(SplitStream<Socket>, watch::Sender<Granted>),
