@@ -47,7 +47,7 @@ enum By {
     Own,
     /// A server on hyper, and the same client.
     Hyper,
-    /// Either end, over hyper and HTTP/2.
+    /// A server on hyper and our own client, over HTTP/2.
     Http2,
 }
 

@@ -118,11 +118,11 @@ impl Default for Config {
             // `send_timeout` and `proxy_send_timeout` of nginx have the same default.
             write_stall_timeout: Some(Duration::from_secs(60)),
             handshake_timeout: Duration::from_secs(10),
-            // Several round trips of a bad path. If the peer has not answered by then, it will not
-            // answer.
+            // This is several round trips of a bad path. If the peer has not answered by then, it
+            // will not answer.
             close_timeout: Duration::from_secs(3),
-            // About 200 datagrams of a usual size. A datagram that waits behind that many others is
-            // stale when it is read.
+            // This suffices for about 200 datagrams of a usual size. A datagram that waits behind
+            // 200 others is stale when it is read.
             datagram_receive_buffer_size: 256 * 1024,
             datagram_send_buffer_size: 256 * 1024,
         }

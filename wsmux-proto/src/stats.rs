@@ -86,8 +86,8 @@ pub struct InFlight {
     /// The streams that were under way, in the order of their ids, including those that the
     /// application had not accepted. For each of them at least one of three things was true: this
     /// end had not finished or reset the sending half, this end had not sent all data of the
-    /// sending half, or the peer had not ended the receiving half. The limits on open streams bound
-    /// the number of these streams.
+    /// sending half, or the peer had not ended the receiving half. Their number is bounded by the
+    /// limits on open streams.
     pub streams: Vec<StreamId>,
     /// Bytes of all streams together that were written but not yet passed to the socket.
     pub unsent_bytes: u64,

@@ -16,8 +16,8 @@ use tun_rs::{DeviceBuilder, SyncDevice};
 use crate::path::Shape;
 
 const MTU: u16 = 1500;
-/// How many packets the kernel keeps until a thread of the link takes them. There are never more
-/// than this, even if the thread is late.
+/// The length of the kernel's queue of packets that a thread of the link has not taken yet. It is
+/// so long that the kernel drops no packet, even if the thread is late.
 const WAITING: u32 = 10_000;
 
 /// The device through which a namespace sends all of its packets.

@@ -45,7 +45,7 @@ impl Path {
     }
 }
 
-/// The hosts at the ends of a long path.
+/// The addresses of the two ends of a long path.
 pub const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
 pub const SERVER: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 2);
 

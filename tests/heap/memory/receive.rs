@@ -13,7 +13,7 @@ use super::{
 
 const WINDOW: u64 = 128 * 1024;
 const STREAMS: u64 = 3;
-/// How many rounds a test has. More rounds show nothing more.
+/// The number of rounds of a test. More rounds would show nothing new.
 const ROUNDS: usize = 300;
 
 /// How the application reads.
@@ -131,8 +131,8 @@ fn config() -> Config {
     config
 }
 
-/// Sends until there is no credit left. Returns the largest ratio of the memory held to the unread
-/// bytes.
+/// Sends until there is no credit left, or for [`ROUNDS`] rounds. Returns the largest ratio of the
+/// memory held to the unread bytes.
 fn attack(wire: Wire, pattern: Pattern, reads: Reads, spare: Spare) -> f64 {
     let config = config();
     let bound = config.memory_bound(wire, &MemoryUse::default());

@@ -12,7 +12,7 @@ use super::{
 };
 
 const STREAMS: u64 = 3;
-/// How many rounds a test has. More rounds show nothing more.
+/// The number of rounds of a test. More rounds would show nothing new.
 const ROUNDS: usize = 3_000;
 const LARGEST_CHUNK: usize = 16 * 1024;
 

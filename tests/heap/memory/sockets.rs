@@ -27,8 +27,8 @@ const STREAMS: u64 = 3;
 /// After this many rounds of all tasks, none of them has anything left to do.
 const ROUNDS: usize = 500;
 
-/// A peer whose bytes were prepared in advance. It sends each further part once it has received
-/// something since the previous part. It accepts `takes` bytes and no more.
+/// A peer whose bytes were prepared in advance, in parts. It sends each further part once it has
+/// received something after the previous part. It accepts `takes` bytes and no more.
 struct Script {
     parts: Arc<Vec<Vec<u8>>>,
     part: usize,

@@ -75,7 +75,7 @@ async fn a_server_with_http2_and_without_websocket_over_it_falls_back_to_http1()
     let server = Server::start(Kind { extended_connect: false, ..Kind::TLS }).await;
     let client = http2(&server).await;
     // The first connect tries HTTP/2 in vain and then dials again, so it makes two TCP connections.
-    // The client remembers that, so each later connect makes one.
+    // The client remembers that the server needs HTTP/1.1, so each later connect makes only one.
     for expected in 2..=4 {
         let connection = client.connect(&server.url("/mux")).await.unwrap();
         assert_eq!(version(&server.accepted().await), Version::HTTP_11);

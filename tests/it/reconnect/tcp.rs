@@ -116,8 +116,8 @@ async fn a_login_or_a_certificate_that_is_refused_is_final() {
                 tokio::spawn(connecting);
             }
         });
-        // The first client does not trust the server's certificate. The second one does, but has
-        // no certificate of its own, which the server requires.
+        // The first client does not trust the server's certificate. The second client trusts it,
+        // but presents no certificate, although the server requires one.
         for builder in [
             WebSocketClient::builder(),
             WebSocketClient::builder().trust_self_signed(own.der().clone()),

@@ -1,5 +1,5 @@
-//! Exchanges data over every combination of capabilities, and tests what each capability changes by
-//! itself.
+//! Exchanges data over every combination of capabilities, and tests what each single capability
+//! changes.
 
 use std::time::Duration;
 
