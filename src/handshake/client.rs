@@ -361,8 +361,8 @@ mod tests {
     }
 
     /// [W-14] When the server selects nothing, or a subprotocol that was not offered, a client on
-    /// the QMux wire MUST fail the handshake, with an error that names what the client offered and
-    /// what the server selected.
+    /// the QMux wire MUST fail the handshake with an error that names what was offered and what the
+    /// server selected.
     /// [W-15] A client on the js-ws wire MUST fail the handshake when the server selects a
     /// subprotocol.
     #[test]

@@ -91,8 +91,8 @@ fn tungstenite_accept(key: &str) -> String {
 /// [W-5] A client MUST fail the handshake when the server's answer names an extension that was not
 /// offered.
 /// [W-14] When the server selects nothing, or a subprotocol that was not offered, a client on the
-/// QMux wire MUST fail the handshake, with an error that names what the client offered and what the
-/// server selected.
+/// QMux wire MUST fail the handshake with an error that names what was offered and what the server
+/// selected.
 /// [W-15] A client on the js-ws wire MUST fail the handshake when the server selects a subprotocol.
 #[tokio::test(start_paused = true)]
 async fn a_client_takes_no_extension_and_no_name_that_it_did_not_offer() {
