@@ -3,7 +3,6 @@
 
 use std::{
     future::Future,
-    panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
@@ -14,6 +13,8 @@ use wsmux_proto::{DriverLost, MessageBuf, SocketError, Time};
 
 use super::{
     alarm::Alarm,
+    backlog::Backlog,
+    finish::{Finish, unless_it_panics},
     shared::{Shared, State},
     wakeups::Wakeups,
 };
@@ -64,6 +65,8 @@ pub(crate) struct Driver<S> {
     /// The wakers to call after the lock is released. The list is empty at other times, and stays
     /// here so that its memory is reused.
     wakeups: Wakeups,
+    /// The ready tasks that are woken in a later round.
+    backlog: Backlog,
     /// How many tasks were woken in this round.
     woken: usize,
     alarm: Alarm,
@@ -113,6 +116,7 @@ impl<S: Socket + Unpin> Driver<S> {
             message: MessageBuf::new(),
             batch: Vec::new(),
             wakeups: Wakeups::default(),
+            backlog: Backlog::default(),
             woken: 0,
             alarm: Alarm::new(),
             wants: true,
@@ -186,7 +190,7 @@ impl<S: Socket + Unpin> Driver<S> {
             let error = self.write_end.as_ref().unwrap_or(error);
             state.engine.handle_socket_end(now, error.clone());
         }
-        self.woken += self.shared.dispatch(&mut state);
+        self.shared.dispatch(&mut state);
         #[cfg(feature = "qlog")]
         if let Some(qlog) = &mut self.qlog {
             qlog.rtt(now, state.engine.rtt());
@@ -197,7 +201,7 @@ impl<S: Socket + Unpin> Driver<S> {
         }
         self.wants = state.engine.wants_transmit();
         state.unlock_into(&mut self.wakeups);
-        self.wakeups.notify();
+        self.woken += self.backlog.wake_or_keep(&mut self.wakeups);
         progress
     }
 
@@ -329,6 +333,8 @@ impl<S: Socket + Unpin> Driver<S> {
         // C-30 (QMux "Forward Progress and Flow Control"): reading does not wait for writing.
         let received = self.receive(cx);
         let sent = self.send(cx);
+        // What the tasks of one part have written was sent before the next part is woken.
+        self.woken += self.backlog.wake_part();
         let socket_rtt = self.socket_rtt();
 
         let mut state = self.shared.lock();
@@ -364,6 +370,7 @@ impl<S: Socket + Unpin> Driver<S> {
         // first of these tasks would wake it, and it would run before the others.
         let woke_several = self.woken > 1;
         let more = woke_several
+            || !self.backlog.is_empty()
             || rang
             || failed_now
             || received == Progress::More
@@ -377,6 +384,9 @@ impl<S: Socket + Unpin> Driver<S> {
         };
         state.unlock_into(&mut self.wakeups);
         self.wakeups.notify();
+        if done {
+            self.backlog.wake_all();
+        }
         if due {
             // When a deadline is reached, the connection has usually been silent for a while, so
             // its buffers are released. The lock is released first, because the socket's code may
@@ -471,27 +481,4 @@ enum Next {
     Round,
     Sleep,
     End,
-}
-
-/// Wakes all waiting tasks when the driver is dropped: because it has ended, because it has
-/// panicked, or together with its runtime.
-struct Finish(Arc<Shared>);
-
-impl Drop for Finish {
-    fn drop(&mut self) {
-        let mut wakeups = Wakeups::default();
-        let mut state = self.0.lock();
-        unless_it_panics(|| self.0.dispatch(&mut state));
-        unless_it_panics(|| state.finish());
-        let kept = state.kept.take();
-        state.unlock_into(&mut wakeups);
-        unless_it_panics(|| drop(kept));
-        unless_it_panics(|| wakeups.notify());
-    }
-}
-
-/// Runs code of the application, such as wakers and drops, and discards a panic in it. The driver
-/// may be dropped because of a panic, and a second panic in that drop would abort the process.
-fn unless_it_panics<T>(step: impl FnOnce() -> T) {
-    let _ = catch_unwind(AssertUnwindSafe(step));
 }

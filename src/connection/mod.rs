@@ -1,9 +1,11 @@
 //! A connection: its handles, the driver task, and what they share.
 
 mod alarm;
+mod backlog;
 mod builder;
 mod closing;
 mod driver;
+mod finish;
 pub(crate) mod info;
 mod recv_stream;
 mod send_stream;

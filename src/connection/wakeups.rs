@@ -53,6 +53,11 @@ impl Wakeups {
         self.others.len()
     }
 
+    /// Takes out the wakers of tasks other than the driver, in order.
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = Waker> {
+        self.others.drain(..)
+    }
+
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         !self.any
@@ -94,20 +99,24 @@ impl Wakeups {
 
 impl Drop for Wakeups {
     fn drop(&mut self) {
-        if self.is_empty() {
-            return;
+        if !self.is_empty() {
+            in_drop(|| self.notify());
         }
-        match std::thread::panicking() {
-            // A second panic that leaves this function would abort the process.
-            true => drop(catch_unwind(AssertUnwindSafe(|| self.notify()))),
-            false => self.notify(),
-        }
+    }
+}
+
+/// Wakes tasks in a drop. If the drop is part of a panic, a panic of a waker is discarded, because
+/// a second panic that leaves the drop would abort the process.
+pub(super) fn in_drop(wake: impl FnOnce()) {
+    match std::thread::panicking() {
+        true => drop(catch_unwind(AssertUnwindSafe(wake))),
+        false => wake(),
     }
 }
 
 /// Calls `step` with each item. If a call panics, `step` is still called with the remaining items,
 /// because their tasks would otherwise never be woken.
-fn each<I: Iterator>(items: I, step: impl Fn(I::Item)) {
+pub(super) fn each<I: Iterator>(items: I, step: impl Fn(I::Item)) {
     struct Rest<I: Iterator, F: Fn(I::Item)>(I, F);
 
     impl<I: Iterator, F: Fn(I::Item)> Drop for Rest<I, F> {

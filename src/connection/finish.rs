@@ -1,0 +1,31 @@
+//! What happens when the driver of a connection is gone.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+use super::{shared::Shared, wakeups::Wakeups};
+
+/// Wakes all waiting tasks when the driver is dropped: because it has ended, because it has
+/// panicked, or together with its runtime.
+pub(super) struct Finish(pub(super) Arc<Shared>);
+
+impl Drop for Finish {
+    fn drop(&mut self) {
+        let mut wakeups = Wakeups::default();
+        let mut state = self.0.lock();
+        unless_it_panics(|| self.0.dispatch(&mut state));
+        unless_it_panics(|| state.finish());
+        let kept = state.kept.take();
+        state.unlock_into(&mut wakeups);
+        unless_it_panics(|| drop(kept));
+        unless_it_panics(|| wakeups.notify());
+    }
+}
+
+/// Runs code of the application, such as wakers and drops, and discards a panic in it. The driver
+/// may be dropped because of a panic, and a second panic in that drop would abort the process.
+pub(super) fn unless_it_panics<T>(step: impl FnOnce() -> T) {
+    let _ = catch_unwind(AssertUnwindSafe(step));
+}
