@@ -20,6 +20,8 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
+#[cfg(feature = "tls")]
+use crate::socket::ReadAhead;
 use crate::{
     connection::ConnectionInfo,
     error::AcceptError,
@@ -186,7 +188,10 @@ impl HttpServer {
                     let Some(tls) = accept_tls(config, tcp, Some(address), deadline).await else {
                         return;
                     };
-                    let info = ConnectionInfo::of_tls(&tls);
+                    let (tcp, session) = tls.get_ref();
+                    let peer_certificates = crate::tls::peer_certificates(session);
+                    let tcp = ConnectionInfo::of_tcp(tcp.get_ref());
+                    let info = ConnectionInfo { peer_certificates, ..tcp };
                     return self.serve_http(tls, info, service, deadline, draining).await;
                 }
                 let info = ConnectionInfo::of_tcp(&tcp);
@@ -271,8 +276,8 @@ async fn accept_tls<S: AsyncRead + AsyncWrite + Unpin>(
     io: S,
     address: Option<SocketAddr>,
     deadline: Instant,
-) -> Option<tokio_rustls::server::TlsStream<S>> {
-    let accept = tokio_rustls::TlsAcceptor::from(config.clone()).accept(io);
+) -> Option<tokio_rustls::server::TlsStream<ReadAhead<S>>> {
+    let accept = tokio_rustls::TlsAcceptor::from(config.clone()).accept(ReadAhead::new(io));
     let error = match tokio::time::timeout_at(deadline, accept).await {
         Ok(Ok(tls)) => return Some(tls),
         Ok(Err(error)) => AcceptError::Tls(error.into()),

@@ -165,13 +165,25 @@ impl Agreed {
             }
             Err(upgraded) => upgraded,
         };
+        // TLS of our own `HttpServer`.
+        #[cfg(feature = "tls")]
+        let upgraded = match bare::<
+            tokio_rustls::server::TlsStream<crate::socket::ReadAhead<TcpStream>>,
+        >(upgraded)
+        {
+            Ok((tls, rest)) => {
+                let (tcp, session) = tls.get_ref();
+                know_tls(&mut info, tcp.get_ref(), session);
+                return connect(settings, start, tls, &rest, wire, info).await;
+            }
+            Err(upgraded) => upgraded,
+        };
+        // TLS of the application's own server.
         #[cfg(feature = "tls")]
         let upgraded = match bare::<tokio_rustls::server::TlsStream<TcpStream>>(upgraded) {
             Ok((tls, rest)) => {
                 let (tcp, session) = tls.get_ref();
-                know_addresses(&mut info, tcp);
-                info.peer_certificates =
-                    info.peer_certificates.or_else(|| crate::tls::peer_certificates(session));
+                know_tls(&mut info, tcp, session);
                 return connect(settings, start, tls, &rest, wire, info).await;
             }
             Err(upgraded) => upgraded,
@@ -186,6 +198,13 @@ fn know_addresses(info: &mut ConnectionInfo, tcp: &TcpStream) {
     // hyper's servers leave Nagle's algorithm on. With it, the data of one stream would wait until
     // the data of another is acknowledged.
     let _ = tcp.set_nodelay(true);
+}
+
+#[cfg(feature = "tls")]
+fn know_tls(info: &mut ConnectionInfo, tcp: &TcpStream, session: &rustls::ServerConnection) {
+    know_addresses(info, tcp);
+    info.peer_certificates =
+        info.peer_certificates.take().or_else(|| crate::tls::peer_certificates(session));
 }
 
 /// Returns the stream that was passed to hyper, and the bytes that were read after the request. If

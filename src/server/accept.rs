@@ -17,6 +17,8 @@ use super::{
     limits::{Limits, Permit},
     shutdown::Registry,
 };
+#[cfg(feature = "tls")]
+use crate::socket::ReadAhead;
 use crate::{
     connection::{ConnectionInfo, WebSocketConnection, WebSocketConnectionBuilder},
     error::AcceptError,
@@ -212,7 +214,8 @@ impl ServerSettings {
     {
         #[cfg(feature = "tls")]
         if let Some(config) = self.tls.get() {
-            let accept = tokio_rustls::TlsAcceptor::from(config).accept(io).into_fallible();
+            let accept = tokio_rustls::TlsAcceptor::from(config);
+            let accept = accept.accept(ReadAhead::new(io)).into_fallible();
             let io = match self.within(start, admission.as_ref(), accept).await {
                 Ok(Ok(io)) => io,
                 Ok(Err((error, io))) => {

@@ -5,6 +5,8 @@ pub(crate) mod browser;
 #[cfg(not(target_family = "wasm"))]
 mod framed;
 mod memory;
+#[cfg(feature = "tls")]
+mod read_ahead;
 #[cfg(not(target_family = "wasm"))]
 mod tcp;
 #[cfg(all(feature = "tungstenite", not(target_family = "wasm")))]
@@ -21,6 +23,8 @@ use wsmux_proto::SocketError;
 #[cfg(not(target_family = "wasm"))]
 pub(crate) use self::framed::FramedSocket;
 pub use self::memory::{MemorySocket, MemoryStall, memory_pair};
+#[cfg(feature = "tls")]
+pub(crate) use self::read_ahead::ReadAhead;
 #[cfg(all(feature = "tungstenite", not(target_family = "wasm")))]
 pub use self::tungstenite::TungsteniteSocket;
 use crate::runtime::MaybeSend;

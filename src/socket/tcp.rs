@@ -4,6 +4,19 @@
 use std::{any::Any, time::Duration};
 
 use tokio::net::TcpStream;
+#[cfg(feature = "tls")]
+use tokio_rustls::{client::TlsStream as ClientTls, server::TlsStream as ServerTls};
+
+#[cfg(feature = "tls")]
+use super::ReadAhead;
+
+/// TLS as our client makes it.
+#[cfg(feature = "tls")]
+type OurClientTls = ClientTls<ReadAhead<TcpStream>>;
+
+/// TLS as our server makes it.
+#[cfg(feature = "tls")]
+type OurServerTls = ServerTls<ReadAhead<TcpStream>>;
 
 // The kernel fills as much of `struct tcp_info` as fits into the buffer. `libc::tcp_info` is not
 // larger than the structure of any Linux that Rust's standard library supports. So nix's check that
@@ -81,24 +94,42 @@ const RECORDS: usize = 4 * (5 + 1 + 16);
 /// Returns how many bytes TLS adds to a packet of almost 64 KiB; 0 if `io` is not under TLS.
 pub(super) fn tls_overhead(io: &dyn Any) -> usize {
     #[cfg(feature = "tls")]
-    if io.is::<tokio_rustls::client::TlsStream<TcpStream>>()
-        || io.is::<tokio_rustls::server::TlsStream<TcpStream>>()
-    {
+    if is_tls(io) {
         return RECORDS;
     }
     let _ = io;
     0
 }
 
+#[cfg(feature = "tls")]
+fn is_tls(io: &dyn Any) -> bool {
+    io.is::<OurClientTls>()
+        || io.is::<OurServerTls>()
+        || io.is::<ClientTls<TcpStream>>()
+        || io.is::<ServerTls<TcpStream>>()
+}
+
+/// Frees the buffer below TLS, if `io` is TLS over TCP and the buffer is empty.
+pub(super) fn release_read_ahead(io: &mut dyn Any) {
+    #[cfg(feature = "tls")]
+    if let Some(tls) = io.downcast_mut::<OurClientTls>() {
+        tls.get_mut().0.release_buffer();
+    } else if let Some(tls) = io.downcast_mut::<OurServerTls>() {
+        tls.get_mut().0.release_buffer();
+    }
+    let _ = io;
+}
+
 fn tcp_below(io: &dyn Any) -> Option<&TcpStream> {
     #[cfg(feature = "tls")]
-    {
-        if let Some(tls) = io.downcast_ref::<tokio_rustls::client::TlsStream<TcpStream>>() {
-            return Some(tls.get_ref().0);
-        }
-        if let Some(tls) = io.downcast_ref::<tokio_rustls::server::TlsStream<TcpStream>>() {
-            return Some(tls.get_ref().0);
-        }
+    if let Some(tls) = io.downcast_ref::<OurClientTls>() {
+        return Some(tls.get_ref().0.get_ref());
+    } else if let Some(tls) = io.downcast_ref::<OurServerTls>() {
+        return Some(tls.get_ref().0.get_ref());
+    } else if let Some(tls) = io.downcast_ref::<ClientTls<TcpStream>>() {
+        return Some(tls.get_ref().0);
+    } else if let Some(tls) = io.downcast_ref::<ServerTls<TcpStream>>() {
+        return Some(tls.get_ref().0);
     }
     io.downcast_ref()
 }

@@ -9,7 +9,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::Session;
 #[cfg(feature = "tls")]
-use crate::client::native::tls::HTTP1;
+use crate::{client::native::tls::HTTP1, socket::ReadAhead};
 use crate::{
     client::{WebSocketClient, native::proxy::Tunnel},
     connection::{ConnectionInfo, WebSocketConnection},
@@ -40,9 +40,9 @@ enum Io {
     Tcp(TcpStream),
     /// TLS with the server, or with a proxy that tunnels to it.
     #[cfg(feature = "tls")]
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<ReadAhead<TcpStream>>>),
     #[cfg(feature = "tls")]
-    TlsInTls(Box<TlsStream<TlsStream<TcpStream>>>),
+    TlsInTls(Box<TlsStream<ReadAhead<TlsStream<ReadAhead<TcpStream>>>>>),
 }
 
 pub(super) async fn dial(

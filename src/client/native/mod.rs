@@ -214,7 +214,7 @@ impl WebSocketClient {
         alpn: &[&[u8]],
         io: S,
         info: ConnectionInfo,
-    ) -> Result<(TlsStream<S>, ConnectionInfo), ConnectError>
+    ) -> Result<(TlsStream<crate::socket::ReadAhead<S>>, ConnectionInfo), ConnectError>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {

@@ -20,7 +20,7 @@ use crate::{
 pub(in crate::client) enum Tunnel {
     Plain(TcpStream),
     #[cfg(feature = "tls")]
-    Tls(Box<tokio_rustls::client::TlsStream<TcpStream>>),
+    Tls(Box<tokio_rustls::client::TlsStream<crate::socket::ReadAhead<TcpStream>>>),
 }
 
 /// A proxy, and the TLS configuration for it.

@@ -15,6 +15,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::{
     error::ConnectError,
+    socket::ReadAhead,
     tls::{Identity, Trust, client_config},
 };
 
@@ -93,13 +94,13 @@ pub(super) async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
     alpn: &[&[u8]],
     name: ServerName<'static>,
     io: S,
-) -> Result<TlsStream<S>, ConnectError> {
+) -> Result<TlsStream<ReadAhead<S>>, ConnectError> {
     // W-60 (RFC 7301 §3.2): offers exactly what the caller speaks.
     let alpn = alpn.iter().map(|name| name.to_vec()).collect();
     let connector = TlsConnector::from(config.get().await?);
     connector
         .with_alpn(alpn)
-        .connect(name, io)
+        .connect(name, ReadAhead::new(io))
         .await
         .map_err(|error| ConnectError::Tls(error.into()))
 }

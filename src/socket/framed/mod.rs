@@ -77,11 +77,15 @@ impl<S: 'static> FramedSocket<S> {
     /// that have already been read. A message of the peer may have at most `max_message` bytes.
     pub(crate) fn new(io: S, rest: &[u8], side: Side, max_message: u64) -> Self {
         super::tcp::limit_unsent(&io);
+        let max_write = match super::tcp::tls_overhead(&io) {
+            0 => usize::MAX,
+            records => PACKET - records,
+        };
         Self {
             io,
             side,
             reader: Reader::new(!side, rest, max_message),
-            writer: Writer::new(side),
+            writer: Writer::new(side, max_write),
             reading: Reading::Messages,
             peer_closed: false,
             shut_down: false,
@@ -210,6 +214,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Socket for FramedSocket
 
     fn release_buffers(&mut self) {
         self.reader.release_buffers();
+        super::tcp::release_read_ahead(&mut self.io);
         self.writer.release_buffers();
     }
 

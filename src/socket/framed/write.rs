@@ -33,11 +33,14 @@ pub(super) struct Writer {
     closed: bool,
     /// Bytes that were written to the stream since it was last flushed.
     unflushed: usize,
+    /// How many bytes to write at most in one call. TLS makes whole records of what it gets, so
+    /// this decides how much leaves together.
+    max_write: usize,
 }
 
 impl Writer {
-    pub(super) fn new(side: Side) -> Self {
-        Self { side, out: OutBuffer::default(), pong: None, closed: false, unflushed: 0 }
+    pub(super) fn new(side: Side, max_write: usize) -> Self {
+        Self { side, out: OutBuffer::default(), pong: None, closed: false, unflushed: 0, max_write }
     }
 
     /// Whether a Close has been accepted.
@@ -128,7 +131,9 @@ impl Writer {
             if self.out.len() <= leave {
                 break;
             }
-            let written = ready!(poll_once(io.write(self.out.as_slice()), cx))?;
+            let waiting = self.out.as_slice();
+            let next = &waiting[..waiting.len().min(self.max_write)];
+            let written = ready!(poll_once(io.write(next), cx))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
