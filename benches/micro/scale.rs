@@ -11,10 +11,7 @@ use wsmux::{
     socket::memory_pair,
 };
 
-use crate::{
-    engine::ask,
-    engines::{Engines, NOW, shared},
-};
+use crate::engines::{Engines, NOW, shared};
 
 const STREAMS: [u64; 3] = [100, 10_000, 100_000];
 
@@ -118,7 +115,7 @@ pub(crate) fn benches(c: &mut Criterion) {
             engines.open();
         }
         group.bench_function(BenchmarkId::new("open, ask, answer and end beside", streams), |b| {
-            b.iter(|| ask(&mut engines));
+            b.iter(|| engines.ask());
         });
 
         group.throughput(Throughput::Elements(2 * streams));
