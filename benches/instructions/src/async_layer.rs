@@ -10,7 +10,7 @@ use crate::{
 
 pub(crate) const CASES: &[Case] = &[
     Case { name: "ping_pong_in_memory", rounds: 200, prepare: ping_pong },
-    Case { name: "1_mib_framed", rounds: 5, prepare: transfer },
+    Case { name: "1_mib_framed", rounds: 20, prepare: transfer },
 ];
 
 fn ping_pong() -> Box<dyn FnMut()> {
