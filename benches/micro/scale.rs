@@ -40,7 +40,7 @@ impl Hand {
     /// credit to each stream, and grants no connection credit.
     fn new(wire: Wire, side: Side, streams: u64) -> Self {
         let mut config = Config::default();
-        config.max_concurrent_bidi_streams(2 * streams);
+        config.max_concurrent_bidi_streams(2 * streams).max_local_streams(2 * streams);
         let engine = Connection::new(config, side, wire, NOW);
         let mut hand = Self { engine, out: MessageBuf::new(), now: NOW };
         if wire == Wire::QMux {
@@ -109,7 +109,7 @@ pub(crate) fn benches(c: &mut Criterion) {
         assert!(hand.engine.close_reason().is_none());
 
         let mut config = Config::default();
-        config.max_concurrent_bidi_streams(streams + 100);
+        config.max_concurrent_bidi_streams(streams + 100).max_local_streams(streams + 100);
         let mut engines = Engines::new(Wire::QMux, &config);
         for _ in 0..streams {
             engines.open();
@@ -181,7 +181,7 @@ fn openers(streams: u64) -> Duration {
     let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
     runtime.block_on(async {
         let mut config = Config::default();
-        config.max_concurrent_bidi_streams(0);
+        config.max_concurrent_bidi_streams(0).max_local_streams(streams);
         let connection = |socket, side| {
             let info = ConnectionInfo::default();
             WebSocketConnection::from_socket(socket, side, Wire::QMux, config.clone(), info)
