@@ -17,12 +17,13 @@ const ENVIRONMENT: &str = "environment";
 
 /// How many instructions a case may have for each instruction of its reference.
 ///
-/// A bound without false alarms has to be above the following differences. They were measured on
-/// one machine. Two runs of one program differ by less than 0.001 %, and `1_mib_framed` by up to 1 %,
-/// because windows grow by measured time. The path of the program moves the stack, which makes up
-/// to 0.1 % and, in `1_mib_framed`, 0.7 %. rustc 1.97 instead of 1.95 makes up to 1 %, although
-/// counts of different compilers are not compared. A second copy of the payload in the frame layer
-/// makes 9 % in `1_mib_framed`, and up to 45 % in `frame_encode_64`.
+/// To cause no false alarm, the bound has to be above the following differences, measured on one
+/// machine. Two runs of one program differ by less than 0.001 %, but those of `1_mib_framed` by up
+/// to 1 %, because windows grow by measured time. Another path of the program moves its stack,
+/// which makes up to 0.1 %. rustc 1.97 instead of 1.95 makes up to 1 %, although the counts of
+/// different compilers are not compared. To be useful, the bound has to be below what a second copy
+/// of the payload in the frame layer makes. This is 9 % in `1_mib_framed` and 45 % in
+/// `frame_encode_64`.
 const BOUND: f64 = 1.03;
 
 /// Below this ratio the reference should be written again, because a later loss of the gain would
@@ -30,9 +31,9 @@ const BOUND: f64 = 1.03;
 const GAIN: f64 = 0.97;
 
 /// The whole environment of the program. It is the same everywhere, because its size moves the
-/// stack. Without `ERMS` the C library copies with vector instructions. With it, one instruction copies a
-/// whole block, and callgrind counts this instruction once for each byte, so that copies hide all
-/// other costs.
+/// stack. Without `ERMS` the C library copies with vector instructions. With it, one instruction
+/// copies a whole block, and callgrind counts this instruction once for each byte, so that copies
+/// hide all other costs.
 const VARIABLES: [(&str, &str); 2] =
     [("PATH", "/usr/local/bin:/usr/bin:/bin"), ("GLIBC_TUNABLES", "glibc.cpu.hwcaps=-ERMS")];
 
