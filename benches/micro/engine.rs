@@ -2,7 +2,7 @@
 //! a task or a lock.
 
 use criterion::{BenchmarkId, Criterion, Throughput};
-use wsmux::{Config, Dir, Wire};
+use wsmux::{Config, Wire};
 
 use crate::engines::{Engines, NOW, read, shared};
 
@@ -33,28 +33,10 @@ pub(crate) fn benches(c: &mut Criterion) {
         group.throughput(Throughput::Elements(1));
         let mut engines = Engines::new(wire, &Config::default());
         group.bench_function(format!("open, ask, answer and end, {wire:?}"), |b| {
-            b.iter(|| ask(&mut engines));
+            b.iter(|| engines.ask());
         });
         assert_eq!(engines.client.stats(NOW).live_streams, 0);
         assert_eq!(engines.server.stats(NOW).live_streams, 0);
     }
     group.finish();
-}
-
-/// Opens a stream for one request of 64 bytes, and answers it.
-pub(crate) fn ask(engines: &mut Engines) {
-    const BYTES: [u8; 64] = [7; 64];
-    let Engines { client, .. } = engines;
-    let id = client.open(Dir::Bi).expect("it lives").expect("the limit permits");
-    client.send_stream(NOW, id).write(&BYTES).expect("it is open");
-    client.send_stream(NOW, id).finish().expect("it is open");
-    engines.carry();
-    let Engines { server, .. } = engines;
-    assert_eq!(server.accept(Dir::Bi), Some(id));
-    assert_eq!(read(server, id), BYTES.len());
-    server.send_stream(NOW, id).write(&BYTES).expect("it is open");
-    server.send_stream(NOW, id).finish().expect("it is open");
-    engines.carry();
-    assert_eq!(read(&mut engines.client, id), BYTES.len());
-    engines.carry();
 }

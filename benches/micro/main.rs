@@ -5,7 +5,9 @@
 
 mod codec;
 mod driver;
+mod ends;
 mod engine;
+mod frame_layer;
 mod framing;
 mod scale;
 mod scheduler;

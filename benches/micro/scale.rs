@@ -11,10 +11,7 @@ use wsmux::{
     socket::memory_pair,
 };
 
-use crate::{
-    engine::ask,
-    engines::{Engines, NOW, shared},
-};
+use crate::engines::{Engines, NOW, shared};
 
 const STREAMS: [u64; 3] = [100, 10_000, 100_000];
 
@@ -43,7 +40,7 @@ impl Hand {
     /// credit to each stream, and grants no connection credit.
     fn new(wire: Wire, side: Side, streams: u64) -> Self {
         let mut config = Config::default();
-        config.max_concurrent_bidi_streams(2 * streams);
+        config.max_concurrent_bidi_streams(2 * streams).max_local_streams(2 * streams);
         let engine = Connection::new(config, side, wire, NOW);
         let mut hand = Self { engine, out: MessageBuf::new(), now: NOW };
         if wire == Wire::QMux {
@@ -112,13 +109,13 @@ pub(crate) fn benches(c: &mut Criterion) {
         assert!(hand.engine.close_reason().is_none());
 
         let mut config = Config::default();
-        config.max_concurrent_bidi_streams(streams + 100);
+        config.max_concurrent_bidi_streams(streams + 100).max_local_streams(streams + 100);
         let mut engines = Engines::new(Wire::QMux, &config);
         for _ in 0..streams {
             engines.open();
         }
         group.bench_function(BenchmarkId::new("open, ask, answer and end beside", streams), |b| {
-            b.iter(|| ask(&mut engines));
+            b.iter(|| engines.ask());
         });
 
         group.throughput(Throughput::Elements(2 * streams));
@@ -184,7 +181,7 @@ fn openers(streams: u64) -> Duration {
     let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
     runtime.block_on(async {
         let mut config = Config::default();
-        config.max_concurrent_bidi_streams(0);
+        config.max_concurrent_bidi_streams(0).max_local_streams(streams);
         let connection = |socket, side| {
             let info = ConnectionInfo::default();
             WebSocketConnection::from_socket(socket, side, Wire::QMux, config.clone(), info)

@@ -39,6 +39,22 @@ impl Engines {
         assert_eq!(self.server.accept(Dir::Bi), Some(id));
         id
     }
+
+    /// Opens a stream for one request of 64 bytes, answers it with as many, and ends the stream.
+    pub fn ask(&mut self) {
+        const BYTES: [u8; 64] = [7; 64];
+        let id = self.client.open(Dir::Bi).expect("it lives").expect("the limit permits");
+        self.client.send_stream(NOW, id).write(&BYTES).expect("it is open");
+        self.client.send_stream(NOW, id).finish().expect("it is open");
+        self.carry();
+        assert_eq!(self.server.accept(Dir::Bi), Some(id));
+        assert_eq!(read(&mut self.server, id), BYTES.len());
+        self.server.send_stream(NOW, id).write(&BYTES).expect("it is open");
+        self.server.send_stream(NOW, id).finish().expect("it is open");
+        self.carry();
+        assert_eq!(read(&mut self.client, id), BYTES.len());
+        self.carry();
+    }
 }
 
 /// Carries everything that `from` has to send. Each message is copied into one block, as a socket

@@ -4,6 +4,7 @@
 mod api;
 mod check;
 mod fuzz;
+mod instructions;
 mod miri;
 mod run;
 
@@ -22,6 +23,8 @@ usage: cargo xtask COMMAND
                            each fuzz target for 60 seconds of a core
   fuzz build               only builds the fuzz targets
   api [--write]            the public API against the lists in api/, or writes the lists
+  instructions [--write]   the instructions of each case in benches/instructions/ against the
+                           reference there, or writes the reference; needs Valgrind
   package [ARG...]         both crates as crates.io gets them; arguments go to `cargo package`
 
 Status 77 means that a tool is missing, which the message names.";
@@ -40,6 +43,8 @@ fn main() -> ExitCode {
         ["fuzz", rest @ ..] => fuzz::run(rest),
         ["api"] => api::check(),
         ["api", "--write"] => api::write(),
+        ["instructions"] => instructions::check(),
+        ["instructions", "--write"] => instructions::write(),
         ["package", rest @ ..] => {
             let packages = ["--package", "wsmux-proto", "--package", "wsmux"];
             cargo(&["package", "--locked"]).args(&packages).args(rest).step("packages")

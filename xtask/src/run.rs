@@ -97,6 +97,12 @@ impl Command {
         self
     }
 
+    /// Replaces the environment of this process by these variables.
+    pub fn only_env(mut self, variables: &[(&str, &str)]) -> Self {
+        self.command.env_clear().envs(variables.iter().copied());
+        self
+    }
+
     /// Runs the command, after printing the step's name.
     pub fn step(self, name: &str) -> Outcome {
         step(name);
