@@ -6,6 +6,9 @@
 #[path = "../../src/socket/framed/frame.rs"]
 #[allow(dead_code, reason = "its tests, which run where it belongs")]
 mod frame;
+#[path = "../../src/socket/framed/out.rs"]
+#[allow(dead_code, reason = "what only its tests need")]
+mod out;
 #[path = "../../src/socket/framed/read.rs"]
 #[allow(dead_code, reason = "what only the socket needs")]
 mod read;
@@ -37,7 +40,7 @@ pub(crate) struct Encoder {
 
 impl Encoder {
     pub(crate) fn new(side: Side) -> Self {
-        Self { writer: Writer::new(side), io: Endless::new(Bytes::new()) }
+        Self { writer: Writer::new(side, usize::MAX), io: Endless::new(Bytes::new()) }
     }
 
     /// Encodes one frame, and writes it.
