@@ -11,12 +11,13 @@ mod wsmux;
 mod yamux;
 mod zmux;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use bytes::Bytes;
 use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::{
+    behaviours::{self, Behaviour, Seen},
     ends::{self, Form},
     outcome::Metrics,
     workloads::{self, Sizes, Workload},
@@ -196,5 +197,29 @@ pub fn measure(backend: Backend, workload: Workload, sizes: Sizes, form: Form) -
         Backend::WssRaw => run!(tungstenite::Tungstenite::start(true)),
         Backend::WsFloor => run!(floor::Floor::start()),
         Backend::Tcp => run!(tcp::Tcp::start()),
+    }
+}
+
+/// Shows one behaviour of one backend. The process cannot be used for anything else afterwards.
+pub fn show(backend: Backend, behaviour: Behaviour) -> Result<Seen> {
+    use ::wsmux::Wire::{JsWs, QMux};
+
+    macro_rules! show {
+        ($start:expr) => {
+            ends::run(Form::default(), $start, async move |rival, _| {
+                behaviours::show(rival, behaviour).await
+            })
+        };
+    }
+    match backend {
+        Backend::Wsmux => show!(wsmux::Wsmux::start(QMux, false, None)),
+        Backend::WsmuxJsws => show!(wsmux::Wsmux::start(JsWs, false, None)),
+        Backend::Qmux => show!(qmux::Qmux::start(false, false, None)),
+        Backend::Zmux => show!(zmux::Zmux::start(false, None)),
+        Backend::Yamux => show!(yamux::Yamux::start(false, None)),
+        Backend::Penguin => show!(penguin::Penguin::start(false)),
+        other => {
+            bail!("{} is not a mux over a WebSocket in its default configuration", other.name())
+        }
     }
 }
