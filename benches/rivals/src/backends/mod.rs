@@ -50,6 +50,12 @@ pub trait Connection: Clone + Send + Sync + 'static {
     /// Ends the connection in the crate's own way, without waiting for the peer. With some crates,
     /// dropping the last handle does that.
     fn close(self) {}
+    /// Whether the crate has a close that first sends what was written, beside the one above.
+    const DRAINS: bool = false;
+    /// Ends the connection in that way, and waits until it has ended.
+    fn drain(self) -> impl Future<Output = ()> + Send {
+        async { self.close() }
+    }
 }
 
 /// A server that passes each stream to [`peer::serve`](crate::peer::serve), and its client. The

@@ -95,6 +95,13 @@ impl Connection for WebSocketConnection {
     fn close(self) {
         WebSocketConnection::close(&self, 0_u32.into(), b"");
     }
+
+    const DRAINS: bool = true;
+
+    async fn drain(self) {
+        WebSocketConnection::drain(&self);
+        self.closed().await;
+    }
 }
 
 impl Stream for WebSocketStream {

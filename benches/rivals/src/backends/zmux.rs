@@ -100,6 +100,13 @@ impl Connection for Session {
     fn close(self) {
         Session::close(&self, VarInt::from(0_u32), b"");
     }
+
+    const DRAINS: bool = true;
+
+    async fn drain(self) {
+        // The result says why the session ended, which the caller does not ask.
+        let _ = self.shutdown(VarInt::from(0_u32), b"").await;
+    }
 }
 
 pub struct ZmuxStream {

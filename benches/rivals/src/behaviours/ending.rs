@@ -61,6 +61,18 @@ pub async fn close_finished<C: Connection>(connection: C) -> Result<Seen> {
     Ok(at_reader(Some(SENT)).await)
 }
 
+/// Does the same as [`close_finished`] with the close that first sends what was written.
+pub async fn drain_finished<C: Connection>(connection: C) -> Result<Seen> {
+    if !C::DRAINS {
+        return Ok(Seen::NoOtherClose);
+    }
+    let mut stream = greet(&connection, WATCH).await?;
+    write_bulk(&mut stream, SENT).await?;
+    stream.finish().await?;
+    tokio::spawn(connection.drain());
+    Ok(at_reader(Some(SENT)).await)
+}
+
 /// Writes to a stream and closes without having finished it, and tells what the reader sees.
 pub async fn close_unfinished<C: Connection>(connection: C) -> Result<Seen> {
     let _sentinel = greet(&connection, SENTINEL).await?;

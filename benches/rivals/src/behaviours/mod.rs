@@ -45,6 +45,8 @@ pub enum Behaviour {
     Stopped8,
     /// 32 stopped readers stop
     Stopped32,
+    /// 8 readers stop that have read 64 MiB each over a round trip of 100 ms
+    StoppedLater,
     /// 8 receivers dropped with unread data stop
     DroppedUnread,
     /// streams that the application does not accept stop
@@ -61,6 +63,8 @@ pub enum Behaviour {
     DroppedAfterEnd,
     /// 128 KiB, the end of the stream and a close at once, at the reader
     CloseFinished,
+    /// the same with the close that sends everything first, at the reader
+    DrainFinished,
     /// a close beside an unfinished stream, at the reader
     CloseUnfinished,
     /// a close after data has arrived that is not read yet, at the reader
@@ -98,7 +102,7 @@ pub trait Shown: Rival {
 pub async fn show<R: Shown>(mut rival: R, behaviour: Behaviour) -> Result<Seen> {
     let raw = rival.raw();
     let address = rival.address();
-    let relay = relay::start(&mut rival).await?;
+    let relay = relay::start(&mut rival, behaviour == Behaviour::StoppedLater).await?;
     // The rival is never dropped, because it serves until the process ends.
     let rival: &'static R = Box::leak(Box::new(rival));
     if behaviour == Behaviour::Overrun {
@@ -114,6 +118,7 @@ pub async fn show<R: Shown>(mut rival: R, behaviour: Behaviour) -> Result<Seen> 
         Behaviour::Stopped1 => stopped::others(&connection, 1).await,
         Behaviour::Stopped8 => stopped::others(&connection, 8).await,
         Behaviour::Stopped32 => stopped::others(&connection, 32).await,
+        Behaviour::StoppedLater => stopped::later(&connection, 8).await,
         Behaviour::DroppedUnread => unread::dropped(&connection, 8).await,
         Behaviour::Unaccepted => unread::unaccepted(&connection).await,
         Behaviour::Limit => unread::limit(&connection).await,
@@ -124,6 +129,7 @@ pub async fn show<R: Shown>(mut rival: R, behaviour: Behaviour) -> Result<Seen> 
             ending::dropped_receiver(&connection, server::FINISH_AND_DROP).await
         }
         Behaviour::CloseFinished => ending::close_finished(connection).await,
+        Behaviour::DrainFinished => ending::drain_finished(connection).await,
         Behaviour::CloseUnfinished => ending::close_unfinished(connection).await,
         Behaviour::CloseUnread => ending::close_unread(connection).await,
         Behaviour::Cut => ending::cut(connection, relay).await,

@@ -1,11 +1,18 @@
 //! A client that sends more than its credit, written by hand for each protocol.
 
-use std::net::SocketAddr;
+use std::{
+    net::SocketAddr,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    time::Duration,
+};
 
 use anyhow::{Result, bail};
 use bytes::Bytes;
-use futures_util::{SinkExt, StreamExt, stream::SplitStream};
-use tokio::net::TcpStream;
+use futures_util::{
+    SinkExt, StreamExt,
+    stream::{SplitSink, SplitStream},
+};
+use tokio::{net::TcpStream, task::JoinHandle};
 use tokio_tungstenite::{
     WebSocketStream, client_async,
     tungstenite::{Message, client::IntoClientRequest, http::HeaderValue},
@@ -19,6 +26,11 @@ use crate::{peer::STALL, watchdog};
 const PIECE: usize = 16_000;
 /// Sent above all credit: 128 MiB, and 8,000 frames for a mux that counts frames.
 const PIECES: usize = 8_389;
+
+/// The pieces that are within the smallest credit, which is 256 KiB.
+const WITHIN_CREDIT: usize = 8;
+/// How long the server has to refuse them.
+const QUIET: Duration = Duration::from_millis(500);
 
 const QX_TRANSPORT_PARAMETERS: u64 = 0x3f51_5330_0d0a_0d0a;
 
@@ -44,11 +56,13 @@ pub async fn run(raw: Raw, server: SocketAddr) -> Result<Seen> {
     for message in raw.opening() {
         sink.send(message).await?;
     }
-    let answers = tokio::spawn(answer(raw, stream));
+    let mut answers = tokio::spawn(answer(raw, stream));
+    let mut offset = check(raw, &mut sink, &mut answers).await?;
     let sending = async {
         let piece = vec![0x5a; PIECE];
-        for number in 0..PIECES {
-            let message = raw.piece(1 + (number * PIECE) as u64, &piece);
+        for _ in 0..PIECES {
+            let message = raw.piece(offset, &piece);
+            offset += PIECE as u64;
             // An error means that the server has ended the connection. Its answer says why.
             if sink.send(message).await.is_err() {
                 break;
@@ -61,18 +75,35 @@ pub async fn run(raw: Raw, server: SocketAddr) -> Result<Seen> {
         () = watchdog::quiet(NEVER) => false,
     };
     // The server has time to answer. A task that has not seen an end by then never will.
-    tokio::pin!(answers);
     let answer = tokio::select! {
         answer = &mut answers => answer?,
-        () = watchdog::running(NEVER) => Answer::default_if_silent(),
+        () = watchdog::running(NEVER) => Answer::None,
     };
     Ok(match answer {
         Answer::Ended => Seen::ConnectionError,
         Answer::Reset => Seen::StreamReset,
-        Answer::ErrorSent => Seen::ErrorSentOnly,
+        Answer::None if ERROR_SENT.load(Relaxed) => Seen::ErrorSentOnly,
         Answer::None if sent => Seen::Ignored,
         Answer::None => bail!("the server stopped reading its socket"),
     })
+}
+
+/// Sends a little that is within the credit of every backend. If the server answers that with an
+/// error, this client does not speak its protocol, and what follows would show nothing.
+async fn check(
+    raw: Raw,
+    sink: &mut SplitSink<WebSocketStream<TcpStream>, Message>,
+    answers: &mut JoinHandle<Answer>,
+) -> Result<u64> {
+    let mut offset = 1;
+    for _ in 0..WITHIN_CREDIT {
+        sink.send(raw.piece(offset, &[0x5a; PIECE])).await?;
+        offset += PIECE as u64;
+    }
+    tokio::select! {
+        _ = answers => bail!("the server refuses what its credit permits"),
+        () = watchdog::running(QUIET) => Ok(offset),
+    }
 }
 
 /// What the server answered.
@@ -81,30 +112,19 @@ enum Answer {
     Ended,
     /// It reset the stream.
     Reset,
-    /// It sent an error for the connection, and no end.
-    ErrorSent,
+    /// It did neither.
     None,
 }
 
-impl Answer {
-    fn default_if_silent() -> Self {
-        if ERROR_SENT.load(std::sync::atomic::Ordering::Relaxed) {
-            Self::ErrorSent
-        } else {
-            Self::None
-        }
-    }
-}
-
 /// Whether an error for the connection has been received, which the end may or may not follow.
-static ERROR_SENT: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+static ERROR_SENT: AtomicBool = AtomicBool::new(false);
 
 async fn answer(raw: Raw, mut stream: SplitStream<WebSocketStream<TcpStream>>) -> Answer {
     while let Some(Ok(message)) = stream.next().await {
         match message {
             Message::Binary(bytes) if raw.resets(&bytes) => return Answer::Reset,
             Message::Binary(bytes) if raw == Raw::Yamux && bytes.get(1) == Some(&3) => {
-                ERROR_SENT.store(true, std::sync::atomic::Ordering::Relaxed);
+                ERROR_SENT.store(true, Relaxed);
             }
             Message::Close(_) => return Answer::Ended,
             _ => (),
@@ -130,6 +150,7 @@ impl Raw {
             Self::JsWs => vec![
                 // An Ack opens stream 0 and grants the server credit.
                 vec![0, 0, 1, 0, 0x10, 0, 0],
+                vec![0, 0, 0, STALL],
             ],
             Self::Yamux => vec![yamux_frame(SYN, &[STALL])],
             Self::Penguin => {

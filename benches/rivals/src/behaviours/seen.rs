@@ -16,6 +16,8 @@ pub enum Seen {
     ConnectionEnds,
     /// An application cannot get into this situation.
     NotPossible,
+    /// The crate has no other close than the one of the row above.
+    NoOtherClose,
     /// This many bytes are accepted before a write waits.
     Accepts(u64),
     /// Writes go on without end.
@@ -57,6 +59,7 @@ impl Display for Seen {
             Self::AllStreamsStop => f.write_str("all streams stop"),
             Self::ConnectionEnds => f.write_str("connection ends"),
             Self::NotPossible => f.write_str("not possible"),
+            Self::NoOtherClose => f.write_str("no other close"),
             Self::Accepts(bytes) if bytes % (1 << 20) == 0 => {
                 write!(f, "{} MiB", bytes / (1 << 20))
             }

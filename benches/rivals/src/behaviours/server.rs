@@ -25,8 +25,13 @@ pub const DROP: u8 = b'd';
 pub const FINISH_AND_DROP: u8 = b'f';
 /// Drop the stream, unread, once the gate is open.
 pub const DROP_LATER: u8 = b'u';
+/// Read [`READ_FIRST`] bytes, and then no more.
+pub const READ_AND_STALL: u8 = b'r';
 /// Greet, and send back single bytes.
 pub const ECHO: u8 = b'e';
+
+/// What the reader of [`READ_AND_STALL`] reads.
+const READ_FIRST: usize = 64 * 1024 * 1024;
 
 /// How a stream ended for its reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +87,13 @@ pub async fn serve<S: Stream>(mut stream: S) -> Result<()> {
             let mut buffer = [0; 64];
             while stream.read(&mut buffer).await.is_ok_and(|len| len > 0) {}
             open_gate();
+        }
+        READ_AND_STALL => {
+            let mut buffer = vec![0; CHUNK.len()];
+            for _ in 0..READ_FIRST / CHUNK.len() {
+                read_exact(&mut stream, &mut buffer).await?;
+            }
+            Box::leak(Box::new(stream));
         }
         DROP => drop(stream),
         FINISH_AND_DROP => stream.finish().await?,

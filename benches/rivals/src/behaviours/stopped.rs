@@ -12,10 +12,10 @@ use anyhow::{Result, ensure};
 use bytes::Bytes;
 use tokio::task::JoinSet;
 
-use super::{Seen, in_time};
+use super::{Seen, in_time, server::READ_AND_STALL};
 use crate::{
     backends::{Connection, Stream},
-    peer::{CHUNK, COUNT, STALL, read_exact, write_bulk},
+    peer::{CHUNK, COUNT, SHOW, STALL, read_exact, write_bulk},
     watchdog,
 };
 
@@ -45,14 +45,30 @@ pub async fn others<C: Connection>(connection: &C, count: usize) -> Result<Seen>
     Ok(seen)
 }
 
+/// Tells whether another stream works beside readers that have read much before they stopped, so
+/// that windows have grown.
+pub async fn later<C: Connection>(connection: &C, count: usize) -> Result<Seen> {
+    let full = fill(connection, count, &[SHOW, READ_AND_STALL]).await?;
+    eprintln!("accepted {} MiB", full.accepted >> 20);
+    let seen = probe(connection).await;
+    drop(full.writers);
+    Ok(seen)
+}
+
 /// Opens streams with a command, and writes to them until every writer waits.
 pub async fn fill<C: Connection>(connection: &C, count: usize, command: &[u8]) -> Result<Full> {
     let mut writers = JoinSet::new();
     let accepted = Arc::new(AtomicU64::new(0));
     for _ in 0..count {
-        let mut stream = connection.open().await?;
-        stream.write(command).await?;
-        stream.flush().await?;
+        let open = async {
+            let mut stream = connection.open().await?;
+            stream.write(command).await?;
+            stream.flush().await?;
+            anyhow::Ok(stream)
+        };
+        // When the streams before have stopped the connection, not even this works.
+        let Some(stream) = in_time(open).await else { break };
+        let mut stream = stream?;
         watchdog::progress();
         let accepted = accepted.clone();
         writers.spawn(async move {
