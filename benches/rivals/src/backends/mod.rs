@@ -221,9 +221,11 @@ pub fn show(backend: Backend, behaviour: Behaviour) -> Result<Seen> {
         Backend::Wsmux => show!(wsmux::Wsmux::start(QMux, false, None)),
         Backend::WsmuxJsws => show!(wsmux::Wsmux::start(JsWs, false, None)),
         Backend::Qmux => show!(qmux::Qmux::start(false, false, None)),
+        Backend::Qmux1m => show!(qmux::Qmux::start(true, false, None)),
         Backend::Zmux => show!(zmux::Zmux::start(false, None)),
         Backend::Yamux => show!(yamux::Yamux::start(false, None)),
         Backend::Penguin => show!(penguin::Penguin::start(false)),
+        Backend::Penguin1m => show!(penguin::Penguin::start(true)),
         other => {
             bail!("{} is not a mux over a WebSocket in its default configuration", other.name())
         }

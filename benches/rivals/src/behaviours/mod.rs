@@ -15,7 +15,6 @@ use std::{net::SocketAddr, time::Duration};
 
 use anyhow::Result;
 use clap::ValueEnum;
-use serde::Serialize;
 
 use crate::{
     backends::{Connection, Rival, Stream},
@@ -32,8 +31,7 @@ pub use table::run;
 const NEVER: Duration = Duration::from_secs(3);
 
 /// What is shown, in the order of the rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum Behaviour {
     /// what a stopped reader's stream accepts
     Taken1,
@@ -45,7 +43,7 @@ pub enum Behaviour {
     Stopped8,
     /// 32 stopped readers stop
     Stopped32,
-    /// 8 readers stop that have read 64 MiB each over a round trip of 100 ms
+    /// 8 stopped readers that have read 8 MiB each stop, with a round trip of 100 ms
     StoppedLater,
     /// 8 receivers dropped with unread data stop
     DroppedUnread,

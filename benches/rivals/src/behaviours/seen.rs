@@ -55,9 +55,9 @@ pub enum Seen {
 impl Display for Seen {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            Self::OwnStreamOnly => f.write_str("own stream only"),
-            Self::AllStreamsStop => f.write_str("all streams stop"),
-            Self::ConnectionEnds => f.write_str("connection ends"),
+            Self::OwnStreamOnly => f.write_str("no other stream"),
+            Self::AllStreamsStop => f.write_str("every stream"),
+            Self::ConnectionEnds => f.write_str("the connection"),
             Self::NotPossible => f.write_str("not possible"),
             Self::NoOtherClose => f.write_str("no other close"),
             Self::Accepts(bytes) if bytes % (1 << 20) == 0 => {

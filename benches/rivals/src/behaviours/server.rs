@@ -31,7 +31,7 @@ pub const READ_AND_STALL: u8 = b'r';
 pub const ECHO: u8 = b'e';
 
 /// What the reader of [`READ_AND_STALL`] reads.
-const READ_FIRST: usize = 64 * 1024 * 1024;
+const READ_FIRST: usize = 8 * 1024 * 1024;
 
 /// How a stream ended for its reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -49,7 +49,6 @@ pub async fn others<C: Connection>(connection: &C, count: usize) -> Result<Seen>
 /// that windows have grown.
 pub async fn later<C: Connection>(connection: &C, count: usize) -> Result<Seen> {
     let full = fill(connection, count, &[SHOW, READ_AND_STALL]).await?;
-    eprintln!("accepted {} MiB", full.accepted >> 20);
     let seen = probe(connection).await;
     drop(full.writers);
     Ok(seen)
