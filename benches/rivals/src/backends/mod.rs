@@ -226,8 +226,6 @@ pub fn show(backend: Backend, behaviour: Behaviour) -> Result<Seen> {
         Backend::Yamux => show!(yamux::Yamux::start(false, None)),
         Backend::Penguin => show!(penguin::Penguin::start(false)),
         Backend::Penguin1m => show!(penguin::Penguin::start(true)),
-        other => {
-            bail!("{} is not a mux over a WebSocket in its default configuration", other.name())
-        }
+        other => bail!("the behaviours of {} cannot be shown", other.name()),
     }
 }

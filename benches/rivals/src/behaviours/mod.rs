@@ -39,11 +39,13 @@ pub enum Behaviour {
     Taken32,
     /// 1 stopped reader stops
     Stopped1,
+    /// 4 stopped readers stop
+    Stopped4,
     /// 8 stopped readers stop
     Stopped8,
     /// 32 stopped readers stop
     Stopped32,
-    /// 8 stopped readers that have read 8 MiB each stop, with a round trip of 100 ms
+    /// 8 readers that stop after 8 MiB each stop, with a round trip of 100 ms
     StoppedLater,
     /// 8 receivers dropped with unread data stop
     DroppedUnread,
@@ -114,6 +116,7 @@ pub async fn show<R: Shown>(mut rival: R, behaviour: Behaviour) -> Result<Seen> 
         Behaviour::Taken1 => stopped::taken(&connection, 1).await,
         Behaviour::Taken32 => stopped::taken(&connection, 32).await,
         Behaviour::Stopped1 => stopped::others(&connection, 1).await,
+        Behaviour::Stopped4 => stopped::others(&connection, 4).await,
         Behaviour::Stopped8 => stopped::others(&connection, 8).await,
         Behaviour::Stopped32 => stopped::others(&connection, 32).await,
         Behaviour::StoppedLater => stopped::later(&connection, 8).await,
