@@ -15,13 +15,12 @@ use crate::{
     backends::Rival,
     link,
     meter::{Meter, serve_readings},
-    outcome::Metrics,
     path::{self, Path},
 };
 
 /// How the ends are placed. By default each has a runtime, a thread and a core of its own, like two
 /// machines.
-#[derive(Debug, Clone, Copy, Args, Serialize)]
+#[derive(Debug, Clone, Copy, Default, Args, Serialize)]
 pub struct Form {
     /// Both ends on one runtime with two workers, instead of a core for each
     #[arg(long)]
@@ -42,15 +41,16 @@ impl Form {
 }
 
 /// Starts the server on the server's end, and runs the clients' work on the clients' end.
-pub fn run<R, S, W>(
+pub fn run<R, S, W, T>(
     form: Form,
     start: S,
     work: impl FnOnce(R, Meter) -> W + Send + 'static,
-) -> Result<Metrics>
+) -> Result<T>
 where
     R: Rival,
     S: Future<Output = Result<R>> + Send + 'static,
-    W: Future<Output = Result<Metrics>> + Send + 'static,
+    W: Future<Output = Result<T>> + Send + 'static,
+    T: Send + 'static,
 {
     if !form.shared {
         return split(form.path, start, work);
@@ -59,15 +59,16 @@ where
     on_a_task(runtime, async move { work(start.await?, Meter::Process).await })
 }
 
-fn split<R, S, W>(
+fn split<R, S, W, T>(
     path: Option<Path>,
     start: S,
     work: impl FnOnce(R, Meter) -> W + Send + 'static,
-) -> Result<Metrics>
+) -> Result<T>
 where
     R: Rival,
     S: Future<Output = Result<R>> + Send + 'static,
-    W: Future<Output = Result<Metrics>> + Send + 'static,
+    W: Future<Output = Result<T>> + Send + 'static,
+    T: Send + 'static,
 {
     let cores = core_affinity::get_core_ids().unwrap_or_default();
     // The ends get the first and the last core, because neighbours may be two hardware threads of
@@ -119,9 +120,9 @@ fn leaked(builder: &mut Builder) -> Result<&'static Runtime> {
 }
 
 /// Runs the work in a task, as an application does.
-fn on_a_task(
+fn on_a_task<T: Send + 'static>(
     runtime: &Runtime,
-    work: impl Future<Output = Result<Metrics>> + Send + 'static,
-) -> Result<Metrics> {
+    work: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<T> {
     runtime.block_on(runtime.spawn(work))?
 }

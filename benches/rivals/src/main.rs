@@ -6,6 +6,7 @@
 
 mod allocations;
 mod backends;
+mod behaviours;
 mod chart;
 mod ends;
 #[cfg_attr(not(target_os = "linux"), path = "no_link.rs")]
@@ -27,6 +28,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use backends::Backend;
+use behaviours::Behaviour;
 use ends::Form;
 use outcome::{Metric, Outcome};
 use workloads::{Size, Workload, resident};
@@ -73,6 +75,18 @@ enum Command {
         #[command(flatten)]
         form: Form,
     },
+    /// Shows how each mux behaves when readers stop, streams are dropped and connections end
+    Behaviours {
+        /// Only these backends; may be repeated
+        #[arg(long = "backend", value_enum)]
+        backends: Vec<Backend>,
+        /// Only these behaviours; may be repeated
+        #[arg(long = "behaviour", value_enum)]
+        behaviours: Vec<Behaviour>,
+    },
+    /// Shows one behaviour and prints what was seen as a line of JSON
+    #[command(hide = true)]
+    Show { backend: Backend, behaviour: Behaviour },
 }
 
 impl Args {
@@ -99,9 +113,20 @@ impl Args {
 
 fn main() -> Result<()> {
     let args = Args::parse();
-    if let Some(Command::Measure { backend, workload, size, form }) = args.command {
-        let outcome = measure(backend, workload, size, form)?;
-        println!("{}", serde_json::to_string(&outcome)?);
+    let line = match &args.command {
+        None => None,
+        Some(Command::Measure { backend, workload, size, form }) => {
+            Some(serde_json::to_string(&measure(*backend, *workload, *size, *form)?)?)
+        }
+        Some(Command::Show { backend, behaviour }) => {
+            Some(serde_json::to_string(&backends::show(*backend, *behaviour)?)?)
+        }
+        Some(Command::Behaviours { backends, behaviours }) => {
+            return behaviours::run(backends, behaviours);
+        }
+    };
+    if let Some(line) = line {
+        println!("{line}");
         // The process exits without closing anything, because closing thousands of streams takes
         // time and is not measured.
         std::process::exit(0);

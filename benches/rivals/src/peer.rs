@@ -7,7 +7,7 @@ use anyhow::{Result, bail, ensure};
 use bytes::{Bytes, BytesMut};
 use tokio::sync::broadcast;
 
-use crate::backends::Stream;
+use crate::{backends::Stream, behaviours};
 
 /// Count the bytes that arrive, and send the count when the stream ends.
 pub const COUNT: u8 = b'c';
@@ -27,6 +27,8 @@ pub const PUBLISH: u8 = b'p';
 pub const HOLD: u8 = b'h';
 /// Never read, and keep the stream for ever.
 pub const STALL: u8 = b't';
+/// Do what the next byte says, in order to show a behaviour: see [`behaviours::server`].
+pub const SHOW: u8 = b'b';
 
 /// The length of requests, answers and pings.
 pub const SMALL: usize = 64;
@@ -107,6 +109,7 @@ async fn serve_stream<S: Stream>(mut stream: S) -> Result<()> {
             Box::leak(Box::new(stream));
             return Ok(());
         }
+        SHOW => return behaviours::server::serve(stream).await,
         other => bail!("unknown command {other}"),
     }
     stream.finish().await

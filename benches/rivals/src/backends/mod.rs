@@ -11,12 +11,13 @@ mod wsmux;
 mod yamux;
 mod zmux;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use bytes::Bytes;
 use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::{
+    behaviours::{self, Behaviour, Seen},
     ends::{self, Form},
     outcome::Metrics,
     workloads::{self, Sizes, Workload},
@@ -50,6 +51,12 @@ pub trait Connection: Clone + Send + Sync + 'static {
     /// Ends the connection in the crate's own way, without waiting for the peer. With some crates,
     /// dropping the last handle does that.
     fn close(self) {}
+    /// Whether the crate has a close that first sends what was written, beside the one above.
+    const DRAINS: bool = false;
+    /// Ends the connection in that way, and waits until it has ended.
+    fn drain(self) -> impl Future<Output = ()> + Send {
+        async { self.close() }
+    }
 }
 
 /// A server that passes each stream to [`peer::serve`](crate::peer::serve), and its client. The
@@ -197,5 +204,29 @@ pub fn measure(backend: Backend, workload: Workload, sizes: Sizes, form: Form) -
         Backend::WssRaw => run!(tungstenite::Tungstenite::start(true)),
         Backend::WsFloor => run!(floor::Floor::start()),
         Backend::Tcp => run!(tcp::Tcp::start()),
+    }
+}
+
+/// Shows one behaviour of one backend. The process cannot be used for anything else afterwards.
+pub fn show(backend: Backend, behaviour: Behaviour) -> Result<Seen> {
+    use ::wsmux::Wire::{JsWs, QMux};
+
+    macro_rules! show {
+        ($start:expr) => {
+            ends::run(Form::default(), $start, async move |rival, _| {
+                behaviours::show(rival, behaviour).await
+            })
+        };
+    }
+    match backend {
+        Backend::Wsmux => show!(wsmux::Wsmux::start(QMux, false, None)),
+        Backend::WsmuxJsws => show!(wsmux::Wsmux::start(JsWs, false, None)),
+        Backend::Qmux => show!(qmux::Qmux::start(false, false, None)),
+        Backend::Qmux1m => show!(qmux::Qmux::start(true, false, None)),
+        Backend::Zmux => show!(zmux::Zmux::start(false, None)),
+        Backend::Yamux => show!(yamux::Yamux::start(false, None)),
+        Backend::Penguin => show!(penguin::Penguin::start(false)),
+        Backend::Penguin1m => show!(penguin::Penguin::start(true)),
+        other => bail!("the behaviours of {} cannot be shown", other.name()),
     }
 }

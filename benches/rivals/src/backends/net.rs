@@ -121,6 +121,15 @@ impl Dialer {
         })
     }
 
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Makes later connections go to this address.
+    pub fn set_address(&mut self, address: SocketAddr) {
+        self.address = address;
+    }
+
     pub fn url(&self) -> String {
         let scheme = if self.tls.is_some() { "wss" } else { "ws" };
         format!("{scheme}://{}/", self.address)

@@ -1,6 +1,6 @@
 //! The crate `penguin-mux` over the version of tokio-tungstenite that it uses.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::{Result, anyhow};
 use bytes::Bytes;
@@ -12,7 +12,10 @@ use super::{
     Connection, Rival, Stream,
     net::{self, Dialer},
 };
-use crate::peer;
+use crate::{
+    behaviours::{Raw, Shown, server},
+    peer,
+};
 
 pub struct Penguin {
     dialer: Dialer,
@@ -35,6 +38,7 @@ impl Penguin {
                     let mux = Multiplexor::new(websocket, Some(options), None);
                     while let Ok(stream) = mux.accept_stream_channel().await {
                         tokio::spawn(peer::serve(stream));
+                        server::accepting().await;
                     }
                     anyhow::Ok(())
                 });
@@ -50,6 +54,20 @@ impl Rival for Penguin {
     async fn connect(&self) -> Result<Arc<Multiplexor>> {
         let (websocket, _) = client_async(self.dialer.url(), self.dialer.dial().await?).await?;
         Ok(Arc::new(Multiplexor::new(websocket, Some(self.options), None)))
+    }
+}
+
+impl Shown for Penguin {
+    fn address(&self) -> SocketAddr {
+        self.dialer.address()
+    }
+
+    fn set_address(&mut self, address: SocketAddr) {
+        self.dialer.set_address(address);
+    }
+
+    fn raw(&self) -> Raw {
+        Raw::Penguin
     }
 }
 

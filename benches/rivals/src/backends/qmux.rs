@@ -1,5 +1,7 @@
 //! The crate `qmux` over tokio-tungstenite.
 
+use std::net::SocketAddr;
+
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use qmux::{
@@ -13,7 +15,10 @@ use super::{
     Connection, Rival, Stream,
     net::{self, Dialer},
 };
-use crate::peer;
+use crate::{
+    behaviours::{Raw, Shown, server},
+    peer,
+};
 
 const MIB: u64 = 1024 * 1024;
 const PROTOCOL: &str = "qmux-02";
@@ -47,6 +52,7 @@ impl Qmux {
                     let session = server.accept(listener.secure(tcp).await?).await?;
                     while let Ok((send, recv)) = session.accept_bi().await {
                         tokio::spawn(peer::serve(QmuxStream { send, recv }));
+                        server::accepting().await;
                     }
                     anyhow::Ok(())
                 });
@@ -71,6 +77,20 @@ impl Rival for Qmux {
             .with_alpn(PROTOCOL)
             .with_session_config(self.config.clone())
             .connect())
+    }
+}
+
+impl Shown for Qmux {
+    fn address(&self) -> SocketAddr {
+        self.dialer.address()
+    }
+
+    fn set_address(&mut self, address: SocketAddr) {
+        self.dialer.set_address(address);
+    }
+
+    fn raw(&self) -> Raw {
+        Raw::Qmux
     }
 }
 

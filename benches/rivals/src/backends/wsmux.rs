@@ -1,14 +1,22 @@
 //! This crate, in its default configuration.
 
+use std::net::SocketAddr;
+
 use anyhow::Result;
 use bytes::Bytes;
 use wsmux::{Config, WebSocketClient, WebSocketConnection, WebSocketServer, WebSocketStream, Wire};
 
 use super::{Connection, Rival, Stream, net::Identity};
-use crate::{path, peer};
+use crate::{
+    behaviours::{Raw, Shown, server as shown},
+    path, peer,
+};
 
 pub struct Wsmux {
     client: WebSocketClient,
+    wire: Wire,
+    tls: bool,
+    address: SocketAddr,
     url: String,
 }
 
@@ -26,8 +34,7 @@ impl Wsmux {
             server = server.certificate([certificate], key);
         }
         let server = server.bind((path::server(), 0)).await?;
-        let scheme = if tls { "wss" } else { "ws" };
-        let url = format!("{scheme}://{}/", server.local_addr()?);
+        let address = server.local_addr()?;
         tokio::spawn(async move {
             while let Some(incoming) = server.accept().await {
                 tokio::spawn(async move {
@@ -35,6 +42,7 @@ impl Wsmux {
                         Ok(connection) => {
                             while let Ok(stream) = connection.accept_bi().await {
                                 tokio::spawn(peer::serve(stream));
+                                shown::accepting().await;
                             }
                         }
                         Err(error) => eprintln!("handshake: {error}"),
@@ -42,8 +50,13 @@ impl Wsmux {
                 });
             }
         });
-        Ok(Self { client: client.build()?, url })
+        Ok(Self { client: client.build()?, wire, tls, address, url: url(tls, address) })
     }
+}
+
+fn url(tls: bool, address: SocketAddr) -> String {
+    let scheme = if tls { "wss" } else { "ws" };
+    format!("{scheme}://{address}/")
 }
 
 impl Rival for Wsmux {
@@ -51,6 +64,24 @@ impl Rival for Wsmux {
 
     async fn connect(&self) -> Result<WebSocketConnection> {
         Ok(self.client.connect(&self.url).await?)
+    }
+}
+
+impl Shown for Wsmux {
+    fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    fn set_address(&mut self, address: SocketAddr) {
+        self.address = address;
+        self.url = url(self.tls, address);
+    }
+
+    fn raw(&self) -> Raw {
+        match self.wire {
+            Wire::JsWs => Raw::JsWs,
+            _ => Raw::Qmux,
+        }
     }
 }
 
@@ -63,6 +94,13 @@ impl Connection for WebSocketConnection {
 
     fn close(self) {
         WebSocketConnection::close(&self, 0_u32.into(), b"");
+    }
+
+    const DRAINS: bool = true;
+
+    async fn drain(self) {
+        WebSocketConnection::drain(&self);
+        self.closed().await;
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    net::SocketAddr,
     task::{Poll, ready},
 };
 
@@ -25,7 +26,10 @@ use super::{
     Connection, Rival, Stream,
     net::{self, Dialer, Socket},
 };
-use crate::peer;
+use crate::{
+    behaviours::{Raw, Shown},
+    peer,
+};
 
 pub struct Yamux {
     dialer: Dialer,
@@ -126,6 +130,25 @@ impl Rival for Yamux {
 
 #[derive(Clone)]
 pub struct Opener(mpsc::Sender<oneshot::Sender<yamux::Stream>>);
+
+impl Shown for Yamux {
+    fn address(&self) -> SocketAddr {
+        self.dialer.address()
+    }
+
+    fn set_address(&mut self, address: SocketAddr) {
+        self.dialer.set_address(address);
+    }
+
+    fn raw(&self) -> Raw {
+        Raw::Yamux
+    }
+
+    /// The connection makes progress only while the application waits for the next stream.
+    fn may_leave_streams(&self) -> bool {
+        false
+    }
+}
 
 impl Connection for Opener {
     type Stream = yamux::Stream;

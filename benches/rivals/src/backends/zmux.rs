@@ -1,5 +1,7 @@
 //! The crates `zmux` and `zmux-websocket`.
 
+use std::net::SocketAddr;
+
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use tokio_rustls::TlsConnector;
@@ -7,9 +9,13 @@ use zmux::{Config, Listener, ListenerConfig, Session, VarInt};
 use zmux_websocket::Options;
 
 use super::{Connection, Rival, Stream, net};
-use crate::peer;
+use crate::{
+    behaviours::{Raw, Shown, server},
+    peer,
+};
 
 pub struct Zmux {
+    address: SocketAddr,
     url: String,
     tls: Option<TlsConnector>,
     config: Config,
@@ -28,8 +34,7 @@ impl Zmux {
         let listener = Listener::new(config.clone(), limits);
         let tcp = net::bind()?;
         let (acceptor, connector) = net::tls(tls)?;
-        let scheme = if tls { "wss" } else { "ws" };
-        let url = format!("{scheme}://{}/", tcp.local_addr()?);
+        let address = tcp.local_addr()?;
         let options = Options::default();
         match acceptor {
             None => tokio::spawn(zmux_websocket::serve(listener.clone(), tcp, options)),
@@ -42,12 +47,18 @@ impl Zmux {
                 tokio::spawn(async move {
                     while let Ok((send, recv)) = session.accept_bi().await {
                         tokio::spawn(peer::serve(ZmuxStream { send, recv }));
+                        server::accepting().await;
                     }
                 });
             }
         });
-        Ok(Self { url, tls: connector, config })
+        Ok(Self { address, url: url(tls, address), tls: connector, config })
     }
+}
+
+fn url(tls: bool, address: SocketAddr) -> String {
+    let scheme = if tls { "wss" } else { "ws" };
+    format!("{scheme}://{address}/")
 }
 
 impl Rival for Zmux {
@@ -63,6 +74,21 @@ impl Rival for Zmux {
     }
 }
 
+impl Shown for Zmux {
+    fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    fn set_address(&mut self, address: SocketAddr) {
+        self.address = address;
+        self.url = url(self.tls.is_some(), address);
+    }
+
+    fn raw(&self) -> Raw {
+        Raw::Qmux
+    }
+}
+
 impl Connection for Session {
     type Stream = ZmuxStream;
 
@@ -73,6 +99,13 @@ impl Connection for Session {
 
     fn close(self) {
         Session::close(&self, VarInt::from(0_u32), b"");
+    }
+
+    const DRAINS: bool = true;
+
+    async fn drain(self) {
+        // The result says why the session ended, which the caller does not ask.
+        let _ = self.shutdown(VarInt::from(0_u32), b"").await;
     }
 }
 

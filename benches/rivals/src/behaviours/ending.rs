@@ -1,0 +1,126 @@
+//! Streams and connections that end early.
+
+use anyhow::{Result, bail};
+use bytes::Bytes;
+
+use super::{
+    Seen, greet, in_time, open,
+    relay::Relay,
+    server::{self, ECHO, Ended, SENTINEL, WATCH, WATCH_LATER},
+    unread::echo,
+};
+use crate::{
+    backends::{Connection, Stream},
+    peer::{CHUNK, write_bulk},
+    watchdog,
+};
+
+/// What is written before a close. It is within the initial credit of every backend.
+const SENT: u64 = 128 * 1024;
+/// After this many bytes a writer counts as one that goes on without end.
+const ENDLESS: u64 = 256 * 1024 * 1024;
+/// Round trips on another stream, after which data that was written before them has arrived. One
+/// would do if the sender sent in the order of the writes.
+const ROUND_TRIPS: usize = 50;
+
+/// Drops a stream after some data, and tells what the reader sees.
+pub async fn dropped_sender<C: Connection>(connection: &C) -> Result<Seen> {
+    let mut stream = greet(connection, WATCH).await?;
+    write_bulk(&mut stream, SENT).await?;
+    stream.flush().await?;
+    drop(stream);
+    Ok(at_reader(None).await)
+}
+
+/// Writes without end to a stream that the server drops, and tells what the writer sees.
+pub async fn dropped_receiver<C: Connection>(connection: &C, command: u8) -> Result<Seen> {
+    let mut stream = open(connection, command).await?;
+    let writing = async {
+        let mut sent = 0;
+        while sent < ENDLESS {
+            stream.write_chunk(Bytes::from_static(&CHUNK)).await?;
+            sent += CHUNK.len() as u64;
+            watchdog::progress();
+        }
+        anyhow::Ok(())
+    };
+    Ok(match watchdog::watch(super::NEVER, writing).await {
+        Ok(()) => Seen::AcceptsAll,
+        Err(error) if error.is::<watchdog::Hangs>() => Seen::Waits,
+        Err(_) => Seen::Error,
+    })
+}
+
+/// Writes, finishes and closes without a pause, and tells what the reader sees.
+pub async fn close_finished<C: Connection>(connection: C) -> Result<Seen> {
+    let _sentinel = greet(&connection, SENTINEL).await?;
+    let mut stream = greet(&connection, WATCH_LATER).await?;
+    write_bulk(&mut stream, SENT).await?;
+    stream.finish().await?;
+    connection.close();
+    Ok(at_reader(Some(SENT)).await)
+}
+
+/// Does the same as [`close_finished`] with the close that first sends what was written.
+pub async fn drain_finished<C: Connection>(connection: C) -> Result<Seen> {
+    if !C::DRAINS {
+        return Ok(Seen::NoOtherClose);
+    }
+    let mut stream = greet(&connection, WATCH).await?;
+    write_bulk(&mut stream, SENT).await?;
+    stream.finish().await?;
+    tokio::spawn(connection.drain());
+    Ok(at_reader(Some(SENT)).await)
+}
+
+/// Writes to a stream and closes without having finished it, and tells what the reader sees.
+pub async fn close_unfinished<C: Connection>(connection: C) -> Result<Seen> {
+    let _sentinel = greet(&connection, SENTINEL).await?;
+    let mut stream = greet(&connection, WATCH_LATER).await?;
+    write_bulk(&mut stream, SENT).await?;
+    arrive(&connection).await?;
+    connection.close();
+    Ok(at_reader(None).await)
+}
+
+/// Closes after all data of a finished stream has arrived. The reader begins to read only then.
+pub async fn close_unread<C: Connection>(connection: C) -> Result<Seen> {
+    let _sentinel = greet(&connection, SENTINEL).await?;
+    let mut stream = greet(&connection, WATCH_LATER).await?;
+    write_bulk(&mut stream, SENT).await?;
+    stream.finish().await?;
+    arrive(&connection).await?;
+    connection.close();
+    Ok(at_reader(Some(SENT)).await)
+}
+
+/// Cuts the connection while a stream is unfinished, and tells what the reader sees.
+pub async fn cut<C: Connection>(connection: C, relay: Relay) -> Result<Seen> {
+    let _sentinel = greet(&connection, SENTINEL).await?;
+    let mut stream = greet(&connection, WATCH_LATER).await?;
+    write_bulk(&mut stream, SENT).await?;
+    arrive(&connection).await?;
+    relay.cut();
+    Ok(at_reader(None).await)
+}
+
+/// Waits until what was written before has arrived.
+async fn arrive<C: Connection>(connection: &C) -> Result<()> {
+    let mut stream = greet(connection, ECHO).await?;
+    for _ in 0..ROUND_TRIPS {
+        echo(&mut stream).await?;
+    }
+    let Some(ended) = in_time(stream.finish()).await else { bail!("a finish that waits") };
+    ended
+}
+
+/// Tells what the server's reader saw of a stream that was finished after `whole` bytes, or that
+/// was not finished.
+async fn at_reader(whole: Option<u64>) -> Seen {
+    match in_time(server::ended()).await {
+        Some(Some(Ended::End(count))) if Some(count) == whole => Seen::Complete,
+        Some(Some(Ended::End(_))) => Seen::LooksComplete,
+        Some(Some(Ended::Error)) => Seen::Error,
+        Some(None) | None => Seen::Waits,
+    }
+}

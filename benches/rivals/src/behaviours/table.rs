@@ -1,0 +1,64 @@
+//! Shows each behaviour of each backend in a process of its own, and prints a table.
+
+use std::{process::Stdio, time::Duration};
+
+use anyhow::Result;
+use clap::ValueEnum;
+use comfy_table::{Table, presets::ASCII_MARKDOWN};
+use tokio::process::Command;
+
+use super::{Behaviour, Seen};
+use crate::{backends::Backend, watchdog};
+
+/// The time after which a process counts as hanging. A process waits several times for something
+/// that may never happen, three seconds each.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// The muxes over a WebSocket, in their default configuration.
+const BACKENDS: [Backend; 6] = [
+    Backend::Wsmux,
+    Backend::WsmuxJsws,
+    Backend::Qmux,
+    Backend::Zmux,
+    Backend::Yamux,
+    Backend::Penguin,
+];
+
+/// Prints what is seen of these behaviours of these backends. An empty list stands for all.
+pub fn run(backends: &[Backend], behaviours: &[Behaviour]) -> Result<()> {
+    let backends = if backends.is_empty() { &BACKENDS } else { backends };
+    let behaviours = if behaviours.is_empty() { Behaviour::value_variants() } else { behaviours };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut table = Table::new();
+    table.load_style(ASCII_MARKDOWN);
+    let names = backends.iter().map(|backend| backend.name());
+    table.set_header([String::new()].into_iter().chain(names));
+    for &behaviour in behaviours {
+        let mut row = vec![behaviour.about()];
+        for &backend in backends {
+            eprintln!("{} {}", behaviour.name(), backend.name());
+            row.push(runtime.block_on(show(backend, behaviour))?.to_string());
+        }
+        table.add_row(row);
+    }
+    println!("{table}");
+    Ok(())
+}
+
+async fn show(backend: Backend, behaviour: Behaviour) -> Result<Seen> {
+    let child = Command::new(std::env::current_exe()?)
+        .args(["show", &backend.name(), &behaviour.name()])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()?;
+    let output = tokio::select! {
+        output = child.wait_with_output() => output?,
+        () = watchdog::running(DEADLINE) => return Ok(Seen::Hangs),
+    };
+    Ok(serde_json::from_slice(&output.stdout).unwrap_or_else(|_| {
+        let said = String::from_utf8_lossy(&output.stderr);
+        Seen::Failed(format!("{}: {}", output.status, said.trim()))
+    }))
+}
