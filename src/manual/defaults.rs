@@ -121,7 +121,9 @@
 //!
 //! **[`max_message_sent`]** is the largest message that this end *sends*, on either wire, even if
 //! the peer accepts larger ones. Lower it for a gateway on the path that accepts less; see [behind
-//! a proxy](super::behind_a_proxy). It also bounds the size of the datagrams that can be sent. The
+//! a proxy](super::behind_a_proxy). On TCP, a message is at most 65,404 bytes, and under TLS 88 bytes
+//! less, so that it fits into one packet of the largest size together with its headers. The setting
+//! also bounds the size of the datagrams that can be sent. The
 //! minimum is QUIC's own (RFC 9000 §14.1); every frame except data fits into it.
 //!
 //! **[`datagram_receive_buffer_size`]** and **[`datagram_send_buffer_size`]**: when a buffer is

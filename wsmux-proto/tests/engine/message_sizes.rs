@@ -1,13 +1,19 @@
 //! No message is longer than this end's limit, whatever it contains.
 
 use crate::support::*;
-use wsmux_proto::{Config, Dir, Frame, Incoming, SendDatagramError, Wire};
+use wsmux_proto::{Config, Dir, Frame, Incoming, SendDatagramError, SocketCapabilities, Wire};
 
 /// Sends frames of every kind, and returns the lengths of all messages.
 fn lengths_of_everything(wire: Wire, most: usize) -> Vec<usize> {
+    lengths_over(SocketCapabilities::new(), wire, most)
+}
+
+/// Does the same over a socket with these capabilities.
+fn lengths_over(socket: SocketCapabilities, wire: Wire, most: usize) -> Vec<usize> {
     let mut config = Config::default();
     config.max_message_sent(most).keep_alive_interval(Some(secs(1)));
     let mut peer = ScriptedPeer::fresh(wire, CLIENT, &config);
+    peer.conn.set_socket_capabilities(socket);
     let mut lengths = Vec::new();
     if wire == Wire::QMux {
         lengths.push(peer.said_bytes().expect("the parameters").len());
@@ -94,4 +100,17 @@ fn a_datagram_fits_what_the_peer_takes_and_this_end_sends() {
     assert_eq!(most(32 * 1024, 20_000), most(64 * 1024, 20_000));
     assert_eq!(most(20_000, 32 * 1024), most(20_000, 64 * 1024));
     assert!(most(20_000, 64 * 1024) < most(64 * 1024, 64 * 1024));
+}
+
+#[test]
+fn no_message_is_longer_than_the_socket_wants() {
+    for wire in WIRES {
+        // Below 1,200 bytes, a socket gets messages of up to 1,200 bytes.
+        for (wants, most) in [(20_000, 20_000), (65_400, 65_400), (0, 1_200)] {
+            let socket = SocketCapabilities::new().max_message(wants);
+            let longest = lengths_over(socket, wire, 64 * 1024).into_iter().max();
+            let longest = longest.unwrap_or_default();
+            assert!(longest <= most && longest > most * 9 / 10, "{wire:?} {wants}: {longest}");
+        }
+    }
 }

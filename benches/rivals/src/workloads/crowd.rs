@@ -12,14 +12,18 @@ use crate::{
 /// How many streams or connections are made at a time. With this number, the ends always have work
 /// during the round trips of a handshake.
 const AT_ONCE: u64 = 32;
-/// How many file descriptors are reserved besides two for each pair of sockets.
+/// How many file descriptors are reserved for each pair of sockets. There are two sockets, and zmux
+/// keeps a second descriptor for each of them.
+const FOR_EACH_PAIR: u64 = 4;
+
+/// How many file descriptors are reserved besides those of the sockets.
 const SPARE: u64 = 200;
 
 /// Raises the limit on file descriptors to what `sockets` pairs of sockets need, as far as the
 /// system permits. Returns how many pairs there can be.
 pub fn reserve(sockets: u64) -> Result<u64> {
     let (_, hard) = rlimit::Resource::NOFILE.get()?;
-    let wanted = 2 * sockets + SPARE;
+    let wanted = FOR_EACH_PAIR * sockets + SPARE;
     if wanted <= hard || rlimit::Resource::NOFILE.set(wanted, wanted).is_err() {
         rlimit::Resource::NOFILE.set(wanted.min(hard), hard)?;
     }

@@ -409,3 +409,32 @@ impl<S> FramedSocket<S> {
         self.writer.held()
     }
 }
+
+/// The sizes of the frames with which a socket on `side` sends two messages of its largest size.
+async fn largest_frames(side: Side) -> Vec<usize> {
+    let (ours, mut theirs) = duplex(4 * PACKET);
+    let mut socket = FramedSocket::new(ours, &[], side, LIMIT);
+    let mut message = MessageBuf::new();
+    message.put_chunk(vec![7; socket.capabilities().max_message].into());
+    for _ in 0..2 {
+        send(&mut socket, Outgoing::Message(&message)).await;
+    }
+    flush(&mut socket).await;
+    drop(socket);
+    let mut sent = Vec::new();
+    theirs.read_to_end(&mut sent).await.unwrap();
+    let mut sizes = Vec::new();
+    while let Ok(frame::Parsed::Header(header, len)) = frame::Header::parse(&sent, side) {
+        let size = len + header.len as usize;
+        sizes.push(size);
+        sent.drain(..size);
+    }
+    sizes
+}
+
+#[tokio::test]
+async fn a_message_of_the_largest_size_fills_a_packet() {
+    for side in SIDES {
+        assert_eq!(largest_frames(side).await, [PACKET; 2], "{side:?}");
+    }
+}
