@@ -17,6 +17,7 @@ mod peer;
 mod report;
 mod results;
 mod run;
+mod scale;
 mod targets;
 mod watchdog;
 mod workloads;
@@ -64,6 +65,11 @@ struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Measures how the cost of wsmux grows with connections, streams, sizes and cores
+    Scale(scale::Options),
+    /// Measures one point of one curve and prints it as a line of JSON
+    #[command(hide = true)]
+    ScalePoint(scale::Point),
     /// Makes one measurement and prints it as a line of JSON
     #[command(hide = true)]
     Measure {
@@ -98,9 +104,16 @@ impl Args {
 }
 
 fn main() -> Result<()> {
-    let args = Args::parse();
-    if let Some(Command::Measure { backend, workload, size, form }) = args.command {
-        let outcome = measure(backend, workload, size, form)?;
+    let mut args = Args::parse();
+    let outcome = match args.command.take() {
+        Some(Command::Measure { backend, workload, size, form }) => {
+            Some(measure(backend, workload, size, form)?)
+        }
+        Some(Command::ScalePoint(point)) => Some(Outcome::from(point.measure())),
+        Some(Command::Scale(options)) => return scale::run(&options),
+        None => None,
+    };
+    if let Some(outcome) = outcome {
         println!("{}", serde_json::to_string(&outcome)?);
         // The process exits without closing anything, because closing thousands of streams takes
         // time and is not measured.
@@ -119,12 +132,9 @@ fn main() -> Result<()> {
 
 fn measure(backend: Backend, workload: Workload, size: Size, form: Form) -> Result<Outcome> {
     let before = resident()?;
-    Ok(match backends::measure(backend, workload, size.sizes(form.path), form) {
-        Ok(mut metrics) => {
-            metrics.insert(Metric::PeakMib, (meter::peak()? - before) / (1024.0 * 1024.0));
-            Outcome::Measured(metrics)
-        }
-        Err(error) if error.is::<watchdog::Hangs>() => Outcome::Hangs,
-        Err(error) => Outcome::Failed(format!("{error:#}")),
-    })
+    let mut outcome = backends::measure(backend, workload, size.sizes(form.path), form).into();
+    if let Outcome::Measured(metrics) = &mut outcome {
+        metrics.insert(Metric::PeakMib, (meter::peak()? - before) / (1024.0 * 1024.0));
+    }
+    Ok(outcome)
 }

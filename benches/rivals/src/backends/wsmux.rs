@@ -16,7 +16,7 @@ impl Wsmux {
     pub async fn start(wire: Wire, tls: bool, streams: Option<u64>) -> Result<Self> {
         let mut config = Config::default();
         if let Some(streams) = streams {
-            config.max_concurrent_bidi_streams(streams);
+            config.max_concurrent_bidi_streams(streams).max_local_streams(streams);
         }
         let mut server = WebSocketServer::builder().config(config.clone()).wires([wire]);
         let mut client = WebSocketClient::builder().config(config).wire(wire);
@@ -28,21 +28,29 @@ impl Wsmux {
         let server = server.bind((path::server(), 0)).await?;
         let scheme = if tls { "wss" } else { "ws" };
         let url = format!("{scheme}://{}/", server.local_addr()?);
+        tokio::spawn(serve(server));
+        Ok(Self { client: client.build()?, url })
+    }
+
+    /// Makes the client's end alone, for a server that listens at this URL.
+    pub fn client(url: String) -> Result<Self> {
+        Ok(Self { client: WebSocketClient::builder().build()?, url })
+    }
+}
+
+/// Serves all clients of a server, until the runtime ends.
+pub async fn serve(server: WebSocketServer) {
+    while let Some(incoming) = server.accept().await {
         tokio::spawn(async move {
-            while let Some(incoming) = server.accept().await {
-                tokio::spawn(async move {
-                    match incoming.await {
-                        Ok(connection) => {
-                            while let Ok(stream) = connection.accept_bi().await {
-                                tokio::spawn(peer::serve(stream));
-                            }
-                        }
-                        Err(error) => eprintln!("handshake: {error}"),
+            match incoming.await {
+                Ok(connection) => {
+                    while let Ok(stream) = connection.accept_bi().await {
+                        tokio::spawn(peer::serve(stream));
                     }
-                });
+                }
+                Err(error) => eprintln!("handshake: {error}"),
             }
         });
-        Ok(Self { client: client.build()?, url })
     }
 }
 
