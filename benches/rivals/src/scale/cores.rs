@@ -14,7 +14,7 @@ use nix::{
     unistd::Pid,
 };
 use tokio::{
-    net::TcpSocket,
+    net::{TcpListener, TcpSocket},
     runtime::Builder,
     sync::oneshot::{self, Receiver, Sender},
 };
@@ -89,48 +89,37 @@ fn keep_to(cores: &[CoreId]) -> Result<()> {
 /// Starts the servers, and returns their client.
 fn start(servers: Servers, cores: &[CoreId]) -> Result<Wsmux> {
     let acceptor = WebSocketServer::builder().build()?;
-    let first = bind(0)?;
-    let port = first.local_addr()?.port();
+    let mut port = 0;
     match servers {
         Servers::MultiThread => {
-            let mut builder = Builder::new_multi_thread();
-            let runtime = leaked(builder.worker_threads(cores.len()))?;
+            let runtime = leaked(Builder::new_multi_thread().worker_threads(cores.len()))?;
             let _entered = runtime.enter();
-            let server = WebSocketServer::new(first.listen(BACKLOG)?, acceptor);
+            let server = WebSocketServer::new(listen(port)?, acceptor);
+            port = server.local_addr()?.port();
             runtime.spawn(serve(server));
         }
         Servers::PerCore => {
-            let others = cores.iter().skip(1).map(|_| bind(port));
-            let sockets: Vec<_> = std::iter::once(Ok(first)).chain(others).collect();
-            let mut ready = Vec::new();
-            for (&core, socket) in cores.iter().zip(sockets) {
-                let (socket, acceptor) = (socket?, acceptor.clone());
-                let (listening, listens) = oneshot::channel();
-                ready.push(listens);
+            for &core in cores {
+                let runtime = leaked(&mut Builder::new_current_thread())?;
+                let _entered = runtime.enter();
+                let server = WebSocketServer::new(listen(port)?, acceptor.clone());
+                port = server.local_addr()?.port();
                 thread::spawn(move || {
                     pin(Some(core));
-                    leaked(&mut Builder::new_current_thread())?.block_on(async {
-                        let server = WebSocketServer::new(socket.listen(BACKLOG)?, acceptor);
-                        let _ = listening.send(());
-                        serve(server).await;
-                        anyhow::Ok(())
-                    })
+                    runtime.block_on(serve(server));
                 });
-            }
-            for listens in ready {
-                listens.blocking_recv().context("a server's thread has ended")?;
             }
         }
     }
     Wsmux::client(format!("ws://{}:{port}/", path::server()))
 }
 
-/// Binds a socket to a port that other sockets may share.
-fn bind(port: u16) -> Result<TcpSocket> {
+/// Listens on a port that other listeners may share.
+fn listen(port: u16) -> Result<TcpListener> {
     let socket = TcpSocket::new_v4()?;
     socket.set_reuseport(true)?;
     socket.bind((path::server(), port).into())?;
-    Ok(socket)
+    Ok(socket.listen(BACKLOG)?)
 }
 
 /// Runs the clients of all cores, and measures them together.

@@ -36,6 +36,26 @@ impl Law {
         Some(Self { exponent, off: logs.iter().map(off).fold(0.0, f64::max).exp() })
     }
 
+    /// Fits two laws, one for the points up to one of them, and one for the points from there. The
+    /// point at which they meet is the one with the least squares. Returns its index. There are
+    /// none for fewer than five points, because each law needs three.
+    pub fn fit_two(points: &[(f64, f64)]) -> Option<(usize, Self, Self)> {
+        let meetings = 2..points.len().saturating_sub(2);
+        let fits = meetings.filter_map(|at| {
+            let (small, large) = (&points[..=at], &points[at..]);
+            let laws = (Self::fit(small)?, Self::fit(large)?);
+            Some((laws.0.squares(small) + laws.1.squares(large), (at, laws.0, laws.1)))
+        });
+        fits.min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, fit)| fit)
+    }
+
+    /// Returns the sum of the squares of what the law leaves unexplained.
+    fn squares(self, points: &[(f64, f64)]) -> f64 {
+        let rests: Vec<_> = points.iter().map(|(x, y)| y.ln() - self.exponent * x.ln()).collect();
+        let mean = rests.iter().sum::<f64>() / rests.len() as f64;
+        rests.iter().map(|rest| (rest - mean).powi(2)).sum()
+    }
+
     /// Returns what such a growth is called, if it has a name.
     pub fn name(self) -> Option<&'static str> {
         let is = |exponent: f64| (self.exponent - exponent).abs() < FLAT;
@@ -69,6 +89,17 @@ mod tests {
         assert!(law.exponent.abs() < 1e-9, "{law:?}");
         // The mean of the logarithms is that of 2, and 8 is four times as much.
         assert!((law.off - 4.0).abs() < 1e-9, "{law:?}");
+    }
+
+    #[test]
+    fn two_laws_meet_at_the_bend_of_a_curve() {
+        let points: Vec<_> =
+            (0..8).map(|power| 10_f64.powi(power)).map(|x| (x, x.max(1_000.0))).collect();
+        let (at, small, large) = Law::fit_two(&points).expect("two laws");
+        assert_eq!(points[at].0, 1_000.0);
+        assert!(small.exponent.abs() < 1e-9, "{small:?}");
+        assert!((large.exponent - 1.0).abs() < 1e-9, "{large:?}");
+        assert_eq!(Law::fit_two(&points[..4]), None);
     }
 
     #[test]

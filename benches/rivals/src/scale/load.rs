@@ -19,6 +19,9 @@ use crate::{
 pub const AT_ONCE: u64 = 64;
 /// How many round trips are made before the clock starts. They open the windows.
 const WARM_UP: usize = 20;
+/// The memory of fewer streams or connections is not reported, because it is lost among what the
+/// allocator keeps for other purposes.
+const COUNTED: u64 = 1_000;
 
 pub async fn run<R: Rival>(
     rival: R,
@@ -33,12 +36,13 @@ pub async fn run<R: Rival>(
     Call::Small.make(&connection).await?;
     match factor {
         Factor::IdleConnections => {
-            let (_kept, memory) = connections(rival, at).await?;
-            with(memory, calls(vec![connection], meter, time).await?)
+            let one = move || connection_after_a_call(rival);
+            let (_kept, memory) = crowd_of(at, one).await?;
+            Ok(with(memory, calls(vec![connection], meter, time).await?))
         }
         Factor::BusyConnections => {
-            let (all, _) = connections(rival, at).await?;
-            calls(all.concat(), meter, time).await
+            let (all, _) = crowd_of(at, move || connection_after_a_call(rival)).await?;
+            calls(all, meter, time).await
         }
         Factor::IdleStreams => {
             let opener = connection.clone();
@@ -46,8 +50,8 @@ pub async fn run<R: Rival>(
                 let opener = opener.clone();
                 async move { greet(&opener, HOLD).await }
             };
-            let (_kept, memory) = growth(at, crowd::make(at, one)).await?;
-            with(memory, calls(vec![connection], meter, time).await?)
+            let (_kept, memory) = crowd_of(at, one).await?;
+            Ok(with(memory, calls(vec![connection], meter, time).await?))
         }
         Factor::Writes => writes(&connection, meter, at, time).await,
         Factor::Messages => messages(&connection, at, time).await,
@@ -57,31 +61,35 @@ pub async fn run<R: Rival>(
     }
 }
 
-fn with(memory: f64, mut metrics: Metrics) -> Result<Metrics> {
-    metrics.insert(Metric::BytesEach, memory);
-    Ok(metrics)
+fn with(memory: Option<f64>, mut metrics: Metrics) -> Metrics {
+    metrics.extend(memory.map(|bytes| (Metric::BytesEach, bytes)));
+    metrics
 }
 
-/// Opens connections, each of which has served a call. Returns them, and the memory that each takes
-/// at both ends.
-async fn connections<R: Rival>(
-    rival: &'static R,
+async fn connection_after_a_call<R: Rival>(rival: &'static R) -> Result<R::Connection> {
+    let connection = rival.connect().await?;
+    Call::Small.make(&connection).await?;
+    Ok(connection)
+}
+
+/// Makes streams or connections. Returns them, and how much memory each takes at both ends.
+async fn crowd_of<T, F>(
     count: u64,
-) -> Result<(Vec<Vec<R::Connection>>, f64)> {
-    crowd::reserve_all(count)?;
-    let one = move || async move {
-        let connection = rival.connect().await?;
-        Call::Small.make(&connection).await?;
-        Ok(connection)
-    };
-    growth(count, crowd::make(count, one)).await
-}
-
-/// Returns what was made, and by how many bytes memory has grown for each.
-async fn growth<T>(count: u64, made: impl Future<Output = Result<T>>) -> Result<(T, f64)> {
+    one: impl Fn() -> F + Clone + Send + 'static,
+) -> Result<(Vec<T>, Option<f64>)>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T>> + Send + 'static,
+{
+    // Sockets are reserved for streams too, because that is simpler and does no harm.
+    crowd::reserve(count)?;
+    // What the first ones take once, such as pages of code, is not counted for each.
+    let first = count / 2;
+    let mut kept = crowd::make(first, one.clone()).await?;
     let before = resident()?;
-    let kept = made.await?;
-    Ok((kept, (resident()? - before) / count as f64))
+    kept.extend(crowd::make(count - first, one).await?);
+    let each = (resident()? - before) / (count - first) as f64;
+    Ok((kept.into_iter().flatten().collect(), (count >= COUNTED).then_some(each)))
 }
 
 /// Makes calls, each on a stream of its own, and takes the connections in turn.

@@ -31,10 +31,11 @@ fn table(results: &Results, factor: Factor) -> Table {
     table.set_header([factor.axis()].into_iter().chain(units));
     for at in results.points(factor) {
         let key = Key { factor, at };
+        let absent = if results.trouble(key).is_some() { "failed" } else { "" };
         let figures = factor
             .metrics()
             .iter()
-            .map(|&metric| results.spread(key, metric).map_or_else(|| "failed".to_owned(), figure));
+            .map(|&metric| results.spread(key, metric).map_or_else(|| absent.to_owned(), figure));
         table.add_row([at.to_string()].into_iter().chain(figures));
     }
     for column in table.column_iter_mut() {
@@ -43,7 +44,7 @@ fn table(results: &Results, factor: Factor) -> Table {
     table
 }
 
-/// Returns the law of a curve and of its halves as a line of text.
+/// Returns the law of a curve, and those of its parts, as a line of text.
 fn laws(curve: &Curve) -> Option<String> {
     let (quantity, axis) = (quantity(curve.metric), curve.factor.axis());
     let named = |law: Law| law.name().map_or_else(String::new, |name| format!(" ({name})"));
@@ -52,10 +53,9 @@ fn laws(curve: &Curve) -> Option<String> {
     if curve.points.len() > 2 {
         line += &format!(", each point within a factor of {:.2}", law.off);
     }
-    if let Some((small, large)) = curve.halves {
-        let middle = curve.points[curve.points.len() / 2].0;
+    if let Some((at, small, large)) = curve.bend {
         line += &format!(
-            "; {:.2}{} up to {middle}, {:.2}{} from there",
+            "; ^{:.2}{} up to {at}, ^{:.2}{} from there",
             small.exponent,
             named(small),
             large.exponent,

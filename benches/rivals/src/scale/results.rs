@@ -11,6 +11,10 @@ use crate::{
     results::Spread,
 };
 
+/// If a point differs from the law of a curve by more than this factor, two laws are reported as
+/// well.
+const ONE_LAW: f64 = 1.15;
+
 /// Names a point: a factor, and the number or size that it has there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key {
@@ -45,9 +49,9 @@ pub struct Curve {
     pub points: Vec<(u64, Spread)>,
     /// The law of all points.
     pub law: Option<Law>,
-    /// The laws of the smaller and of the larger half. The point in the middle belongs to both. Few
-    /// points have no halves.
-    pub halves: Option<(Law, Law)>,
+    /// If one law does not describe the curve, the point at which it bends, and the laws up to this
+    /// point and from there.
+    pub bend: Option<(u64, Law, Law)>,
 }
 
 impl Results {
@@ -94,11 +98,10 @@ impl Results {
             points.filter_map(|at| Some((at, self.spread(Key { factor, at }, metric)?))).collect();
         let medians: Vec<_> =
             points.iter().map(|(at, spread)| (*at as f64, spread.median)).collect();
-        let middle = medians.len() / 2;
-        let halves = (medians.len() >= 5)
-            .then(|| Law::fit(&medians[..=middle]).zip(Law::fit(&medians[middle..])))
-            .flatten();
-        Curve { factor, metric, points, law: Law::fit(&medians), halves }
+        let law = Law::fit(&medians);
+        let bend = law.filter(|law| law.off > ONE_LAW).and_then(|_| Law::fit_two(&medians));
+        let bend = bend.map(|(index, small, large)| (points[index].0, small, large));
+        Curve { factor, metric, points, law, bend }
     }
 
     pub fn curves(&self) -> Vec<Curve> {
