@@ -78,13 +78,9 @@ impl Factor {
         all.into_iter().take(count).collect()
     }
 
-    /// Returns how many pairs of sockets a point needs, if that may be more than the system
-    /// permits.
-    pub fn sockets(self, at: u64) -> u64 {
-        match self {
-            Self::IdleConnections | Self::BusyConnections => at,
-            _ => 0,
-        }
+    /// Returns how many pairs of sockets a point needs, if the points differ in that.
+    pub fn sockets(self, at: u64) -> Option<u64> {
+        matches!(self, Self::IdleConnections | Self::BusyConnections).then_some(at)
     }
 
     /// Returns how the servers are placed, if that is what the factor is about.

@@ -123,14 +123,13 @@ pub fn run(options: &Options) -> Result<()> {
 async fn measure(options: &Options) -> Result<Results> {
     let rounds = options.rounds.unwrap_or(if options.quick { 1 } else { 3 });
     let mut keys = options.keys();
-    keys.retain(|key| {
-        let sockets = key.factor.sockets(key.at);
-        let fits = sockets == 0 || crowd::reserve_all(sockets).is_ok();
-        if !fits {
-            eprintln!("left out: {key}, because the system permits too few file descriptors");
+    for key in &mut keys {
+        if let Some(sockets) = key.factor.sockets(key.at) {
+            // A point that needs more file descriptors than the system permits becomes smaller.
+            key.at = crowd::reserve(sockets)?;
         }
-        fits
-    });
+    }
+    keys.dedup();
     let mut results = Results::new(rounds, options.quick);
     let progress = run::progress_of(rounds * keys.len())?;
     // A round measures every point once. So a machine that becomes slower does not bend a curve.
