@@ -48,6 +48,7 @@
 )]
 //! - [With tonic](manual::with_tonic): gRPC over the streams of one connection
 //! - [Observability](manual::observability): statistics, `tracing` and qlog
+//! - [How the cost grows](manual::scale): connections, streams, sizes and cores
 //! - [Threats](manual::threats): what a hostile peer can try, and what stops it
 //! - Coming from [quinn](manual::coming_from_quinn)
 //! - Coming from [`@matrixai/ws`](manual::coming_from_js_ws)

@@ -11,6 +11,8 @@
 //!   sends.
 //! - [`observability`]: the statistics, the events of feature `tracing`, the logs of feature
 //!   `qlog`.
+//! - [`scale`]: how the cost grows with connections, streams, sizes and cores, and a server with a
+//!   runtime for each core.
 //! - [`behind_a_proxy`]: nginx and HAProxy, their timeouts and headers, how to drain a node, and
 //!   which calls survive a failure.
 #![cfg_attr(
@@ -40,5 +42,6 @@ pub mod flow_control;
 pub mod in_axum;
 pub mod observability;
 pub mod reconnecting;
+pub mod scale;
 pub mod threats;
 pub mod with_tonic;

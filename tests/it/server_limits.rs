@@ -177,6 +177,24 @@ async fn past_the_limit_of_connections_clients_wait_in_the_systems_queue() {
 }
 
 #[tokio::test]
+async fn servers_that_share_an_acceptor_have_limits_of_their_own() {
+    let acceptor = WebSocketServer::builder().max_connections(Some(1)).build().unwrap();
+    let mut servers = Vec::new();
+    for _ in 0..2 {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        servers.push(WebSocketServer::new(listener, acceptor.clone()));
+    }
+    let mut open = Vec::new();
+    for server in &servers {
+        let (client, accepted) =
+            both(server, &format!("ws://{}", server.local_addr().unwrap())).await;
+        echo(&client, &accepted).await;
+        open.push((client, accepted));
+    }
+    assert_eq!(servers.iter().map(WebSocketServer::connections).sum::<usize>(), 2);
+}
+
+#[tokio::test]
 async fn a_handshake_that_fails_gives_its_places_back() {
     let builder = WebSocketServer::builder();
     let builder = builder

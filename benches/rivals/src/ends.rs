@@ -107,7 +107,7 @@ where
 
 /// Binds the calling thread to a core. If the system does not support that, the thread may run on
 /// any core.
-fn pin(core: Option<CoreId>) {
+pub fn pin(core: Option<CoreId>) {
     if let Some(core) = core {
         core_affinity::set_for_current(core);
     }
@@ -115,7 +115,7 @@ fn pin(core: Option<CoreId>) {
 
 /// Builds a runtime that is never dropped. Dropping it would close everything that it serves. That
 /// takes time, and is not measured.
-fn leaked(builder: &mut Builder) -> Result<&'static Runtime> {
+pub fn leaked(builder: &mut Builder) -> Result<&'static Runtime> {
     Ok(Box::leak(Box::new(builder.enable_all().build()?)))
 }
 

@@ -18,6 +18,7 @@ mod peer;
 mod report;
 mod results;
 mod run;
+mod scale;
 mod targets;
 mod watchdog;
 mod workloads;
@@ -66,6 +67,11 @@ struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Measures how the cost of wsmux grows with connections, streams, sizes and cores
+    Scale(scale::Options),
+    /// Measures one point of one curve and prints it as a line of JSON
+    #[command(hide = true)]
+    ScalePoint(scale::Point),
     /// Makes one measurement and prints it as a line of JSON
     #[command(hide = true)]
     Measure {
@@ -112,18 +118,22 @@ impl Args {
 }
 
 fn main() -> Result<()> {
-    let args = Args::parse();
-    let line = match &args.command {
+    let mut args = Args::parse();
+    let line = match args.command.take() {
         None => None,
         Some(Command::Measure { backend, workload, size, form }) => {
-            Some(serde_json::to_string(&measure(*backend, *workload, *size, *form)?)?)
+            Some(serde_json::to_string(&measure(backend, workload, size, form)?)?)
         }
         Some(Command::Show { backend, behaviour }) => {
-            Some(serde_json::to_string(&backends::show(*backend, *behaviour)?)?)
+            Some(serde_json::to_string(&backends::show(backend, behaviour)?)?)
+        }
+        Some(Command::ScalePoint(point)) => {
+            Some(serde_json::to_string(&Outcome::from(point.measure()))?)
         }
         Some(Command::Behaviours { backends, behaviours }) => {
-            return behaviours::run(backends, behaviours);
+            return behaviours::run(&backends, &behaviours);
         }
+        Some(Command::Scale(options)) => return scale::run(&options),
     };
     if let Some(line) = line {
         println!("{line}");
@@ -144,12 +154,9 @@ fn main() -> Result<()> {
 
 fn measure(backend: Backend, workload: Workload, size: Size, form: Form) -> Result<Outcome> {
     let before = resident()?;
-    Ok(match backends::measure(backend, workload, size.sizes(form.path), form) {
-        Ok(mut metrics) => {
-            metrics.insert(Metric::PeakMib, (meter::peak()? - before) / (1024.0 * 1024.0));
-            Outcome::Measured(metrics)
-        }
-        Err(error) if error.is::<watchdog::Hangs>() => Outcome::Hangs,
-        Err(error) => Outcome::Failed(format!("{error:#}")),
-    })
+    let mut outcome = backends::measure(backend, workload, size.sizes(form.path), form).into();
+    if let Outcome::Measured(metrics) = &mut outcome {
+        metrics.insert(Metric::PeakMib, (meter::peak()? - before) / (1024.0 * 1024.0));
+    }
+    Ok(outcome)
 }

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
+
+use crate::watchdog::Hangs;
 
 /// Metrics, in the order in which a table shows them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -10,6 +13,8 @@ use serde::{Deserialize, Serialize};
 pub enum Metric {
     MibPerS,
     OpsPerS,
+    /// Connections that were made, used for one call and closed.
+    ConnectionsPerS,
     P50Us,
     P99Us,
     /// The ratio of the rate beside stalled streams to the rate without them.
@@ -33,6 +38,7 @@ impl Metric {
         match self {
             Self::MibPerS => "MiB/s",
             Self::OpsPerS => "ops/s",
+            Self::ConnectionsPerS => "connections/s",
             Self::P50Us => "p50 µs",
             Self::P99Us => "p99 µs",
             Self::Ratio => "of alone",
@@ -48,7 +54,7 @@ impl Metric {
     }
 
     pub fn more_is_better(self) -> bool {
-        matches!(self, Self::MibPerS | Self::OpsPerS | Self::Ratio)
+        matches!(self, Self::MibPerS | Self::OpsPerS | Self::ConnectionsPerS | Self::Ratio)
     }
 }
 
@@ -61,4 +67,14 @@ pub enum Outcome {
     Measured(Metrics),
     Hangs,
     Failed(String),
+}
+
+impl From<Result<Metrics>> for Outcome {
+    fn from(result: Result<Metrics>) -> Self {
+        match result {
+            Ok(metrics) => Self::Measured(metrics),
+            Err(error) if error.is::<Hangs>() => Self::Hangs,
+            Err(error) => Self::Failed(format!("{error:#}")),
+        }
+    }
 }

@@ -13,6 +13,8 @@ use crate::{backends::Stream, behaviours};
 pub const COUNT: u8 = b'c';
 /// Answer with the command, then send back what arrives, as it arrives.
 pub const ECHO: u8 = b'e';
+/// Do the same as [`ECHO`] with reads of up to 64 KiB, for messages that may be long.
+pub const MIRROR: u8 = b'm';
 /// Read a request to its end, and answer with the same bytes.
 pub const ANSWER: u8 = b'a';
 /// Read a request of [`PAGE`] bytes to its end, and answer with a [`CHUNK`].
@@ -60,15 +62,11 @@ async fn serve_stream<S: Stream>(mut stream: S) -> Result<()> {
         }
         ECHO => {
             greet(&mut stream, ECHO).await?;
-            let mut buffer = [0; SMALL];
-            loop {
-                let len = stream.read(&mut buffer).await?;
-                if len == 0 {
-                    break;
-                }
-                stream.write(&buffer[..len]).await?;
-                stream.flush().await?;
-            }
+            echo(&mut stream, &mut [0; SMALL]).await?;
+        }
+        MIRROR => {
+            greet(&mut stream, MIRROR).await?;
+            echo(&mut stream, &mut vec![0; CHUNK.len()]).await?;
         }
         ANSWER => {
             let mut request = [0; SMALL];
@@ -118,6 +116,18 @@ async fn serve_stream<S: Stream>(mut stream: S) -> Result<()> {
 async fn greet<S: Stream>(stream: &mut S, command: u8) -> Result<()> {
     stream.write(&[command]).await?;
     stream.flush().await
+}
+
+/// Sends back what arrives, until the stream ends. Each read takes at most what the buffer holds.
+async fn echo<S: Stream>(stream: &mut S, buffer: &mut [u8]) -> Result<()> {
+    loop {
+        let len = stream.read(buffer).await?;
+        if len == 0 {
+            return Ok(());
+        }
+        stream.write(&buffer[..len]).await?;
+        stream.flush().await?;
+    }
 }
 
 /// Writes this many bytes in chunks of 64 KiB.

@@ -107,7 +107,7 @@ pub fn json(results: &Results) -> Result<String> {
 }
 
 /// Formats the median, and the spread if it is wide.
-fn figure(spread: Spread) -> String {
+pub fn figure(spread: Spread) -> String {
     let median = number(spread.median);
     if spread.is_wide() {
         format!("{median} ({} to {})", number(spread.min), number(spread.max))

@@ -39,6 +39,15 @@ pub struct Spread {
 }
 
 impl Spread {
+    /// Returns the spread of these values, or `None` if there are none.
+    pub fn of(values: Vec<f64>) -> Option<Self> {
+        Some(Self {
+            min: values.iter().copied().reduce(f64::min)?,
+            max: values.iter().copied().reduce(f64::max)?,
+            median: median(values),
+        })
+    }
+
     /// Whether the rounds differ by more than a tenth, so that the median alone says too little.
     pub fn is_wide(self) -> bool {
         self.max - self.min > 0.1 * self.median.abs()
@@ -104,13 +113,7 @@ impl Results {
         if cell.trouble.is_some() {
             return None;
         }
-        let values: Vec<_> =
-            cell.rounds.iter().filter_map(|metrics| metrics.get(&metric).copied()).collect();
-        Some(Spread {
-            min: values.iter().copied().reduce(f64::min)?,
-            max: values.iter().copied().reduce(f64::max)?,
-            median: median(values),
-        })
+        Spread::of(cell.rounds.iter().filter_map(|metrics| metrics.get(&metric).copied()).collect())
     }
 
     pub fn value(&self, workload: Workload, backend: Backend, metric: Metric) -> Option<f64> {

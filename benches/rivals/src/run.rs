@@ -48,11 +48,7 @@ pub fn run(plan: &Plan) -> Result<Results> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut results = Results::new(plan);
-        let progress = ProgressBar::new(plan.measurements() as u64);
-        progress.set_style(ProgressStyle::with_template(
-            "{spinner} {pos}/{len} {msg} {elapsed} (left: {eta})",
-        )?);
-        progress.enable_steady_tick(Duration::from_millis(200));
+        let progress = progress_of(plan.measurements())?;
         for round in 0..plan.rounds {
             for &workload in &plan.workloads {
                 let mut backends = plan.backends.clone();
@@ -86,11 +82,29 @@ pub fn run(plan: &Plan) -> Result<Results> {
     })
 }
 
+/// Shows how many measurements are done and how long the others will take.
+pub fn progress_of(measurements: usize) -> Result<ProgressBar> {
+    let progress = ProgressBar::new(measurements as u64);
+    progress.set_style(ProgressStyle::with_template(
+        "{spinner} {pos}/{len} {msg} {elapsed} (left: {eta})",
+    )?);
+    progress.enable_steady_tick(Duration::from_millis(200));
+    Ok(progress)
+}
+
 async fn measure(plan: &Plan, backend: Backend, workload: Workload) -> Result<Outcome> {
     let size = plan.size.to_possible_value().context("a size without a name")?;
+    let mut arguments =
+        vec!["measure".into(), backend.name(), workload.name(), size.get_name().into()];
+    arguments.extend(plan.form.args());
+    in_child(&arguments, plan.deadline()).await
+}
+
+/// Runs this program again with these arguments, and returns the outcome that the new process
+/// prints. The process is killed at the deadline.
+pub async fn in_child(arguments: &[String], deadline: Duration) -> Result<Outcome> {
     let child = Command::new(std::env::current_exe()?)
-        .args(["measure", &backend.name(), &workload.name(), size.get_name()])
-        .args(plan.form.args())
+        .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -98,7 +112,7 @@ async fn measure(plan: &Plan, backend: Backend, workload: Workload) -> Result<Ou
         .spawn()?;
     let output = tokio::select! {
         output = child.wait_with_output() => output?,
-        () = watchdog::running(plan.deadline()) => return Ok(Outcome::Hangs),
+        () = watchdog::running(deadline) => return Ok(Outcome::Hangs),
     };
     Ok(serde_json::from_slice(&output.stdout).unwrap_or_else(|_| {
         let said = String::from_utf8_lossy(&output.stderr);

@@ -7,7 +7,7 @@ mod qmux;
 mod quinn;
 mod tcp;
 mod tungstenite;
-mod wsmux;
+pub mod wsmux;
 mod yamux;
 mod zmux;
 

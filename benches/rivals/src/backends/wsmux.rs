@@ -24,7 +24,7 @@ impl Wsmux {
     pub async fn start(wire: Wire, tls: bool, streams: Option<u64>) -> Result<Self> {
         let mut config = Config::default();
         if let Some(streams) = streams {
-            config.max_concurrent_bidi_streams(streams);
+            config.max_concurrent_bidi_streams(streams).max_local_streams(streams);
         }
         let mut server = WebSocketServer::builder().config(config.clone()).wires([wire]);
         let mut client = WebSocketClient::builder().config(config).wire(wire);
@@ -35,22 +35,33 @@ impl Wsmux {
         }
         let server = server.bind((path::server(), 0)).await?;
         let address = server.local_addr()?;
+        tokio::spawn(serve(server));
+        let url = url(tls, address);
+        Ok(Self { client: client.build()?, wire, tls, address, url })
+    }
+
+    /// Makes the client's end alone, for a server that listens at this address.
+    pub fn client(address: SocketAddr) -> Result<Self> {
+        let client = WebSocketClient::builder().build()?;
+        let (wire, tls) = (Wire::QMux, false);
+        Ok(Self { client, wire, tls, address, url: url(tls, address) })
+    }
+}
+
+/// Serves all clients of a server, until the runtime ends.
+pub async fn serve(server: WebSocketServer) {
+    while let Some(incoming) = server.accept().await {
         tokio::spawn(async move {
-            while let Some(incoming) = server.accept().await {
-                tokio::spawn(async move {
-                    match incoming.await {
-                        Ok(connection) => {
-                            while let Ok(stream) = connection.accept_bi().await {
-                                tokio::spawn(peer::serve(stream));
-                                shown::accepting().await;
-                            }
-                        }
-                        Err(error) => eprintln!("handshake: {error}"),
+            match incoming.await {
+                Ok(connection) => {
+                    while let Ok(stream) = connection.accept_bi().await {
+                        tokio::spawn(peer::serve(stream));
+                        shown::accepting().await;
                     }
-                });
+                }
+                Err(error) => eprintln!("handshake: {error}"),
             }
         });
-        Ok(Self { client: client.build()?, wire, tls, address, url: url(tls, address) })
     }
 }
 

@@ -1,14 +1,14 @@
 //! The workloads. Each workload counts every byte, and fails if a byte is missing.
 
-mod bulk;
+pub mod bulk;
 mod churn;
 mod conns;
-mod crowd;
+pub mod crowd;
 mod fanout;
 mod idle;
 mod mixed;
 mod pingpong;
-mod rpc;
+pub mod rpc;
 mod sizes;
 mod small;
 mod stalled;
@@ -205,14 +205,14 @@ pub async fn run<R: Rival>(
 }
 
 /// Opens a stream with a command.
-async fn open<C: Connection>(connection: &C, command: u8) -> Result<C::Stream> {
+pub async fn open<C: Connection>(connection: &C, command: u8) -> Result<C::Stream> {
     let mut stream = connection.open().await?;
     stream.write(&[command]).await?;
     Ok(stream)
 }
 
 /// Opens a stream with a command, and waits until the server has sent the command back.
-async fn greet<C: Connection>(connection: &C, command: u8) -> Result<C::Stream> {
+pub async fn greet<C: Connection>(connection: &C, command: u8) -> Result<C::Stream> {
     let mut stream = open(connection, command).await?;
     stream.flush().await?;
     let mut answer = [0];

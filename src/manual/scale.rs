@@ -1,0 +1,177 @@
+//! How the cost grows with connections, streams, sizes and cores, and how to use many cores.
+//!
+//! If a cost grows with the number `n` of something as `n^e`, the exponent `e` depends far less on
+//! the machine than the cost itself. An exponent of 0 is a constant cost, and 1 is a cost in
+//! proportion to `n`. The following command changes one factor at a time and fits an exponent to
+//! each curve:
+//!
+//! ```text
+//! cargo run --release -p wsmux-rivals -- scale --chart scale.svg --json scale.json
+//! ```
+//!
+//! The figures on this page are from one run of this command, on a virtual machine with two cores
+//! of an AMD EPYC. They are medians of three rounds. Client and server each have one core, and talk
+//! over loopback without TLS. A call is a request and an answer of 64 bytes on a stream of its own,
+//! and 64 calls are in progress at a time. The processor time is that of both ends, and includes
+//! the kernel's. Other programs were using the machine now and then, so exponents between -0.05 and
+//! 0.05 count as constant.
+//!
+//! | what | grows with | exponent | from, to |
+//! |---|---|--:|---|
+//! | processor time of a call | idle connections, 10 to 9,900 | 0.00 | 3.1 µs, 3.2 µs |
+//! | memory of a connection, both ends | idle connections, 1,000 to 9,900 | -0.01 | 26.4 kB, 26.0 kB |
+//! | processor time of a call | idle streams, 10 to 100,000 | 0.00 | 2.7 µs, 2.8 µs |
+//! | memory of a stream, both ends | idle streams, 1,000 to 100,000 | 0.04 | 0.8 kB, 1.0 kB |
+//! | processor time of a call | connections that share the calls, 10 to 100 | 0.62 | 4.3 µs, 18.3 µs |
+//! | | the same, 100 to 9,900 | 0.13 | 18.3 µs, 32.3 µs |
+//! | processor time of a GiB | the size of each write, 16 to 256 bytes | -0.47 | 2.70 s, 0.74 s |
+//! | | the same, 256 bytes to 1 MiB | -0.01 | 0.74 s, 0.62 s |
+//! | round trip, median | the size of a message, 1 byte to 16 KiB | 0.02 | 66 µs, 78 µs |
+//! | | the same, 16 KiB to 1 MiB | 0.47 | 78 µs, 568 µs |
+//! | calls per second | cores, 1 to 2, a runtime for each | 0.96 | 65,000, 127,000 |
+//! | | cores, 1 to 2, one multi-thread runtime | 0.83 | 65,000, 114,000 |
+//!
+//! # What costs nothing
+//!
+//! **An idle stream or connection costs memory and no time.** Nothing in the engine visits all
+//! streams. A frame finds its stream in a table by its id, and only streams that can send are in
+//! the queue of the scheduler. An idle connection is a task that waits for its socket or for its
+//! next timer. Its [keep-alive](crate::Config::keep_alive_interval) pings do cost something, once
+//! in an interval.
+//!
+//! **The memory** of all idle streams together is proportional to their number, and so is that of
+//! idle connections. It does not depend on the windows, because buffers are allocated when bytes
+//! arrive and freed when they have been read. The figures do not include the kernel's memory for
+//! the sockets. Each connection was measured right after a call, so its figure includes the
+//! socket's buffers, which are freed once nothing has arrived for a keep-alive interval. For the
+//! bounds of connections that are not idle, see
+//! [flow control](super::flow_control#memory-of-a-connection).
+//!
+//! # What shares its cost
+//!
+//! **A message costs more than a frame.** Each message of the WebSocket needs system calls and
+//! wake-ups at both ends, whatever is in it. If several streams have something to send when the
+//! socket is ready, their frames share a message. So 64 calls at a time on one connection cost a
+//! sixth of 64 calls on 100 connections, where each call has messages of its own. Above that, the
+//! cost rises slowly, because the state of a connection is no longer in the processor's caches when
+//! its next call arrives. To make calls cheap, use few connections and many streams.
+//!
+//! **A write costs more than a byte** up to some hundred bytes. Writes are collected in the
+//! stream's buffer until the socket is ready, so even writes of 16 bytes are sent in large
+//! messages. What remains is a lock and a copy for each write. From 1 KiB on, the size of a write
+//! hardly matters, and larger buffers in the application gain little.
+//!
+//! **A round trip** takes a constant time up to about 16 KiB, which is the time of the system calls
+//! and wake-ups at both ends. With larger messages, copying begins to dominate, and the time
+//! approaches proportion to the size. From 256 KiB to 1 MiB the round trip becomes 2.8 times as
+//! long.
+//!
+//! # A runtime for each core
+//!
+//! The workers of tokio's multi-thread runtime share their tasks, and a task may move to another
+//! worker whenever it is woken. A connection has at least two tasks that wake each other: the
+//! connection's own, and one of the application. If these run on different cores, each wake-up may
+//! have to wake a core, and the connection's state moves between the caches of the cores.
+//!
+//! Instead, a server can have a current-thread runtime on each core, each with a listener of its
+//! own. The listeners share a port by the socket option `SO_REUSEPORT`. For each new connection the
+//! Linux kernel chooses one of them by a hash of the addresses and ports. From then on, everything
+//! about the connection happens on one thread:
+//!
+//! ```
+//! # #[cfg(target_os = "linux")]
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::{io, net::SocketAddr, thread};
+//!
+//! use tokio::{
+//!     net::{TcpListener, TcpSocket},
+//!     runtime::Builder,
+//! };
+//! use wsmux::WebSocketServer;
+//!
+//! fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+//!     let socket = TcpSocket::new_v4()?;
+//!     socket.set_reuseaddr(true)?;
+//!     socket.set_reuseport(true)?;
+//!     socket.bind(address)?;
+//!     socket.listen(1024)
+//! }
+//!
+//! async fn serve(server: WebSocketServer) {
+//!     while let Some(connecting) = server.accept().await {
+//!         tokio::spawn(async move {
+//!             let connection = connecting.await.ok()?;
+//!             // Serve its streams.
+//! #           let mut stream = connection.open_uni().await.ok()?;
+//! #           let name = format!("{:?}", thread::current().id());
+//! #           stream.write_all(name.as_bytes()).await.ok()?;
+//! #           stream.finish().ok()?;
+//! #           connection.closed().await;
+//!             Some(())
+//!         });
+//!     }
+//! }
+//!
+//! # let mut address = SocketAddr::from(([127, 0, 0, 1], 0));
+//! # let cores = 2;
+//! let acceptor = WebSocketServer::builder().build()?;
+//! for _ in 0..cores {
+//!     let runtime = Builder::new_current_thread().enable_all().build()?;
+//!     let entered = runtime.enter();
+//!     let server = WebSocketServer::new(listen(address)?, acceptor.clone());
+//!     drop(entered);
+//! #   address = server.local_addr()?;
+//!     thread::spawn(move || runtime.block_on(serve(server)));
+//! }
+//! # // Clients connect until each thread has served one of them.
+//! # let runtime = Builder::new_current_thread().enable_all().build()?;
+//! # runtime.block_on(async {
+//! #     let client = wsmux::WebSocketClient::builder().build()?;
+//! #     let mut threads = std::collections::HashSet::new();
+//! #     for _ in 0..1_000 {
+//! #         let connection = client.connect(&format!("ws://{address}/")).await?;
+//! #         threads.insert(connection.accept_uni().await?.read_to_end(100).await?);
+//! #         if threads.len() == cores {
+//! #             return Ok(());
+//! #         }
+//! #     }
+//! #     panic!("the kernel has chosen the same thread for 1,000 connections");
+//! # })
+//! # }
+//! # #[cfg(not(target_os = "linux"))]
+//! # fn main() {}
+//! ```
+//!
+//! In the run above, with 64 connections for each core and a call at a time on each, this form made
+//! 1.11 times the calls per second of one multi-thread runtime on two cores. A call took 15.6 µs of
+//! processor time, and 16.8 µs with the multi-thread runtime. Both forms made and closed 11,000
+//! connections a second, with a call on each. The clients ran on the same two cores, so their work
+//! is included in these figures. More than two cores were not measured. To measure your machine,
+//! run
+//!
+//! ```text
+//! cargo run --release -p wsmux-rivals -- scale --factor per-core --factor multi-thread
+//! ```
+//!
+//! `examples/per_core.rs` is a complete server of this form. What to know before using it:
+//!
+//! - **Limits count for each server.** All servers may share one
+//!   [`WebSocketAcceptor`](crate::WebSocketAcceptor), and so have the same settings. But
+//!   [`max_connections`](crate::WebSocketServerBuilder::max_connections) and the other limits on
+//!   clients apply to each server, so divide them by the number of cores.
+//! - **A renewed certificate** has to be set only once, because the TLS configuration belongs to
+//!   the shared acceptor.
+//! - **To shut down**, call [`shutdown`](crate::WebSocketServer::shutdown) on each server. When a
+//!   listener closes, the kernel resets the connections that wait in its accept queue, unless
+//!   `net.ipv4.tcp_migrate_req` is set.
+//! - **Nothing is balanced later.** The kernel spreads new connections evenly, but not their work.
+//!   If few connections do most of the work, one core can be busy while others are idle, and a
+//!   multi-thread runtime is better. A task that computes for long delays all connections of its
+//!   core.
+//! - **A second process** of the same user can bind the same port with `SO_REUSEPORT`, and then
+//!   receives a part of the connections. It is not refused with
+//!   [`AddrInUse`](std::io::ErrorKind::AddrInUse).
+//! - **Only Linux spreads the connections.** On FreeBSD the option for that is `SO_REUSEPORT_LB`.
+//!   macOS has `SO_REUSEPORT`, but does not spread connections, and Windows has no such option.
+//! - **Clients** need no listeners. To use many cores, open several connections, and give each
+//!   current-thread runtime its own.
