@@ -36,8 +36,8 @@ struct Hand {
 }
 
 impl Hand {
-    /// Makes an engine. On QMux, its peer permits this many streams of each kind, grants much
-    /// credit to each stream, and grants no connection credit.
+    /// Makes an engine. On QMux, its peer permits `streams` streams of each kind, grants
+    /// much credit to each stream, and grants no connection credit.
     fn new(wire: Wire, side: Side, streams: u64) -> Self {
         let mut config = Config::default();
         config.max_concurrent_bidi_streams(2 * streams).max_local_streams(2 * streams);

@@ -13,7 +13,7 @@ pub(crate) struct Wakeups {
     /// The driver's waker. It has a field of its own so that most writes need no vector.
     driver: Option<Waker>,
     others: Vec<Waker>,
-    /// A waker to drop without waking it, because its task no longer waits with this waker.
+    /// A waker that is dropped and not woken, because its task no longer uses it.
     dropped: Option<Waker>,
     /// Whether anything is stored. This is a field of its own because it is checked after every use
     /// of the lock.

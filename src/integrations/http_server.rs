@@ -55,8 +55,8 @@ const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
 /// A client must finish TLS and the head of its first request within the [head
 /// timeout](Self::head_timeout), over either version of HTTP. If it sends no further request for
 /// the [idle timeout](Self::idle_timeout), the server accepts no more requests from it; open
-/// requests and WebSockets go on. A request's head may have at most 64 KiB. HTTP/2 clients may open
-/// WebSockets, as with [`allow_http2`](crate::hyper::allow_http2).
+/// requests and WebSockets go on. A request's head may be at most 64 KiB long. HTTP/2 clients may
+/// open WebSockets, as with [`allow_http2`](crate::hyper::allow_http2).
 ///
 /// The server goes on if a client closes, and if the system is out of file descriptors. While the
 /// system is out of file descriptors, clients stay in the kernel's accept queue, and the server

@@ -74,8 +74,9 @@
 //!
 //! # Over HTTP/2
 //!
-//! RFC 8441 turns one HTTP/2 stream into a WebSocket, by a CONNECT with `:protocol = websocket`.
-//! The server announces support with SETTINGS_ENABLE_CONNECT_PROTOCOL:
+//! Over HTTP/2, a client sends a CONNECT request with `:protocol = websocket`. The stream of that
+//! request then carries a WebSocket (RFC 8441). The server announces support with
+//! SETTINGS_ENABLE_CONNECT_PROTOCOL:
 //! [`HttpServer`](crate::hyper::HttpServer) announces it, `axum::serve` does with axum's feature
 //! `http2`, and [`hyper::allow_http2`](crate::hyper::allow_http2) makes a hyper server announce it.
 //! The rules for subprotocols and the WebSocket's frames are the same as over HTTP/1.1. A client

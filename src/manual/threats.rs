@@ -31,7 +31,7 @@
 //! or reads single bytes; windows of one byte; a media sender that abandons nearly all of its
 //! streams as stale; a page that cancels ten thousand streams as it closes; traffic shaped by
 //! padding; and a ping with each message. The budgets are small relative to what a machine can do:
-//! the work that one second replenishes costs at most about a hundredth of a core. So a server can
+//! the work that one second replenishes costs at most about two hundredths of a core. So a server can
 //! have thousands of peers that use all of their budgets.
 //!
 //! When a budget is exhausted, the connection closes with

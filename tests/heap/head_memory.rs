@@ -31,7 +31,7 @@ use wsmux::{
 
 const CONNECTIONS: usize = 16;
 
-/// The number of header lines that the tests add to those of every handshake.
+/// How many header lines the tests add to a request, besides the lines that every handshake has.
 const LINES: usize = 4;
 
 /// How many bytes the rounding of the allocator and of tables may add to each connection.

@@ -62,12 +62,13 @@ struct Budget {
 }
 
 /// The burst and the rate per second for frames that honest peers send rarely, or together with
-/// useful frames. This end processes the burst in twenty milliseconds. Frames at the rate use a
-/// thousandth of a core.
+/// useful frames. This end processes the burst in twenty milliseconds. If the peer sends
+/// frames at this rate all the time, they use two thousandths of a core.
 const RARE: (u64, u64) = (1_000, 100);
 
 /// The burst and the rate per second for frames that were useful when the peer sent them, and that
-/// became useless while they were on a long path. Frames at the rate use a hundredth of a core.
+/// became useless while they were on a long path. If the peer sends frames at this rate all the
+/// time, they use two hundredths of a core.
 const IN_FLIGHT: (u64, u64) = (10_000, 1_000);
 
 /// How many late frames the peer may send for each frame that this end sends. For example, if this

@@ -62,7 +62,8 @@ pub enum Frame {
         /// The credit, in bytes.
         credit: Credit,
     },
-    /// Grants streams: the total number of streams of a kind that may be opened (RFC 9000 §19.11).
+    /// Grants streams. `count` is the total number of streams of this kind that the receiver may
+    /// open over the connection's life (RFC 9000 §19.11).
     MaxStreams {
         /// The kind of the streams.
         dir: Dir,

@@ -191,8 +191,9 @@ impl Lane {
             most = self.taken * PLACES_FOR_EACH + SPARE;
         }
         if self.window.capacity() > 4 * most {
-            // After a burst of streams their memory is returned. Twice as much as is needed is
-            // kept, so that memory is not returned and allocated again and again.
+            // After a burst of streams the window has a large capacity. Most of it is given back.
+            // Twice as much as is needed is kept, so that memory is not returned and allocated
+            // again and again.
             self.window.shrink_to(2 * most);
         }
         Some(key)

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 
 use slab::Slab;
 
-/// The memory for this many values is never returned.
+/// [`Places::are_sparse`] counts this many values in addition to the real ones, so that the memory
+/// of a small collection is never returned.
 const SPARE: usize = 64;
 
 /// A collection of values. Each value keeps its place, which is its index in the slab, until it is

@@ -21,9 +21,9 @@ const ENVIRONMENT: &str = "environment";
 /// machine. Two runs of one program differ by less than 0.001 %, but those of `1_mib_framed` by up
 /// to 1 %, because windows grow by measured time. Another path of the program moves its stack,
 /// which makes up to 0.1 %. rustc 1.97 instead of 1.95 makes up to 1 %, although the counts of
-/// different compilers are not compared. To be useful, the bound has to be below what a second copy
-/// of the payload in the frame layer makes. This is 9 % in `1_mib_framed` and 45 % in
-/// `frame_encode_64`.
+/// different compilers are not compared. The bound must also be low enough to detect a real
+/// mistake, such as a second copy of the payload in the frame layer. This is 9 % in `1_mib_framed`
+/// and 45 % in `frame_encode_64`.
 const BOUND: f64 = 1.03;
 
 /// Below this ratio the reference should be written again, because a later loss of the gain would

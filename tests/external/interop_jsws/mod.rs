@@ -149,8 +149,9 @@ async fn a_peer_that_does_not_read_is_sent_its_window_and_not_a_byte_more(role: 
             }
             let sent = pair.ours.stats().bytes_sent - before;
             // The package holds one window of data in the queue of its web stream, and has granted
-            // credit for another window. `bytes_sent` also counts the bytes of the exchanges, and a
-            // few messages for each exchange.
+            // credit for another window. `bytes_sent` also includes the exchanges. In each exchange
+            // this end sends 100 bytes of data, and less than 100 bytes of headers and control
+            // messages.
             assert!((2 * WINDOW..2 * WINDOW + 10 * 200).contains(&sent), "{sent} bytes");
             // The package first reads one message at a time, and grants us credit for the next one
             // after each. Then it reads all the rest.

@@ -1,5 +1,6 @@
-//! Many tasks wait for the same event. Each new stream, each datagram and each piece of free room
-//! wakes only the tasks that get it, in the order in which they began to wait.
+//! Many tasks wait for the same event. A new stream, a datagram, or free room in the queue of
+//! datagrams wakes only as many tasks as it can serve. The task that has waited longest is woken
+//! first.
 
 use std::{
     cell::Cell,

@@ -475,8 +475,9 @@ fn connection_credit_is_used_to_the_byte_and_never_given_back() {
 
 /// A QX_PING request MUST be answered by a response with the same number. If several
 /// requests wait, only the one with the largest number is answered.
-/// On a QX_PING request whose number is not above that of the request before, we MUST close
-/// with PROTOCOL_VIOLATION, unless Q-73 applies.
+/// If the number of a QX_PING request is not larger than the number of the request before
+/// it, we MUST close with PROTOCOL_VIOLATION. Q-73 is the exception: on `qmux-01` an equal number
+/// is allowed.
 #[test]
 fn pings_are_answered_one_by_one_where_they_do_not_wait() {
     let mut peer = server();

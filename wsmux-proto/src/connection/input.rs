@@ -283,8 +283,8 @@ impl Connection {
             return Err(violation::protocol("a datagram larger than was allowed"));
         }
         // A datagram is useful work only if it has contents and no older datagram was dropped for
-        // it. Otherwise the peer could replenish its budgets with datagrams that the application
-        // never reads.
+        // it. Otherwise the peer could earn more budget for useless work by sending datagrams that
+        // the application never reads.
         let has_contents = !data.is_empty();
         if self.datagrams.receive(data, &mut self.events) && has_contents {
             self.streams.budgets.useful_frame();

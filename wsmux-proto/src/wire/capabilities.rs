@@ -48,9 +48,9 @@ pub enum Messages {
     },
     /// A message is exactly one frame, and neither end declares anything beforehand.
     ///
-    /// For this reason a stream opens with a [grant](Opening::Grant), only the
-    /// [receiver](StreamLimit::Local) knows the limit on streams, and pings are the WebSocket's.
-    /// There are no datagrams, and the connection has no credit of its own. A message may use up
+    /// This has three consequences. A stream opens with a [grant](Opening::Grant). Only this end
+    /// [knows](StreamLimit::Local) how many streams the peer may open. Pings are sent as WebSocket
+    /// pings. There are no datagrams, and the connection has no credit of its own. A message may use up
     /// all the credit of its stream, so the window limits the size of a message. Windows therefore
     /// never grow beyond their first size. If they grew, a peer could send ever larger messages.
     Single,

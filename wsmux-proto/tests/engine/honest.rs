@@ -388,7 +388,7 @@ fn js_ws_peers_with_buffers_of_a_few_bytes_that_ack_each_read_go_on() {
         for id in &ids {
             peer.send(&[ack(*id, buffer)]);
         }
-        // This many rounds take 20,000 Acks.
+        // The peer sends 20,000 Acks with each size of the buffer.
         let rounds = 20 * buffer.min(10);
         for round in 0..rounds {
             for id in &ids {

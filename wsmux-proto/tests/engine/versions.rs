@@ -62,8 +62,9 @@ fn a_flood_of_empty_messages_ends_the_connection() {
     }
 }
 
-/// On a QX_PING request whose number is not above that of the request before, we MUST close
-/// with PROTOCOL_VIOLATION, unless Q-73 applies.
+/// If the number of a QX_PING request is not larger than the number of the request before
+/// it, we MUST close with PROTOCOL_VIOLATION. Q-73 is the exception: on `qmux-01` an equal number
+/// is allowed.
 /// Where `qmux-01` is spoken, a QX_PING request with the same number as the request before
 /// MUST be answered.
 #[test]

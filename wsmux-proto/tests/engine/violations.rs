@@ -383,8 +383,9 @@ fn a_frame_type_that_is_longer_than_it_needs_to_be() {
 
 /// On a DATAGRAM frame that is longer than we advertised, or on any DATAGRAM frame if we
 /// advertised no size, we MUST close with PROTOCOL_VIOLATION.
-/// On a QX_PING request whose number is not above that of the request before, we MUST close
-/// with PROTOCOL_VIOLATION, unless Q-73 applies.
+/// If the number of a QX_PING request is not larger than the number of the request before
+/// it, we MUST close with PROTOCOL_VIOLATION. Q-73 is the exception: on `qmux-01` an equal number
+/// is allowed.
 /// On a QX_PING response whose number is above the largest that we sent, or on any response
 /// if we sent no request, we MUST close with PROTOCOL_VIOLATION.
 #[test]

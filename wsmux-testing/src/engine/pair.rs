@@ -228,7 +228,7 @@ impl Pair {
         }
     }
 
-    // ---- stories in one line ----
+    // ---- steps that many tests need ----
 
     /// Opens a stream from `side`, so that both ends know it.
     pub fn open_bi(&mut self, side: Side) -> StreamId {

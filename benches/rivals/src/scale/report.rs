@@ -1,4 +1,5 @@
-//! Writes the report: a table and the laws of each factor for people, JSON for programs.
+//! Writes the report in two forms. The text, for people, has a table for each factor and the power
+//! laws that fit the factor's curves. The JSON, for programs, has all curves.
 
 use anyhow::Result;
 use comfy_table::{CellAlignment, Table, presets::UTF8_FULL_CONDENSED};

@@ -1,5 +1,5 @@
-//! The live page in Chromium: what a user does, and what the page then shows. It needs Chromium,
-//! chromedriver, and the npm package, which `js/pack` builds:
+//! Tests the example page in Chromium. Each test acts like a user, and checks what the page then
+//! shows. The tests need Chromium, chromedriver, and the npm package, which `js/pack` builds:
 //! `cargo test --package wsmux-browser-page --test page`.
 
 mod browser;

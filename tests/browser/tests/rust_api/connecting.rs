@@ -1,4 +1,5 @@
-//! The errors that a page gets for a server that it cannot reach, or that speaks another protocol.
+//! The errors that a page gets if it cannot reach the server, or if the server speaks another
+//! protocol.
 
 use wsmux_testing::urls;
 

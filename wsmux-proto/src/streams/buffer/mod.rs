@@ -41,8 +41,9 @@ const GATHER_ONE_IN: usize = 4;
 const SPARE_PLACES: usize = 16;
 
 /// The rest of a chunk that is being read is copied when it is shorter than its allocation divided
-/// by this number, even if nothing is added to the queue. With a larger number here, the last byte
-/// of a message could keep more memory alive. With a smaller number, there would be more copies.
+/// by this number, even if nothing is added to the queue. If this number were larger, the rest
+/// would be copied later. Until then a few bytes would keep a larger allocation alive. With a
+/// smaller number, there would be more copies.
 const SETTLE_BELOW_ONE_IN: usize = 8;
 
 /// Bytes, and the size of the allocation that they are a slice of.

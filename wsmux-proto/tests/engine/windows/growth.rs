@@ -177,7 +177,7 @@ fn a_window_that_the_application_sets_takes_the_place_of_growth() {
 /// [J-30] The limit on inbound messages MUST be the largest window that the configuration permits
 /// plus 10 bytes, and at least 19 bytes, from the start.
 /// [J-39] A window MUST NOT grow past the largest window with which the configuration lets a stream
-/// begin. C-56 does not apply on this wire.
+/// begin. Windows do not grow by measurement on this wire, so C-56 does not apply.
 #[test]
 fn no_window_grows_on_js_ws_where_it_is_the_limit_of_a_message() {
     let mut pair = Pair::new(Wire::JsWs, &Config::default());
