@@ -1,0 +1,160 @@
+//! How much is kept for a new socket.
+
+use wsmux_proto::{Config, ConnectionError, Dir, Link, MemoryUse, Time, Timeout, Wire};
+
+use crate::{
+    net::{Item, Net, hand_over, resumable, session, transmit},
+    support::*,
+};
+
+const BUDGET: u64 = 64 * 1024;
+
+fn config() -> Config {
+    let mut config = resumable();
+    config
+        .replay_budget(BUDGET)
+        .max_idle_timeout(None)
+        .keep_alive_interval(None)
+        .write_stall_timeout(Some(secs(60)));
+    config
+}
+
+/// Lets the client send until it stops. Nothing arrives at the server. Returns the number of
+/// messages.
+fn fill(net: &mut Net, piece: usize) -> usize {
+    let id = net.client.session.engine_mut().open(Dir::Uni).unwrap().unwrap();
+    let mut sent = 0;
+    loop {
+        let now = net.now;
+        let mut send = net.client.session.engine_mut().send_stream(now, id);
+        if send.poll_room().expect("the stream is open") > piece {
+            send.append_chunk(pattern(0, 0, piece).into()).expect("the stream is open");
+        }
+        if !net.send_one(CLIENT) {
+            return sent;
+        }
+        sent += 1;
+    }
+}
+
+/// When the counted messages that the peer has not acknowledged cost our replay budget, we
+/// MUST NOT send another counted message until the peer acknowledges some. SESSION_ACK may still be
+/// sent. For the write-stall timeout (C-78) the socket is full meanwhile.
+#[test]
+fn a_full_budget_stops_everything_but_acknowledgements() {
+    for piece in [1, 100, 5_000] {
+        let mut net = Net::new(&config());
+        // The server sends something that has to be acknowledged.
+        let id = net.server.session.engine_mut().open(Dir::Uni).unwrap().unwrap();
+        let now = net.now;
+        net.server.session.engine_mut().send_stream(now, id).write(&[1; 100]).unwrap();
+        net.send_one(SERVER);
+        net.deliver_one(CLIENT);
+        let sent = fill(&mut net, piece);
+        let held = net.client.session.session_stats().replay_held;
+        assert!((BUDGET..BUDGET + 65_536 + 64).contains(&held), "{held}");
+        assert!(sent as u64 >= BUDGET / (65_536 + 64) && !net.client.session.wants_transmit());
+        net.now += secs(1);
+        net.client.session.handle_timeout(net.now);
+        assert!(net.send_one(CLIENT), "the acknowledgement");
+        assert_eq!(net.client.in_flight.back().map(size), Some(9));
+        assert!(!net.send_one(CLIENT) && !net.client.session.wants_transmit());
+        // What arrives is acknowledged, and makes room.
+        net.settle();
+        assert!(net.client.session.session_stats().replay_held < BUDGET);
+        assert!(net.client.session.engine().close_reason().is_none());
+        net.assert_live();
+    }
+}
+
+fn size(item: &Item) -> usize {
+    match item {
+        Item::Message(message) => message.len(),
+        Item::Close(_) => 0,
+    }
+}
+
+/// When the counted messages that the peer has not acknowledged cost our replay budget, we
+/// MUST NOT send another counted message until the peer acknowledges some. SESSION_ACK may still be
+/// sent. For the write-stall timeout (C-78) the socket is full meanwhile.
+#[test]
+fn a_peer_that_acknowledges_nothing_is_given_up() {
+    let mut net = Net::new(&config());
+    fill(&mut net, 5_000);
+    let start = net.now;
+    assert_eq!(net.client.session.poll_timeout(), Some(start + secs(60)));
+    net.client.session.handle_timeout(start + secs(60));
+    assert!(matches!(
+        net.client.session.engine().close_reason(),
+        Some(ConnectionError::TimedOut(Timeout::WriteStall))
+    ));
+    // The Close is sent although the budget is full.
+    assert!(net.send_one(CLIENT));
+    assert_eq!(net.client.in_flight.back(), Some(&Item::Close(1001)));
+}
+
+#[test]
+fn two_ends_with_full_budgets_do_not_block_each_other() {
+    let mut net = Net::new(&config());
+    net.capacity = 2;
+    let ids = [CLIENT, SERVER].map(|side| {
+        let conn = net.end(side).session.engine_mut();
+        conn.open(Dir::Uni).unwrap().unwrap()
+    });
+    let mut read = [0; 2];
+    for _ in 0..10_000 {
+        for (side, id) in [CLIENT, SERVER].into_iter().zip(ids) {
+            let now = net.now;
+            let mut send = net.end(side).session.engine_mut().send_stream(now, id);
+            if send.poll_room().unwrap() > 20_000 {
+                send.append_chunk(pattern(0, 0, 20_000).into()).unwrap();
+            }
+            net.send_one(side);
+            net.deliver_one(side);
+            let other = net.end(!side).session.engine_mut();
+            while let Ok(wsmux_proto::Read::Data(bytes)) = other.recv_stream(now, id).read(9_000) {
+                read[side as usize] += bytes.len();
+            }
+        }
+        if read.iter().all(|&read| read > 2_000_000) {
+            return;
+        }
+    }
+    panic!("{read:?}");
+}
+
+/// [C-53] The memory that is allocated for a connection MUST NOT exceed the formula of §10 at any
+/// time.
+#[test]
+fn what_is_kept_takes_no_more_memory_than_the_formula_says() {
+    let bound = config().memory_bound(Wire::QMux, &MemoryUse::default());
+    assert_eq!(Config::default().memory_bound(Wire::QMux, &MemoryUse::default()).replay, 0);
+    assert_eq!(resumable().memory_bound(Wire::JsWs, &MemoryUse::default()).replay, 0);
+    // What the formula grants for blocks of which a part was acknowledged does not count here.
+    let send = bound.send - 256 * 1024;
+    let most = (bound.replay - send) as i64;
+    for piece in [1, 40, 511, 512, 700, 4_096, 5_000, 60_000] {
+        let mut client = session(&config(), CLIENT, 0);
+        let mut server = session(&config(), SERVER, 0);
+        let (now, link) = (Time::EPOCH, Link::default());
+        let hello = transmit(&mut server, now, link).expect("parameters");
+        transmit(&mut client, now, link).expect("parameters");
+        hand_over(&mut client, now, link, hello);
+        let id = client.engine_mut().open(Dir::Uni).unwrap().unwrap();
+        let mut heap = Heap::default();
+        loop {
+            // A stream takes one piece, and a message contains it.
+            let data: bytes::Bytes = heap.of(|| pattern(0, 0, piece).into());
+            heap.of(|| client.engine_mut().send_stream(now, id).append_chunk(data).unwrap());
+            if heap.of(|| {
+                let mut out = wsmux_proto::MessageBuf::new();
+                client.poll_transmit(now, link, &mut out).is_none()
+            }) {
+                break;
+            }
+            assert!(heap.held() <= most, "{piece}: {} of {most}", heap.held());
+        }
+        let held = client.session_stats().replay_held;
+        assert!(held >= BUDGET, "{held}");
+    }
+}
