@@ -132,6 +132,44 @@ fn two_ends_do_not_acknowledge_each_others_acknowledgements() {
     assert_eq!(item, Some(Item::Message(varints(&[SESSION_ACK, 1 + 2]).into())));
 }
 
+/// Each message after the sender's transport parameters MUST be counted when it is handed to
+/// the WebSocket, even if it is empty, except for a message that consists of SESSION_ACK alone and
+/// for what is sent once the connection has ended. The receiver counts a message when it processes
+/// it.
+#[test]
+fn parameters_are_not_counted_even_if_the_peers_come_first() {
+    let mut net = Net::unconnected(&quiet(), &quiet());
+    net.send_one(CLIENT);
+    net.deliver_one(SERVER);
+    assert_eq!(net.server.session.state(), SessionState::Live);
+    net.settle();
+    assert_eq!(net.server.session.session_stats().replay_held, 0);
+    assert_eq!(net.client.session.session_stats().replay_held, 0);
+}
+
+#[test]
+fn an_acknowledgement_makes_no_message_longer_than_the_limit() {
+    let (mut net, id) = connected();
+    write(&mut net, CLIENT, id, 1);
+    net.settle();
+    let mut largest = 0;
+    for _ in 0..20 {
+        net.now += ms(300);
+        for side in [CLIENT, SERVER] {
+            write(&mut net, side, id, 200_000);
+        }
+        net.settle();
+        for side in [CLIENT, SERVER] {
+            read(&mut net, side, id);
+            let log = std::mem::take(&mut net.end(side).log);
+            largest =
+                log.iter().filter(|it| ack(it).is_some()).map(Bytes::len).fold(largest, usize::max);
+            assert!(log.iter().all(|message| message.len() <= 65_536));
+        }
+    }
+    assert!(largest > 60_000, "{largest}");
+}
+
 #[test]
 fn an_idle_connection_sends_no_acknowledgement_by_itself() {
     let mut net = Net::new(&resumable());

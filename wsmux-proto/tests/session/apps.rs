@@ -1,6 +1,6 @@
 //! Two applications that check everything that they receive, however often their socket is lost.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use wsmux_proto::{
     Config, Connection, Dir, Read, ReadError, SendDatagramError, Side, StreamId, Time, WriteError,
@@ -71,16 +71,27 @@ pub struct World {
     /// The largest number of bytes in a half of a stream.
     largest: usize,
     pub delivered: usize,
+    /// The replay budget of both ends.
+    budget: u64,
+    /// How much time passes in each step.
+    pub tick: Duration,
 }
 
 const CODE: u64 = 77;
 const DATAGRAMS: u64 = 5;
+
+/// How much an application reads or writes at once. Long streams are read and written in larger
+/// pieces.
+const PIECE: usize = 700;
+
+const BUDGET: u64 = 65_536;
 
 impl World {
     /// Creates both ends with small windows and limits.
     pub fn new(streams: u64, largest: usize, capacity: usize) -> Self {
         let mut config = resumable();
         config
+            .replay_budget(BUDGET)
             .stream_receive_window(2_000)
             .window_growth_budget(0)
             .send_buffer(1_500)
@@ -90,10 +101,25 @@ impl World {
         Self::with(&config, streams, largest, capacity)
     }
 
-    pub fn with(config: &Config, streams: u64, largest: usize, capacity: usize) -> Self {
+    /// Creates both ends with windows that are larger than the replay budget.
+    pub fn large(streams: u64, largest: usize, capacity: usize) -> Self {
+        let mut config = resumable();
+        config.replay_budget(BUDGET).window_growth_budget(0);
+        Self::with(&config, streams, largest, capacity)
+    }
+
+    fn with(config: &Config, streams: u64, largest: usize, capacity: usize) -> Self {
         let mut net = Net::new(config);
         net.capacity = capacity;
-        Self { net, apps: Default::default(), streams, largest, delivered: 0 }
+        Self {
+            net,
+            apps: Default::default(),
+            streams,
+            largest,
+            delivered: 0,
+            budget: BUDGET,
+            tick: ms(1),
+        }
     }
 
     /// Runs both applications until they have done everything. Loses the socket at each of the
@@ -136,7 +162,7 @@ impl World {
     /// Lets both applications act twice, and delivers one item in each direction. So several items
     /// are in flight.
     fn step(&mut self) {
-        self.net.now += ms(1);
+        self.net.now += self.tick;
         self.net.fire();
         for side in [CLIENT, SERVER, CLIENT, SERVER] {
             self.act(side);
@@ -146,6 +172,9 @@ impl World {
             self.delivered += usize::from(self.net.deliver_one(to));
         }
         for end in [&self.net.client, &self.net.server] {
+            // A message of the largest size may exceed the budget.
+            let held = end.session.session_stats().replay_held;
+            assert!(held < self.budget + 65_536 + 64, "{held}");
             let reason = end.session.engine().close_reason();
             assert!(reason.is_none(), "{reason:?}");
         }
@@ -275,7 +304,11 @@ impl Half {
 
     fn write_up_to(&mut self, conn: &mut Connection, now: Time, id: StreamId, len: usize) {
         let mut send = conn.send_stream(now, id);
-        let data = pattern(self.seed, self.bytes as u64, (len - self.bytes).min(700));
+        let data = pattern(
+            self.seed,
+            self.bytes as u64,
+            (len - self.bytes).min(PIECE.max(self.bytes / 2)),
+        );
         match send.write(&data) {
             Ok(written) => self.bytes += written,
             Err(WriteError::Stopped(code)) => {
@@ -301,7 +334,7 @@ impl Half {
             return;
         }
         let mut recv = conn.recv_stream(now, id);
-        match recv.read(600) {
+        match recv.read(PIECE.max(self.bytes / 2)) {
             Ok(Read::Data(bytes)) => {
                 let expected = pattern(self.seed, self.bytes as u64, bytes.len());
                 assert_eq!(bytes, expected, "{id:?} from {}", self.bytes);

@@ -3,7 +3,10 @@
 use proptest::{collection::vec, prelude::*, test_runner::RngSeed};
 use wsmux_proto::SessionState;
 
-use crate::apps::{Kill, World};
+use crate::{
+    apps::{Kill, World},
+    support::ms,
+};
 
 /// How many messages a socket holds in each direction. So at most this many are lost.
 const CAPACITY: usize = 3;
@@ -108,8 +111,23 @@ proptest! {
         streams in 1u64..8,
         largest in 1usize..8_000,
         capacity in 1usize..20,
+        tick in prop_oneof![Just(1u64), 50u64..500],
         kills in vec(kill(), 0..20),
     ) {
-        World::new(streams, largest, capacity).run(&kills);
+        let mut world = World::new(streams, largest, capacity);
+        world.tick = ms(tick);
+        world.run(&kills);
+    }
+
+    #[test]
+    fn any_losses_with_full_budgets_leave_every_stream_intact(
+        largest in 100_000usize..400_000,
+        capacity in 1usize..20,
+        tick in prop_oneof![Just(1u64), 50u64..500],
+        kills in vec(kill(), 0..20),
+    ) {
+        let mut world = World::large(2, largest, capacity);
+        world.tick = ms(tick);
+        world.run(&kills);
     }
 }

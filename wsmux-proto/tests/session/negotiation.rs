@@ -51,6 +51,10 @@ fn an_offer_is_one_more_transport_parameter() {
         let expected = [&plain[..], &raw_parameter(SESSION, &value)].concat();
         assert_eq!(offering, expected, "{side:?}");
     }
+    // A client does not send keys, even if it has some.
+    let engine = Connection::new(resumable(), CLIENT, Wire::QMux, Time::EPOCH);
+    let mut client = Session::new(engine, Some(keys(0)));
+    assert_eq!(first(&mut client), first(&mut session(&resumable(), CLIENT, 0)));
     // A server without keys has nothing to offer.
     let engine = Connection::new(resumable(), SERVER, Wire::QMux, Time::EPOCH);
     let mut server = Session::new(engine, None);
