@@ -86,6 +86,28 @@ fn timers_stand_still_without_a_socket() {
     assert!((secs(30)..secs(45)).contains(&(ended - start)), "{:?}", ended - start);
 }
 
+#[test]
+fn an_answer_to_a_ping_before_the_gap_gives_no_round_trip_time() {
+    let mut net = Net::new(&resumable());
+    let rtt = net.server.session.engine().rtt();
+    net.now += secs(10);
+    net.server.session.handle_timeout(net.now);
+    // The ping arrives, and its answer does not.
+    assert!(net.send_one(SERVER) && net.deliver_one(CLIENT) && net.send_one(CLIENT));
+    net.cut();
+    net.now += secs(20);
+    net.dial();
+    // The request, the answer to it, and the answer to the ping. The server has not sent a new
+    // ping.
+    assert!(net.send_one(SERVER) && net.send_one(CLIENT) && net.deliver_one(SERVER));
+    assert!(net.send_one(SERVER) && net.deliver_one(CLIENT) && net.deliver_one(CLIENT));
+    assert!(net.send_one(CLIENT) && net.deliver_one(SERVER));
+    assert_eq!(net.client.session.session_stats().resent_messages, 1);
+    assert_eq!(net.server.session.engine().rtt(), rtt);
+    net.settle();
+    net.assert_live();
+}
+
 /// A connection can be resumed only if both ends have sent `wsmux_session`, from the moment
 /// when an end has processed the other's. Both ends MUST wait for a new WebSocket no longer than
 /// the shorter of the two timeouts.
