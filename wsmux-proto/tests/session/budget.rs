@@ -158,3 +158,73 @@ fn what_is_kept_takes_no_more_memory_than_the_formula_says() {
         assert!(held >= BUDGET, "{held}");
     }
 }
+
+/// [C-53] The memory that is allocated for a connection MUST NOT exceed the formula of §10 at any
+/// time.
+#[test]
+fn pieces_of_large_chunks_take_no_more_memory_than_the_formula_says() {
+    const CHUNK: usize = 200_000;
+    const STREAMS: usize = 4;
+    let mut peer = config();
+    peer.stream_receive_window(30_000).window_growth_budget(0);
+    let application =
+        MemoryUse { open_uni: STREAMS as u64, largest_chunk: CHUNK as u64, ..MemoryUse::default() };
+    let mut own = config();
+    own.max_concurrent_bidi_streams(0).max_local_streams(STREAMS as u64);
+    let bound = own.memory_bound(Wire::QMux, &application);
+    let most = (bound.replay + bound.send) as i64;
+    for delay in [1, 3, 7, 20] {
+        let mut client = session(&own, CLIENT, 0);
+        let mut server = session(&peer, SERVER, 0);
+        let (now, link) = (Time::EPOCH, Link::default());
+        let hello = transmit(&mut server, now, link).expect("parameters");
+        let ours = transmit(&mut client, now, link).expect("parameters");
+        hand_over(&mut client, now, link, hello);
+        hand_over(&mut server, now, link, ours);
+        let mut heap = Heap::default();
+        let (mut accepted, mut peak, mut read) = (Vec::new(), 0, 0);
+        for step in 0..600 {
+            // Each stream carries one chunk, which leaves in pieces.
+            heap.of(|| {
+                let conn = client.engine_mut();
+                while let Some(id) = conn.open(Dir::Uni).expect("the connection lives") {
+                    let mut send = conn.send_stream(now, id);
+                    send.append_chunk(vec![1; CHUNK].into()).expect("the stream is open");
+                    send.finish().expect("the stream is open");
+                    send.release();
+                }
+                while conn.poll().is_some() {}
+            });
+            let sent = heap.of(|| {
+                let mut out = wsmux_proto::MessageBuf::new();
+                let sent = client.poll_transmit(now, link, &mut out).is_some();
+                sent.then(|| bytes::Bytes::copy_from_slice(&out.to_bytes()))
+            });
+            if let Some(message) = sent {
+                // The receiver has a copy, which does not count.
+                let copy = bytes::Bytes::copy_from_slice(&message);
+                heap.give_back(message);
+                hand_over(&mut server, now, link, Item::Message(copy));
+            }
+            peak = peak.max(heap.held());
+            assert!(heap.held() <= most, "{} of {most}", heap.held());
+            if step % delay != 0 {
+                continue;
+            }
+            while let Some(id) = server.engine_mut().accept(Dir::Uni) {
+                accepted.push(id);
+            }
+            for &id in &accepted {
+                while let Ok(wsmux_proto::Read::Data(bytes)) =
+                    server.engine_mut().recv_stream(now, id).read(CHUNK)
+                {
+                    read += bytes.len();
+                }
+            }
+            while let Some(item) = transmit(&mut server, now, link) {
+                heap.of(|| hand_over(&mut client, now, link, item));
+            }
+        }
+        assert!(read > 5 * CHUNK && peak > 2 * CHUNK as i64, "{read} {peak}");
+    }
+}

@@ -295,3 +295,47 @@ fn only_a_server_accepts_and_only_a_client_asks() {
     net.server.session.engine_mut().close(net.now, code(0), Bytes::new());
     assert_eq!(accept(&mut net, &message), Err(ResumeError::Ended));
 }
+
+/// [C-33] Input from the peer MUST NOT cause a panic.
+#[test]
+fn any_changed_byte_ends_the_session_or_leaves_it_usable() {
+    // Returns a client that waits, and the message that it gets next.
+    type Case = fn() -> (Net, Bytes);
+    let cases: [Case; 3] = [
+        || {
+            let mut net = suspended();
+            net.dial();
+            net.send_one(SERVER);
+            let Some(Item::Message(hello)) = net.server.in_flight.pop_front() else { panic!() };
+            (net, hello)
+        },
+        client_and_answer,
+        || {
+            let (mut net, answer) = client_and_answer();
+            hand_over(&mut net.client.session, net.now, net.client.link, Item::Message(answer));
+            net.send_one(SERVER);
+            let Some(Item::Message(again)) = net.server.in_flight.pop_front() else { panic!() };
+            (net, again)
+        },
+    ];
+    for case in cases {
+        let len = case().1.len();
+        for at in 0..len {
+            for bit in [0x01, 0x40, 0x80, 0xff] {
+                let (mut net, message) = case();
+                let mut changed = message.to_vec();
+                changed[at] ^= bit;
+                let item = Item::Message(changed.into());
+                hand_over(&mut net.client.session, net.now, net.client.link, item);
+                let state = net.client.session.state();
+                if state == SessionState::Suspended {
+                    net.dial();
+                    net.settle();
+                    net.assert_live();
+                }
+                while transmit(&mut net.client.session, net.now, net.client.link).is_some() {}
+                let _ = net.client.session.poll_timeout();
+            }
+        }
+    }
+}
