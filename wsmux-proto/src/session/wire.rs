@@ -1,8 +1,8 @@
 //! What a session puts on the wire: two private transport parameters and two private frames.
 //!
-//! Each value is the start of the SHA-256 of a text, in 62 bits, so that it is certainly not chosen
-//! to collide with anything (RFC 9000 §22.1.2). No value has the form 31 * N + 27, which is
-//! reserved for values without a meaning (RFC 9000 §18.1).
+//! Each value is the start of the SHA-256 of a text, so it is as good as random (RFC 9000 §22.1.2).
+//! No value has the form 31 * N + 27, which is reserved for values without a meaning (RFC 9000
+//! §18.1).
 
 use std::time::Duration;
 
@@ -269,4 +269,27 @@ fn take<const N: usize>(value: &mut Bytes) -> Option<[u8; N]> {
     let array = *value.first_chunk::<N>()?;
     value.advance(N);
     Some(array)
+}
+
+#[cfg(test)]
+mod tests {
+    use sha2::{Digest, Sha256};
+
+    use super::*;
+
+    #[test]
+    fn the_values_are_the_hashes_that_the_specification_says() {
+        for (value, input) in [
+            (SESSION, "wsmux session parameter"),
+            (RESUME, "wsmux resume parameter"),
+            (SESSION_ACK, "wsmux SESSION_ACK frame"),
+            (SESSION_RESUMED, "wsmux SESSION_RESUMED frame"),
+        ] {
+            let hash = Sha256::digest(input);
+            let start = u64::from_be_bytes(*hash.first_chunk().expect("32 bytes"));
+            assert_eq!(value, start & VarInt::MAX.into_inner(), "{input}");
+            assert_ne!(value % 31, 27, "reserved (RFC 9000 §18.1)");
+            assert_eq!(VarInt::saturating(value).size(), 8);
+        }
+    }
 }
