@@ -135,8 +135,10 @@ impl Default for Config {
             datagram_send_buffer_size: 256 * 1024,
             // Off, because the caller has to provide new sockets.
             resume_timeout: None,
-            // 1 Gbit/s at a round trip of 50 ms needs 6 MB.
-            replay_budget: 8 * 1024 * 1024,
+            // As much as the largest window of a stream, which is enough for 1 Gbit/s at a round trip
+            // of 200 ms. Only bytes in flight are kept, so a shorter path needs less memory. The
+            // whole budget is needed only for a long path, or for a peer that acknowledges nothing.
+            replay_budget: 32 * 1024 * 1024,
         }
     }
 }
@@ -380,7 +382,7 @@ impl Config {
     }
 
     /// Sets how many bytes of sent messages a connection that can be resumed keeps until the peer
-    /// acknowledges them. Range 64 KiB to 2^32; default 8 MiB. Each message counts as its length
+    /// acknowledges them. Range 64 KiB to 2^32; default 32 MiB. Each message counts as its length
     /// plus 64 bytes.
     ///
     /// When this many bytes are unacknowledged, sending pauses. So the budget limits the speed to

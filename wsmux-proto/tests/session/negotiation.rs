@@ -15,13 +15,13 @@ pub const SESSION: u64 = 0x29ac_e57f_4e2d_b89d;
 pub const RESUME: u64 = 0x19b7_d1ae_caaa_fe0c;
 
 /// The value of `wsmux_session` as a server with the keys number 0 sends it, for a timeout of a
-/// minute and a budget of 8 MiB.
+/// minute and a budget of 32 MiB.
 fn server_value() -> Vec<u8> {
-    [&varints(&[60_000, 8 << 20])[..], &[0; 16], &[0xff; 32]].concat()
+    [&varints(&[60_000, 32 << 20])[..], &[0; 16], &[0xff; 32]].concat()
 }
 
 fn client_value() -> Vec<u8> {
-    varints(&[60_000, 8 << 20])
+    varints(&[60_000, 32 << 20])
 }
 
 fn first(session: &mut Session) -> Bytes {
