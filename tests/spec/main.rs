@@ -26,7 +26,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-const LETTERS: [char; 4] = ['W', 'C', 'Q', 'J'];
+const LETTERS: [char; 5] = ['W', 'C', 'Q', 'J', 'R'];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -18,6 +18,7 @@ mod event;
 mod frame;
 mod memory_bound;
 mod message;
+mod session;
 mod socket;
 mod stats;
 mod stream_id;
@@ -43,6 +44,10 @@ pub use self::{
     frame::{Close, Credit, Frame},
     memory_bound::{MemoryBound, MemoryUse},
     message::MessageBuf,
+    session::{
+        Link, ResumeError, ResumeRequest, Session, SessionEvent, SessionId, SessionKeys,
+        SessionState, SessionStats,
+    },
     socket::{Incoming, Outgoing, SocketCapabilities},
     stats::{ConnectionStats, InFlight, RecvStreamStats, SendStreamStats},
     stream_id::{Dir, Side, StreamId},

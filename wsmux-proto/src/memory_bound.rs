@@ -32,6 +32,14 @@ const MESSAGES: u64 = 2;
 /// The largest size of the head of the handshake's request or response, which a connection keeps.
 const HEAD: u64 = 64 * KIB;
 
+/// The largest message that is kept for a new socket, as the replay budget counts it. The message
+/// that exhausts the budget is still sent and kept.
+const LARGEST_REPLAYED: u64 = 64 * KIB + 64;
+
+/// How much memory a byte of the replay budget takes at most. Half of the places in a queue may be
+/// unused.
+const REPLAY_FACTOR: u64 = 2;
+
 /// The memory of a stream without its buffered bytes: its state, its entries in queues, and in each
 /// direction a short block that gathers small pieces.
 const STREAM: u64 = 4 * KIB;
@@ -83,6 +91,9 @@ pub struct MemoryBound {
     pub socket: u64,
     /// The head of the handshake's request or response, which the connection keeps.
     pub head: u64,
+    /// Sent messages that the peer has not acknowledged, if the connection can be
+    /// [resumed](Config::resume_timeout).
+    pub replay: u64,
     /// The state of the connection and of its streams.
     pub state: u64,
 }
@@ -90,8 +101,8 @@ pub struct MemoryBound {
 impl MemoryBound {
     /// Returns the sum of these bounds, in bytes.
     pub fn total(&self) -> u64 {
-        let Self { receive, send, socket, head, state } = *self;
-        [receive, send, socket, head, state].into_iter().fold(0, u64::saturating_add)
+        let Self { receive, send, socket, head, replay, state } = *self;
+        [receive, send, socket, head, replay, state].into_iter().fold(0, u64::saturating_add)
     }
 }
 
@@ -109,6 +120,7 @@ impl Config {
     ///           * 3 / 2 + datagram_send_buffer_size
     /// socket    792 KiB + 256 KiB + 2 * largest inbound message
     /// head      64 KiB
+    /// replay    0, or with resumption (replay_budget + 64 KiB + 64) * 2, and once more what `send` says
     /// state     (P bidi + P uni + O bidi + O uni) * 4 KiB + 256 KiB, and 128 bytes for each stream that may wait
     /// ```
     ///
@@ -145,20 +157,27 @@ impl Config {
         let unsent = sending
             .saturating_mul(by_streams)
             .min(sending.saturating_mul(by_window).saturating_add(self.send_window as u64));
+        let send = unsent.saturating_mul(SEND_HALVES).div_euclid(2);
+        let replay = match self.resume_timeout {
+            Some(_) if wire == Wire::QMux => self
+                .replay_budget
+                .saturating_add(LARGEST_REPLAYED)
+                .saturating_mul(REPLAY_FACTOR)
+                .saturating_add(send),
+            _ => 0,
+        };
         MemoryBound {
             receive: receiving
                 .saturating_mul(self.stream_receive_window)
                 .saturating_add(growth)
                 .saturating_mul(RECEIVE_FACTOR)
                 .saturating_add(datagrams(self.datagram_receive_buffer_size)),
-            send: unsent
-                .saturating_mul(SEND_HALVES)
-                .div_euclid(2)
-                .saturating_add(datagrams(self.datagram_send_buffer_size)),
+            send: send.saturating_add(datagrams(self.datagram_send_buffer_size)),
             socket: READ_BLOCKS
                 .saturating_add(WRITE_BUFFER)
                 .saturating_add(message.saturating_mul(MESSAGES)),
             head: HEAD,
+            replay,
             state: both
                 .saturating_add(peers_uni)
                 .saturating_add(uni(open_uni))
@@ -197,6 +216,6 @@ mod tests {
             .datagram_receive_buffer_size(0)
             .datagram_send_buffer_size(0);
         let none = config.memory_bound(Wire::QMux, &MemoryUse::default());
-        assert_eq!((none.receive, none.send), (0, 0));
+        assert_eq!((none.receive, none.send, none.replay), (0, 0, 0));
     }
 }

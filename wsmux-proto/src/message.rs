@@ -27,6 +27,14 @@ enum Part {
     Chunk(Bytes),
 }
 
+/// A piece of a message.
+pub(crate) enum Piece<'a> {
+    /// Bytes that the buffer itself holds.
+    Inline(&'a [u8]),
+    /// Bytes that are held by reference.
+    Chunk(&'a Bytes),
+}
+
 impl MessageBuf {
     /// Returns an empty buffer.
     pub fn new() -> Self {
@@ -83,16 +91,41 @@ impl MessageBuf {
         }
     }
 
+    /// Puts what `write` writes in front of the message, as a frame of its own.
+    pub(crate) fn prepend_frame(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        let mut frame = Vec::with_capacity(16);
+        write(&mut frame);
+        self.frames += 1;
+        self.len += frame.len();
+        for part in &mut self.parts {
+            if let Part::InlineUpTo(end) = part {
+                *end += frame.len();
+            }
+        }
+        if !matches!(self.parts.first(), Some(Part::InlineUpTo(_))) {
+            self.parts.insert(0, Part::InlineUpTo(frame.len()));
+        }
+        self.inline.splice(..0, frame);
+    }
+
     /// Returns the pieces of the message, in order.
     pub fn slices(&self) -> impl Iterator<Item = &[u8]> {
+        self.pieces().map(|piece| match piece {
+            Piece::Inline(bytes) => bytes,
+            Piece::Chunk(chunk) => chunk,
+        })
+    }
+
+    /// Returns the pieces of the message, in order, and how each of them is held.
+    pub(crate) fn pieces(&self) -> impl Iterator<Item = Piece<'_>> {
         let mut start = 0;
         self.parts.iter().map(move |part| match part {
             Part::InlineUpTo(end) => {
                 let slice = &self.inline[start..*end];
                 start = *end;
-                slice
+                Piece::Inline(slice)
             }
-            Part::Chunk(chunk) => chunk,
+            Part::Chunk(chunk) => Piece::Chunk(chunk),
         })
     }
 
@@ -127,6 +160,22 @@ mod tests {
             assert_eq!(buf.slices().count(), 3);
             buf.clear();
             assert!(buf.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_frame_that_is_put_in_front_precedes_every_piece() {
+        let large = Bytes::from(vec![7; INLINE_BELOW]);
+        for begins_with_chunk in [false, true] {
+            let mut buf = MessageBuf::new();
+            if !begins_with_chunk {
+                buf.put_chunk(Bytes::from_static(b"small"));
+            }
+            buf.put_chunk(large.clone());
+            buf.put_chunk(Bytes::from_static(b"end"));
+            let expected = [b"front", &buf.to_bytes()[..]].concat();
+            buf.prepend_frame(|out| out.put_slice(b"front"));
+            assert_eq!((buf.to_bytes(), buf.len()), (expected.clone().into(), expected.len()));
         }
     }
 }

@@ -208,6 +208,16 @@ impl Timers {
         }
     }
 
+    /// Starts all timers again after a time without a socket. The peer's silence in that time
+    /// proves nothing. A ping that was sent before has no meaning for the new socket, so a new one
+    /// is sent.
+    pub(super) fn on_new_socket(&mut self, now: Time) {
+        self.on_received(now);
+        self.socket_full = false;
+        self.ping.outstanding = None;
+        self.ping.due = true;
+    }
+
     /// Returns how long ago the last message was received.
     pub(super) fn silence(&self, now: Time) -> Duration {
         now - self.last_received

@@ -50,6 +50,9 @@ codes! {
     /// The peer causes work without progress. The code is wsmux's own, and comes from a range that
     /// QUIC leaves to private use. It means the same as HTTP/2's ENHANCE_YOUR_CALM (RFC 9113 §7).
     EXCESSIVE_LOAD = 0x7773_6d78;
+    /// The server cannot resume the session that the client asked for: it does not know the session
+    /// or does not accept the proof. The code is wsmux's own (SPEC.md §12).
+    SESSION_REFUSED = 0x7773_6d79;
 }
 
 impl TransportErrorCode {
@@ -123,5 +126,6 @@ pub(crate) mod violation {
         transport_parameter = TRANSPORT_PARAMETER_ERROR;
         protocol = PROTOCOL_VIOLATION;
         excessive_load = EXCESSIVE_LOAD;
+        session_refused = SESSION_REFUSED;
     }
 }

@@ -19,7 +19,7 @@ impl Connection {
     /// Handles what has arrived from the socket.
     pub fn handle(&mut self, now: Time, incoming: Incoming) {
         match incoming {
-            Incoming::Message(message) => self.on_message(now, message),
+            Incoming::Message(message) => self.handle_rest(now, message, 0),
             Incoming::Text => self.fail(now, ConnectionError::TextMessage),
             Incoming::TooLarge => self.on_too_large(now),
             Incoming::ProtocolError(reason) => {
@@ -56,9 +56,8 @@ impl Connection {
             }
             return;
         }
-        if self.state.drain().is_some_and(|drain| is_over(drain.deadline)) {
-            let frames = CloseFrames::application(VarInt::default(), DRAIN_DEADLINE);
-            return self.end(now, ConnectionError::LocallyClosed, Some(frames));
+        if is_over(self.drain_deadline()) {
+            return self.end_drain(now);
         }
         if let Due::TimedOut(timeout) = self.timers.on_timeout(now) {
             self.fail(now, ConnectionError::TimedOut(timeout));
@@ -78,23 +77,21 @@ impl Connection {
     pub fn poll_timeout(&self) -> Option<Time> {
         match &self.state {
             State::Handshake | State::Established { .. } => {
-                let drain = self.state.drain().and_then(|drain| drain.deadline);
                 let stall = self.write_stall.deadline();
-                [self.timers.next(), drain, stall].into_iter().flatten().min()
+                [self.timers.next(), self.drain_deadline(), stall].into_iter().flatten().min()
             }
             State::Ended(End { step: Closing::Closed, .. }) => None,
             State::Ended(end) => end.deadline,
         }
     }
 
-    fn on_message(&mut self, now: Time, mut message: Bytes) {
-        self.timers.on_received(now);
-        self.counters.messages_received += 1;
-        self.counters.bytes_received += message.len() as u64;
+    /// Handles a message whose first `skipped` bytes have been handled already.
+    pub(crate) fn handle_rest(&mut self, now: Time, mut message: Bytes, skipped: usize) {
+        let message_len = message.len() + skipped;
+        self.on_message(now, message_len);
         if !self.is_open() {
             return;
         }
-        let message_len = message.len();
         if message_len as u64 > self.max_inbound_message() {
             return self.on_too_large(now);
         }
@@ -134,9 +131,27 @@ impl Connection {
         }
     }
 
+    /// Records that a message has arrived.
+    pub(super) fn on_message(&mut self, now: Time, message_len: usize) {
+        self.timers.on_received(now);
+        self.counters.messages_received += 1;
+        self.counters.bytes_received += message_len as u64;
+    }
+
     /// Whether this is the frame type of the transport parameters in this end's version of QMux.
     fn is_of_version(&self, kind: Option<VarInt>) -> bool {
         kind.is_none_or(|kind| kind.into_inner() == self.version.parameters)
+    }
+
+    /// Returns when the connection closes although it still drains.
+    pub(super) fn drain_deadline(&self) -> Option<Time> {
+        self.state.drain().and_then(|drain| drain.deadline)
+    }
+
+    /// Closes the connection because it still drains at the deadline.
+    pub(super) fn end_drain(&mut self, now: Time) {
+        let frames = CloseFrames::application(VarInt::default(), DRAIN_DEADLINE);
+        self.end(now, ConnectionError::LocallyClosed, Some(frames));
     }
 
     fn on_too_large(&mut self, now: Time) {

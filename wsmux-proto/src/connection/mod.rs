@@ -3,13 +3,17 @@
 //! - `state`: the states of a connection; `close`: how a connection ends; `close_frames`: what is
 //!   sent at its end
 //! - `input`: what arrives, and the time; `transmit`: what is sent; `app`: the application's calls
+//! - `suspension`: what a [`Session`](crate::Session) needs to outlive a socket
 
 mod app;
 mod close;
 mod close_frames;
 mod input;
 mod state;
+mod suspension;
 mod transmit;
+
+use bytes::Bytes;
 
 use self::state::State;
 use super::{
@@ -46,6 +50,8 @@ pub struct Connection {
     /// Whether this end's transport parameters have been sent, or the wire has none. They may still
     /// be unsent in any state, because they are sent only when the socket can take them.
     parameters_sent: bool,
+    /// Transport parameters that the engine does not know, encoded. They are sent after its own.
+    private_parameters: Bytes,
     /// The size of the largest message that this end may send. Both its own settings and the peer's
     /// parameters limit it.
     max_message: usize,
@@ -80,6 +86,7 @@ impl Connection {
                 false => State::Established { drain: None },
             },
             parameters_sent: !caps.parameters(),
+            private_parameters: Bytes::new(),
             max_message: match caps.parameters() {
                 true => config.max_message_sent.min(super::MIN_MAX_RECORD_SIZE as usize),
                 false => config.max_message_sent,

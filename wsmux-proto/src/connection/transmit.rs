@@ -36,7 +36,8 @@ impl Connection {
             // The transport parameters are the first frame, even if the connection has ended (Q-13,
             //
             self.parameters_sent = true;
-            self.wire.encode_parameters(&self.config.parameters(), self.version, out);
+            let (parameters, private) = (self.config.parameters(), &self.private_parameters);
+            self.wire.encode_parameters(&parameters, self.version, private, out);
             // This is the best time to measure the round-trip time, because nothing else is on the
             // path.
             if self.is_open() && self.streams.windows_may_grow() {

@@ -97,11 +97,12 @@ struct Description {
 trait Codec: Copy {
     fn encode(self, frame: &Frame, out: &mut MessageBuf);
 
-    /// `version` matters only to QMux.
+    /// `version` and `private` matter only to QMux.
     fn encode_parameters(
         self,
         parameters: &TransportParameters,
         _version: QMuxVersion,
+        _private: &[u8],
         out: &mut MessageBuf,
     ) {
         self.encode(&Frame::TransportParameters(*parameters), out);
@@ -187,15 +188,17 @@ impl Wire {
         with_codec!(self, codec => codec.encode(frame, out));
     }
 
-    /// Appends this end's transport parameters, on a wire that has them.
+    /// Appends this end's transport parameters, on a wire that has them. `private` are further
+    /// parameters, encoded, which the engine does not know.
     pub(crate) fn encode_parameters(
         self,
         parameters: &TransportParameters,
         version: QMuxVersion,
+        private: &[u8],
         out: &mut MessageBuf,
     ) {
         out.begin_frame();
-        with_codec!(self, codec => codec.encode_parameters(parameters, version, out));
+        with_codec!(self, codec => codec.encode_parameters(parameters, version, private, out));
     }
 
     /// Returns how many bytes the header of a stream frame takes. If `len` is `None`, it is the

@@ -105,6 +105,10 @@ pub(super) enum Owner {
     Remote,
 }
 
+/// The codes of transport errors that only wsmux uses.
+const OWN_CODES: [TransportErrorCode; 2] =
+    [TransportErrorCode::EXCESSIVE_LOAD, TransportErrorCode::SESSION_REFUSED];
+
 /// An error's name in the schema, or its number.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
@@ -122,10 +126,8 @@ impl ErrorCode {
 impl From<TransportErrorCode> for ErrorCode {
     fn from(code: TransportErrorCode) -> Self {
         match code.name() {
-            // The schema does not know the code that is wsmux's own.
-            Some(name) if code != TransportErrorCode::EXCESSIVE_LOAD => {
-                Self::Name(name.to_ascii_lowercase())
-            }
+            // The schema does not know the codes that are wsmux's own.
+            Some(name) if !OWN_CODES.contains(&code) => Self::Name(name.to_ascii_lowercase()),
             _ => Self::Number(Uint(code.into_inner())),
         }
     }

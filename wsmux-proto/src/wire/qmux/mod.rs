@@ -69,7 +69,7 @@ impl Codec for QMux {
                 out.put(|out| out.put_bytes(PADDING as u8, *count));
             }
             Frame::TransportParameters(params) => {
-                self.encode_parameters(params, QMuxVersion::NEWEST, out)
+                self.encode_parameters(params, QMuxVersion::NEWEST, &[], out)
             }
             Frame::Ping(sequence) => put(out, QX_PING_REQUEST, &[sequence.into_inner()]),
             Frame::Pong(sequence) => put(out, QX_PING_RESPONSE, &[sequence.into_inner()]),
@@ -130,10 +130,12 @@ impl Codec for QMux {
         self,
         parameters: &TransportParameters,
         version: QMuxVersion,
+        private: &[u8],
         out: &mut MessageBuf,
     ) {
         let mut body = Vec::new();
         transport_parameters::encode(parameters, &mut body);
+        body.extend_from_slice(private);
         put(out, version.parameters, &[]);
         put_with_length(out, &body.into());
     }

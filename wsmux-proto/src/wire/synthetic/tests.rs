@@ -316,7 +316,7 @@ fn a_stream_needs_credit_of_the_connection_only_where_there_is_some() {
         let mut out = crate::MessageBuf::new();
         let mut parameters = config().parameters();
         parameters.initial_max_data = 0;
-        wire.encode_parameters(&parameters, crate::QMuxVersion::NEWEST, &mut out);
+        wire.encode_parameters(&parameters, crate::QMuxVersion::NEWEST, &[], &mut out);
         end.handle(crate::Time::EPOCH, crate::Incoming::Message(out.to_bytes()));
         let id = end.open(Dir::Bi).unwrap().unwrap();
         end.send_stream(crate::Time::EPOCH, id).write(b"some bytes").unwrap();
@@ -473,7 +473,7 @@ fn a_stream_without_credit_is_shown_to_the_peer_without_a_blocked_frame() {
         let mut out = crate::MessageBuf::new();
         let mut parameters = config().parameters();
         parameters.initial_max_stream_data_bidi_remote = 0;
-        wire.encode_parameters(&parameters, crate::QMuxVersion::NEWEST, &mut out);
+        wire.encode_parameters(&parameters, crate::QMuxVersion::NEWEST, &[], &mut out);
         end.handle(crate::Time::EPOCH, crate::Incoming::Message(out.to_bytes()));
         let id = end.open(Dir::Bi).unwrap().unwrap();
         end.send_stream(crate::Time::EPOCH, id).write(b"some bytes").unwrap();

@@ -1,0 +1,74 @@
+//! What a [`Session`](crate::Session) needs of the engine so that a connection can outlive its
+//! socket. The engine itself does not know that its socket was replaced.
+
+use bytes::Bytes;
+
+use super::Connection;
+use crate::{Config, QMuxVersion, SocketCapabilities, Time, TransportError};
+
+impl Connection {
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub(crate) fn version(&self) -> QMuxVersion {
+        self.version
+    }
+
+    /// Sets the transport parameters that are sent after the engine's own. They are encoded.
+    pub(crate) fn set_private_parameters(&mut self, parameters: Bytes) {
+        self.private_parameters = parameters;
+    }
+
+    /// Whether this end's transport parameters have been sent.
+    pub(crate) fn parameters_sent(&self) -> bool {
+        self.parameters_sent
+    }
+
+    /// Makes every message that the engine writes this much shorter than the peer allows.
+    pub(crate) fn reserve_in_messages(&mut self, bytes: usize) {
+        self.max_message = self.max_message.saturating_sub(bytes);
+    }
+
+    /// Ends the connection because the peer has violated the protocol.
+    pub(crate) fn fail_by(&mut self, now: Time, error: TransportError) {
+        self.fail(now, error.into());
+    }
+
+    /// Records that a message arrived that was not for the engine.
+    pub(crate) fn on_foreign_message(&mut self, now: Time, len: usize) {
+        self.on_message(now, len);
+    }
+
+    /// Records that a message was sent that the engine did not write, or not for the first time.
+    pub(crate) fn on_foreign_message_sent(&mut self, now: Time, len: usize) {
+        self.timers.on_sent(now);
+        self.counters.messages_sent += 1;
+        self.counters.bytes_sent += len as u64;
+    }
+
+    /// Stops the measurements that make no sense without a socket.
+    pub(crate) fn suspend(&mut self, now: Time) {
+        self.blocked_by_socket.stop(now);
+        self.write_stall.stop();
+    }
+
+    /// Restarts the timers for a new socket.
+    pub(crate) fn resume(&mut self, now: Time, socket: SocketCapabilities) {
+        self.socket = socket;
+        self.timers.on_new_socket(now);
+    }
+
+    /// Returns the only deadline of the engine that applies without a socket: the one of
+    /// [`drain`](Self::drain).
+    pub(crate) fn poll_suspended_timeout(&self) -> Option<Time> {
+        self.drain_deadline()
+    }
+
+    /// Handles the deadline of [`poll_suspended_timeout`](Self::poll_suspended_timeout).
+    pub(crate) fn handle_suspended_timeout(&mut self, now: Time) {
+        if self.drain_deadline().is_some_and(|deadline| deadline <= now) {
+            self.end_drain(now);
+        }
+    }
+}

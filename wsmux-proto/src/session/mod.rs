@@ -1,0 +1,391 @@
+//! A connection that outlives its socket: the session layer between the engine and its sockets.
+//!
+//! To the engine, "handed to the transport" means handed to this layer. The layer counts the
+//! messages in both directions and keeps what it sent until the peer acknowledges it. On a new
+//! socket it sends again what the peer has not received. So streams, credit, FINs and resets need
+//! no rules of their own. SPEC.md §12 defines what goes over the wire.
+//!
+//! - `resumption`: the states of a session that both ends can resume
+//! - `replay`: what was sent and not acknowledged; `received`: when to acknowledge
+//! - `wire`: the private parameters and frames; `keys`: the proofs in them
+
+mod keys;
+mod received;
+mod replay;
+mod resumption;
+mod wire;
+
+use std::time::Duration;
+
+pub use self::{
+    keys::{SessionId, SessionKeys},
+    wire::ResumeRequest,
+};
+use self::{resumption::Resumption, wire::FirstMessage};
+use crate::{
+    Connection, Incoming, MessageBuf, Outgoing, Side, SocketCapabilities, SocketError, Time, Wire,
+    transport_error::violation,
+};
+
+/// A [`Connection`] that may get new sockets.
+///
+/// It has the same boundary as the connection, and the same rules of calling apply. Each call about
+/// a socket names the socket by its [`Link`]. What a driver still has to report about an older
+/// socket has no effect.
+///
+/// If both ends [turn resumption on](crate::Config::resume_timeout), the loss of the socket only
+/// suspends the connection. Then the client dials anew, calls [`resume`](Self::resume), and lets
+/// the new socket send and receive. The server finds the session by the [`ResumeRequest`] in the
+/// first message on the new socket, and calls [`accept_resume`](Self::accept_resume). If it does
+/// not find the session, or the call fails, it passes the message to the session that it created
+/// for the new socket, which refuses the request. While there is no socket, the idle timeout,
+/// keep-alive and the write-stall timeout stand still.
+///
+/// Otherwise the session adds nothing to the connection, and no byte to what the connection sends.
+#[derive(Debug)]
+pub struct Session {
+    engine: Connection,
+    layer: Layer,
+    link: Link,
+}
+
+/// One of the sockets that a session has had. The default is the socket of the first connection.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Link(u64);
+
+/// Whether the session can be resumed.
+#[derive(Debug)]
+enum Layer {
+    /// The session ends with its socket: this end or its peer has not offered resumption.
+    Off,
+    /// This end offers resumption, and has not received the peer's parameters.
+    Offered(wire::Offer),
+    /// Both ends have offered resumption.
+    On(Box<Resumption>),
+}
+
+/// Whether a session has a socket, and what can be done without one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SessionState {
+    /// The session has a socket, and would end with it.
+    Fixed,
+    /// The session has a socket, and would be suspended without it.
+    Live,
+    /// The session has no socket, and waits for one.
+    Suspended,
+    /// The session has a new socket, and waits for the server's answer.
+    Resuming,
+    /// The connection has ended. The closing handshake may still be going on.
+    Ended,
+}
+
+/// What happened to a session. [`Session::poll_event`] returns it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SessionEvent {
+    /// The session has lost its socket, or has given it up for a new one.
+    Suspended,
+    /// The session goes on with a new socket.
+    #[non_exhaustive]
+    Resumed {
+        /// How long the session was suspended.
+        gap: Duration,
+        /// How many messages are sent again.
+        resent_messages: u64,
+        /// The length of these messages in bytes.
+        resent_bytes: u64,
+    },
+    /// The server cannot resume the session. The connection has ended with the error that
+    /// suspended it.
+    Refused,
+}
+
+/// Statistics of a session. Each number covers the time since the connection began, unless its
+/// documentation says otherwise.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SessionStats {
+    /// How often the session was resumed.
+    pub resumptions: u64,
+    /// Messages that were sent again, or have to be.
+    pub resent_messages: u64,
+    /// The length of these messages in bytes.
+    pub resent_bytes: u64,
+    /// The longest time from a loss to the resumption.
+    pub longest_gap: Duration,
+    /// What the messages cost now that the peer has not acknowledged, in the units of
+    /// [`Config::replay_budget`](crate::Config::replay_budget).
+    pub replay_held: u64,
+}
+
+/// A session cannot be resumed as the peer requests. The session has not changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ResumeError {
+    /// The session was never resumable, is a client's, or has another id.
+    #[error("this is no session that can be resumed")]
+    UnknownSession,
+    /// The connection has ended.
+    #[error("the connection has ended")]
+    Ended,
+    /// The proof is wrong.
+    #[error("the proof is wrong")]
+    BadProof,
+    /// The request has the number of an earlier request, or a lower number.
+    #[error("the request was used before")]
+    Replayed,
+    /// The client cannot have received this many messages.
+    #[error("the count of received messages is impossible")]
+    BadCount,
+}
+
+impl Session {
+    /// Creates a session for a new connection, before any other call on the connection. A server
+    /// that lets its clients resume passes fresh random `keys`. A client needs none, because the
+    /// server sends them.
+    ///
+    /// The session can be resumed only on the QMux wire, and only if
+    /// [`Config::resume_timeout`](crate::Config::resume_timeout) is set at both ends.
+    pub fn new(mut engine: Connection, keys: Option<SessionKeys>) -> Self {
+        let keys = keys.filter(|_| engine.side() == Side::Server);
+        let is_possible =
+            engine.wire() == Wire::QMux && (engine.side() == Side::Client || keys.is_some());
+        let offer = wire::Offer::of(engine.config(), keys).filter(|_| is_possible);
+        let layer = match offer {
+            None => Layer::Off,
+            //
+            Some(offer) => {
+                engine.set_private_parameters(offer.encode());
+                Layer::Offered(offer)
+            }
+        };
+        Self { engine, layer, link: Link::default() }
+    }
+
+    /// Returns the connection, for the application's calls.
+    pub fn engine(&self) -> &Connection {
+        &self.engine
+    }
+
+    /// Returns the connection, for the application's calls. Do not call the connection's methods
+    /// that this type has as well.
+    pub fn engine_mut(&mut self) -> &mut Connection {
+        &mut self.engine
+    }
+
+    /// Returns the socket that the session uses, or the last one that it used.
+    pub fn link(&self) -> Link {
+        self.link
+    }
+
+    /// Whether the session still uses this socket. If not, drop the socket without a Close.
+    pub fn is_current(&self, link: Link) -> bool {
+        link == self.link
+    }
+
+    /// Returns the state of the session.
+    pub fn state(&self) -> SessionState {
+        match &self.layer {
+            _ if self.engine.close_reason().is_some() => SessionState::Ended,
+            Layer::Off | Layer::Offered(_) => SessionState::Fixed,
+            Layer::On(resumption) => resumption.state(),
+        }
+    }
+
+    /// Returns the id by which the session can be resumed; `None` if it cannot be.
+    pub fn id(&self) -> Option<SessionId> {
+        match &self.layer {
+            Layer::On(resumption) => Some(resumption.id()),
+            Layer::Off | Layer::Offered(_) => None,
+        }
+    }
+
+    /// Returns the session's statistics.
+    pub fn session_stats(&self) -> SessionStats {
+        match &self.layer {
+            Layer::On(resumption) => resumption.stats(),
+            Layer::Off | Layer::Offered(_) => SessionStats::default(),
+        }
+    }
+
+    /// Returns the newest event that was not returned before. A newer event replaces an older one.
+    pub fn poll_event(&mut self) -> Option<SessionEvent> {
+        match &mut self.layer {
+            Layer::On(resumption) => resumption.take_event(),
+            Layer::Off | Layer::Offered(_) => None,
+        }
+    }
+
+    /// Handles what has arrived from a socket.
+    pub fn handle(&mut self, now: Time, link: Link, incoming: Incoming) {
+        //
+        if !self.is_current(link) {
+            return;
+        }
+        match &mut self.layer {
+            Layer::Off => self.engine.handle(now, incoming),
+            Layer::Offered(_) => self.handle_offered(now, incoming),
+            Layer::On(resumption) => {
+                resumption.handle(&mut self.engine, &mut self.link, now, incoming);
+            }
+        }
+    }
+
+    /// Records that bytes of an incomplete message have arrived.
+    pub fn handle_progress(&mut self, now: Time, link: Link) {
+        if self.is_current(link) && !self.is_without_socket() {
+            self.engine.handle_progress(now);
+        }
+    }
+
+    /// Records that a socket has ended. The session is suspended if it can be resumed. Otherwise
+    /// the connection ends.
+    pub fn handle_socket_end(&mut self, now: Time, link: Link, error: SocketError) {
+        if !self.is_current(link) {
+            return;
+        }
+        match &mut self.layer {
+            Layer::On(resumption) if self.engine.close_reason().is_none() => {
+                resumption.suspend(&mut self.engine, &mut self.link, now, error);
+            }
+            _ => self.engine.handle_socket_end(now, error),
+        }
+    }
+
+    /// Handles the deadlines that have passed. Call this at the time that
+    /// [`poll_timeout`](Self::poll_timeout) returns.
+    pub fn handle_timeout(&mut self, now: Time) {
+        match &mut self.layer {
+            Layer::On(resumption) => {
+                resumption.handle_timeout(&mut self.engine, &mut self.link, now);
+            }
+            Layer::Off | Layer::Offered(_) => self.engine.handle_timeout(now),
+        }
+    }
+
+    /// Returns when to call [`handle_timeout`](Self::handle_timeout); `None` means never.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        match &self.layer {
+            Layer::On(resumption) => resumption.poll_timeout(&self.engine),
+            Layer::Off | Layer::Offered(_) => self.engine.poll_timeout(),
+        }
+    }
+
+    /// Returns what to send next on this socket; `None` if there is nothing to send, or if too much
+    /// is unacknowledged.
+    ///
+    /// Call this only when the socket can take an item.
+    pub fn poll_transmit<'a>(
+        &mut self,
+        now: Time,
+        link: Link,
+        out: &'a mut MessageBuf,
+    ) -> Option<Outgoing<'a>> {
+        if !self.is_current(link) {
+            return None;
+        }
+        match &mut self.layer {
+            Layer::On(resumption) => resumption.poll_transmit(&mut self.engine, now, out),
+            Layer::Off | Layer::Offered(_) => self.engine.poll_transmit(now, out),
+        }
+    }
+
+    /// Whether [`poll_transmit`](Self::poll_transmit) has to be called for the current socket. It
+    /// may return nothing all the same.
+    pub fn wants_transmit(&self) -> bool {
+        match &self.layer {
+            Layer::On(resumption) => resumption.wants_transmit(&self.engine),
+            Layer::Off | Layer::Offered(_) => self.engine.wants_transmit(),
+        }
+    }
+
+    /// Records that the socket is full, as the connection's method of this name does.
+    pub fn handle_socket_full(&mut self, now: Time, link: Link) {
+        if self.is_current(link) && !self.is_without_socket() {
+            self.engine.handle_socket_full(now);
+        }
+    }
+
+    /// Whether [`handle_socket_full`](Self::handle_socket_full) has to be called if the socket is
+    /// full.
+    pub fn wants_socket_full(&self) -> bool {
+        !self.is_without_socket() && self.engine.wants_socket_full()
+    }
+
+    /// Whether the session needs no socket any more: the closing handshake is over, or the
+    /// connection has ended while it had no socket.
+    pub fn is_closed(&self) -> bool {
+        //
+        self.engine.is_closed() || self.engine.close_reason().is_some() && self.is_without_socket()
+    }
+
+    /// Begins to resume a client's session on a new socket, which has just opened with the same
+    /// version of QMux. Returns the name of the socket; `None` if the session cannot be resumed. A
+    /// socket that the session still had is given up.
+    pub fn resume(&mut self, now: Time, socket: SocketCapabilities) -> Option<Link> {
+        let Layer::On(resumption) = &mut self.layer else { return None };
+        if self.engine.side() != Side::Client || self.engine.close_reason().is_some() {
+            return None;
+        }
+        resumption.resume(&mut self.engine, &mut self.link, now, socket);
+        Some(self.link)
+    }
+
+    /// Resumes a server's session on a new socket, on which this request has arrived. Returns the
+    /// name of the socket. A socket that the session still had is given up.
+    ///
+    /// # Errors
+    /// [`ResumeError`].
+    pub fn accept_resume(
+        &mut self,
+        now: Time,
+        socket: SocketCapabilities,
+        request: &ResumeRequest,
+    ) -> Result<Link, ResumeError> {
+        let Layer::On(resumption) = &mut self.layer else {
+            return Err(ResumeError::UnknownSession);
+        };
+        if self.engine.side() != Side::Server {
+            return Err(ResumeError::UnknownSession);
+        }
+        if self.engine.close_reason().is_some() {
+            return Err(ResumeError::Ended);
+        }
+        resumption.accept(&mut self.engine, &mut self.link, now, socket, request)?;
+        Ok(self.link)
+    }
+
+    /// Handles what arrives before the peer's parameters have been processed.
+    fn handle_offered(&mut self, now: Time, incoming: Incoming) {
+        let Incoming::Message(message) = &incoming else {
+            return self.engine.handle(now, incoming);
+        };
+        let first = match FirstMessage::decode(message, !self.engine.side()) {
+            Ok(first) => first,
+            Err(error) => return self.engine.fail_by(now, error),
+        };
+        //
+        if first.request.is_some() {
+            let error = violation::session_refused("the session is unknown");
+            return self.engine.fail_by(now, error);
+        }
+        self.engine.handle(now, incoming);
+        if !self.engine.parameters_received() {
+            return;
+        }
+        let Layer::Offered(local) = std::mem::replace(&mut self.layer, Layer::Off) else { return };
+        if let Some(resumption) = first.offer.and_then(|peer| Resumption::new(local, peer)) {
+            self.engine.reserve_in_messages(wire::MAX_ACK);
+            self.layer = Layer::On(Box::new(resumption));
+        }
+    }
+
+    /// Whether the engine's messages cannot be sent now.
+    fn is_without_socket(&self) -> bool {
+        match &self.layer {
+            Layer::On(resumption) => resumption.state() != SessionState::Live,
+            Layer::Off | Layer::Offered(_) => false,
+        }
+    }
+}

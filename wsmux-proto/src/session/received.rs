@@ -1,0 +1,90 @@
+//! What this end has received, and when it acknowledges that.
+
+use std::time::Duration;
+
+use super::replay::MESSAGE_COST;
+use crate::Time;
+
+/// A message is acknowledged at the latest this long after it has arrived.
+const DELAY: Duration = Duration::from_secs(1);
+
+/// A message that is sent anyway carries an acknowledgement if the oldest message that was not
+/// acknowledged is this old.
+const RIDE_AFTER: Duration = Duration::from_millis(250);
+
+/// No more bytes than this stay unacknowledged, even if a quarter of the peer's budget is more.
+/// With fewer bytes in flight, the peer uses the same memory again and again, which stays in its
+/// processor's cache.
+const LARGEST_STEP: u64 = 512 * 1024;
+
+/// So few bytes need no acknowledgement of their own. Otherwise an idle connection would
+/// acknowledge each ping, and each answer to a ping.
+const NEGLIGIBLE: u64 = 64;
+
+/// The count of received messages, and the part of them that was not acknowledged.
+#[derive(Debug)]
+pub(super) struct Received {
+    count: u64,
+    /// What the messages that were not acknowledged cost the peer.
+    cost: u64,
+    /// Their length in bytes.
+    bytes: u64,
+    /// When the first of them arrived.
+    since: Option<Time>,
+    /// An acknowledgement is due when the messages cost this much.
+    step: u64,
+    /// Whether an acknowledgement has to be sent even if nothing else is.
+    due: bool,
+}
+
+impl Received {
+    /// `peer_budget` is how many bytes the peer keeps.
+    pub(super) fn new(peer_budget: u64) -> Self {
+        let step = (peer_budget / 4).min(LARGEST_STEP);
+        Self { count: 0, cost: 0, bytes: 0, since: None, step, due: false }
+    }
+
+    /// Returns how many messages have been received.
+    pub(super) fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Counts a message.
+    pub(super) fn on_message(&mut self, now: Time, len: usize) {
+        self.count += 1;
+        self.bytes += len as u64;
+        self.cost += len as u64 + MESSAGE_COST;
+        self.since.get_or_insert(now);
+        //
+        self.due |= self.cost >= self.step;
+    }
+
+    /// Whether an acknowledgement has to be sent even if nothing else is.
+    pub(super) fn is_due(&self) -> bool {
+        self.due
+    }
+
+    /// Whether a message that is sent anyway should carry an acknowledgement.
+    pub(super) fn is_worth_sending(&self, now: Time) -> bool {
+        self.due
+            || self.cost >= self.step / 2
+            || self.since.is_some_and(|since| now - since >= RIDE_AFTER)
+    }
+
+    /// Returns when an acknowledgement becomes due, if it is not.
+    pub(super) fn deadline(&self) -> Option<Time> {
+        let waits = !self.due && self.bytes > NEGLIGIBLE;
+        self.since.filter(|_| waits)?.checked_add(DELAY)
+    }
+
+    /// Handles the deadline.
+    pub(super) fn on_timeout(&mut self, now: Time) {
+        self.due |= self.deadline().is_some_and(|deadline| deadline <= now);
+    }
+
+    /// Records that the peer learns the present count, and returns the count.
+    pub(super) fn acknowledge(&mut self) -> u64 {
+        (self.cost, self.bytes, self.since, self.due) = (0, 0, None, false);
+        self.count
+    }
+}

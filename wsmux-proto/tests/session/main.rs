@@ -1,0 +1,13 @@
+//! Tests of sessions in virtual time: two sessions whose sockets are lost, and messages written by
+//! hand.
+
+mod acknowledgements;
+mod apps;
+mod budget;
+mod hostile;
+mod kills;
+mod lifetime;
+mod negotiation;
+mod net;
+
+use wsmux_testing::engine as support;
