@@ -46,7 +46,12 @@ impl Backlog {
     }
 
     /// Wakes the next part of the tasks. Returns how many were woken.
+    #[inline]
     pub(super) fn wake_part(&mut self) -> usize {
+        // Usually no tasks wait here.
+        if self.is_empty() {
+            return 0;
+        }
         self.wake((self.0.len() / PARTS).clamp(MIN_PART, MAX_PART))
     }
 

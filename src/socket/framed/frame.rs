@@ -3,6 +3,9 @@
 use bytes::BufMut;
 use wsmux_proto::Side;
 
+/// The longest header of a frame, mask included (RFC 6455 §5.2).
+pub(super) const MAX_HEADER: usize = 14;
+
 /// The longest payload of a control frame (RFC 6455 §5.5).
 pub(super) const MAX_CONTROL: usize = 125;
 
@@ -112,21 +115,32 @@ impl Header {
     }
 
     /// Writes the header to `out`.
+    #[inline]
     pub(super) fn encode(&self, out: &mut impl BufMut) {
-        out.put_u8(self.opcode.to_wire() | if self.fin { 0x80 } else { 0 });
+        let mut bytes = [0; MAX_HEADER];
+        bytes[0] = self.opcode.to_wire() | if self.fin { 0x80 } else { 0 };
         let masked = if self.mask.is_some() { 0x80 } else { 0 };
-        match self.len {
-            len @ 0..126 => out.put_u8(masked | len as u8),
-            len @ 126..0x1_0000 => {
-                out.put_u8(masked | 126);
-                out.put_u16(len as u16);
+        let mut len = match self.len {
+            short @ 0..126 => {
+                bytes[1] = masked | short as u8;
+                2
             }
-            len => {
-                out.put_u8(masked | 127);
-                out.put_u64(len);
+            long @ 126..0x1_0000 => {
+                bytes[1] = masked | 126;
+                bytes[2..4].copy_from_slice(&(long as u16).to_be_bytes());
+                4
             }
+            longer => {
+                bytes[1] = masked | 127;
+                bytes[2..10].copy_from_slice(&longer.to_be_bytes());
+                10
+            }
+        };
+        if let Some(mask) = self.mask {
+            bytes[len..len + 4].copy_from_slice(&mask);
+            len += 4;
         }
-        out.put_slice(self.mask.as_ref().map_or(&[][..], |mask| mask));
+        out.put_slice(&bytes[..len]);
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use wsmux_proto::Side;
 
 use super::{
-    frame::{Header, Opcode, copy_masked},
+    frame::{Header, MAX_HEADER, Opcode, copy_masked},
     out::OutBuffer,
     poll_once,
 };
@@ -18,9 +18,6 @@ use super::{
 /// While this many bytes wait, no further message is accepted. So a write has at most two messages
 /// of the largest size, and an urgent message waits for no more than these.
 pub(super) const HIGH_WATER: usize = 64 * 1024;
-
-/// The longest header of a frame, mask included (RFC 6455 §5.2).
-const MAX_HEADER: usize = 14;
 
 /// The writing half of a WebSocket.
 #[derive(Debug)]
