@@ -20,10 +20,6 @@ const PARTS: usize = 4;
 /// a fifth fewer calls.
 const MIN_PART: usize = 16;
 
-/// A part has at most this many tasks. A larger part would save nothing that can be measured, and
-/// its first message would leave later.
-const MAX_PART: usize = 64;
-
 /// Wakers of ready tasks, the first to be woken first. Dropping this value wakes all of them.
 #[derive(Debug, Default)]
 pub(super) struct Backlog(VecDeque<Waker>);
@@ -52,7 +48,15 @@ impl Backlog {
         if self.is_empty() {
             return 0;
         }
-        self.wake((self.0.len() / PARTS).clamp(MIN_PART, MAX_PART))
+        // A part must grow with the backlog. A task that polls many streams has a waker for each of
+        // them, and may register all of them again each time that it is woken. If each round woke
+        // fewer tasks than it added, the backlog would grow without limit.
+        self.wake((self.0.len() / PARTS).max(MIN_PART))
+    }
+
+    /// Frees memory that no waker uses.
+    pub(super) fn release_memory(&mut self) {
+        self.0.shrink_to_fit();
     }
 
     /// Wakes all tasks.
@@ -120,10 +124,21 @@ mod tests {
         assert_eq!(backlog.wake_or_keep(&mut ready([100], &woken)), 0);
         while !backlog.is_empty() {
             let part = backlog.wake_part();
-            assert!((1..=MAX_PART).contains(&part), "{part}");
+            assert!((1..=25).contains(&part), "{part}");
         }
         assert_eq!(*woken.lock().unwrap(), (0..=100).collect::<Vec<_>>());
         assert_eq!(backlog.wake_part(), 0);
+    }
+
+    #[test]
+    fn wakers_that_are_registered_again_each_round_do_not_pile_up() {
+        let woken = Arc::default();
+        let mut backlog = Backlog::default();
+        for _ in 0..1_000 {
+            backlog.wake_or_keep(&mut ready(0..200, &woken));
+            backlog.wake_part();
+            assert!(backlog.0.len() <= 200 * (PARTS - 1), "{} wakers", backlog.0.len());
+        }
     }
 
     #[test]

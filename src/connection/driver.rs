@@ -317,6 +317,12 @@ impl<S: Socket + Unpin> Driver<S> {
                 Next::Round => break,
             }
         }
+        if !self.backlog.is_empty() {
+            // Other tasks wait for this one. So it has to be in a queue of the runtime, where an
+            // idle worker finds it if a task of the first part computes for long.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         // After this yield, the driver runs again after the tasks that it has just woken, and on
         // the same core. If the driver called its own waker instead, the runtime would wake another
         // worker to run it. Waking a worker costs more than handling a message.
@@ -393,6 +399,7 @@ impl<S: Socket + Unpin> Driver<S> {
             // be the application's own.
             self.socket.release_buffers();
             (self.message, self.batch) = Default::default();
+            self.backlog.release_memory();
         }
         next
     }

@@ -7,7 +7,10 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    task::coop,
+};
 
 /// The size of a read that shows nothing about the next one. rustls asks for at most this much at
 /// once. Reads of this size go past the buffer, so a connection with little to read has none.
@@ -61,6 +64,8 @@ impl<S> ReadAhead<S> {
 impl<S: AsyncRead + Unpin> ReadAhead<S> {
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.buffer.len() != self.size {
+            // The old buffer is freed first, so that there is never more than one.
+            self.buffer = Vec::new();
             self.buffer = vec![0; self.size];
         }
         let mut read = ReadBuf::new(&mut self.buffer);
@@ -87,6 +92,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for ReadAhead<S> {
             }
             ready!(this.poll_fill(cx))?;
             this.adapt(this.end);
+        } else {
+            // rustls reads until it has plaintext. tokio's budget bounds how long one task does
+            // that, but counts only reads from the stream itself, so these reads are added.
+            ready!(coop::poll_proceed(cx)).made_progress();
         }
         let waiting = &this.buffer[this.start..this.end];
         let len = waiting.len().min(out.remaining());

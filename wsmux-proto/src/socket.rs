@@ -4,7 +4,6 @@
 use bytes::Bytes;
 
 use super::MessageBuf;
-use crate::config::MIN_MESSAGE_SENT;
 
 /// Something that arrived from the WebSocket, for
 /// [`Connection::handle`](crate::Connection::handle).
@@ -73,8 +72,9 @@ pub struct SocketCapabilities {
     /// Whether the WebSocket can send a Close with any code. If not, it can send only the codes
     /// 1000 and 3000 to 4999.
     pub all_close_codes: bool,
-    /// The size of the largest message that the engine sends through this socket, in bytes. The
-    /// limits of the peer and of the configuration apply as well.
+    /// The size of the largest message of stream data that the engine sends through this socket, in
+    /// bytes. The limits of the peer and of the configuration apply as well. Only a datagram that
+    /// does not fit makes a larger message.
     pub max_message: usize,
 }
 
@@ -106,7 +106,7 @@ impl SocketCapabilities {
     /// effect of 1,200.
     #[must_use]
     pub const fn max_message(mut self, bytes: usize) -> Self {
-        self.max_message = if bytes < MIN_MESSAGE_SENT { MIN_MESSAGE_SENT } else { bytes };
+        self.max_message = bytes;
         self
     }
 }

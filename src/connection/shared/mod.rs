@@ -133,7 +133,7 @@ impl Shared {
         drop(dropped);
     }
 
-    /// Closes the connection. All waiting tasks on this end are woken at once to learn of it.
+    /// Closes the connection. All waiting tasks on this end are woken to learn of it.
     pub(crate) fn close(&self, code: VarInt, reason: Bytes) {
         let mut state = self.lock();
         let now = state.time(self.now());

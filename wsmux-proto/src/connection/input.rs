@@ -231,8 +231,7 @@ impl Connection {
                 self.timers.established(peer.max_idle_timeout);
                 let max_record = usize::try_from(peer.max_record_size).unwrap_or(usize::MAX);
                 // Q-3 (QMux "max_record_size Transport Parameter"), W-31
-                let ours = self.config.max_message_sent.min(self.socket.max_message);
-                self.max_message = ours.min(max_record);
+                self.max_message = self.config.max_message_sent.min(max_record);
                 self.max_datagram_frame = peer.max_datagram_frame_size;
                 self.streams.set_peer_parameters(peer, events);
                 self.state = State::Established { drain: None };

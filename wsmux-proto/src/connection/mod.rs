@@ -123,9 +123,9 @@ impl Connection {
     /// The pings of js-ws are the WebSocket's. If the socket cannot send them, this end cannot
     /// distinguish a silent peer from one that is gone. Therefore neither keep-alive nor the idle
     /// timeout runs on js-ws, and a lost peer is noticed only when the socket ends.
-    pub fn set_socket_capabilities(&mut self, socket: SocketCapabilities) {
+    pub fn set_socket_capabilities(&mut self, mut socket: SocketCapabilities) {
+        socket.max_message = socket.max_message.max(crate::config::MIN_MESSAGE_SENT);
         self.socket = socket;
-        self.max_message = self.max_message.min(socket.max_message);
         if !socket.pings && !self.caps.pings().is_frame() {
             // C-47.
             self.timers.disable_liveness();

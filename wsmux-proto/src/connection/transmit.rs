@@ -100,13 +100,14 @@ impl Connection {
         }
         self.write_ping(now, out);
         // C-34
-        self.streams.write_control(now, out, self.max_message, &mut self.events);
+        let max = self.max_packet();
+        self.streams.write_control(now, out, max, &mut self.events);
         if self.streams.take_sample_wanted() {
             self.timers.ping.request();
             self.write_ping(now, out);
         }
         self.write_datagrams(out);
-        self.streams.write_data(now, out, self.max_message, &mut self.events);
+        self.streams.write_data(now, out, max, &mut self.events);
         //
         if !out.is_empty() {
             return Some(self.finish_message(now, out));
@@ -141,16 +142,23 @@ impl Connection {
 
     fn write_ping(&mut self, now: Time, out: &mut MessageBuf) {
         if self.caps.pings().is_frame()
-            && out.len() + MAX_PING <= self.max_message
+            && out.len() + MAX_PING <= self.max_packet()
             && let Some(number) = self.next_ping(now)
         {
             self.wire.encode(&Frame::Ping(number), out);
         }
     }
 
+    /// Returns the size of the largest message of stream data and control frames.
+    fn max_packet(&self) -> usize {
+        self.max_message.min(self.socket.max_message)
+    }
+
     fn write_datagrams(&mut self, out: &mut MessageBuf) {
         while self.datagrams.has_something_to_send() {
-            let room = self.max_message.saturating_sub(out.len() + DATAGRAM_OVERHEAD);
+            // A datagram that is too long for a packet is sent in a message of its own.
+            let most = if out.is_empty() { self.max_message } else { self.max_packet() };
+            let room = most.saturating_sub(out.len() + DATAGRAM_OVERHEAD);
             let Some(datagram) = self.datagrams.next(room, &mut self.events) else { return };
             self.wire.encode(&Frame::Datagram(datagram), out);
         }
