@@ -5,7 +5,7 @@ pub(crate) mod browser;
 #[cfg(not(target_family = "wasm"))]
 mod framed;
 mod memory;
-#[cfg(feature = "tls")]
+#[cfg(all(feature = "tls", not(target_family = "wasm")))]
 mod read_ahead;
 #[cfg(not(target_family = "wasm"))]
 mod tcp;
@@ -23,7 +23,7 @@ use wsmux_proto::SocketError;
 #[cfg(not(target_family = "wasm"))]
 pub(crate) use self::framed::FramedSocket;
 pub use self::memory::{MemorySocket, MemoryStall, memory_pair};
-#[cfg(feature = "tls")]
+#[cfg(all(feature = "tls", not(target_family = "wasm")))]
 pub(crate) use self::read_ahead::ReadAhead;
 #[cfg(all(feature = "tungstenite", not(target_family = "wasm")))]
 pub use self::tungstenite::TungsteniteSocket;
