@@ -62,8 +62,8 @@ impl Offer {
         parameter(SESSION, &value).into()
     }
 
-    /// Decodes the value of the transport parameter that `sender` has sent. Ignores what follows the
-    /// known fields, so that a later version can add some.
+    /// Decodes the value of the transport parameter that `sender` has sent. Ignores what follows
+    /// the known fields, so that a later version can add some.
     fn decode(mut value: Bytes, sender: Side) -> Option<Self> {
         let timeout = Duration::from_millis(VarInt::decode(&mut value)?.into_inner());
         let budget = VarInt::decode(&mut value)?.into_inner();
@@ -90,11 +90,10 @@ pub struct ResumeRequest {
 }
 
 impl ResumeRequest {
-    /// Returns the request in the first message of a new connection; `None` if the message
-    /// does not consist of a valid request. A server calls this before any
-    /// [`Session`](crate::Session) handles the message. Without a request, a new session handles
-    /// the message. It begins an ordinary connection, or refuses a message that contains more than
-    /// a request.
+    /// Returns the request in the first message of a new connection; `None` if the message does not
+    /// consist of a valid request. A server calls this before any [`Session`](crate::Session)
+    /// handles the message. If there is no request, the server passes the message to a new session,
+    /// which begins an ordinary connection, or refuses a message that contains more than a request.
     pub fn from_first_message(message: &Bytes) -> Option<Self> {
         let (mut body, rest) = parameters(message)?;
         let (id, value) = next_parameter(&mut body)?;
