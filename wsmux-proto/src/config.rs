@@ -325,6 +325,9 @@ impl Config {
     /// The default is twice that of the idle timeout, because a full socket is weaker evidence than
     /// silence. When a network is interrupted or a peer is suspended, the peer is silent too, and
     /// the idle timeout ends the connection.
+    ///
+    /// A [`Session`](crate::Session) that can be resumed also ends after this time if its peer has
+    /// to acknowledge messages and acknowledges none of them.
     pub fn write_stall_timeout(&mut self, timeout: Option<Duration>) -> &mut Self {
         self.write_stall_timeout = timeout.filter(|timeout| !timeout.is_zero());
         self

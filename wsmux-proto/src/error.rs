@@ -114,7 +114,8 @@ pub enum Timeout {
     /// socket was full, it stayed full.
     KeepAlive,
     /// The socket stayed full during the [write-stall timeout](crate::Config::write_stall_timeout)
-    /// while there was something to send.
+    /// while there was something to send, or the peer of a [`Session`](crate::Session) acknowledged
+    /// nothing during this time.
     WriteStall,
 }
 

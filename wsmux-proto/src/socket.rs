@@ -74,7 +74,7 @@ pub struct SocketCapabilities {
     pub all_close_codes: bool,
     /// The size of the largest message of stream data that the engine sends through this socket, in
     /// bytes. The limits of the peer and of the configuration apply as well. Only a datagram that
-    /// does not fit makes a larger message.
+    /// does not fit, or a message that a session sends again, makes a larger message.
     pub max_message: usize,
 }
 

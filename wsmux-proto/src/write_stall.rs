@@ -1,4 +1,5 @@
-//! How long the socket may stay full while there is something to send (SPEC.md C-78).
+//! How long the socket may stay full while there is something to send (SPEC.md C-78), and how long
+//! the peer of a session may acknowledge nothing (SPEC.md R-22).
 
 use std::time::Duration;
 
@@ -9,8 +10,9 @@ use crate::Time;
 /// have had room without this end noticing it.
 const LOCAL_STALL: Duration = Duration::from_secs(1);
 
-/// The write-stall timer of one connection. It runs while the socket is full and there is something
-/// to send.
+/// A timer for the write-stall timeout. A connection has one, which runs while the socket is full
+/// and there is something to send. A session has another one, which runs while the peer has to
+/// acknowledge something.
 #[derive(Debug)]
 pub(super) struct WriteStall {
     timeout: Option<Duration>,
@@ -33,12 +35,12 @@ impl WriteStall {
         self.timeout.is_some() && self.since.is_none()
     }
 
-    /// Starts the timer because the socket is full. Does nothing if the timer is running.
-    pub(super) fn on_full(&mut self, now: Time) {
+    /// Starts the timer. Does nothing if the timer is running.
+    pub(super) fn start(&mut self, now: Time) {
         self.since.get_or_insert(now);
     }
 
-    /// Stops the timer because the socket has room or because there is nothing to send.
+    /// Stops the timer because the peer has made progress, or because there is nothing to wait for.
     pub(super) fn stop(&mut self) {
         (self.since, self.forgiven) = (None, false);
     }

@@ -8,7 +8,7 @@ use super::{
     state::{Closing, End, State},
 };
 use crate::{
-    ConnectionError, Event, Frame, Incoming, SocketError, Time, Timeout, TransportError, VarInt,
+    ConnectionError, Event, Frame, Incoming, SocketError, Time, TransportError, VarInt,
     budget::UselessWork, streams::StreamData, timers::Due, transport_error::violation,
 };
 
@@ -48,6 +48,12 @@ impl Connection {
     /// [`poll_timeout`](Self::poll_timeout) returns. First handle everything that the socket has
     /// received, because a peer whose message is still unread is not silent.
     pub fn handle_timeout(&mut self, now: Time) {
+        self.handle_timeout_of_session(now, false);
+    }
+
+    /// Handles the deadlines that have passed. `session_wants` says whether the session has
+    /// something to send that the engine does not know of.
+    pub(crate) fn handle_timeout_of_session(&mut self, now: Time, session_wants: bool) {
         let is_over = |deadline: Option<Time>| deadline.is_some_and(|deadline| deadline <= now);
         if let State::Ended(end) = &mut self.state {
             // C-79
@@ -65,8 +71,8 @@ impl Connection {
         // C-78. What had to be sent when the socket became full may no longer be needed. If there
         // is nothing left to send, the stall is over.
         if self.write_stall.is_over(now) && self.is_open() {
-            match self.wants_transmit() {
-                true => self.fail(now, ConnectionError::TimedOut(Timeout::WriteStall)),
+            match session_wants || self.wants_transmit() {
+                true => self.fail_by_stall(now),
                 false => self.write_stall.stop(),
             }
         }

@@ -13,9 +13,7 @@ mod state;
 mod suspension;
 mod transmit;
 
-use bytes::Bytes;
-
-use self::state::State;
+use self::{state::State, suspension::PrivateParameters};
 use super::{
     Event, QMuxVersion, Side, SocketCapabilities, Wire,
     datagrams::Datagrams,
@@ -50,11 +48,14 @@ pub struct Connection {
     /// Whether this end's transport parameters have been sent, or the wire has none. They may still
     /// be unsent in any state, because they are sent only when the socket can take them.
     parameters_sent: bool,
-    /// Transport parameters that the engine does not know, encoded. They are sent after its own.
-    private_parameters: Bytes,
+    /// Transport parameters that the engine does not know, encoded. They are sent after its own,
+    /// and not kept after that.
+    private_parameters: PrivateParameters,
     /// The size of the largest message that this end may send. Both its own settings and the peer's
     /// parameters limit it.
     max_message: usize,
+    /// How many bytes of each message are left free for what the session puts in front of it.
+    reserved: usize,
     max_datagram_frame: u64,
     streams: Streams,
     datagrams: Datagrams,
@@ -86,11 +87,12 @@ impl Connection {
                 false => State::Established { drain: None },
             },
             parameters_sent: !caps.parameters(),
-            private_parameters: Bytes::new(),
+            private_parameters: PrivateParameters::default(),
             max_message: match caps.parameters() {
                 true => config.max_message_sent.min(super::MIN_MAX_RECORD_SIZE as usize),
                 false => config.max_message_sent,
             },
+            reserved: 0,
             max_datagram_frame: 0,
             streams: Streams::new(&config, side, wire, now),
             datagrams: Datagrams::new(

@@ -28,16 +28,14 @@ impl Connection {
         now: Time,
         out: &'a mut MessageBuf,
     ) -> Option<Outgoing<'a>> {
-        self.blocked_by_socket.stop(now);
-        self.write_stall.stop();
-        self.timers.on_socket_room(now);
+        self.on_socket_room(now);
         out.clear();
         if !self.parameters_sent && !self.is_closed() {
             // The transport parameters are the first frame, even if the connection has ended (Q-13,
             //
             self.parameters_sent = true;
-            let (parameters, private) = (self.config.parameters(), &self.private_parameters);
-            self.wire.encode_parameters(&parameters, self.version, private, out);
+            let private = self.private_parameters.take();
+            self.wire.encode_parameters(&self.config.parameters(), self.version, &private, out);
             // This is the best time to measure the round-trip time, because nothing else is on the
             // path.
             if self.is_open() && self.streams.windows_may_grow() {
@@ -151,7 +149,7 @@ impl Connection {
 
     /// Returns the size of the largest message of stream data and control frames.
     fn max_packet(&self) -> usize {
-        self.max_message.min(self.socket.max_message)
+        self.max_message.min(self.socket.max_message.saturating_sub(self.reserved))
     }
 
     fn write_datagrams(&mut self, out: &mut MessageBuf) {
@@ -202,17 +200,13 @@ impl Connection {
     /// timeout](crate::Config::write_stall_timeout). The idle timeout needs this call, too, because
     /// a full socket that gets room proves that the path carries bytes.
     pub fn handle_socket_full(&mut self, now: Time) {
-        self.timers.on_socket_full();
-        if self.wants_transmit() {
-            self.blocked_by_socket.start(now);
-            self.write_stall.on_full(now);
-        }
+        self.on_socket_full(now, self.wants_transmit());
     }
 
     /// Whether [`handle_socket_full`](Self::handle_socket_full) has to be called if the socket is
     /// full. This is the case if something to send has been added since that method was last
     /// called.
     pub fn wants_socket_full(&self) -> bool {
-        self.write_stall.is_stopped() && self.is_open() && self.wants_transmit()
+        self.may_report_socket_full() && self.wants_transmit()
     }
 }

@@ -28,8 +28,9 @@ impl fmt::Debug for SessionId {
 }
 
 /// The id and the secret of a session. The server chooses both for each connection, from the
-/// system's random source, and sends them to the client once. `Debug` does not show the secret.
-#[derive(Clone, PartialEq, Eq)]
+/// system's random source, and sends them to the client once. `Debug` does not show the secret, and
+/// keys cannot be compared, because a comparison would not take a constant time.
+#[derive(Clone)]
 pub struct SessionKeys {
     pub(super) id: SessionId,
     pub(super) secret: [u8; SECRET_LEN],

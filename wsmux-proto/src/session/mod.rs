@@ -29,6 +29,9 @@ use crate::{
 
 /// A [`Connection`] that may get new sockets.
 ///
+/// It is not ready for use: SPEC.md §12.5 lists what has to be settled first, and clients and
+/// servers do not use it yet.
+///
 /// It has the same boundary as the connection, and the same rules of calling apply. Each call about
 /// a socket names the socket by its [`Link`]. What a driver still has to report about an older
 /// socket has no effect.
@@ -119,11 +122,11 @@ pub struct SessionStats {
     pub replay_held: u64,
 }
 
-/// A session cannot be resumed as the peer requests. The session has not changed.
+/// A session cannot be resumed as the client requests. The session has not changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ResumeError {
-    /// The session was never resumable, is a client's, or has another id.
+    /// The session was never resumable, is a client's, has another id, or has not sent its keys.
     #[error("this is no session that can be resumed")]
     UnknownSession,
     /// The connection has ended.
@@ -174,12 +177,14 @@ impl Session {
         &mut self.engine
     }
 
-    /// Returns the socket that the session uses, or the last one that it used.
+    /// Returns the name of the socket that the session uses. While the session is
+    /// [suspended](SessionState::Suspended), returns the name that its next socket will have.
     pub fn link(&self) -> Link {
         self.link
     }
 
-    /// Whether the session still uses this socket. If not, drop the socket without a Close.
+    /// Whether this is the name that [`link`](Self::link) returns. If not, the session no longer
+    /// uses the socket: drop it without a Close.
     pub fn is_current(&self, link: Link) -> bool {
         link == self.link
     }
@@ -303,14 +308,16 @@ impl Session {
     /// Records that the socket is full, as the connection's method of this name does.
     pub fn handle_socket_full(&mut self, now: Time, link: Link) {
         if self.is_current(link) && !self.is_without_socket() {
-            self.engine.handle_socket_full(now);
+            let wants = self.has_something_to_send() || self.engine.wants_transmit();
+            self.engine.on_socket_full(now, wants);
         }
     }
 
     /// Whether [`handle_socket_full`](Self::handle_socket_full) has to be called if the socket is
     /// full.
     pub fn wants_socket_full(&self) -> bool {
-        !self.is_without_socket() && self.engine.wants_socket_full()
+        let wants = self.has_something_to_send() || self.engine.wants_transmit();
+        wants && !self.is_without_socket() && self.engine.may_report_socket_full()
     }
 
     /// Whether the session needs no socket any more: the closing handshake is over, or the
@@ -375,9 +382,19 @@ impl Session {
             return;
         }
         let Layer::Offered(local) = std::mem::replace(&mut self.layer, Layer::Off) else { return };
-        if let Some(resumption) = first.offer.and_then(|peer| Resumption::new(local, peer)) {
+        let timeout = self.engine.config().write_stall_timeout;
+        let resumption = first.offer.and_then(|peer| Resumption::new(local, peer, timeout));
+        if let Some(resumption) = resumption {
             self.engine.reserve_in_messages(wire::MAX_ACK);
             self.layer = Layer::On(Box::new(resumption));
+        }
+    }
+
+    /// Whether the session has something to send that the engine does not know of.
+    fn has_something_to_send(&self) -> bool {
+        match &self.layer {
+            Layer::On(resumption) => resumption.has_something_to_send(&self.engine),
+            Layer::Off | Layer::Offered(_) => false,
         }
     }
 

@@ -19,7 +19,7 @@ const LARGEST_STEP: u64 = 512 * 1024;
 
 /// So few bytes need no acknowledgement of their own. Otherwise an idle connection would
 /// acknowledge each ping, and each answer to a ping.
-const NEGLIGIBLE: u64 = 64;
+pub(super) const NEGLIGIBLE: u64 = 64;
 
 /// The count of received messages, and the part of them that was not acknowledged.
 #[derive(Debug)]

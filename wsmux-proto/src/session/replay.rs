@@ -1,10 +1,11 @@
 //! What this end has sent and the peer may not have received.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, ops::Range, time::Duration};
 
 use bytes::Bytes;
 
-use crate::{MessageBuf, message::Piece};
+use super::received::NEGLIGIBLE;
+use crate::{MessageBuf, Time, message::Piece, write_stall::WriteStall};
 
 /// How much a message counts in addition to its length, in bytes. It covers the message's places in
 /// the queues (SPEC.md §12).
@@ -29,6 +30,9 @@ pub(super) struct Replay {
     /// What the messages in the queue cost together.
     cost: u64,
     budget: u64,
+    /// How long the peer may leave the first message in the queue unacknowledged. The timer runs
+    /// while everything has been sent and the peer has to acknowledge some of it.
+    stall: WriteStall,
 }
 
 /// A message in the queue.
@@ -61,7 +65,8 @@ impl Kept {
 }
 
 impl Replay {
-    pub(super) fn new(budget: u64) -> Self {
+    /// `timeout` is how long the peer may acknowledge nothing; `None` means for ever.
+    pub(super) fn new(budget: u64, timeout: Option<Duration>) -> Self {
         Self {
             messages: VecDeque::new(),
             pieces: VecDeque::new(),
@@ -70,6 +75,7 @@ impl Replay {
             next: Position::default(),
             cost: 0,
             budget,
+            stall: WriteStall::new(timeout),
         }
     }
 
@@ -88,8 +94,19 @@ impl Replay {
         self.cost >= self.budget
     }
 
+    /// Returns when the session ends because the peer acknowledges nothing. This has no meaning
+    /// without a socket.
+    pub(super) fn deadline(&self) -> Option<Time> {
+        self.stall.deadline()
+    }
+
+    /// Whether the peer has acknowledged nothing for too long.
+    pub(super) fn is_stalled(&mut self, now: Time) -> bool {
+        self.stall.is_over(now)
+    }
+
     /// Keeps a message that is sent for the first time. Nothing may be left to send again.
-    pub(super) fn push(&mut self, message: &MessageBuf) {
+    pub(super) fn push(&mut self, now: Time, message: &MessageBuf) {
         let mut kept = Kept { len: message.len() as u32, pieces: 0, inline: 0 };
         for piece in message.pieces() {
             kept.pieces += 1;
@@ -107,12 +124,13 @@ impl Replay {
         self.next.message += 1;
         self.next.piece += kept.pieces as usize;
         self.next.inline += kept.inline as usize;
+        self.watch(now);
     }
 
     /// Drops the messages that the peer has received: the first `received` of all that were sent.
     /// Returns `false`, and drops nothing, if the count is below an earlier one or above the number
     /// of messages that were sent.
-    pub(super) fn acknowledge(&mut self, received: u64) -> bool {
+    pub(super) fn acknowledge(&mut self, now: Time, received: u64) -> bool {
         let Some(newly) = received.checked_sub(self.acknowledged) else { return false };
         if newly > self.messages.len() as u64 {
             return false;
@@ -134,14 +152,18 @@ impl Replay {
         if self.messages.is_empty() {
             self.release_spare();
         }
+        if newly > 0 {
+            self.stall.stop();
+            self.watch(now);
+        }
         true
     }
 
     /// Starts to send all kept messages again. Returns their number and their length in bytes.
     pub(super) fn rewind(&mut self) -> (u64, u64) {
         self.next = Position::default();
-        let count = self.messages.len() as u64;
-        (count, self.cost - count * MESSAGE_COST)
+        self.stall.stop();
+        (self.messages.len() as u64, self.bytes())
     }
 
     /// Whether a message has to be sent again.
@@ -150,14 +172,14 @@ impl Replay {
     }
 
     /// Writes the next message that has to be sent again to `out`. Returns whether there is one.
-    pub(super) fn next(&mut self, out: &mut MessageBuf) -> bool {
+    pub(super) fn next(&mut self, now: Time, out: &mut MessageBuf) -> bool {
         let Some(message) = self.messages.get(self.next.message) else { return false };
         out.clear();
         for piece in self.pieces.range(self.next.piece..).take(message.pieces as usize) {
             match piece {
                 KeptPiece::Inline(len) => {
                     let end = self.next.inline + *len as usize;
-                    out.put(|out| out.extend(self.inline.range(self.next.inline..end)));
+                    out.put(|out| put_range(&self.inline, self.next.inline..end, out));
                     self.next.inline = end;
                 }
                 KeptPiece::Chunk(chunk) => out.put_chunk(chunk.clone()),
@@ -165,7 +187,24 @@ impl Replay {
         }
         self.next.message += 1;
         self.next.piece += message.pieces as usize;
+        self.watch(now);
         true
+    }
+
+    /// Returns the length of the kept messages in bytes.
+    fn bytes(&self) -> u64 {
+        self.cost - self.messages.len() as u64 * MESSAGE_COST
+    }
+
+    /// Starts to wait for an acknowledgement if the peer has to send one, unless the wait has
+    /// begun already. While messages are sent again, the wait does not begin.
+    fn watch(&mut self, now: Time) {
+        //
+        if !self.has_next() && self.bytes() > NEGLIGIBLE {
+            self.stall.start(now);
+        } else {
+            self.stall.stop();
+        }
     }
 
     fn release_spare(&mut self) {
@@ -181,9 +220,21 @@ impl Replay {
     }
 }
 
+/// Appends a range of a queue to `out`.
+fn put_range(queue: &VecDeque<u8>, range: Range<usize>, out: &mut Vec<u8>) {
+    let (front, back) = queue.as_slices();
+    let split = front.len();
+    out.extend_from_slice(&front[range.start.min(split)..range.end.min(split)]);
+    out.extend_from_slice(
+        &back[range.start.saturating_sub(split)..range.end.saturating_sub(split)],
+    );
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const NOW: Time = Time::EPOCH;
 
     fn message(number: u64) -> MessageBuf {
         let mut buf = MessageBuf::new();
@@ -196,11 +247,11 @@ mod tests {
     #[test]
     fn what_is_not_acknowledged_comes_again_in_order_and_unchanged() {
         for (sent, received) in [(0, 0), (1, 0), (9, 4), (40, 39), (40, 40)] {
-            let mut replay = Replay::new(1 << 20);
+            let mut replay = Replay::new(1 << 20, None);
             for number in 0..sent {
-                replay.push(&message(number));
+                replay.push(NOW, &message(number));
             }
-            assert!(!replay.has_next() && replay.acknowledge(received));
+            assert!(!replay.has_next() && replay.acknowledge(NOW, received));
             // It may be interrupted, and acknowledged meanwhile.
             for (again, acknowledged) in [(2, 0), (1, 2), (u64::MAX, 0)] {
                 let first = replay.acknowledged;
@@ -209,41 +260,62 @@ mod tests {
                 assert_eq!((count, bytes), (sent - first, lengths.sum()));
                 let mut out = MessageBuf::new();
                 for number in (first..sent).take(again.min(sent) as usize) {
-                    assert!(replay.next(&mut out));
+                    assert!(replay.next(NOW, &mut out));
                     assert_eq!(out.to_bytes(), message(number).to_bytes());
                 }
-                assert!(replay.acknowledge(sent.min(first + acknowledged)));
+                assert!(replay.acknowledge(NOW, sent.min(first + acknowledged)));
             }
             let mut out = MessageBuf::new();
-            assert!(!replay.has_next() && !replay.next(&mut out));
-            assert!(replay.acknowledge(sent));
+            assert!(!replay.has_next() && !replay.next(NOW, &mut out));
+            assert!(replay.acknowledge(NOW, sent));
             assert_eq!((replay.cost, replay.inline.len(), replay.pieces.len()), (0, 0, 0));
         }
     }
 
     #[test]
     fn an_impossible_count_changes_nothing() {
-        let mut replay = Replay::new(1 << 20);
-        (0..5).for_each(|number| replay.push(&message(number)));
-        assert!(replay.acknowledge(2));
+        let mut replay = Replay::new(1 << 20, None);
+        (0..5).for_each(|number| replay.push(NOW, &message(number)));
+        assert!(replay.acknowledge(NOW, 2));
         for impossible in [0, 1, 6, u64::MAX] {
-            assert!(!replay.acknowledge(impossible));
+            assert!(!replay.acknowledge(NOW, impossible));
         }
         assert_eq!(replay.rewind().0, 3);
     }
 
     #[test]
     fn an_acknowledgement_may_overtake_what_is_sent_again() {
-        let mut replay = Replay::new(1 << 20);
-        (0..9).for_each(|number| replay.push(&message(number)));
+        let mut replay = Replay::new(1 << 20, None);
+        (0..9).for_each(|number| replay.push(NOW, &message(number)));
         replay.rewind();
         let mut out = MessageBuf::new();
-        assert!(replay.next(&mut out) && replay.next(&mut out));
-        assert!(replay.acknowledge(7));
+        assert!(replay.next(NOW, &mut out) && replay.next(NOW, &mut out));
+        assert!(replay.acknowledge(NOW, 7));
         for number in 7..9 {
-            assert!(replay.next(&mut out));
+            assert!(replay.next(NOW, &mut out));
             assert_eq!(out.to_bytes(), message(number).to_bytes());
         }
-        assert!(!replay.next(&mut out));
+        assert!(!replay.next(NOW, &mut out));
+    }
+
+    #[test]
+    fn a_message_that_wraps_around_in_the_queue_comes_again_unchanged() {
+        let mut replay = Replay::new(1 << 20, None);
+        let (mut sent, mut wrapped) = (0, 0);
+        let mut out = MessageBuf::new();
+        for _ in 0..200 {
+            replay.push(NOW, &message(sent));
+            sent += 1;
+            assert!(replay.acknowledge(NOW, sent.saturating_sub(5)));
+            let (first, split) = (replay.acknowledged(), replay.inline.as_slices().0.len());
+            replay.rewind();
+            for number in first..sent {
+                let start = replay.next.inline;
+                assert!(replay.next(NOW, &mut out));
+                assert_eq!(out.to_bytes(), message(number).to_bytes());
+                wrapped += usize::from((start + 1..replay.next.inline).contains(&split));
+            }
+        }
+        assert!(wrapped > 0, "no message wraps around");
     }
 }

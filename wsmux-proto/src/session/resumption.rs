@@ -89,13 +89,17 @@ enum Reply {
 }
 
 impl Resumption {
-    /// Returns `None` if neither end has sent keys.
-    pub(super) fn new(local: Offer, peer: Offer) -> Option<Self> {
+    /// Returns `None` if neither end has sent keys. `write_stall_timeout` is the local setting.
+    pub(super) fn new(
+        local: Offer,
+        peer: Offer,
+        write_stall_timeout: Option<Duration>,
+    ) -> Option<Self> {
         Some(Self {
             keys: local.keys.or(peer.keys)?,
             //
             timeout: local.timeout.min(peer.timeout),
-            replay: Replay::new(local.budget),
+            replay: Replay::new(local.budget, write_stall_timeout),
             received: Received::new(peer.budget),
             attempt: 0,
             phase: Phase::Live { answer: None },
@@ -175,7 +179,12 @@ impl Resumption {
         match &self.phase {
             Phase::Live { .. } => {
                 self.received.on_timeout(now);
-                return engine.handle_timeout(now);
+                engine.handle_timeout_of_session(now, self.has_something_to_send(engine));
+                //
+                if engine.close_reason().is_none() && self.replay.is_stalled(now) {
+                    engine.fail_by_stall(now);
+                }
+                return;
             }
             //
             Phase::Suspended(gap) | Phase::Resuming { gap, .. } if is_over(gap.deadline) => {
@@ -190,7 +199,10 @@ impl Resumption {
     pub(super) fn poll_timeout(&self, engine: &Connection) -> Option<Time> {
         let deadlines = match &self.phase {
             Phase::Live { .. } if engine.close_reason().is_some() => [None, engine.poll_timeout()],
-            Phase::Live { .. } => [self.received.deadline(), engine.poll_timeout()],
+            Phase::Live { .. } => {
+                let local = [self.received.deadline(), self.replay.deadline()];
+                [local.into_iter().flatten().min(), engine.poll_timeout()]
+            }
             Phase::Suspended(_) | Phase::Resuming { .. } if engine.close_reason().is_some() => {
                 [None; 2]
             }
@@ -216,11 +228,13 @@ impl Resumption {
                 // The answer precedes even a close, which the client would not believe.
                 if let Some(answer) = answer.take() {
                     answer.encode(out);
-                } else if self.replay.next(out) {
+                } else if self.replay.next(now, out) {
                     self.add_acknowledgement(now, out);
                 } else {
                     return self.poll_new(engine, now, out);
                 }
+                // The engine gets its turn after this, so a steady replay is no stall (C-78).
+                engine.on_socket_room(now);
                 engine.on_foreign_message_sent(now, out.len());
                 Some(Outgoing::Message(out))
             }
@@ -237,12 +251,9 @@ impl Resumption {
     pub(super) fn wants_transmit(&self, engine: &Connection) -> bool {
         let has_ended = engine.close_reason().is_some();
         match &self.phase {
-            Phase::Live { answer: None } if has_ended => engine.wants_transmit(),
-            Phase::Live { answer } => {
-                answer.is_some()
-                    || self.replay.has_next()
-                    || self.received.is_due()
-                    || match self.replay.is_full() {
+            Phase::Live { .. } => {
+                self.has_something_to_send(engine)
+                    || match self.replay.is_full() && !has_ended {
                         // The engine has to learn once that it cannot send.
                         true => engine.wants_socket_full(),
                         false => engine.wants_transmit(),
@@ -251,6 +262,14 @@ impl Resumption {
             Phase::Suspended(_) => false,
             Phase::Resuming { request, .. } => request.is_some() && !has_ended,
         }
+    }
+
+    /// Whether the session itself has something to send on a socket that carries data: its answer,
+    /// a message that is sent again, or an acknowledgement.
+    pub(super) fn has_something_to_send(&self, engine: &Connection) -> bool {
+        let Phase::Live { answer } = &self.phase else { return false };
+        let may_send = engine.close_reason().is_none();
+        answer.is_some() || may_send && (self.replay.has_next() || self.received.is_due())
     }
 
     /// Begins to resume a client's session on a new socket.
@@ -285,7 +304,8 @@ impl Resumption {
         request: &ResumeRequest,
     ) -> Result<(), ResumeError> {
         let ResumeRequest { id, attempt, received, proof } = request;
-        if *id != self.keys.id() {
+        // Without this end's parameters the client has no keys.
+        if *id != self.keys.id() || !engine.parameters_sent() {
             return Err(ResumeError::UnknownSession);
         }
         // The proof covers the other numbers, so nothing is said about them to a peer without one.
@@ -297,15 +317,12 @@ impl Resumption {
             return Err(ResumeError::Replayed);
         }
         //
-        if !self.replay.acknowledge(*received) {
+        if !self.replay.acknowledge(now, *received) {
             return Err(ResumeError::BadCount);
         }
         self.attempt = *attempt;
         //
         self.suspend(engine, link, now, SocketError::Eof);
-        if engine.close_reason().is_some() {
-            return Err(ResumeError::Ended);
-        }
         let answer = Answer::new(&self.keys, *attempt, self.received.acknowledge());
         self.go_on(engine, now, socket, Some(answer));
         Ok(())
@@ -323,7 +340,7 @@ impl Resumption {
             Ok(Some(count)) => {
                 //
                 let is_new = count > self.replay.acknowledged();
-                if !(is_new && self.replay.acknowledge(count)) {
+                if !(is_new && self.replay.acknowledge(now, count)) {
                     return engine.fail_by(now, wire::bad_ack());
                 }
                 if message.is_empty() {
@@ -374,7 +391,7 @@ impl Resumption {
         let Answer { received, proof } = answer;
         let is_proven = self.keys.verify(Prover::Server, self.attempt, received, &proof);
         //
-        if !is_proven || !self.replay.acknowledge(received) {
+        if !is_proven || !self.replay.acknowledge(now, received) {
             return self.refuse(engine, now);
         }
         // The request contained the count.
@@ -434,7 +451,10 @@ impl Resumption {
     ) -> Option<Outgoing<'a>> {
         //
         if self.replay.is_full() {
-            engine.handle_socket_full(now);
+            match engine.wants_transmit() {
+                true => engine.handle_socket_full(now),
+                false => engine.on_socket_room(now),
+            }
         } else {
             // The parameters are sent once, before everything that is counted.
             let is_counted = engine.parameters_sent();
@@ -448,7 +468,7 @@ impl Resumption {
                 Some(Outgoing::Message(_)) => {
                     // What the engine sends after its end is not sent again.
                     if is_counted && engine.close_reason().is_none() {
-                        self.replay.push(out);
+                        self.replay.push(now, out);
                         self.add_acknowledgement(now, out);
                     }
                     return Some(Outgoing::Message(out));

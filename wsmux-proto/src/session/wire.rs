@@ -31,7 +31,7 @@ const SESSION_RESUMED: u64 = 0x2bcb_da4e_a5da_429d;
 pub(super) const MAX_ACK: usize = 8 + 8;
 
 /// What an end declares about the sessions that it can resume.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) struct Offer {
     /// How long the end waits for a new socket.
     pub(super) timeout: Duration,
@@ -62,7 +62,8 @@ impl Offer {
         parameter(SESSION, &value).into()
     }
 
-    /// Decodes the value of the transport parameter that `sender` has sent.
+    /// Decodes the value of the transport parameter that `sender` has sent. Ignores what follows
+    /// the known fields, so that a later version can add some.
     fn decode(mut value: Bytes, sender: Side) -> Option<Self> {
         let timeout = Duration::from_millis(VarInt::decode(&mut value)?.into_inner());
         let budget = VarInt::decode(&mut value)?.into_inner();
@@ -72,7 +73,7 @@ impl Offer {
                 Some(SessionKeys { id: SessionId(take(&mut value)?), secret: take(&mut value)? })
             }
         };
-        (value.is_empty() && budget >= MIN_REPLAY_BUDGET).then_some(Self { timeout, budget, keys })
+        (budget >= MIN_REPLAY_BUDGET).then_some(Self { timeout, budget, keys })
     }
 }
 
@@ -89,11 +90,16 @@ pub struct ResumeRequest {
 }
 
 impl ResumeRequest {
-    /// Returns the request in the first message of a new connection; `None` if the message
-    /// contains no valid request, so that it begins an ordinary connection. A server calls this
-    /// before any [`Session`](crate::Session) handles the message.
+    /// Returns the request in the first message of a new connection; `None` if the message does not
+    /// consist of a valid request. A server calls this before any [`Session`](crate::Session)
+    /// handles the message. If there is no request, the server passes the message to a new session,
+    /// which begins an ordinary connection, or refuses a message that contains more than a request.
     pub fn from_first_message(message: &Bytes) -> Option<Self> {
-        FirstMessage::decode(message, Side::Client).ok()?.request
+        let (mut body, rest) = parameters(message)?;
+        let (id, value) = next_parameter(&mut body)?;
+        //
+        let is_alone = body.is_empty() && rest.is_empty();
+        Self::decode(value).filter(|_| id == RESUME && is_alone)
     }
 
     /// Returns the id of the session that the client asks for.
@@ -149,7 +155,7 @@ impl FirstMessage {
     /// A [`TransportError`] if one of the two parameters is malformed or appears twice.
     pub(super) fn decode(message: &Bytes, sender: Side) -> Result<Self, TransportError> {
         let mut first = Self::default();
-        let Some(mut body) = parameters(message) else { return Ok(first) };
+        let Some((mut body, _)) = parameters(message) else { return Ok(first) };
         while let Some((id, value)) = next_parameter(&mut body) {
             let is_valid = match id {
                 SESSION if first.offer.is_none() => {
@@ -249,13 +255,14 @@ fn parameter(id: u64, value: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Returns the body of the QX_TRANSPORT_PARAMETERS frame with which a message begins.
-fn parameters(message: &Bytes) -> Option<Bytes> {
+/// Returns the body of the QX_TRANSPORT_PARAMETERS frame with which a message begins, and what
+/// follows the frame.
+fn parameters(message: &Bytes) -> Option<(Bytes, Bytes)> {
     let mut message = message.clone();
     let kind = VarInt::decode(&mut message)?.into_inner();
     let len = usize::try_from(VarInt::decode(&mut message)?.into_inner()).ok()?;
     let is_known = QMuxVersion::ALL.iter().any(|version| version.parameters == kind);
-    (is_known && len <= message.len()).then(|| message.split_to(len))
+    (is_known && len <= message.len()).then(|| (message.split_to(len), message))
 }
 
 fn next_parameter(body: &mut Bytes) -> Option<(u64, Bytes)> {

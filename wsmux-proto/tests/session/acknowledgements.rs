@@ -171,6 +171,34 @@ fn an_acknowledgement_makes_no_message_longer_than_the_limit() {
 }
 
 #[test]
+fn an_acknowledgement_makes_no_message_too_long_for_the_socket() {
+    const MOST: usize = 1_500;
+    let (mut net, id) = connected();
+    net.caps = net.caps.max_message(MOST);
+    net.cut();
+    net.dial();
+    net.settle();
+    write(&mut net, CLIENT, id, 1);
+    net.settle();
+    let mut largest = 0;
+    for _ in 0..5 {
+        net.now += ms(300);
+        for side in [CLIENT, SERVER] {
+            write(&mut net, side, id, 20_000);
+        }
+        net.settle();
+        for side in [CLIENT, SERVER] {
+            read(&mut net, side, id);
+            let log = std::mem::take(&mut net.end(side).log);
+            let with_ack = log.iter().filter(|it| ack(it).is_some()).map(Bytes::len).max();
+            largest = largest.max(with_ack.unwrap_or_default());
+            assert!(log.iter().all(|message| message.len() <= MOST));
+        }
+    }
+    assert!(largest > MOST - 32, "{largest}");
+}
+
+#[test]
 fn an_idle_connection_sends_no_acknowledgement_by_itself() {
     let mut net = Net::new(&resumable());
     net.pass(secs(5));

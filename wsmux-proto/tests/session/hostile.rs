@@ -281,6 +281,41 @@ fn a_first_message_of_any_bytes_is_no_request_and_no_panic() {
     );
 }
 
+/// To resume, the client's first message MUST consist of QX_TRANSPORT_PARAMETERS with
+/// `wsmux_resume` as the only parameter. Its count is the number of counted messages that the
+/// client has received. A server MUST refuse a message that contains `wsmux_resume` and anything
+/// else.
+/// A server that offers resumption and cannot resume what `wsmux_resume` asks for MUST close
+/// the new WebSocket's connection with SESSION_REFUSED, and the session that the request names does
+/// not change. A client whose request is answered by SESSION_REFUSED, or by transport parameters
+/// without `wsmux_session`, MUST end the connection at once, with the error that suspended it.
+#[test]
+fn a_request_with_anything_else_in_its_message_is_refused() {
+    let mut net = suspended();
+    let message = request(&mut net);
+    let value = &message[message.len() - (16 + 2 + 32)..];
+    let resume = raw_parameter(RESUME, value);
+    let other = raw_parameter(4, &[1]);
+    assert_eq!(message, parameters_frame(std::slice::from_ref(&resume)));
+    let messages = [
+        parameters_frame(&[resume.clone(), other.clone()]),
+        parameters_frame(&[other, resume]),
+        [&message[..], &[0]].concat(),
+        [&message[..], &parameters_frame(&[])].concat(),
+    ];
+    for message in messages {
+        let message = Bytes::from(message);
+        assert_eq!(ResumeRequest::from_first_message(&message), None);
+        let mut fresh = session(&resumable(), SERVER, 9);
+        hand_over(&mut fresh, net.now, Link::default(), Item::Message(message));
+        let Some(ConnectionError::TransportError(error)) = fresh.engine().close_reason() else {
+            panic!("not refused");
+        };
+        assert_eq!(error.code, TransportErrorCode::SESSION_REFUSED);
+    }
+    assert!(accept(&mut net, &message).is_ok());
+}
+
 #[test]
 fn only_a_server_accepts_and_only_a_client_asks() {
     let mut net = suspended();
@@ -294,6 +329,22 @@ fn only_a_server_accepts_and_only_a_client_asks() {
     assert_eq!(fresh.accept_resume(net.now, caps, &request), Err(ResumeError::UnknownSession));
     net.server.session.engine_mut().close(net.now, code(0), Bytes::new());
     assert_eq!(accept(&mut net, &message), Err(ResumeError::Ended));
+}
+
+#[test]
+fn a_session_whose_keys_were_never_sent_is_not_changed_by_a_request() {
+    let mut config = resumable();
+    config.window_growth_budget(0);
+    let mut net = Net::new(&config);
+    net.cut();
+    // Another session with the same keys makes a valid proof.
+    let request = request(&mut net);
+    let mut net = Net::unconnected(&config, &config);
+    net.send_one(CLIENT);
+    net.deliver_one(SERVER);
+    assert_eq!(accept(&mut net, &request), Err(ResumeError::UnknownSession));
+    net.settle();
+    net.assert_live();
 }
 
 /// [C-33] Input from the peer MUST NOT cause a panic.

@@ -166,6 +166,36 @@ fn a_socket_on_which_nothing_happens_is_given_up() {
     net.assert_live();
 }
 
+#[test]
+fn a_new_socket_that_takes_only_tiny_messages_takes_the_smallest_packet() {
+    let mut net = Net::new(&resumable());
+    net.caps = net.caps.max_message(1);
+    net.cut();
+    net.dial();
+    net.settle();
+    let id = net.client.session.engine_mut().open(Dir::Uni).unwrap().unwrap();
+    let now = net.now;
+    net.client.session.engine_mut().send_stream(now, id).write(&[7; 2_000]).unwrap();
+    net.settle();
+    let longest = net.client.log.iter().map(bytes::Bytes::len).max();
+    assert!(longest.is_some_and(|len| (1_100..=1_200).contains(&len)), "{longest:?}");
+    assert_eq!(net.server.session.engine_mut().accept(Dir::Uni), Some(id));
+}
+
+#[test]
+fn a_suspended_session_knows_the_name_of_its_next_socket() {
+    let mut net = Net::new(&resumable());
+    let first = net.client.session.link();
+    net.cut();
+    for _ in 0..3 {
+        let next = net.client.session.link();
+        assert_ne!(next, first);
+        net.dial();
+        assert_eq!(net.client.link, next);
+        net.cut_client();
+    }
+}
+
 /// The newer WebSocket MUST win: an accepted request ends the use of the older WebSocket,
 /// even if that one still works, and nothing that arrives from it later has an effect.
 #[test]
@@ -290,7 +320,8 @@ fn a_close_right_after_the_resumption_still_says_why() {
 
 /// To resume, the client's first message MUST consist of QX_TRANSPORT_PARAMETERS with
 /// `wsmux_resume` as the only parameter. Its count is the number of counted messages that the
-/// client has received.
+/// client has received. A server MUST refuse a message that contains `wsmux_resume` and anything
+/// else.
 #[test]
 fn a_request_is_the_only_parameter_of_the_first_message() {
     let mut net = Net::new(&resumable());

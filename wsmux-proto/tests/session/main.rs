@@ -9,5 +9,7 @@ mod kills;
 mod lifetime;
 mod negotiation;
 mod net;
+mod secrets;
+mod stalls;
 
 use wsmux_testing::engine as support;

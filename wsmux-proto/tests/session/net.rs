@@ -36,6 +36,8 @@ pub struct Net {
     pub fresh: Option<Session>,
     /// How many messages a socket holds in each direction.
     pub capacity: usize,
+    /// What the next sockets can do.
+    pub caps: SocketCapabilities,
     config: Config,
     /// How many sockets there have been.
     sockets: u8,
@@ -105,6 +107,7 @@ impl Net {
             now: Time::EPOCH,
             fresh: None,
             capacity: usize::MAX,
+            caps: SocketCapabilities::new(),
             config: server.clone(),
             sockets: 0,
         }
@@ -151,9 +154,8 @@ impl Net {
                 Item::Close(_) => None,
             };
             let server = &mut self.server;
-            let accepted = request.map(|request| {
-                server.session.accept_resume(now, SocketCapabilities::new(), &request)
-            });
+            let accepted =
+                request.map(|request| server.session.accept_resume(now, self.caps, &request));
             if let Some(Ok(link)) = accepted {
                 server.link = link;
                 self.fresh = None;
@@ -227,7 +229,7 @@ impl Net {
 
     /// The client dials anew. Neither its request nor the server's parameters have been sent.
     pub fn dial(&mut self) {
-        let link = self.client.session.resume(self.now, SocketCapabilities::new());
+        let link = self.client.session.resume(self.now, self.caps);
         self.client.link = link.expect("the session can be resumed");
         self.client.in_flight.clear();
         self.server.in_flight.clear();

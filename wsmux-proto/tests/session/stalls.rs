@@ -1,0 +1,202 @@
+//! What counts as a stall: a socket that takes nothing, and a peer that acknowledges nothing.
+
+use std::time::Duration;
+
+use wsmux_proto::{Config, ConnectionError, Dir, Session, Side, StreamId, Timeout};
+
+use crate::{
+    acknowledgements::SESSION_ACK,
+    net::{Item, Net, hand_over, resumable},
+    support::*,
+};
+
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Settings with which only the stalls have deadlines.
+fn config() -> Config {
+    let mut config = resumable();
+    config
+        .max_idle_timeout(None)
+        .keep_alive_interval(None)
+        .window_growth_budget(0)
+        .write_stall_timeout(Some(TIMEOUT));
+    config
+}
+
+fn open(net: &mut Net, side: Side) -> StreamId {
+    net.end(side).session.engine_mut().open(Dir::Uni).unwrap().unwrap()
+}
+
+/// Lets an end send one message with this many bytes of a stream.
+fn send(net: &mut Net, side: Side, id: StreamId, len: usize) {
+    let now = net.now;
+    let mut send = net.end(side).session.engine_mut().send_stream(now, id);
+    send.append_chunk(pattern(0, 0, len).into()).expect("the stream is open");
+    assert!(net.send_one(side));
+}
+
+fn is_stalled(session: &Session) -> bool {
+    let reason = session.engine().close_reason();
+    matches!(reason, Some(ConnectionError::TimedOut(Timeout::WriteStall)))
+}
+
+fn acknowledge(net: &mut Net, count: u64) {
+    let (now, link) = (net.now, net.client.link);
+    let message = Item::Message(varints(&[SESSION_ACK, count]).into());
+    hand_over(&mut net.client.session, now, link, message);
+}
+
+/// [C-78] When the socket has taken no message for the write-stall timeout although there was
+/// something to send, the connection MUST time out, whatever arrives meanwhile.
+#[test]
+fn a_slow_but_steady_replay_is_no_stall() {
+    let mut net = Net::new(&config());
+    let id = open(&mut net, SERVER);
+    for _ in 0..10 {
+        send(&mut net, SERVER, id, 100);
+    }
+    net.cut();
+    net.capacity = 1;
+    net.dial();
+    // The client receives the answer, and nothing more.
+    while net.client.session.state() != wsmux_proto::SessionState::Live {
+        net.send_one(CLIENT);
+        net.deliver_one(SERVER);
+        net.send_one(SERVER);
+        net.deliver_one(CLIENT);
+    }
+    assert_eq!(net.server.session.session_stats().resent_messages, 10);
+    let start = net.now;
+    for _ in 0..7 {
+        // The socket takes one message, and is full again.
+        assert!(net.send_one(SERVER) && !net.send_one(SERVER));
+        net.now += secs(10);
+        net.fire();
+        net.deliver_one(CLIENT);
+        net.assert_live();
+    }
+    assert_eq!(net.now - start, secs(70));
+    // A socket that takes nothing is one.
+    assert!(net.send_one(SERVER) && !net.send_one(SERVER));
+    net.now += TIMEOUT;
+    net.fire();
+    assert!(is_stalled(&net.server.session));
+}
+
+/// [C-78] When the socket has taken no message for the write-stall timeout although there was
+/// something to send, the connection MUST time out, whatever arrives meanwhile.
+#[test]
+fn a_socket_that_does_not_take_an_acknowledgement_is_a_stall() {
+    let mut net = Net::new(&config());
+    let id = open(&mut net, CLIENT);
+    send(&mut net, CLIENT, id, 100);
+    net.deliver_one(SERVER);
+    assert!(!net.server.session.wants_socket_full());
+    net.now += secs(1);
+    net.fire();
+    net.capacity = 0;
+    assert!(net.server.session.wants_socket_full());
+    assert!(!net.send_one(SERVER));
+    assert!(!net.server.session.wants_socket_full());
+    assert_eq!(net.server.session.poll_timeout(), Some(net.now + TIMEOUT));
+    net.now += TIMEOUT;
+    net.server.session.handle_timeout(net.now);
+    assert!(is_stalled(&net.server.session));
+}
+
+#[test]
+fn a_full_budget_is_a_stall_only_while_something_waits() {
+    let mut config = config();
+    config.replay_budget(64 * 1024);
+    let mut net = Net::new(&config);
+    let id = open(&mut net, CLIENT);
+    for len in [5_000, 60_000, 60_000] {
+        send(&mut net, CLIENT, id, len);
+    }
+    assert!(!net.client.session.wants_transmit(), "the budget is full");
+    // A full socket holds an acknowledgement back for a second.
+    let other = open(&mut net, SERVER);
+    send(&mut net, SERVER, other, 100);
+    net.deliver_one(CLIENT);
+    net.now += secs(1);
+    net.fire();
+    net.capacity = 0;
+    assert!(!net.send_one(CLIENT));
+    net.now += secs(1);
+    net.capacity = usize::MAX;
+    assert!(net.send_one(CLIENT));
+    // The budget stays full. Now it holds something back.
+    net.now += secs(20);
+    acknowledge(&mut net, 1);
+    let now = net.now;
+    net.client.session.engine_mut().send_stream(now, id).write(&[1; 10]).unwrap();
+    assert!(!net.send_one(CLIENT));
+    assert_eq!(net.client.session.poll_timeout(), Some(net.now + TIMEOUT));
+}
+
+/// When the counted messages that the peer has not acknowledged have more than 64 bytes
+/// together, and the peer acknowledges none of them for the write-stall timeout (C-78), the
+/// connection MUST time out. On a new WebSocket that time begins when everything has been sent
+/// again.
+#[test]
+fn a_peer_that_reads_everything_and_acknowledges_nothing_is_given_up() {
+    let mut net = Net::new(&config());
+    let id = open(&mut net, CLIENT);
+    send(&mut net, CLIENT, id, 20);
+    // The peer does not have to acknowledge so little.
+    assert_eq!(net.client.session.poll_timeout(), None);
+    net.now += secs(1_000);
+    send(&mut net, CLIENT, id, 100);
+    let start = net.now;
+    net.now += secs(30);
+    send(&mut net, CLIENT, id, 100);
+    assert_eq!(net.client.session.poll_timeout(), Some(start + TIMEOUT));
+    // Each acknowledgement restarts the time, until nothing is left to acknowledge.
+    acknowledge(&mut net, 1);
+    assert_eq!(net.client.session.poll_timeout(), Some(net.now + TIMEOUT));
+    net.now += secs(59);
+    acknowledge(&mut net, 2);
+    assert_eq!(net.client.session.poll_timeout(), Some(net.now + TIMEOUT));
+    acknowledge(&mut net, 3);
+    assert_eq!(net.client.session.poll_timeout(), None);
+    send(&mut net, CLIENT, id, 100);
+    net.now += TIMEOUT;
+    net.client.session.handle_timeout(net.now);
+    assert!(is_stalled(&net.client.session));
+    // There may be no timeout at all.
+    let mut patient = config();
+    patient.write_stall_timeout(None);
+    let mut net = Net::new(&patient);
+    let id = open(&mut net, CLIENT);
+    send(&mut net, CLIENT, id, 100);
+    assert_eq!(net.client.session.poll_timeout(), None);
+}
+
+/// When the counted messages that the peer has not acknowledged have more than 64 bytes
+/// together, and the peer acknowledges none of them for the write-stall timeout (C-78), the
+/// connection MUST time out. On a new WebSocket that time begins when everything has been sent
+/// again.
+#[test]
+fn the_wait_for_an_acknowledgement_begins_when_all_was_sent_again() {
+    let mut net = Net::new(&config());
+    let id = open(&mut net, SERVER);
+    for _ in 0..3 {
+        send(&mut net, SERVER, id, 100);
+    }
+    net.now += secs(50);
+    net.cut();
+    net.now += secs(20);
+    net.dial();
+    // The server's parameters, the request, and the answer.
+    assert!(net.send_one(SERVER) && net.send_one(CLIENT) && net.deliver_one(SERVER));
+    for _ in 0..4 {
+        let deadline = net.server.session.poll_timeout();
+        assert_eq!(deadline, None, "not everything was sent again");
+        net.now += secs(50);
+        assert!(net.send_one(SERVER));
+    }
+    assert_eq!(net.server.session.poll_timeout(), Some(net.now + TIMEOUT));
+    net.now += TIMEOUT;
+    net.server.session.handle_timeout(net.now);
+    assert!(is_stalled(&net.server.session));
+}
