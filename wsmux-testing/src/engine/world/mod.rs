@@ -140,7 +140,9 @@ impl World {
             .datagram_receive_buffer_size(DATAGRAMS)
             .datagram_send_buffer_size(DATAGRAMS)
             .max_idle_timeout(None)
-            .keep_alive_interval(None);
+            .keep_alive_interval(None)
+            // A world may stop its pipes for as long as it likes, and no connection may end.
+            .write_stall_timeout(None);
         let mut pair = Pair::unconnected(wire, config.clone(), config);
         pair.latency = ms(latency);
         pair.drive();
