@@ -8,6 +8,7 @@ use std::{
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::de::DeserializeOwned;
 use tokio::process::Command;
 
 use crate::{
@@ -97,12 +98,18 @@ async fn measure(plan: &Plan, backend: Backend, workload: Workload) -> Result<Ou
     let mut arguments =
         vec!["measure".into(), backend.name(), workload.name(), size.get_name().into()];
     arguments.extend(plan.form.args());
-    in_child(&arguments, plan.deadline()).await
+    in_child(&arguments, plan.deadline(), Outcome::Hangs, Outcome::Failed).await
 }
 
-/// Runs this program again with these arguments, and returns the outcome that the new process
-/// prints. The process is killed at the deadline.
-pub async fn in_child(arguments: &[String], deadline: Duration) -> Result<Outcome> {
+/// Runs this program again with these arguments, and returns the line of JSON that the new process
+/// prints. The process is killed at the deadline, and then this returns `hangs`. If the process
+/// prints anything else, this returns what `failed` makes of its error output.
+pub async fn in_child<T: DeserializeOwned>(
+    arguments: &[String],
+    deadline: Duration,
+    hangs: T,
+    failed: impl FnOnce(String) -> T,
+) -> Result<T> {
     let child = Command::new(std::env::current_exe()?)
         .args(arguments)
         .stdin(Stdio::null())
@@ -112,10 +119,10 @@ pub async fn in_child(arguments: &[String], deadline: Duration) -> Result<Outcom
         .spawn()?;
     let output = tokio::select! {
         output = child.wait_with_output() => output?,
-        () = watchdog::running(deadline) => return Ok(Outcome::Hangs),
+        () = watchdog::running(deadline) => return Ok(hangs),
     };
     Ok(serde_json::from_slice(&output.stdout).unwrap_or_else(|_| {
         let said = String::from_utf8_lossy(&output.stderr);
-        Outcome::Failed(format!("{}: {}", output.status, said.trim()))
+        failed(format!("{}: {}", output.status, said.trim()))
     }))
 }

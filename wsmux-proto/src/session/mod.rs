@@ -37,7 +37,7 @@ use crate::{
 /// socket has no effect.
 ///
 /// If both ends [turn resumption on](crate::Config::resume_timeout), the loss of the socket only
-/// suspends the connection. Then the client dials anew, calls [`resume`](Self::resume), and lets
+/// suspends the connection. Then the client dials again, calls [`resume`](Self::resume), and lets
 /// the new socket send and receive. The server finds the session by the [`ResumeRequest`] in the
 /// first message on the new socket, and calls [`accept_resume`](Self::accept_resume). If it does
 /// not find the session, or the call fails, it passes the message to the session that it created

@@ -123,7 +123,7 @@ impl World {
     }
 
     /// Runs both applications until they have done everything. Loses the socket at each of the
-    /// kills, and dials anew at once. Returns what was in flight when the last kill was due.
+    /// kills, and dials again at once. Returns what was in flight when the last kill was due.
     pub fn run(&mut self, kills: &[Kill]) -> [usize; 2] {
         let mut kills = kills.iter();
         let mut next = kills.next();

@@ -22,7 +22,7 @@ fn is_lost(net: &mut Net, side: Side) -> bool {
 
 /// When a connection that can be resumed loses its WebSocket without a Close, it MUST be
 /// suspended: nothing is reported on its streams, and idle timeout, keep-alive, liveness and
-/// write-stall timeout stand still. With a new WebSocket they begin anew. A connection that cannot
+/// write-stall timeout stand still. With a new WebSocket they start again. A connection that cannot
 /// be resumed ends as before.
 #[test]
 fn timers_stand_still_without_a_socket() {

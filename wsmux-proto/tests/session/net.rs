@@ -227,7 +227,7 @@ impl Net {
         }
     }
 
-    /// The client dials anew. Neither its request nor the server's parameters have been sent.
+    /// The client dials again. Neither its request nor the server's parameters have been sent.
     pub fn dial(&mut self) {
         let link = self.client.session.resume(self.now, self.caps);
         self.client.link = link.expect("the session can be resumed");

@@ -1,14 +1,13 @@
 //! Shows each behaviour of each backend in a process of its own, and prints a table.
 
-use std::{process::Stdio, time::Duration};
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::ValueEnum;
 use comfy_table::{Table, presets::ASCII_MARKDOWN};
-use tokio::process::Command;
 
 use super::{Behaviour, Seen};
-use crate::{backends::Backend, watchdog};
+use crate::{backends::Backend, run::in_child};
 
 /// The time after which a process counts as hanging. A process waits several times for something
 /// that may never happen, three seconds each.
@@ -46,19 +45,6 @@ pub fn run(backends: &[Backend], behaviours: &[Behaviour]) -> Result<()> {
 }
 
 async fn show(backend: Backend, behaviour: Behaviour) -> Result<Seen> {
-    let child = Command::new(std::env::current_exe()?)
-        .args(["show", &backend.name(), &behaviour.name()])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()?;
-    let output = tokio::select! {
-        output = child.wait_with_output() => output?,
-        () = watchdog::running(DEADLINE) => return Ok(Seen::Hangs),
-    };
-    Ok(serde_json::from_slice(&output.stdout).unwrap_or_else(|_| {
-        let said = String::from_utf8_lossy(&output.stderr);
-        Seen::Failed(format!("{}: {}", output.status, said.trim()))
-    }))
+    let arguments = ["show".to_owned(), backend.name(), behaviour.name()];
+    in_child(&arguments, DEADLINE, Seen::Hangs, Seen::Failed).await
 }

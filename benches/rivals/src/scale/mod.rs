@@ -138,7 +138,8 @@ async fn measure(options: &Options) -> Result<Results> {
             progress.set_message(format!("round {}: {key}", round + 1));
             let point = Point { factor: key.factor, at: key.at, quick: options.quick };
             if results.trouble(key).is_none() {
-                let outcome: Outcome = run::in_child(&point.args(), DEADLINE).await?;
+                let outcome =
+                    run::in_child(&point.args(), DEADLINE, Outcome::Hangs, Outcome::Failed).await?;
                 results.add(key, outcome);
             }
             progress.inc(1);
