@@ -198,6 +198,17 @@ impl Session {
         }
     }
 
+    /// Returns when a connection that has no socket ends if no new one resumes it. Returns `None`
+    /// in the other states, and for a time that [`Time`] cannot express.
+    pub fn suspension_deadline(&self) -> Option<Time> {
+        match &self.layer {
+            Layer::On(resumption) if self.engine.close_reason().is_none() => {
+                resumption.suspension_deadline()
+            }
+            _ => None,
+        }
+    }
+
     /// Returns the id by which the session can be resumed; `None` if it cannot be.
     pub fn id(&self) -> Option<SessionId> {
         match &self.layer {
@@ -361,6 +372,16 @@ impl Session {
         }
         resumption.accept(&mut self.engine, &mut self.link, now, socket, request)?;
         Ok(self.link)
+    }
+
+    /// Ends a connection that is [suspended](SessionState::Suspended) or
+    /// [resuming](SessionState::Resuming) at once, with the error that suspended it. A client calls
+    /// this if it cannot dial again, for example because the server rejects its credentials. In any
+    /// other state this has no effect.
+    pub fn give_up(&mut self, now: Time) {
+        if let Layer::On(resumption) = &self.layer {
+            resumption.end(&mut self.engine, now);
+        }
     }
 
     /// Handles what arrives before the peer's parameters have been processed.

@@ -120,6 +120,13 @@ impl Resumption {
         }
     }
 
+    pub(super) fn suspension_deadline(&self) -> Option<Time> {
+        match &self.phase {
+            Phase::Live { .. } => None,
+            Phase::Suspended(gap) | Phase::Resuming { gap, .. } => gap.deadline,
+        }
+    }
+
     pub(super) fn stats(&self) -> SessionStats {
         SessionStats { replay_held: self.replay.cost(), ..self.stats }
     }
@@ -188,7 +195,7 @@ impl Resumption {
             }
             //
             Phase::Suspended(gap) | Phase::Resuming { gap, .. } if is_over(gap.deadline) => {
-                engine.handle_socket_end(now, gap.error.clone());
+                self.end(engine, now);
             }
             Phase::Resuming { deadline, .. } if is_over(*deadline) => self.give_up(link),
             Phase::Suspended(_) | Phase::Resuming { .. } => {}
@@ -328,6 +335,16 @@ impl Resumption {
         Ok(())
     }
 
+    /// Ends a connection without a socket that carries data, with the error that suspended it.
+    pub(super) fn end(&self, engine: &mut Connection, now: Time) {
+        match &self.phase {
+            Phase::Live { .. } => {}
+            Phase::Suspended(gap) | Phase::Resuming { gap, .. } => {
+                engine.handle_socket_end(now, gap.error.clone());
+            }
+        }
+    }
+
     /// Handles a message on a socket that carries data.
     fn on_message(&mut self, engine: &mut Connection, now: Time, mut message: Bytes) {
         let len = message.len();
@@ -436,8 +453,8 @@ impl Resumption {
 
     /// Ends a client's connection because the server cannot resume it.
     fn refuse(&mut self, engine: &mut Connection, now: Time) {
-        if let Phase::Resuming { gap, .. } = &self.phase {
-            engine.handle_socket_end(now, gap.error.clone());
+        if matches!(self.phase, Phase::Resuming { .. }) {
+            self.end(engine, now);
             self.event = Some(SessionEvent::Refused);
         }
     }

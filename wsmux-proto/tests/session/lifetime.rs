@@ -257,6 +257,31 @@ fn a_close_without_a_socket_is_over_at_once() {
 }
 
 #[test]
+fn giving_up_ends_a_connection_only_without_a_socket() {
+    for is_resuming in [false, true] {
+        let mut net = Net::new(&resumable());
+        let now = net.now;
+        net.client.session.give_up(now);
+        net.assert_live();
+        assert_eq!(net.client.session.suspension_deadline(), None);
+        net.cut();
+        if is_resuming {
+            net.dial();
+        }
+        for side in [CLIENT, SERVER] {
+            assert_eq!(net.end(side).session.suspension_deadline(), Some(now + secs(60)));
+            net.end(side).session.give_up(now);
+            assert_eq!(net.end(side).session.suspension_deadline(), None);
+            assert!(is_lost(&mut net, side) && net.end(side).session.is_closed());
+            assert_eq!(net.end(side).session.poll_timeout(), None);
+            // A second call changes nothing.
+            net.end(side).session.give_up(now);
+        }
+        assert!(net.client.session.resume(now, SocketCapabilities::new()).is_none());
+    }
+}
+
+#[test]
 fn the_deadline_of_a_drain_holds_without_a_socket() {
     let mut net = Net::new(&resumable());
     let id = net.client.session.engine_mut().open(Dir::Bi).unwrap().unwrap();
