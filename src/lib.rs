@@ -148,8 +148,8 @@ pub use {
         ReconnectingClientBuilder, WebSocketClient, WebSocketClientBuilder,
     },
     connection::{
-        ConnectionInfo, JoinError, RecvStream, SendStream, WebSocketConnection,
-        WebSocketConnectionBuilder, WebSocketStream,
+        ConnectionEvent, ConnectionEvents, ConnectionInfo, JoinError, RecvStream, SendStream,
+        WebSocketConnection, WebSocketConnectionBuilder, WebSocketStream,
     },
     error::{
         BuildError, ConnectError, ReadExactError, ReadToEndError, ResetError, ServerRejection,
@@ -165,8 +165,9 @@ pub use wsmux_proto as proto;
 pub use proto::{
     ApplicationClose, ClosedStream, Config, ConnectionClose, ConnectionError, ConnectionStats,
     Culprit, Dir, DriverLost, InFlight, MemoryBound, MemoryUse, OpenError, ReadError,
-    RecvStreamStats, ResetAtError, SendDatagramError, SendStreamStats, Side, SocketError, StreamId,
-    Timeout, TransportError, TransportErrorCode, VarInt, VarIntBoundsExceeded, Wire, WriteError,
+    RecvStreamStats, ResetAtError, SendDatagramError, SendStreamStats, SessionState, SessionStats,
+    Side, SocketError, StreamId, Timeout, TransportError, TransportErrorCode, VarInt,
+    VarIntBoundsExceeded, Wire, WriteError,
 };
 
 /// The attribute macro for implementations of [`VerifyServer`].

@@ -6,7 +6,10 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use wsmux_proto::{Config, Side, Wire};
 
-use super::{ConnectionInfo, WebSocketConnection};
+use super::{
+    ConnectionInfo, WebSocketConnection,
+    resume::{NewSocket, Resume},
+};
 #[cfg(feature = "qlog")]
 use crate::observe::qlog::QlogConfig;
 #[cfg(not(target_family = "wasm"))]
@@ -23,6 +26,7 @@ use crate::socket::Socket;
 pub struct WebSocketConnectionBuilder {
     pub(crate) config: Config,
     pub(crate) info: ConnectionInfo,
+    pub(crate) resume: Resume,
     #[cfg(feature = "qlog")]
     pub(crate) qlog: Option<QlogConfig>,
 }
@@ -53,13 +57,19 @@ impl WebSocketConnectionBuilder {
     /// the connection's task; in a web page, the browser runs the task. The call does not wait for
     /// the peer: see [`established`](WebSocketConnection::established).
     pub fn build(self, socket: impl Socket + Unpin, side: Side, wire: Wire) -> WebSocketConnection {
-        WebSocketConnection::start(socket, side, wire, self)
+        WebSocketConnection::start(NewSocket::new(socket), side, wire, self)
     }
 
     /// Sets the handshake timeout to `left`, the time that the opening handshake has left of it.
     /// The timeout covers the wait for the peer's transport parameters.
     pub(crate) fn time_left(mut self, left: Duration) -> Self {
         self.config.handshake_timeout(left);
+        self
+    }
+
+    /// Sets how the connection gets a new socket when it has lost one.
+    pub(crate) fn resume(mut self, resume: Resume) -> Self {
+        self.resume = resume;
         self
     }
 
@@ -76,7 +86,27 @@ impl WebSocketConnectionBuilder {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let socket = FramedSocket::new(io, rest, side, self.config.max_inbound_message(wire));
-        self.build(socket, side, wire)
+        let socket = self.socket(io, rest, side, wire);
+        self.build_over(socket, side, wire)
+    }
+
+    /// Returns the WebSocket over an upgraded stream.
+    #[cfg(not(target_family = "wasm"))]
+    pub(crate) fn socket<S>(&self, io: S, rest: &[u8], side: Side, wire: Wire) -> NewSocket
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let limit = self.config.max_inbound_message(wire);
+        NewSocket::new(FramedSocket::new(io, rest, side, limit))
+    }
+
+    /// Makes the connection over a WebSocket that is ready to be driven.
+    pub(crate) fn build_over(
+        self,
+        socket: NewSocket,
+        side: Side,
+        wire: Wire,
+    ) -> WebSocketConnection {
+        WebSocketConnection::start(socket, side, wire, self)
     }
 }

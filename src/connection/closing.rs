@@ -81,7 +81,7 @@ impl WebSocketConnection {
     /// result is empty while the connection has not ended. It contains no errors: calls on a
     /// stream's handle return the error of that stream.
     pub fn in_flight(&self) -> InFlight {
-        self.0.lock().engine.in_flight().clone()
+        self.0.lock().engine().in_flight().clone()
     }
 
     /// Waits as [`closed`](Self::closed) does, but without a handle, so that the future does not
@@ -113,5 +113,5 @@ impl WebSocketConnection {
 }
 
 fn is_spent(state: &State) -> bool {
-    state.engine.close_reason().is_some() || state.engine.is_draining()
+    state.engine().close_reason().is_some() || state.engine().is_draining()
 }

@@ -1,21 +1,22 @@
-//! The driver: the task of a connection, which moves messages between the socket and the engine.
-//! The driver knows no rules of the protocol.
+//! The driver: the part of a connection's task that moves messages between one socket and the
+//! engine. The driver knows no rules of the protocol.
 
 use std::{
-    future::Future,
-    pin::{Pin, pin},
+    future::{Future, poll_fn},
+    pin::pin,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
-use wsmux_proto::{DriverLost, MessageBuf, SocketError, Time};
+use wsmux_proto::{Link, MessageBuf, SocketError, Time};
 
 use super::{
     alarm::Alarm,
     backlog::Backlog,
-    finish::{Finish, unless_it_panics},
+    resume::{Arrival, Move},
     shared::{Shared, State},
+    task::Records,
     wakeups::Wakeups,
 };
 use crate::{
@@ -57,7 +58,7 @@ enum Progress {
     Blocked,
 }
 
-pub(crate) struct Driver<S> {
+pub(super) struct Driver<S> {
     shared: Arc<Shared>,
     socket: S,
     message: MessageBuf,
@@ -86,35 +87,31 @@ pub(crate) struct Driver<S> {
     write_end: Option<SocketError>,
     /// How many bytes the socket had received when it was last asked.
     bytes_received: u64,
-    /// Whether the driver is being polled. If it is dropped while this is set, something in it has
-    /// panicked.
-    polled: bool,
     /// Whether the connection has ended and the stream below the socket is being shut down.
     ending: bool,
-    #[cfg(feature = "tracing")]
-    refused: crate::observe::trace::RefusedStreams,
-    /// This field precedes `_finish`, so that the log is dropped first. So the log contains the
-    /// connection's end before `_finish` wakes the tasks that wait for it.
-    #[cfg(feature = "qlog")]
-    qlog: Option<crate::observe::qlog::Log>,
-    /// This is the last field, so that waiting tasks are woken after the socket was dropped.
-    _finish: Finish,
-}
-
-impl<S> std::fmt::Debug for Driver<S> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Driver").finish_non_exhaustive()
-    }
+    /// The name of the socket in the connection's session.
+    link: Link,
+    records: Records,
+    /// What looks at the first message on a server's socket; `None` once it has.
+    arrival: Option<Arrival>,
+    /// The earlier connection to which the socket belongs.
+    moved: Option<Move>,
 }
 
 impl<S: Socket + Unpin> Driver<S> {
-    pub(crate) fn new(shared: Arc<Shared>, socket: S) -> Self {
+    /// `received` is what was read from the socket before it had this driver.
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        socket: S,
+        received: Vec<Incoming>,
+        link: Link,
+        records: Records,
+    ) -> Self {
         Self {
-            _finish: Finish(shared.clone()),
             shared,
             socket,
             message: MessageBuf::new(),
-            batch: Vec::new(),
+            batch: received,
             wakeups: Wakeups::default(),
             backlog: Backlog::default(),
             woken: 0,
@@ -126,20 +123,27 @@ impl<S: Socket + Unpin> Driver<S> {
             read_end: None,
             write_end: None,
             bytes_received: 0,
-            polled: false,
             ending: false,
-            #[cfg(feature = "tracing")]
-            refused: Default::default(),
-            #[cfg(feature = "qlog")]
-            qlog: None,
+            link,
+            records,
+            arrival: None,
+            moved: None,
         }
     }
 
-    /// Makes the driver log what the socket receives and sends.
-    #[cfg(feature = "qlog")]
-    pub(crate) fn with_qlog(mut self, qlog: Option<crate::observe::qlog::Log>) -> Self {
-        self.qlog = qlog;
+    /// Lets `arrival` look at the first message.
+    pub(super) fn with_arrival(mut self, arrival: Option<Arrival>) -> Self {
+        self.arrival = arrival;
         self
+    }
+
+    /// Drives the socket until the connection has ended or no longer uses the socket.
+    pub(super) async fn run(mut self) -> Records {
+        poll_fn(|cx| self.rounds(cx)).await;
+        if let Some(moved) = self.moved.take() {
+            moved.complete(self.socket, self.batch);
+        }
+        self.records
     }
 
     /// Receives a batch of items, and passes it to the engine.
@@ -173,33 +177,43 @@ impl<S: Socket + Unpin> Driver<S> {
             if more_came {
                 let mut state = self.shared.lock();
                 let now = state.time(self.now);
-                state.engine.handle_progress(now);
+                state.session.handle_progress(now, self.link);
             }
             return progress;
         }
+        if self.arrival.is_some() && self.find_earlier() {
+            return Progress::Blocked;
+        }
         #[cfg(feature = "qlog")]
-        if let Some(qlog) = &mut self.qlog {
+        if let Some(qlog) = &mut self.records.qlog {
             qlog.received(self.now, &self.batch);
         }
         let mut state = self.shared.lock();
         let now = state.time(self.now);
         for item in self.batch.drain(..) {
-            state.engine.handle(now, item);
+            state.session.handle(now, self.link, item);
         }
         if let Some(error) = &self.read_end {
             let error = self.write_end.as_ref().unwrap_or(error);
-            state.engine.handle_socket_end(now, error.clone());
+            state.session.handle_socket_end(now, self.link, error.clone());
         }
         self.shared.dispatch(&mut state);
         #[cfg(feature = "qlog")]
-        if let Some(qlog) = &mut self.qlog {
-            qlog.rtt(now, state.engine.rtt());
+        if let Some(qlog) = &mut self.records.qlog {
+            qlog.rtt(now, state.engine().rtt());
         }
         #[cfg(feature = "tracing")]
-        if let Some(total) = self.refused.increase(&state.engine) {
+        if let Some(total) = self.records.refused.increase(state.engine()) {
             crate::observe::trace::event!(self.shared.span, DEBUG, "stream.refused", total = total);
         }
-        self.wants = state.engine.wants_transmit();
+        self.wants = state.session.wants_transmit();
+        if state.engine().parameters_received()
+            && let Some(Arrival(sessions)) = self.arrival.take()
+        {
+            // From now on the client may resume this connection.
+            let id = state.session.id();
+            self.records.registered = id.map(|id| sessions.register(id, &self.shared));
+        }
         state.unlock_into(&mut self.wakeups);
         self.woken += self.backlog.wake_or_keep(&mut self.wakeups);
         progress
@@ -222,9 +236,9 @@ impl<S: Socket + Unpin> Driver<S> {
             }
             let mut state = self.shared.lock();
             let now = state.time(self.now);
-            let item = state.engine.poll_transmit(now, &mut self.message);
+            let item = state.session.poll_transmit(now, self.link, &mut self.message);
             self.woken += self.shared.dispatch(&mut state);
-            self.wants = state.engine.wants_transmit();
+            self.wants = state.session.wants_transmit();
             state.unlock_into(&mut self.wakeups);
             self.wakeups.notify();
             messages += 1;
@@ -242,7 +256,7 @@ impl<S: Socket + Unpin> Driver<S> {
                     if let Outgoing::Message(message) = &item {
                         bytes += message.len();
                         #[cfg(feature = "qlog")]
-                        if let Some(qlog) = &mut self.qlog {
+                        if let Some(qlog) = &mut self.records.qlog {
                             qlog.sent(self.now, message.to_bytes());
                         }
                     }
@@ -262,6 +276,21 @@ impl<S: Socket + Unpin> Driver<S> {
             (false, true) => Progress::More,
             (false, false) => Progress::Idle,
         })
+    }
+
+    /// Looks at the first message on a server's socket, and whether the socket belongs to an
+    /// earlier connection.
+    fn find_earlier(&mut self) -> bool {
+        let is_message = |item: &Incoming| matches!(item, Incoming::Message(_));
+        let Some(first) = self.batch.iter().position(is_message) else { return false };
+        let Some(arrival) = &self.arrival else { return false };
+        let capabilities = self.socket.capabilities();
+        self.moved = arrival.find(&self.batch[first], capabilities, &self.shared.info);
+        if let Some(Move { to, .. }) = &self.moved {
+            self.batch.drain(..=first);
+            self.shared.move_to(to);
+        }
+        self.moved.is_some()
     }
 
     /// Calls [`transmit`](Self::transmit), and stores a failure in `write_end`.
@@ -290,15 +319,15 @@ impl<S: Socket + Unpin> Driver<S> {
     /// it has. If the connection is already closing for another reason, this does not wait for
     /// `read_out`, because the Close cannot be sent anyway.
     fn is_done(&self, state: &mut State, now: Time, read_out: bool) -> bool {
-        if state.engine.is_closed() {
+        if state.session.is_closed() {
             return true;
         }
         if let Some(error) = &self.write_end
-            && (read_out || state.engine.close_reason().is_some())
+            && (read_out || state.engine().close_reason().is_some())
         {
-            state.engine.handle_socket_end(now, error.clone());
+            state.session.handle_socket_end(now, self.link, error.clone());
         }
-        state.engine.is_closed()
+        state.session.is_closed()
     }
 
     /// Runs rounds until there is nothing to do or other tasks should run.
@@ -312,6 +341,7 @@ impl<S: Socket + Unpin> Driver<S> {
                     self.ending = true;
                     return self.poll_end(cx);
                 }
+                Next::Lost => return Poll::Ready(()),
                 Next::Sleep => return Poll::Pending,
                 Next::Round if self.woken == 0 => {}
                 Next::Round => break,
@@ -338,6 +368,9 @@ impl<S: Socket + Unpin> Driver<S> {
         (self.woken, self.wants) = (0, true);
         // C-30 (QMux "Forward Progress and Flow Control"): reading does not wait for writing.
         let received = self.receive(cx);
+        if self.moved.is_some() {
+            return Next::Lost;
+        }
         let sent = self.send(cx);
         // What the tasks of one part have written was sent before the next part is woken.
         self.woken += self.backlog.wake_part();
@@ -350,15 +383,17 @@ impl<S: Socket + Unpin> Driver<S> {
         // application may also have caused events.
         self.woken += self.shared.dispatch(&mut state);
         if sent == Progress::Blocked {
-            state.engine.handle_socket_full(now);
+            state.session.handle_socket_full(now, self.link);
         }
         // The timers are handled after the socket was read, because a peer is not silent if a
         // message from it is waiting in the socket (C-46).
-        let next = state.engine.poll_timeout();
+        let next = state.session.poll_timeout();
         let rang = self.alarm.rings(next, |next| self.shared.instant(next), cx);
         let due = rang && next.is_some_and(|next| next <= now);
+        // Acknowledgements of a session have deadlines too, and those say nothing about silence.
+        let is_quiet = due && state.engine().poll_timeout().is_some_and(|at| at <= now);
         if due {
-            state.engine.handle_timeout(now);
+            state.session.handle_timeout(now);
             self.woken += self.shared.dispatch(&mut state);
         }
         // Everything counts as read only if the socket is found empty in a round that began after
@@ -383,6 +418,9 @@ impl<S: Socket + Unpin> Driver<S> {
             || sent == Progress::More;
         let next = if done {
             Next::End
+        } else if !state.session.is_current(self.link) {
+            // the session has lost this socket, or has a newer one.
+            Next::Lost
         } else if !more && state.driver_sleeps(cx.waker(), sent == Progress::Blocked) {
             Next::Sleep
         } else {
@@ -390,11 +428,11 @@ impl<S: Socket + Unpin> Driver<S> {
         };
         state.unlock_into(&mut self.wakeups);
         self.wakeups.notify();
-        if done {
+        if matches!(next, Next::End | Next::Lost) {
             self.backlog.wake_all();
         }
-        if due {
-            // When a deadline is reached, the connection has usually been silent for a while, so
+        if is_quiet {
+            // When a deadline of the engine is reached, the connection has usually been silent for a while, so
             // its buffers are released. The lock is released first, because the socket's code may
             // be the application's own.
             self.socket.release_buffers();
@@ -422,7 +460,7 @@ impl<S: Socket + Unpin> Driver<S> {
 
     /// Whether the close timeout has expired.
     fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
-        let deadline = self.shared.lock().engine.close_deadline();
+        let deadline = self.shared.lock().session.engine().close_deadline();
         loop {
             if deadline.is_some_and(|deadline| deadline <= self.shared.now()) {
                 return true;
@@ -458,34 +496,13 @@ impl<S: Socket + Unpin> Driver<S> {
     }
 }
 
-impl<S: Socket + Unpin> Future for Driver<S> {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = self.get_mut();
-        this.polled = true;
-        let polled = this.rounds(cx);
-        this.polled = false;
-        polled
-    }
-}
-
-impl<S> Drop for Driver<S> {
-    fn drop(&mut self) {
-        // `thread::panicking` would be wrong here: the runtime, and the driver with it, may be
-        // dropped because other code in this thread panics (C-82).
-        let lost = if self.polled { DriverLost::Panicked } else { DriverLost::Dropped };
-        let mut state = self.shared.lock();
-        let now = state.time(self.shared.now());
-        // This has no effect if the connection has ended. `Finish` wakes the waiting tasks.
-        unless_it_panics(|| state.engine.abandon(now, lost));
-    }
-}
-
 /// What to do after a round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
     Round,
     Sleep,
+    /// The connection has ended, and the socket has to be shut down.
     End,
+    /// The connection goes on without this socket, which is dropped as it is.
+    Lost,
 }

@@ -17,7 +17,9 @@ impl Drop for Finish {
         let mut state = self.0.lock();
         unless_it_panics(|| self.0.dispatch(&mut state));
         unless_it_panics(|| state.finish());
-        let kept = state.kept.take();
+        let kept = (state.kept.take(), state.slot.take());
+        #[cfg(not(target_family = "wasm"))]
+        let kept = (kept, state.next_socket.take());
         state.unlock_into(&mut wakeups);
         unless_it_panics(|| drop(kept));
         unless_it_panics(|| wakeups.notify());

@@ -34,6 +34,7 @@ pub struct ConnectionInfo {
     pub(crate) request: Option<Arc<Request<()>>>,
     pub(crate) response_headers: Option<Arc<HeaderMap>>,
     pub(crate) application_data: Arc<Extensions>,
+    pub(crate) identity: Option<Arc<str>>,
 }
 
 impl fmt::Debug for ConnectionInfo {
@@ -116,6 +117,17 @@ impl ConnectionInfo {
     /// Returns the headers of the server's response. They are known on both ends.
     pub fn response_headers(&self) -> Option<&HeaderMap> {
         self.response_headers.as_deref()
+    }
+
+    /// Whether the client of another handshake may resume the connection of this one: it has the
+    /// same identity, and speaks the same protocol.
+    #[cfg(not(target_family = "wasm"))]
+    pub(crate) fn is_same_client(&self, other: &Self) -> bool {
+        let user = |info: &Self| info.application_data::<crate::server::authorize::User>();
+        self.peer_certificates == other.peer_certificates
+            && self.identity == other.identity
+            && user(self) == user(other)
+            && self.subprotocol() == other.subprotocol()
     }
 
     /// Returns the value of type `T` that the server's

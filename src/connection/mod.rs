@@ -5,12 +5,15 @@ mod backlog;
 mod builder;
 mod closing;
 mod driver;
+mod events;
 mod finish;
 pub(crate) mod info;
 mod recv_stream;
+pub(crate) mod resume;
 mod send_stream;
 pub(crate) mod shared;
 mod stream;
+mod task;
 mod waiters;
 mod wakeups;
 
@@ -19,19 +22,21 @@ use std::{future::poll_fn, net::SocketAddr, sync::Arc, task::Poll, time::Duratio
 use bytes::Bytes;
 use wsmux_proto::{
     self as proto, Config, ConnectionError, ConnectionStats, Dir, OpenError, QMuxVersion,
-    SendDatagramError, Side, StreamId, Wire,
+    SendDatagramError, SessionState, SessionStats, Side, StreamId, Wire,
 };
 
 pub use self::{
     builder::WebSocketConnectionBuilder,
+    events::{ConnectionEvent, ConnectionEvents},
     info::ConnectionInfo,
     recv_stream::RecvStream,
     send_stream::SendStream,
     stream::{JoinError, WebSocketStream},
 };
 use self::{
-    driver::Driver,
+    resume::{NewSocket, Resume},
     shared::{ConnectionRef, Queue, QueuePosition, Shared, State, wait_for},
+    task::{Records, Task},
 };
 use crate::{
     observe::trace,
@@ -82,7 +87,7 @@ impl WebSocketConnection {
         // A peer may send its parameters, some streams and datagrams, and then end the connection
         // at once. Then this returns `Ok`, because these streams and datagrams can still be
         // accepted and read.
-        let check = |state: &mut State| match state.engine.parameters_received() {
+        let check = |state: &mut State| match state.engine().parameters_received() {
             true => Some(Ok(())),
             false => state.close_reason().map(Err),
         };
@@ -178,7 +183,7 @@ impl WebSocketConnection {
     /// [`SendDatagramError`]. The js-ws wire has no datagrams.
     pub fn send_datagram(&self, datagram: Bytes) -> Result<(), SendDatagramError> {
         let mut state = self.0.lock();
-        state.engine.send_datagram(datagram)?;
+        state.engine_mut().send_datagram(datagram)?;
         state.wake_driver();
         Ok(())
     }
@@ -201,9 +206,9 @@ impl WebSocketConnection {
         let mut position = QueuePosition::new(&self.0, Queue::DatagramSenders);
         poll_fn(|cx| {
             let mut state = self.0.lock();
-            let cost = state.engine.datagram_cost(&datagram)?;
+            let cost = state.engine().datagram_cost(&datagram)?;
             if position.may_take(&mut state, cost) {
-                let sent = state.engine.send_datagram(datagram.clone());
+                let sent = state.engine_mut().send_datagram(datagram.clone());
                 position.leave(&mut state);
                 state.wake_driver();
                 return Poll::Ready(sent);
@@ -231,7 +236,7 @@ impl WebSocketConnection {
     /// peer's limit and [this end's](Config::max_message_sent), less the 5 bytes of the frame's
     /// header. Returns `None` if the peer accepts no datagrams.
     pub fn max_datagram_size(&self) -> Option<usize> {
-        self.0.lock().engine.max_datagram_size()
+        self.0.lock().engine().max_datagram_size()
     }
 
     /// Sets how many bidirectional streams the peer may have open at once; see
@@ -257,7 +262,7 @@ impl WebSocketConnection {
     /// an attack.
     pub fn set_stream_receive_window(&self, bytes: u64) {
         let mut state = self.0.lock();
-        state.engine.set_stream_receive_window(bytes);
+        state.engine_mut().set_stream_receive_window(bytes);
         state.wake_driver();
     }
 
@@ -265,14 +270,24 @@ impl WebSocketConnection {
     pub fn stats(&self) -> ConnectionStats {
         let mut state = self.0.lock();
         let now = state.time(self.0.now());
-        state.engine.stats(now)
+        state.engine().stats(now)
+    }
+
+    /// Returns how often the connection was [resumed](Config::resume_timeout), and at what cost.
+    pub fn session_stats(&self) -> SessionStats {
+        self.0.lock().session.session_stats()
+    }
+
+    /// Returns whether the connection has a socket, and whether it would outlive it.
+    pub fn session_state(&self) -> SessionState {
+        self.0.lock().session.state()
     }
 
     /// Returns the smoothed round-trip time of keep-alive pings, or `None` before the first answer
     /// to a ping. This time includes how long pings wait in queues, and how long they wait until
     /// the peer's tasks run.
     pub fn rtt(&self) -> Option<Duration> {
-        self.0.lock().engine.rtt()
+        self.0.lock().engine().rtt()
     }
 
     /// Returns the round-trip time that the kernel's TCP has measured. Unlike [`rtt`](Self::rtt),
@@ -287,12 +302,12 @@ impl WebSocketConnection {
 
     /// Returns which end of the connection this is.
     pub fn side(&self) -> Side {
-        self.0.lock().engine.side()
+        self.0.lock().engine().side()
     }
 
     /// Returns the connection's wire protocol.
     pub fn wire(&self) -> Wire {
-        self.0.lock().engine.wire()
+        self.0.lock().engine().wire()
     }
 
     /// Returns the peer's address; see [`ConnectionInfo::remote_address`].
@@ -329,27 +344,38 @@ impl WebSocketConnection {
     }
 
     pub(crate) fn start(
-        socket: impl Socket + Unpin,
+        socket: NewSocket,
         side: Side,
         wire: Wire,
         settings: WebSocketConnectionBuilder,
     ) -> Self {
-        let (config, info) = (settings.config, settings.info);
+        let (mut config, info, resume) = (settings.config, settings.info, settings.resume);
+        let keys = match &resume {
+            Resume::Never => {
+                config.resume_timeout(None);
+                None
+            }
+            Resume::Redial(_) => None,
+            #[cfg(not(target_family = "wasm"))]
+            Resume::Accept(_) => Some(proto::SessionKeys::new(rand::random(), rand::random())),
+        };
         let mut engine = proto::Connection::new(config, side, wire, proto::Time::EPOCH);
-        engine.set_socket_capabilities(socket.capabilities());
+        engine.set_socket_capabilities(socket.capabilities);
         if let Some(subprotocol) = info.subprotocol() {
             engine.set_qmux_version(QMuxVersion::of_subprotocol(subprotocol));
         }
-        let shared = Shared::new(engine, Instant::now(), info);
+        let session = proto::Session::new(engine, keys);
+        let shared = Shared::new(session, Instant::now(), info);
         let handle = ConnectionRef::new(shared.clone());
-        #[cfg(feature = "qlog")]
-        let qlog = settings.qlog.and_then(|qlog| qlog.start(&shared));
-        let driver = Driver::new(shared, socket);
-        #[cfg(feature = "qlog")]
-        let driver = driver.with_qlog(qlog);
+        let records = Records {
+            #[cfg(feature = "qlog")]
+            qlog: settings.qlog.and_then(|qlog| qlog.start(&shared)),
+            ..Records::default()
+        };
+        let task = Task::new(shared, socket, records, resume);
         #[cfg(feature = "tracing")]
-        let driver = tracing::Instrument::instrument(driver, handle.span.0.clone());
-        sync::spawn(driver);
+        let task = tracing::Instrument::instrument(task, handle.span.0.clone());
+        sync::spawn(task);
         let connection = Self(handle);
         #[cfg(feature = "blocking")]
         crate::blocking::carry(&connection);
@@ -358,18 +384,23 @@ impl WebSocketConnection {
 
     /// Returns the shared part of the connection. It is not a handle: holding it does not keep the
     /// connection open.
-    #[cfg(not(target_family = "wasm"))]
     pub(crate) fn shared(&self) -> Arc<Shared> {
         self.0.without_handle()
+    }
+
+    /// Whether the connection's socket belongs to an earlier connection, which goes on over it.
+    #[cfg(not(target_family = "wasm"))]
+    pub(crate) fn has_moved(&self) -> bool {
+        self.0.lock().moved_to.is_some()
     }
 
     async fn open(&self, dir: Dir) -> Result<StreamId, OpenError> {
         let mut position = QueuePosition::new(&self.0, Queue::Openers(dir));
         poll_fn(|cx| {
             let mut state = self.0.lock();
-            state.engine.openable(dir)?;
+            state.engine().openable(dir)?;
             if position.may_take(&mut state, 1)
-                && let Some(id) = state.engine.open(dir)?
+                && let Some(id) = state.engine_mut().open(dir)?
             {
                 position.leave(&mut state);
                 state.wake_driver();
@@ -377,7 +408,7 @@ impl WebSocketConnection {
                 return Poll::Ready(Ok(id));
             }
             position.wait(&mut state, 1, cx);
-            if state.engine.report_streams_blocked(dir) {
+            if state.engine_mut().report_streams_blocked(dir) {
                 state.wake_driver();
             }
             Poll::Pending
@@ -387,11 +418,11 @@ impl WebSocketConnection {
 
     fn try_open(&self, dir: Dir) -> Result<Option<StreamId>, OpenError> {
         let mut state = self.0.lock();
-        state.engine.openable(dir)?;
+        state.engine().openable(dir)?;
         if !QueuePosition::new(&self.0, Queue::Openers(dir)).may_take(&mut state, 1) {
             return Ok(None);
         }
-        let id = state.engine.open(dir)?;
+        let id = state.engine_mut().open(dir)?;
         state.wake_driver();
         #[cfg(feature = "tracing")]
         if let Some(id) = id {
@@ -422,7 +453,7 @@ impl WebSocketConnection {
         poll_fn(|cx| {
             let mut state = self.0.lock();
             let taken = match position.may_take(&mut state, 1) {
-                true => take(&mut state.engine).map(Ok).or_else(|| state.close_reason().map(Err)),
+                true => take(state.engine_mut()).map(Ok).or_else(|| state.close_reason().map(Err)),
                 false => None,
             };
             match taken {
@@ -441,7 +472,7 @@ impl WebSocketConnection {
 
     fn set_max_concurrent(&self, dir: Dir, count: u64) {
         let mut state = self.0.lock();
-        state.engine.set_max_concurrent(dir, count);
+        state.engine_mut().set_max_concurrent(dir, count);
         state.wake_driver();
     }
 }

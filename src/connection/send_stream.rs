@@ -273,7 +273,7 @@ impl SendStream {
     pub fn stats(&self) -> Result<SendStreamStats, ClosedStream> {
         let mut state = self.connection.lock();
         let now = state.time(self.connection.now());
-        state.engine.send_stream(now, self.id).stats()
+        state.engine_mut().send_stream(now, self.id).stats()
     }
 
     /// Waits for room in the send buffer. If it returns `Pending`, the task of `cx` is woken when

@@ -45,6 +45,10 @@ pub enum AcceptError {
     /// 503.
     #[error("the server is shutting down")]
     ShuttingDown,
+    /// The client has [resumed](crate::Config::resume_timeout) one of its earlier connections, which
+    /// goes on over this WebSocket. Nothing has failed, and there is no connection to accept.
+    #[error("the client has resumed an earlier connection")]
+    Resumed,
     /// The WebSocket was opened, but the connection over it ended before the connection was
     /// established. Usually this is [`TimedOut`](ConnectionError::TimedOut), because the client
     /// sent no transport parameters.
@@ -66,7 +70,7 @@ impl From<AcceptError> for io::Error {
             AcceptError::Refused { .. } | AcceptError::Answered { .. } => {
                 io::ErrorKind::InvalidData
             }
-            AcceptError::ShuttingDown => io::ErrorKind::ConnectionAborted,
+            AcceptError::ShuttingDown | AcceptError::Resumed => io::ErrorKind::ConnectionAborted,
             AcceptError::Connection(error) => return error.clone().into(),
         };
         Self::new(kind, error)

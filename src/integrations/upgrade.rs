@@ -33,7 +33,7 @@ use crate::{
     observe::trace,
     server::{
         WebSocketAcceptor,
-        accept::{NoUpgrade, ServerSettings},
+        accept::{NoUpgrade, ServerSettings, established},
         listener::canonical,
     },
 };
@@ -233,10 +233,8 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     trace::handshake_completed(Side::Server, wire, &info);
-    let connection = settings.connection.clone().info(info).time_left(settings.left(start));
-    let connection = connection.build_upgraded(io, rest, Side::Server, wire);
-    connection.established().await?;
-    Ok(connection)
+    let connection = settings.connection(start, info);
+    established(connection.build_upgraded(io, rest, Side::Server, wire)).await
 }
 
 /// The rest of the handshake after a request was accepted. This future resolves to the

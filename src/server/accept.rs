@@ -15,12 +15,13 @@ use wsmux_proto::{Side, Wire};
 use super::{
     authorize::{Accept, Authorize, Refuse, UpgradeRequest},
     limits::{Limits, Permit},
+    sessions::SessionRegistry,
     shutdown::Registry,
 };
 #[cfg(feature = "tls")]
 use crate::socket::ReadAhead;
 use crate::{
-    connection::{ConnectionInfo, WebSocketConnection, WebSocketConnectionBuilder},
+    connection::{ConnectionInfo, WebSocketConnection, WebSocketConnectionBuilder, resume::Resume},
     error::AcceptError,
     handshake::{
         head::{HeadError, read_head},
@@ -187,6 +188,8 @@ pub(crate) struct ServerSettings {
     /// A client is accepted only if every one of these hooks accepts it.
     pub(super) hooks: Vec<Box<dyn Authorize>>,
     pub(super) limits: Limits,
+    /// The connections that clients can resume.
+    pub(super) sessions: Arc<SessionRegistry>,
     #[cfg(feature = "tls")]
     pub(super) tls: Tls,
 }
@@ -305,7 +308,7 @@ impl ServerSettings {
 
         trace::handshake_completed(Side::Server, wire, &info);
 
-        let connection = self.connection.clone().info(info).time_left(self.left(start));
+        let connection = self.connection(start, info);
         // `buf` may contain the start of the client's first message, because a client may send it
         // right after the request.
         let connection = connection.build_upgraded(io, &buf, Side::Server, wire);
@@ -315,8 +318,17 @@ impl ServerSettings {
         if let Some(Admission { registry, permit }) = admission {
             registry.add(&connection, permit);
         }
-        connection.established().await?;
-        Ok(connection)
+        established(connection).await
+    }
+
+    /// Returns the settings of a client's connection.
+    pub(crate) fn connection(
+        &self,
+        start: Instant,
+        info: ConnectionInfo,
+    ) -> WebSocketConnectionBuilder {
+        let resume = Resume::Accept(self.sessions.clone());
+        self.connection.clone().info(info).time_left(self.left(start)).resume(resume)
     }
 
     /// Decides whether the client gets a WebSocket. If so, returns the wire and the response's
@@ -357,6 +369,7 @@ impl ServerSettings {
                 info.subprotocol = Some(self.negotiation.agree(chosen));
             }
             info.application_data = accept.data.into();
+            info.identity = accept.identity;
         }
         let headers = handshake::accept(&request, info.subprotocol(), &extra)?;
         Ok((wire, headers))
@@ -395,6 +408,17 @@ impl ServerSettings {
         let body = Some("internal server error\n".into());
         let status = StatusCode::INTERNAL_SERVER_ERROR;
         Err(ErrorResponse { body, ..ErrorResponse::new(status, impossible) })
+    }
+}
+
+/// Waits until a client's connection is established, unless the client resumes an earlier one.
+pub(crate) async fn established(
+    connection: WebSocketConnection,
+) -> Result<WebSocketConnection, AcceptError> {
+    match connection.established().await {
+        Ok(()) => Ok(connection),
+        Err(_) if connection.has_moved() => Err(AcceptError::Resumed),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -269,6 +269,8 @@ pub struct Accept {
     pub(super) headers: HeaderMap,
     pub(super) subprotocol: Option<String>,
     pub(super) data: Extensions,
+    /// Who the client is, in the hook's own words.
+    pub(super) identity: Option<Arc<str>>,
     /// The first mistake in this answer. Because of it, the client receives status 500 instead of
     /// being accepted.
     pub(super) error: Option<BuildError>,
@@ -321,8 +323,17 @@ impl Accept {
         self
     }
 
-    /// Joins two answers. If both choose a subprotocol or have data of the same type, those of
-    /// `other` are used.
+    /// Says who the client is. A client can [resume](crate::Config::resume_timeout) only a
+    /// connection of the same identity: this name, the verified [`User`], and the certificates of
+    /// the client must be those of the first handshake. Set this if the hook knows clients by other
+    /// means than those two. By default there is no name.
+    pub fn identity(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.identity = Some(name.into());
+        self
+    }
+
+    /// Joins two answers. If both choose a subprotocol, name the client, or have data of the same
+    /// type, those of `other` are used.
     pub(super) fn and(mut self, other: Self) -> Self {
         for (name, value) in &other.headers {
             self.headers.append(name, value.clone());
@@ -330,6 +341,7 @@ impl Accept {
         self.data.extend(other.data);
         Self {
             subprotocol: other.subprotocol.or(self.subprotocol),
+            identity: other.identity.or(self.identity),
             error: self.error.or(other.error),
             ..self
         }

@@ -16,6 +16,7 @@ use super::{
     accept::ServerSettings,
     authorize::{Accept, Authorize, Refuse, UpgradeRequest},
     limits::Limits,
+    sessions::{SessionRegistry, SuspendedLimits},
 };
 #[cfg(feature = "tls")]
 use crate::tls::{ClientAuth, Identity, http1_only, server_config};
@@ -38,6 +39,7 @@ pub struct WebSocketServerBuilder {
     connection: WebSocketConnectionBuilder,
     hooks: Vec<Box<dyn Authorize>>,
     limits: Limits,
+    suspended: SuspendedLimits,
     #[cfg(feature = "tls")]
     tls: Option<TlsSource>,
     #[cfg(feature = "tls")]
@@ -75,6 +77,7 @@ impl WebSocketServerBuilder {
             connection: WebSocketConnection::builder(),
             hooks: Vec::new(),
             limits: Limits::default(),
+            suspended: SuspendedLimits::default(),
             #[cfg(feature = "tls")]
             tls: None,
             #[cfg(feature = "tls")]
@@ -157,6 +160,29 @@ impl WebSocketServerBuilder {
         self
     }
 
+    /// Sets how many connections without a socket may wait for their clients to
+    /// [resume](crate::Config::resume_timeout) them. If there are more, the one that has waited
+    /// longest ends. With `None`, there is no limit. With 0, no connection outlives its socket.
+    /// Default 10,000.
+    ///
+    /// A connection without a socket does not count against
+    /// [`max_connections`](Self::max_connections).
+    pub fn max_suspended_connections(mut self, count: Option<usize>) -> Self {
+        self.suspended.connections = count;
+        self
+    }
+
+    /// Sets how many bytes the connections without a socket may keep together to send them again,
+    /// counted when they lose their socket. If they keep more, the one that has waited longest
+    /// ends. With `None`, there is no limit. Default 256 MiB.
+    ///
+    /// Besides, each of them keeps what its streams have buffered; see
+    /// [`MemoryBound`](crate::MemoryBound).
+    pub fn max_suspended_bytes(mut self, bytes: Option<u64>) -> Self {
+        self.suspended.bytes = bytes;
+        self
+    }
+
     /// Sets how many handshakes there may be at once. A handshake lasts from
     /// [`accept`](WebSocketServer::accept) until its [`Connecting`](crate::Connecting) has finished
     /// or is dropped. With `None`, which is the default, there is no limit. With 0, no client is
@@ -212,6 +238,7 @@ impl WebSocketServerBuilder {
             connection: self.connection,
             hooks: self.hooks,
             limits: self.limits,
+            sessions: Arc::new(SessionRegistry::new(self.suspended)),
             #[cfg(feature = "tls")]
             tls: Tls { clients: self.clients, current: current.into() },
         })))

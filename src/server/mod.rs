@@ -6,6 +6,7 @@ mod builder;
 mod limits;
 pub(crate) mod listener;
 mod login;
+mod sessions;
 mod shutdown;
 
 use std::{

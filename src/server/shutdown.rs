@@ -64,7 +64,8 @@ impl Registry {
         })
     }
 
-    /// Registers a connection until it ends, and holds its slot until then. If the shutdown has
+    /// Registers a connection until it ends. The connection has its slot as long as it has a
+    /// socket. If the shutdown has
     /// begun, the connection drains at once.
     pub(super) fn add(self: &Arc<Self>, connection: &WebSocketConnection, permit: Permit) {
         let shared = connection.shared();
@@ -73,7 +74,8 @@ impl Registry {
         let (draining, closing) = (state.draining, state.closing.clone());
         drop(state);
         self.live.send_modify(|live| *live += 1);
-        shared.keep(Box::new(Entry { key, registry: self.clone(), _permit: permit }));
+        shared.keep(Box::new(Entry { key, registry: self.clone() }));
+        shared.hold_slot(Box::new(permit));
         if let Some((code, reason)) = closing {
             shared.close(code, reason);
         } else if draining {
@@ -179,7 +181,6 @@ impl Drop for Handshake {
 struct Entry {
     key: usize,
     registry: Arc<Registry>,
-    _permit: Permit,
 }
 
 impl Drop for Entry {

@@ -38,6 +38,8 @@ mod http_axum;
 #[cfg(feature = "tls")]
 mod reconnect;
 #[cfg(feature = "tls")]
+mod resume;
+#[cfg(feature = "tls")]
 mod server_limits;
 #[cfg(all(feature = "tokio", unix))]
 mod server_listeners;

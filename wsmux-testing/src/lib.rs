@@ -5,12 +5,14 @@
 //!   time.
 //! - `engines`: two engines for measurements.
 //! - `fuzz`: the fuzz targets. Each is a function that accepts any bytes.
-//! - With the feature `net`: `server` (certificates, a server and a client), `interop` and `node`
+//! - With the feature `net`: `cutter` (a TCP forwarder that cuts connections), `server` (certificates, a server and a client), `interop` and `node`
 //!   (foreign peers), and `ending` (the ways in which a connection ends).
 //! - `urls`: URLs, and the parts that a client must find in them.
 
 #![allow(missing_docs, reason = "it is published nowhere")]
 
+#[cfg(feature = "net")]
+pub mod cutter;
 #[cfg(feature = "net")]
 pub mod ending;
 #[cfg(feature = "engine")]

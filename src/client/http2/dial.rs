@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use http::HeaderValue;
 use tokio::{net::TcpStream, time::Instant};
 #[cfg(feature = "tls")]
 use tokio_rustls::client::TlsStream;
@@ -11,8 +12,11 @@ use super::Session;
 #[cfg(feature = "tls")]
 use crate::{client::native::tls::HTTP1, socket::ReadAhead};
 use crate::{
-    client::{WebSocketClient, native::proxy::Tunnel},
-    connection::{ConnectionInfo, WebSocketConnection},
+    client::{
+        WebSocketClient,
+        native::{Opened, proxy::Tunnel},
+    },
+    connection::ConnectionInfo,
     error::ConnectError,
     handshake::client::Target,
 };
@@ -91,13 +95,15 @@ impl Dialled {
         self,
         client: &WebSocketClient,
         target: &Target,
-    ) -> Result<WebSocketConnection, ConnectError> {
-        match self.io {
-            Io::Tcp(tcp) => client.finish(self.start, target, tcp, self.info).await,
+        cookies: Option<HeaderValue>,
+    ) -> Result<Opened, ConnectError> {
+        let Self { start, io, info, .. } = self;
+        match io {
+            Io::Tcp(tcp) => client.finish(start, target, tcp, info, cookies).await,
             #[cfg(feature = "tls")]
-            Io::Tls(tls) => client.finish(self.start, target, *tls, self.info).await,
+            Io::Tls(tls) => client.finish(start, target, *tls, info, cookies).await,
             #[cfg(feature = "tls")]
-            Io::TlsInTls(tls) => client.finish(self.start, target, *tls, self.info).await,
+            Io::TlsInTls(tls) => client.finish(start, target, *tls, info, cookies).await,
         }
     }
 }

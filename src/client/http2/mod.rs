@@ -10,13 +10,17 @@ use std::{
     time::Duration,
 };
 
+use http::HeaderValue;
 use tokio::time::{Instant, timeout};
 
 use self::{
     dial::Dialled,
     session::{Lease, RequestError, Session},
 };
-use super::{WebSocketClient, native::ClientSettings};
+use super::{
+    WebSocketClient,
+    native::{ClientSettings, Opened, redial::Dialer},
+};
 use crate::{
     connection::{ConnectionInfo, WebSocketConnection},
     error::ConnectError,
@@ -195,14 +199,33 @@ impl Http2Client {
     pub async fn connect(&self, url: &str) -> Result<WebSocketConnection, ConnectError> {
         let target = self.0.client.target(url)?;
         let failed = |error: &_| trace::connect_failed(error, &target.host, target.port);
-        self.0.connect(&target).await.inspect_err(failed)
+        let opened = self.0.open(&target, None).await.inspect_err(failed)?;
+        let dialer = Redialer { pool: self.0.clone(), target: target.clone() };
+        self.0.client.connection(opened, &target, dialer).await.inspect_err(failed)
+    }
+}
+
+/// The way back to the server of a connection.
+#[derive(Debug, Clone)]
+struct Redialer {
+    pool: Arc<Pool>,
+    target: Target,
+}
+
+impl Dialer for Redialer {
+    async fn dial(self, cookies: Option<HeaderValue>) -> Result<Opened, ConnectError> {
+        self.pool.open(&self.target, cookies).await
     }
 }
 
 impl Pool {
-    async fn connect(&self, target: &Target) -> Result<WebSocketConnection, ConnectError> {
+    async fn open(
+        &self,
+        target: &Target,
+        cookies: Option<HeaderValue>,
+    ) -> Result<Opened, ConnectError> {
         if !target.tls && !self.prior_knowledge {
-            return self.client.dial(target).await;
+            return self.client.dial(target, cookies).await;
         }
         let called = Instant::now();
         let origin = self.origin(target);
@@ -212,14 +235,16 @@ impl Pool {
             let start = Instant::now();
             let lease = match self.route(&origin, target, refused.as_ref()).await? {
                 Route::Over(lease) => lease,
-                Route::Upgrade(dialled) => return dialled.upgrade(&self.client, target).await,
-                Route::Http1 => return self.client.dial(target).await,
+                Route::Upgrade(dialled) => {
+                    return dialled.upgrade(&self.client, target, cookies).await;
+                }
+                Route::Http1 => return self.client.dial(target, cookies).await,
             };
             // If this call has dialled the session, the handshake timeout counts from the start of
             // the session, because dialling had its own time limit.
             let start = lease.session().since().max(start);
             let session = lease.session().clone();
-            match self.open(start, target, lease).await {
+            match self.open_over(start, target, lease, cookies.clone()).await {
                 // The loss of a session that existed before this call is not a failure: the loop
                 // takes another route. The loop ends, because a lost session is retired and is not
                 // tried again, and because the loss of a session that this call has dialled is
@@ -231,7 +256,7 @@ impl Pool {
                     | RequestError::NotProcessed(error)
                     | RequestError::Failed(error),
                 ) => return Err(error),
-                Ok(connection) => return Ok(connection),
+                Ok(opened) => return Ok(opened),
             }
         }
     }
@@ -305,13 +330,15 @@ impl Pool {
         })
     }
 
-    async fn open(
+    async fn open_over(
         &self,
         start: Instant,
         target: &Target,
         lease: Lease,
-    ) -> Result<WebSocketConnection, RequestError> {
-        let ClientSettings { negotiation, headers, .. } = &*self.client.0;
+        cookies: Option<HeaderValue>,
+    ) -> Result<Opened, RequestError> {
+        let negotiation = &self.client.0.negotiation;
+        let headers = &self.client.headers(cookies);
         let mut info: ConnectionInfo = lease.session().info().clone();
         let request =
             target.request(&negotiation.offered(), headers).map_err(RequestError::Failed)?;
@@ -335,8 +362,8 @@ impl Pool {
         info.request = Some(request.into());
         // RFC 8441 §5.1: HTTP/2 replaces only the handshake of RFC 6455. So a client's frames are
         // masked here, too.
-        let established = self.client.establish(start, response, stream, &[], info);
-        established.await.map_err(RequestError::Failed)
+        let opened = self.client.opened(start, response, stream, &[], info);
+        opened.await.map_err(RequestError::Failed)
     }
 }
 

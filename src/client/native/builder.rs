@@ -31,6 +31,7 @@ pub struct WebSocketClientBuilder {
     headers: HeaderMap,
     connection: WebSocketConnectionBuilder,
     connect_timeout: Duration,
+    resume_without_tls: bool,
     socket_options: SocketOptions,
     proxy: Option<Proxy>,
     verifier: Option<Verifier>,
@@ -70,6 +71,7 @@ impl WebSocketClientBuilder {
             headers: HeaderMap::new(),
             connection: WebSocketConnection::builder(),
             connect_timeout: CONNECT_TIMEOUT,
+            resume_without_tls: false,
             socket_options: SocketOptions::default(),
             proxy: None,
             verifier: None,
@@ -180,6 +182,15 @@ impl WebSocketClientBuilder {
         self
     }
 
+    /// Whether connections without TLS can be [resumed](crate::Config::resume_timeout), too. An
+    /// observer of such a connection learns the session's secret, and can take the connection over
+    /// when its socket is lost. With `false`, which is the default, only connections with TLS and
+    /// connections to a loopback address or to `localhost` can be resumed (SPEC.md §12).
+    pub fn resume_without_tls(mut self, enabled: bool) -> Self {
+        self.resume_without_tls = enabled;
+        self
+    }
+
     /// Makes the client.
     ///
     /// # Errors
@@ -209,6 +220,7 @@ impl WebSocketClientBuilder {
             headers: self.headers,
             connection: self.connection,
             connect_timeout: self.connect_timeout,
+            resume_without_tls: self.resume_without_tls,
             socket_options: self.socket_options,
             proxy,
             verifier: self.verifier,

@@ -1,9 +1,11 @@
 //! The client outside a browser: name resolution, TCP, TLS, the upgrade, and the connection.
 
 mod builder;
+mod cookies;
 mod dial;
 pub(super) mod excerpt;
 pub(super) mod proxy;
+pub(super) mod redial;
 mod resolve;
 mod socket_options;
 #[cfg(feature = "tls")]
@@ -12,7 +14,7 @@ mod verify;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use http::{HeaderMap, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     time::{Instant, timeout},
@@ -27,11 +29,14 @@ pub use self::{
 };
 use self::{
     proxy::{ProxyServer, Tunnel},
+    redial::{Dialer, Redial, Redialer},
     verify::Verifier,
 };
 use crate::{
     connection::{
-        ConnectionInfo, WebSocketConnection, WebSocketConnectionBuilder, info::HeaderNames,
+        ConnectionInfo, WebSocketConnection, WebSocketConnectionBuilder,
+        info::HeaderNames,
+        resume::{NewSocket, Resume},
     },
     error::{ConnectError, ServerRejection, VerifyServerError},
     handshake::{
@@ -68,6 +73,7 @@ pub(super) struct ClientSettings {
     pub(super) headers: HeaderMap,
     pub(super) connection: WebSocketConnectionBuilder,
     pub(super) connect_timeout: Duration,
+    resume_without_tls: bool,
     socket_options: SocketOptions,
     proxy: Option<ProxyServer>,
     verifier: Option<Verifier>,
@@ -132,15 +138,22 @@ impl WebSocketClient {
     pub async fn connect(&self, url: &str) -> Result<WebSocketConnection, ConnectError> {
         let target = self.target(url)?;
         let failed = |error: &_| trace::connect_failed(error, &target.host, target.port);
-        self.dial(&target).await.inspect_err(failed)
+        let opened = self.dial(&target, None).await.inspect_err(failed)?;
+        let dialer = Redialer { client: self.clone(), target: target.clone() };
+        self.connection(opened, &target, dialer).await.inspect_err(failed)
     }
 
-    pub(super) async fn dial(&self, target: &Target) -> Result<WebSocketConnection, ConnectError> {
+    /// Opens a WebSocket to the server. `cookies` are sent in addition to the client's headers.
+    pub(super) async fn dial(
+        &self,
+        target: &Target,
+        cookies: Option<HeaderValue>,
+    ) -> Result<Opened, ConnectError> {
         let (tunnel, info) = self.reach(target).await?;
         match tunnel {
-            Tunnel::Plain(tcp) => self.open(target, tcp, info).await,
+            Tunnel::Plain(tcp) => self.open(target, tcp, info, cookies).await,
             #[cfg(feature = "tls")]
-            Tunnel::Tls(tls) => self.open(target, *tls, info).await,
+            Tunnel::Tls(tls) => self.open(target, *tls, info, cookies).await,
         }
     }
 
@@ -176,7 +189,12 @@ impl WebSocketClient {
     {
         let target = self.target(url)?;
         let failed = |error: &_| trace::connect_failed(error, &target.host, target.port);
-        self.open(&target, io, ConnectionInfo::default()).await.inspect_err(failed)
+        let connecting = async {
+            let opened = self.open(&target, io, ConnectionInfo::default(), None).await?;
+            // The client does not know where the stream came from, so it cannot dial again.
+            self.establish(opened, Resume::Never).await
+        };
+        connecting.await.inspect_err(failed)
     }
 
     pub(super) fn target(&self, url: &str) -> Result<Target, ConnectError> {
@@ -192,7 +210,8 @@ impl WebSocketClient {
         target: &Target,
         io: S,
         info: ConnectionInfo,
-    ) -> Result<WebSocketConnection, ConnectError>
+        cookies: Option<HeaderValue>,
+    ) -> Result<Opened, ConnectError>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -200,9 +219,9 @@ impl WebSocketClient {
         #[cfg(feature = "tls")]
         if target.tls {
             let (io, info) = self.secure(start, target, &[tls::HTTP1], io, info).await?;
-            return self.finish(start, target, io, info).await;
+            return self.finish(start, target, io, info, cookies).await;
         }
-        self.finish(start, target, io, info).await
+        self.finish(start, target, io, info, cookies).await
     }
 
     /// Does the TLS handshake, and lets the application verify the server's certificates.
@@ -273,12 +292,13 @@ impl WebSocketClient {
         target: &Target,
         mut io: S,
         mut info: ConnectionInfo,
-    ) -> Result<WebSocketConnection, ConnectError>
+        cookies: Option<HeaderValue>,
+    ) -> Result<Opened, ConnectError>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let ClientSettings { negotiation, headers, .. } = &*self.0;
-        let request = target.request(&negotiation.offered(), headers)?;
+        let negotiation = &self.0.negotiation;
+        let request = target.request(&negotiation.offered(), &self.headers(cookies))?;
         let bytes = handshake::request_bytes(&request);
         let is_upgrade = |status| status == StatusCode::SWITCHING_PROTOCOLS;
         let upgraded = match self.in_time(start, exchange(&mut io, &bytes, is_upgrade)).await {
@@ -297,18 +317,18 @@ impl WebSocketClient {
         let (response, rest, subprotocol) = upgraded?;
         info.subprotocol = subprotocol;
         info.request = Some(request.into());
-        self.establish(start, response, io, &rest, info).await
+        self.opened(start, response, io, &rest, info).await
     }
 
-    /// Makes the connection over an open WebSocket, unless the application rejects the response.
-    pub(super) async fn establish<S>(
+    /// Returns the open WebSocket, unless the application rejects the response.
+    pub(super) async fn opened<S>(
         &self,
         start: Instant,
         response: Response<()>,
         mut io: S,
         rest: &[u8],
         mut info: ConnectionInfo,
-    ) -> Result<WebSocketConnection, ConnectError>
+    ) -> Result<Opened, ConnectError>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -321,11 +341,45 @@ impl WebSocketClient {
 
         trace::handshake_completed(Side::Client, *wire, &info);
 
-        let connection = connection.clone().info(info).time_left(self.left(start));
-        let connection = connection.build_upgraded(io, rest, Side::Client, *wire);
+        let socket = connection.socket(io, rest, Side::Client, *wire);
+        Ok(Opened { socket, info, left: self.left(start) })
+    }
+
+    /// Makes the connection over an open WebSocket. If its socket is lost, `dialer` opens another
+    /// one, unless the session's secret could be read on the way.
+    pub(super) async fn connection<D: Dialer>(
+        &self,
+        opened: Opened,
+        target: &Target,
+        dialer: D,
+    ) -> Result<WebSocketConnection, ConnectError> {
+        let resume = match self.may_resume(target) {
+            true => Resume::Redial(Arc::new(Redial::new(dialer, &opened.info))),
+            false => Resume::Never,
+        };
+        self.establish(opened, resume).await
+    }
+
+    async fn establish(
+        &self,
+        opened: Opened,
+        resume: Resume,
+    ) -> Result<WebSocketConnection, ConnectError> {
+        let Opened { socket, info, left } = opened;
+        let settings = self.0.connection.clone().info(info).time_left(left).resume(resume);
+        let connection = settings.build_over(socket, Side::Client, self.0.wire);
         connection.established().await?;
         Ok(connection)
     }
+}
+
+/// A WebSocket that is open and has no connection yet.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) socket: NewSocket,
+    pub(super) info: ConnectionInfo,
+    /// The time that is left of the handshake timeout.
+    left: Duration,
 }
 
 /// Whether the error means that the server has answered, with a refusal or with something invalid.

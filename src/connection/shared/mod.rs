@@ -15,7 +15,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use wsmux_proto::{Connection, Time, VarInt};
+#[cfg(not(target_family = "wasm"))]
+use wsmux_proto::Link;
+use wsmux_proto::{DriverLost, Session, Time, VarInt};
 
 pub(crate) use self::{
     locked::Locked,
@@ -23,6 +25,8 @@ pub(crate) use self::{
     state::State,
 };
 use super::ConnectionInfo;
+#[cfg(not(target_family = "wasm"))]
+use super::resume::NewSocket;
 use crate::{
     observe::trace,
     runtime::{
@@ -61,17 +65,17 @@ impl fmt::Debug for Shared {
 pub(crate) type Kept = Box<dyn fmt::Debug + Send>;
 
 impl Shared {
-    pub(crate) fn new(engine: Connection, epoch: Instant, info: ConnectionInfo) -> Arc<Self> {
+    pub(crate) fn new(session: Session, epoch: Instant, info: ConnectionInfo) -> Arc<Self> {
         #[cfg(any(feature = "tracing", feature = "qlog"))]
         let id = trace::next_connection_id();
         Arc::new(Self {
             #[cfg(feature = "qlog")]
             id,
             #[cfg(feature = "tracing")]
-            span: trace::connection_span(id, &engine, &info),
+            span: trace::connection_span(id, session.engine(), &info),
             #[cfg(not(feature = "tracing"))]
             span: trace::Span(),
-            state: Mutex::new(State::new(engine)),
+            state: Mutex::new(State::new(session)),
             epoch,
             info,
             handles: AtomicUsize::new(0),
@@ -112,7 +116,7 @@ impl Shared {
         let now = state.time(self.now());
         // A deadline that the clock cannot represent is never reached.
         let deadline = timeout.and_then(|timeout| now.checked_add(timeout));
-        state.engine.drain(now, deadline);
+        state.engine_mut().drain(now, deadline);
         trace::event!(self.span, DEBUG, "connection.draining");
         state.wake_openers();
         self.dispatch(&mut state);
@@ -133,11 +137,69 @@ impl Shared {
         drop(dropped);
     }
 
+    /// Keeps the connection's place among a server's connections as long as the connection has a
+    /// socket. If the socket has moved to an earlier connection, the place moves too.
+    #[cfg(not(target_family = "wasm"))]
+    pub(crate) fn hold_slot(&self, slot: Kept) {
+        let mut state = self.lock();
+        if let Some(moved_to) = &state.moved_to {
+            let moved_to = moved_to.upgrade();
+            drop(state);
+            if let Some(to) = moved_to {
+                to.hold_slot(slot);
+            }
+            return;
+        }
+        let dropped = match state.is_finished() {
+            true => Some(slot),
+            false => state.slot.replace(slot),
+        };
+        drop(state);
+        drop(dropped);
+    }
+
+    /// Ends this connection because its socket belongs to an earlier one.
+    pub(super) fn move_to(&self, to: &Arc<Self>) {
+        let mut state = self.lock();
+        let now = state.time(self.now());
+        state.moved_to = Some(Arc::downgrade(to));
+        state.engine_mut().abandon(now, DriverLost::Dropped);
+        self.dispatch(&mut state);
+        let slot = state.slot.take();
+        drop(state);
+        #[cfg(not(target_family = "wasm"))]
+        if let Some(slot) = slot {
+            to.hold_slot(slot);
+        }
+        #[cfg(target_family = "wasm")]
+        drop(slot);
+    }
+
+    /// Gives the connection a new socket.
+    #[cfg(not(target_family = "wasm"))]
+    pub(super) fn hand_over(&self, link: Link, socket: NewSocket) {
+        let mut state = self.lock();
+        let before = state.next_socket.replace((link, socket));
+        state.wake_driver_now();
+        drop(state);
+        drop(before);
+    }
+
+    /// Ends the connection if it has no socket.
+    #[cfg(not(target_family = "wasm"))]
+    pub(crate) fn give_up(&self) {
+        let mut state = self.lock();
+        let now = state.time(self.now());
+        state.session.give_up(now);
+        self.dispatch(&mut state);
+        state.wake_driver_now();
+    }
+
     /// Closes the connection. All waiting tasks on this end are woken to learn of it.
     pub(crate) fn close(&self, code: VarInt, reason: Bytes) {
         let mut state = self.lock();
         let now = state.time(self.now());
-        state.engine.close(now, code, reason);
+        state.engine_mut().close(now, code, reason);
         self.dispatch(&mut state);
         state.wake_driver_now();
     }
@@ -156,7 +218,6 @@ impl ConnectionRef {
 
     /// Returns the shared part of the connection. It is not a handle: holding it does not keep the
     /// connection open.
-    #[cfg(not(target_family = "wasm"))]
     pub(crate) fn without_handle(&self) -> Arc<Shared> {
         self.0.clone()
     }

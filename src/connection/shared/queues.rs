@@ -15,6 +15,8 @@ use crate::connection::waiters::Waiters;
 pub(crate) enum Queue {
     /// The connection is established, drains, or has ended.
     Established,
+    /// There is an event for the listeners.
+    Events,
     /// The driver is gone.
     Finished,
     /// A stream can be opened.
@@ -33,6 +35,7 @@ pub(crate) enum Queue {
 #[derive(Debug, Default)]
 pub(super) struct Queues {
     established: Waiters,
+    events: Waiters,
     finished: Waiters,
     openers: [Waiters; 2],
     acceptors: [Waiters; 2],
@@ -47,6 +50,7 @@ impl Queues {
     pub(super) fn get_mut(&mut self, queue: Queue) -> Option<&mut Waiters> {
         Some(match queue {
             Queue::Established => &mut self.established,
+            Queue::Events => &mut self.events,
             Queue::Finished => &mut self.finished,
             Queue::Openers(dir) => &mut self.openers[dir as usize],
             Queue::Acceptors(dir) => &mut self.acceptors[dir as usize],

@@ -170,7 +170,7 @@ impl QlogConfig {
     pub(crate) fn start(&self, shared: &Arc<Shared>) -> Option<Log> {
         let (side, wire) = {
             let state = shared.lock();
-            (state.engine.side(), state.engine.wire())
+            (state.engine().side(), state.engine().wire())
         };
         if !wire.has_quic_frames() {
             return None;

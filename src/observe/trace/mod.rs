@@ -4,7 +4,7 @@
 #[cfg(not(target_family = "wasm"))]
 mod server;
 
-use wsmux_proto::{Side, StreamId, VarInt, Wire, WriteError};
+use wsmux_proto::{ResumeError, SessionEvent, Side, StreamId, VarInt, Wire, WriteError};
 
 #[cfg(not(target_family = "wasm"))]
 pub(crate) use self::server::*;
@@ -136,6 +136,42 @@ pub(crate) fn connect_failed(error: &ConnectError, host: &str, port: u16) {
             );
         }
     }
+}
+
+/// Records that a connection has lost its socket, or has a new one.
+#[cfg_attr(not(feature = "tracing"), expect(unused_variables))]
+pub(crate) fn session_event(span: &Span, event: &SessionEvent) {
+    #[cfg(feature = "tracing")]
+    match *event {
+        SessionEvent::Suspended => {
+            event!(span, INFO, "connection.suspended");
+        }
+        SessionEvent::Resumed { gap, resent_messages, resent_bytes, .. } => {
+            event!(
+                span,
+                INFO,
+                "connection.resumed",
+                gap = ::tracing::field::debug(gap),
+                resent_messages = resent_messages,
+                resent_bytes = resent_bytes
+            );
+        }
+        _ => {
+            event!(span, DEBUG, "connection.resume_refused");
+        }
+    }
+}
+
+/// Records that a client could not reach the server to resume a connection.
+#[cfg_attr(not(feature = "tracing"), expect(unused_variables))]
+pub(crate) fn redial_failed(span: &Span, error: &ConnectError) {
+    event!(span, DEBUG, "connection.redial_failed", error = &*error.to_string());
+}
+
+/// Records that a client may not resume a server's connection.
+#[cfg_attr(not(feature = "tracing"), expect(unused_variables))]
+pub(crate) fn resume_refused(span: &Span, error: &ResumeError) {
+    event!(span, DEBUG, "session.resume_refused", error = ::tracing::field::display(error));
 }
 
 #[cfg(feature = "tracing")]

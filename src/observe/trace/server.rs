@@ -27,6 +27,8 @@ pub(crate) fn address_limit(remote_address: Option<std::net::SocketAddr>) {
 pub(crate) fn accept_failed(error: &AcceptError, remote_address: Option<std::net::SocketAddr>) {
     #[cfg(feature = "tracing")]
     match error {
+        // The connection itself records this.
+        AcceptError::Resumed => {}
         AcceptError::Refused { .. } | AcceptError::Answered { .. } => {
             event!(
                 DEBUG,

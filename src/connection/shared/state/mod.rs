@@ -1,22 +1,35 @@
 //! The state that a connection's lock guards.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, Weak},
     task::{Context, Waker},
     time::Duration,
 };
 
 use wsmux_proto::{
-    Connection, ConnectionError, Dir, Event, RecvStream, SendEnd, SendStream, StreamId, Time,
+    Connection, ConnectionError, Dir, Event, RecvStream, SendEnd, SendStream, Session, StreamId,
+    Time,
 };
 
+#[cfg(not(target_family = "wasm"))]
+use wsmux_proto::Link;
+
 use super::{
-    Kept,
+    Kept, Shared,
     ends::{EndWatch, Outcome},
     queues::{Queue, Queues},
     stream_wakers::StreamWakers,
 };
-use crate::{connection::wakeups::Wakeups, error::StoppedError, observe::trace};
+#[cfg(not(target_family = "wasm"))]
+use crate::connection::resume::NewSocket;
+use crate::{
+    connection::{
+        events::{ConnectionEvent, EventLog},
+        wakeups::Wakeups,
+    },
+    error::StoppedError,
+    observe::trace,
+};
 
 /// What the lock guards.
 ///
@@ -26,7 +39,8 @@ use crate::{connection::wakeups::Wakeups, error::StoppedError, observe::trace};
 /// `wakeups`, and [`Locked`](super::Locked) wakes or drops it after releasing the lock.
 #[derive(Debug)]
 pub(crate) struct State {
-    pub(crate) engine: Connection,
+    /// The engine, within the layer that may give it new sockets.
+    pub(crate) session: Session,
     /// The wakers to wake or drop once the lock is released.
     wakeups: Wakeups,
     /// The driver while it sleeps. `None` while it runs, and from the time when it is woken.
@@ -42,6 +56,14 @@ pub(crate) struct State {
     pub(crate) socket_rtt: Option<Duration>,
     /// A value that a server keeps here until the connection has ended and its socket is gone.
     pub(crate) kept: Option<Kept>,
+    /// The connection's place among a server's connections with a socket.
+    pub(crate) slot: Option<Kept>,
+    /// The earlier connection to which the socket of this one has moved.
+    pub(crate) moved_to: Option<Weak<Shared>>,
+    /// A new socket for a server's connection, which its task will find.
+    #[cfg(not(target_family = "wasm"))]
+    pub(crate) next_socket: Option<(Link, NewSocket)>,
+    pub(crate) events: EventLog,
 }
 
 #[derive(Debug)]
@@ -53,9 +75,9 @@ struct SleepingDriver {
 }
 
 impl State {
-    pub(super) fn new(engine: Connection) -> Self {
+    pub(super) fn new(session: Session) -> Self {
         Self {
-            engine,
+            session,
             wakeups: Wakeups::default(),
             driver: None,
             latest: Time::EPOCH,
@@ -65,7 +87,20 @@ impl State {
             finished: false,
             socket_rtt: None,
             kept: None,
+            slot: None,
+            moved_to: None,
+            #[cfg(not(target_family = "wasm"))]
+            next_socket: None,
+            events: EventLog::default(),
         }
+    }
+
+    pub(crate) fn engine(&self) -> &Connection {
+        self.session.engine()
+    }
+
+    pub(crate) fn engine_mut(&mut self) -> &mut Connection {
+        self.session.engine_mut()
     }
 
     /// Converts a reading of the clock to the engine's time, which must never go back. The reading
@@ -78,17 +113,19 @@ impl State {
 
     /// Returns a stream's sending half, for calls at the latest time that the engine has seen.
     pub(crate) fn send_stream(&mut self, id: StreamId) -> SendStream<'_> {
-        self.engine.send_stream(self.latest, id)
+        let now = self.latest;
+        self.engine_mut().send_stream(now, id)
     }
 
     /// Returns a stream's receiving half, for calls at the latest time that the engine has seen.
     pub(crate) fn recv_stream(&mut self, id: StreamId) -> RecvStream<'_> {
-        self.engine.recv_stream(self.latest, id)
+        let now = self.latest;
+        self.engine_mut().recv_stream(now, id)
     }
 
     /// Returns why the connection has ended, or `None` while it has not.
     pub(crate) fn close_reason(&self) -> Option<ConnectionError> {
-        self.engine.close_reason().cloned()
+        self.engine().close_reason().cloned()
     }
 
     /// Whether the driver, and with it the socket, is gone.
@@ -100,7 +137,14 @@ impl State {
     #[cfg_attr(not(feature = "tracing"), expect(unused_variables))]
     pub(super) fn dispatch(&mut self, span: &trace::Span) -> usize {
         let before = self.wakeups.count();
-        while let Some(event) = self.engine.poll() {
+        while let Some(event) = self.session.poll_event() {
+            trace::session_event(span, &event);
+            if let Some(event) = ConnectionEvent::of_session(&event) {
+                self.events.push(event);
+                self.wake_all_of(Queue::Events);
+            }
+        }
+        while let Some(event) = self.engine_mut().poll() {
             match event {
                 Event::Established => {
                     trace::event!(span, DEBUG, "connection.established");
@@ -118,7 +162,9 @@ impl State {
                 Event::DatagramsUnblocked => self.wake_next(Queue::DatagramSenders),
                 Event::Closed => {
                     #[cfg(feature = "tracing")]
-                    if let Some(error) = self.engine.close_reason() {
+                    if let Some(error) = self.engine().close_reason()
+                        && self.moved_to.is_none()
+                    {
                         trace::closed(span, error);
                     }
                     self.wake_all();
@@ -136,12 +182,12 @@ impl State {
     pub(crate) fn wake_driver(&mut self) {
         let Some(driver) = &self.driver else { return };
         let wanted = match driver.socket_is_full {
-            false => self.engine.wants_transmit(),
+            false => self.session.wants_transmit(),
             // The driver has to report to the engine that data now waits for the socket, because
             // the engine measures how long the data waits.
-            true => self.engine.wants_socket_full(),
+            true => self.session.wants_socket_full(),
         };
-        if wanted || self.engine.has_events() {
+        if wanted || self.engine().has_events() {
             self.wake_driver_now();
         }
     }
@@ -159,7 +205,7 @@ impl State {
     /// Records that the driver is about to sleep, and stores its waker. If there is something that
     /// the driver could send, this stores nothing and returns `false`.
     pub(crate) fn driver_sleeps(&mut self, waker: &Waker, socket_is_full: bool) -> bool {
-        if self.engine.wants_transmit() && !socket_is_full {
+        if self.session.wants_transmit() && !socket_is_full {
             return false;
         }
         match &mut self.driver {
@@ -171,6 +217,13 @@ impl State {
             }
         }
         true
+    }
+
+    /// Records that the task waits for a new socket, and stores its waker.
+    pub(crate) fn task_waits(&mut self, waker: &Waker) {
+        let waits = SleepingDriver { waker: waker.clone(), socket_is_full: false };
+        let before = self.driver.replace(waits);
+        self.wakeups.drop_later(before.map(|before| before.waker));
     }
 
     /// Records that the driver is gone, and wakes all waiting tasks.
@@ -230,7 +283,7 @@ impl State {
         let available = self.available(queue);
         let waiters = self.queues.get_mut(queue);
         waiters.is_some_and(|waiters| waiters.may_take(ticket, wants, available))
-            || self.engine.close_reason().is_some()
+            || self.engine().close_reason().is_some()
     }
 
     pub(super) fn wait_in(
@@ -281,7 +334,8 @@ impl State {
         self.wakeups.wake(self.readers.drain());
         self.wakeups.wake(self.writers.drain());
         self.queues.ends.ids().into_iter().for_each(|id| self.update_end(id));
-        for queue in [Queue::Established, Queue::DatagramReaders, Queue::DatagramSenders] {
+        let of_all = [Queue::Established, Queue::Events];
+        for queue in of_all.into_iter().chain([Queue::DatagramReaders, Queue::DatagramSenders]) {
             self.wake_all_of(queue);
         }
         for dir in Dir::ALL {
@@ -300,14 +354,14 @@ impl State {
     /// event that concerns all of its tasks at once: only `wake_all_of` wakes these tasks.
     fn available(&self, queue: Queue) -> u64 {
         match queue {
-            Queue::Established | Queue::Finished | Queue::End(_) => 0,
-            Queue::Openers(dir) => self.engine.openable(dir).unwrap_or(u64::MAX),
+            Queue::Established | Queue::Events | Queue::Finished | Queue::End(_) => 0,
+            Queue::Openers(dir) => self.engine().openable(dir).unwrap_or(u64::MAX),
             // Once the connection has ended, no call has to wait in the queues below, so all of
             // their tasks are woken.
-            _ if self.engine.close_reason().is_some() => u64::MAX,
-            Queue::Acceptors(dir) => self.engine.acceptable(dir),
-            Queue::DatagramReaders => self.engine.readable_datagrams(),
-            Queue::DatagramSenders => self.engine.datagram_room(),
+            _ if self.engine().close_reason().is_some() => u64::MAX,
+            Queue::Acceptors(dir) => self.engine().acceptable(dir),
+            Queue::DatagramReaders => self.engine().readable_datagrams(),
+            Queue::DatagramSenders => self.engine().datagram_room(),
         }
     }
 
@@ -321,7 +375,7 @@ impl State {
         waiters.wake(available, self.wakeups.list());
         match queue {
             Queue::Openers(dir) if available == 0 && !waiters.is_empty() => {
-                self.engine.report_streams_blocked(dir);
+                self.engine_mut().report_streams_blocked(dir);
             }
             _ if waiters.is_waiting() => self.request_event(queue),
             _ => {}
@@ -333,8 +387,8 @@ impl State {
     /// than a task wants.
     fn request_event(&mut self, queue: Queue) {
         match queue {
-            Queue::DatagramReaders => self.engine.want_datagram(),
-            Queue::DatagramSenders => self.engine.want_datagram_room(),
+            Queue::DatagramReaders => self.engine_mut().want_datagram(),
+            Queue::DatagramSenders => self.engine_mut().want_datagram_room(),
             // The engine emits the other events unasked.
             _ => {}
         }

@@ -47,7 +47,7 @@ impl Sleeper {
 
     /// Stores the waker of a sleeping driver. The waker owns a stream.
     fn sleep(&self) -> std::sync::Weak<Owner> {
-        let id = self.shared.lock().engine.open(Dir::Bi).unwrap().unwrap();
+        let id = self.shared.lock().engine_mut().open(Dir::Bi).unwrap().unwrap();
         let owner = Arc::new(Owner(Mutex::new(SendStream::new(id, self.handle.clone()))));
         let weak = Arc::downgrade(&owner);
         let waker = owner.into();
@@ -90,7 +90,7 @@ fn the_drivers_waker_is_woken_and_dropped_without_the_lock() {
         let task = sleeper.sleep();
         let mut state = sleeper.shared.lock();
         state.driver.as_mut().unwrap().socket_is_full = false;
-        assert!(state.engine.wants_transmit(), "the peer sees a stream at once");
+        assert!(state.session.wants_transmit(), "the peer sees a stream at once");
         state.wake_driver();
         drop(state);
         assert_eq!(task.strong_count(), 0);

@@ -255,7 +255,7 @@ impl Log {
     }
 
     fn closed(&mut self) -> schema::ConnectionClosed {
-        let Some(error) = self.shared.lock().engine.close_reason().cloned() else {
+        let Some(error) = self.shared.lock().engine().close_reason().cloned() else {
             // When a driver is dropped, it ends its connection. So this log was never given to a
             // driver.
             let reason = "never began".to_owned();

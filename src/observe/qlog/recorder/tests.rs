@@ -100,7 +100,7 @@ fn logged(max_size: Option<u64>, messages: impl Iterator<Item = Vec<u8>>) -> (St
     }
     let close = [0x1d, 0x07, 0x03, b'b', b'y', b'e'];
     log.sent(Time::EPOCH, Bytes::copy_from_slice(&close));
-    shared.lock().engine.close(Time::EPOCH, 7u32.into(), Bytes::from_static(b"bye"));
+    shared.lock().engine_mut().close(Time::EPOCH, 7u32.into(), Bytes::from_static(b"bye"));
     drop(log);
     (String::from_utf8(logs.recv().unwrap()).unwrap(), traffic)
 }
@@ -161,7 +161,7 @@ fn the_end_has_room_for_the_longest_reason() {
     let _entered = runtime.enter();
     let config = QlogConfig::new(|_| Some(Box::new(io::sink())));
     let mut log = config.start(&shared).unwrap();
-    shared.lock().engine.handle(Time::EPOCH, Incoming::Message(vec![0; 3].into()));
+    shared.lock().engine_mut().handle(Time::EPOCH, Incoming::Message(vec![0; 3].into()));
     log.farewell = Some(Close::Application { code, reason });
     let closed = serde_json::to_vec(&log.closed()).unwrap();
     assert!((closed.len() as u64) < END - 512, "{}", closed.len());

@@ -1,0 +1,199 @@
+//! The task of a connection. It drives one socket after another, and waits in between.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use wsmux_proto::{DriverLost, Link};
+
+use super::{
+    alarm::Alarm,
+    finish::{Finish, unless_it_panics},
+    resume::{Arrival, Drive, NewSocket, Redial, Registered, Resume, redial},
+    shared::{Kept, Shared},
+};
+use crate::runtime::MaybeSend;
+
+/// What belongs to a connection's task and passes from driver to driver.
+#[derive(Debug, Default)]
+pub(super) struct Records {
+    #[cfg(feature = "tracing")]
+    pub(super) refused: crate::observe::trace::RefusedStreams,
+    #[cfg(feature = "qlog")]
+    pub(super) qlog: Option<crate::observe::qlog::Log>,
+    /// The connection's entry in the registry of a server.
+    pub(super) registered: Option<Box<dyn Registered>>,
+}
+
+/// The task of a connection.
+pub(super) struct Task {
+    shared: Arc<Shared>,
+    stage: Stage,
+    /// The way of a client to a new socket.
+    redial: Option<Arc<dyn Redial>>,
+    /// How often the connection was resumed when it last lost its socket.
+    resumptions: u64,
+    /// How many new sockets were lost since the connection was last resumed.
+    failures: u32,
+    /// Whether the task is being polled. If it is dropped while this is set, something in it has
+    /// panicked.
+    polled: bool,
+    /// This is the last field, so that waiting tasks are woken after the socket and the log were
+    /// dropped. So the log contains the connection's end before these tasks run.
+    _finish: Finish,
+}
+
+enum Stage {
+    Driving(Drive),
+    Waiting(Box<Wait>),
+}
+
+/// The time between two sockets.
+struct Wait {
+    alarm: Alarm,
+    records: Records,
+    redial: Option<Pin<Box<dyn Redialling>>>,
+    /// The connection's place among those without a socket.
+    _suspended: Option<Kept>,
+}
+
+/// A future that finds a client's new socket.
+trait Redialling: Future<Output = Option<(Link, NewSocket)>> + MaybeSend {}
+
+impl<T: Future<Output = Option<(Link, NewSocket)>> + MaybeSend> Redialling for T {}
+
+impl Task {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        socket: NewSocket,
+        records: Records,
+        resume: Resume,
+    ) -> Self {
+        let (redial, arrival) = match resume {
+            Resume::Never => (None, None),
+            Resume::Redial(redial) => (Some(redial), None),
+            #[cfg(not(target_family = "wasm"))]
+            Resume::Accept(sessions) => (None, Some(Arrival(sessions))),
+        };
+        let drive = socket.drive(shared.clone(), Link::default(), records, arrival);
+        Self {
+            _finish: Finish(shared.clone()),
+            shared,
+            stage: Stage::Driving(drive),
+            redial,
+            resumptions: 0,
+            failures: 0,
+            polled: false,
+        }
+    }
+
+    fn run(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            self.stage = match &mut self.stage {
+                Stage::Driving(drive) => {
+                    let records = ready!(drive.as_mut().poll(cx));
+                    match self.wait(records) {
+                        Some(wait) => Stage::Waiting(wait),
+                        None => return Poll::Ready(()),
+                    }
+                }
+                Stage::Waiting(wait) => match ready!(wait.poll(&self.shared, cx)) {
+                    Some((link, socket)) => {
+                        let records = std::mem::take(&mut wait.records);
+                        Stage::Driving(socket.drive(self.shared.clone(), link, records, None))
+                    }
+                    None => return Poll::Ready(()),
+                },
+            };
+        }
+    }
+
+    /// Begins to wait for a new socket. Returns `None` if the connection has ended.
+    fn wait(&mut self, records: Records) -> Option<Box<Wait>> {
+        let mut state = self.shared.lock();
+        if state.session.is_closed() {
+            return None;
+        }
+        let stats = state.session.session_stats();
+        // A connection without a socket does not take the place of one with a socket.
+        let slot = state.slot.take();
+        drop(state);
+        drop(slot);
+        self.failures = match stats.resumptions == self.resumptions && self.failures > 0 {
+            true => self.failures + 1,
+            false => 0,
+        };
+        self.resumptions = stats.resumptions;
+        let redial = self.redial.clone().map(|dialer| -> Pin<Box<dyn Redialling>> {
+            Box::pin(redial(self.shared.clone(), dialer, self.failures))
+        });
+        let suspended = records.registered.as_ref().map(|entry| entry.suspend(stats.replay_held));
+        Some(Box::new(Wait { alarm: Alarm::new(), records, redial, _suspended: suspended }))
+    }
+}
+
+impl Wait {
+    /// Waits for a new socket. Returns `None` if the connection has ended.
+    fn poll(&mut self, shared: &Shared, cx: &mut Context<'_>) -> Poll<Option<(Link, NewSocket)>> {
+        loop {
+            let mut state = shared.lock();
+            let now = state.time(shared.now());
+            shared.dispatch(&mut state);
+            if state.session.is_closed() {
+                return Poll::Ready(None);
+            }
+            #[cfg(not(target_family = "wasm"))]
+            if let Some((link, socket)) = state.next_socket.take() {
+                if state.session.is_current(link) {
+                    return Poll::Ready(Some((link, socket)));
+                }
+                // The socket's code may be the application's own, so it is dropped without the
+                // lock.
+                drop(state);
+                drop(socket);
+                continue;
+            }
+            let next = state.session.poll_timeout();
+            if self.alarm.rings(next, |next| shared.instant(next), cx) {
+                if next.is_some_and(|next| next <= now) {
+                    state.session.handle_timeout(now);
+                }
+                continue;
+            }
+            state.task_waits(cx.waker());
+            drop(state);
+            match self.redial.as_mut().map(|redial| redial.as_mut().poll(cx)) {
+                None | Some(Poll::Pending) => return Poll::Pending,
+                Some(Poll::Ready(None)) => self.redial = None,
+                Some(Poll::Ready(Some(found))) => return Poll::Ready(Some(found)),
+            }
+        }
+    }
+}
+
+impl Future for Task {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        this.polled = true;
+        let polled = this.run(cx);
+        this.polled = false;
+        polled
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        // `thread::panicking` would be wrong here: the runtime, and the task with it, may be
+        // dropped because other code in this thread panics (C-82).
+        let lost = if self.polled { DriverLost::Panicked } else { DriverLost::Dropped };
+        let mut state = self.shared.lock();
+        let now = state.time(self.shared.now());
+        // This has no effect if the connection has ended. `Finish` wakes the waiting tasks.
+        unless_it_panics(|| state.engine_mut().abandon(now, lost));
+    }
+}

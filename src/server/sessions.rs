@@ -1,0 +1,134 @@
+//! The registry of a server's connections that their clients can resume, and the limits on those
+//! without a socket.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+};
+
+use wsmux_proto::SessionId;
+
+use crate::connection::{
+    ConnectionInfo,
+    resume::{Registered, Sessions},
+    shared::{Kept, Shared},
+};
+
+/// The builder's limits on connections without a socket. `None` stands for no limit.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SuspendedLimits {
+    pub(super) connections: Option<usize>,
+    /// How many bytes all of them together may keep to send again.
+    pub(super) bytes: Option<u64>,
+}
+
+impl Default for SuspendedLimits {
+    fn default() -> Self {
+        Self {
+            // The clients of a proxy that restarts come back within seconds. 10,000 of them, idle,
+            // take less memory than the second limit.
+            connections: Some(10_000),
+            // Eight connections that were lost with a full replay budget.
+            bytes: Some(256 * 1024 * 1024),
+        }
+    }
+}
+
+/// The connections of an acceptor that can be resumed. The registry does not keep them open.
+#[derive(Debug)]
+pub(super) struct SessionRegistry {
+    limits: SuspendedLimits,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The ids are random, but a client knows its own. So the map needs a hash with a secret, such
+    /// as the standard library's.
+    connections: HashMap<SessionId, Weak<Shared>>,
+    /// The connections without a socket, in the order in which they lost it.
+    suspended: BTreeMap<u64, (SessionId, u64)>,
+    next: u64,
+    /// How many bytes the connections in `suspended` keep.
+    bytes: u64,
+}
+
+impl SessionRegistry {
+    pub(super) fn new(limits: SuspendedLimits) -> Self {
+        Self { limits, state: Arc::default() }
+    }
+}
+
+impl Sessions for SessionRegistry {
+    fn register(&self, id: SessionId, connection: &Arc<Shared>) -> Box<dyn Registered> {
+        lock(&self.state).connections.insert(id, Arc::downgrade(connection));
+        Box::new(Entry { id, limits: self.limits, state: self.state.clone() })
+    }
+
+    fn find(&self, id: SessionId, info: &ConnectionInfo) -> Option<Arc<Shared>> {
+        let connection = lock(&self.state).connections.get(&id)?.upgrade()?;
+        connection.info.is_same_client(info).then_some(connection)
+    }
+}
+
+/// A connection in the registry. Dropping this removes it.
+#[derive(Debug)]
+struct Entry {
+    id: SessionId,
+    limits: SuspendedLimits,
+    state: Arc<Mutex<State>>,
+}
+
+impl Registered for Entry {
+    fn suspend(&self, cost: u64) -> Kept {
+        let mut state = lock(&self.state);
+        let number = state.next;
+        state.next += 1;
+        state.bytes += cost;
+        state.suspended.insert(number, (self.id, cost));
+        let mut given_up = Vec::new();
+        while state.exceeds(self.limits)
+            && let Some((_, (id, cost))) = state.suspended.pop_first()
+        {
+            state.bytes -= cost;
+            given_up.extend(state.connections.get(&id).and_then(Weak::upgrade));
+        }
+        drop(state);
+        // Giving up locks a connection, so it is done without the lock of the registry.
+        given_up.iter().for_each(|connection| connection.give_up());
+        Box::new(Suspended { number, state: self.state.clone() })
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        lock(&self.state).connections.remove(&self.id);
+    }
+}
+
+/// A connection among those without a socket. Dropping this removes it.
+#[derive(Debug)]
+struct Suspended {
+    number: u64,
+    state: Arc<Mutex<State>>,
+}
+
+impl Drop for Suspended {
+    fn drop(&mut self) {
+        let mut state = lock(&self.state);
+        if let Some((_, cost)) = state.suspended.remove(&self.number) {
+            state.bytes -= cost;
+        }
+    }
+}
+
+impl State {
+    fn exceeds(&self, limits: SuspendedLimits) -> bool {
+        limits.connections.is_some_and(|most| self.suspended.len() > most)
+            || limits.bytes.is_some_and(|most| self.bytes > most)
+    }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}

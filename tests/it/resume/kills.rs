@@ -1,0 +1,65 @@
+//! Sockets that are lost in every way, under load.
+
+use tokio::task::JoinSet;
+use wsmux_testing::{
+    cutter::Cut,
+    interop::{Echo, KIB, MIB, get_echo},
+};
+
+use super::{connect_plain, resumed, suspended};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_go_on_after_a_lost_socket() {
+    for cut in [Cut::Reset, Cut::End] {
+        let ends = connect_plain().await;
+        let _echo = Echo::start(&ends.server);
+        get_echo(&ends.client, 1, 100).await;
+        let mut events = ends.client.events();
+        let mut transfer = JoinSet::new();
+        let client = ends.client.clone();
+        transfer.spawn(async move { get_echo(&client, 2, 8 * MIB).await });
+        ends.cutter.forwarded(MIB).await;
+        ends.cutter.cut(cut);
+        suspended(&mut events).await;
+        resumed(&mut events).await;
+        transfer.join_next().await.unwrap().unwrap();
+        assert_eq!(ends.client.session_stats().resumptions, 1);
+        assert_eq!(ends.server.session_stats().resumptions, 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_byte_is_lost_or_repeated_by_fifty_kills() {
+    let ends = connect_plain().await;
+    let _echoes = [Echo::start(&ends.server), Echo::start(&ends.client)];
+    let mut jobs = JoinSet::new();
+    for seed in 0..8 {
+        for connection in [&ends.client, &ends.server] {
+            let connection = connection.clone();
+            jobs.spawn(async move {
+                for round in 0..4 {
+                    get_echo(&connection, seed + round, 700 * KIB).await;
+                }
+            });
+        }
+    }
+    let killing = async {
+        for nth in 0.. {
+            // A different place in the messages each time.
+            ends.cutter.forwarded(10 * KIB + nth % 50 * 17_117).await;
+            ends.cutter.cut(if nth % 2 == 0 { Cut::Reset } else { Cut::End });
+        }
+    };
+    let working = async {
+        while let Some(done) = jobs.join_next().await {
+            done.expect("every byte comes back");
+        }
+    };
+    tokio::select! {
+        () = working => {}
+        () = killing => {}
+    }
+    let stats = ends.client.session_stats();
+    println!("{stats:?}, {} dials", ends.cutter.accepted());
+    assert!(stats.resumptions >= 10, "{stats:?}");
+}
