@@ -1,18 +1,21 @@
 //! The client in a web page. The browser itself does name resolution, TCP, TLS, proxies and the
 //! upgrade.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, pin::Pin, sync::Arc, time::Duration};
 
 use web_sys::Url;
 use wsmux_proto::{Side, Wire};
 
-use super::CONNECT_TIMEOUT;
+use super::{CONNECT_TIMEOUT, is_loopback};
 use crate::{
-    connection::{ConnectionInfo, WebSocketConnection, WebSocketConnectionBuilder},
+    connection::{
+        ConnectionInfo, WebSocketConnection, WebSocketConnectionBuilder,
+        resume::{self, NewSocket, Resume},
+    },
     error::{BuildError, ConnectError, connect::CREDENTIALS},
     handshake::negotiation::{Negotiation, Subprotocols},
     observe::trace,
-    runtime::{Instant, timeout},
+    runtime::{Instant, network_returns, timeout},
     setters::shared_setters,
     socket::{
         Socket,
@@ -115,10 +118,24 @@ impl WebSocketClient {
         if !parsed.username().is_empty() || !parsed.password().is_empty() {
             return Err(ConnectError::InvalidUrl(CREDENTIALS.into()));
         }
-        self.dial(url).await.inspect_err(failed)
+        let connecting = async {
+            let opened = self.dial(url).await?;
+            // the session's secret must not cross a network without TLS.
+            let resume = match scheme == "wss:" || is_loopback(&parsed.hostname()) {
+                true => Resume::Redial(Arc::new(Redialer {
+                    client: self.clone(),
+                    url: url.to_owned(),
+                    subprotocol: opened.info.subprotocol().map(str::to_owned),
+                })),
+                false => Resume::Never,
+            };
+            self.establish(opened, resume).await
+        };
+        connecting.await.inspect_err(failed)
     }
 
-    async fn dial(&self, url: &str) -> Result<WebSocketConnection, ConnectError> {
+    /// Opens a WebSocket to the server.
+    async fn dial(&self, url: &str) -> Result<Opened, ConnectError> {
         let ClientSettings { negotiation, connection, connect_timeout, api, .. } = &*self.0;
         let offered = &negotiation.offered();
         let start = Instant::now();
@@ -130,32 +147,76 @@ impl WebSocketClient {
             BrowserApi::WebSocket => {
                 let socket = EventSocket::open(url, offered, limit_of_message);
                 let (socket, selected) = timeout(limit, socket).await.map_err(late)??;
-                self.establish(socket, selected, left()).await
+                self.opened(socket, selected, left())
             }
             BrowserApi::WebSocketStream => {
                 let socket = StreamSocket::open(url, offered, limit_of_message);
                 let (socket, selected) = timeout(limit, socket).await.map_err(late)??;
-                self.establish(socket, selected, left()).await
+                self.opened(socket, selected, left())
             }
         }
     }
 
-    async fn establish(
+    fn opened(
         &self,
         socket: impl Socket + Unpin,
         selected: Option<String>,
         left: Duration,
-    ) -> Result<WebSocketConnection, ConnectError> {
+    ) -> Result<Opened, ConnectError> {
         let ClientSettings { wire, negotiation, connection, .. } = &*self.0;
         let subprotocol = negotiation.agreed(selected)?;
         let info = ConnectionInfo { subprotocol, ..ConnectionInfo::default() };
         trace::handshake_completed(Side::Client, *wire, &info);
 
         let left = connection.config.get_handshake_timeout().min(left);
-        let connection = connection.clone().info(info).time_left(left);
-        let connection = connection.build(socket, Side::Client, *wire);
+        Ok(Opened { socket: NewSocket::new(socket), info, left })
+    }
+
+    /// Makes the connection over an open WebSocket.
+    async fn establish(
+        &self,
+        opened: Opened,
+        resume: Resume,
+    ) -> Result<WebSocketConnection, ConnectError> {
+        let Opened { socket, info, left } = opened;
+        let settings = self.0.connection.clone().info(info).time_left(left).resume(resume);
+        let connection = settings.build_over(socket, Side::Client, self.0.wire);
         connection.established().await?;
         Ok(connection)
+    }
+}
+
+/// A WebSocket that is open and has no connection yet.
+struct Opened {
+    socket: NewSocket,
+    info: ConnectionInfo,
+    /// The time that is left of the handshake timeout.
+    left: Duration,
+}
+
+/// Dials the server of one connection again.
+#[derive(Debug)]
+struct Redialer {
+    client: WebSocketClient,
+    url: String,
+    subprotocol: Option<String>,
+}
+
+impl resume::Redial for Redialer {
+    fn dial(&self) -> Pin<Box<dyn resume::Dialling>> {
+        let (client, url) = (self.client.clone(), self.url.clone());
+        let subprotocol = self.subprotocol.clone();
+        Box::pin(async move {
+            let Opened { socket, info, .. } = client.dial(&url).await?;
+            match info.subprotocol() == subprotocol.as_deref() {
+                true => Ok(socket),
+                false => Err(resume::other_subprotocol()),
+            }
+        })
+    }
+
+    fn network_returns(&self) -> Pin<Box<dyn resume::Waiting>> {
+        Box::pin(network_returns())
     }
 }
 

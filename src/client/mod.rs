@@ -9,7 +9,7 @@ mod http2;
 mod native;
 mod reconnect;
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 #[cfg(target_family = "wasm")]
 pub use self::browser::{BrowserApi, WebSocketClient, WebSocketClientBuilder};
@@ -26,3 +26,30 @@ pub use self::reconnect::{
 /// The default connect timeout. TCP sends its first four SYN packets after 0, 1, 3 and 7 s. If an
 /// address has still not answered 3 s after the fourth, it is unlikely to answer at all.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Whether this is the name or an address of this machine. By RFC 6761 §6.3, `localhost` and all
+/// names below it are.
+fn is_loopback(host: &str) -> bool {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let name = host.trim_end_matches('.').to_ascii_lowercase();
+    match host.parse::<IpAddr>() {
+        Ok(address) => address.to_canonical().is_loopback(),
+        Err(_) => name == "localhost" || name.ends_with(".localhost"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_is_known_by_name_and_by_address() {
+        for host in ["localhost", "LocalHost.", "a.localhost", "127.1.2.3", "::1", "[::1]"] {
+            assert!(is_loopback(host), "{host}");
+        }
+        for host in ["example.com", "localhost.example.com", "notlocalhost", "10.0.0.1", "::2"] {
+            assert!(!is_loopback(host), "{host}");
+        }
+        assert!(is_loopback("::ffff:127.0.0.1"));
+    }
+}

@@ -13,8 +13,8 @@ use wsmux_proto::{Link, MessageBuf, SocketError, Time};
 
 use super::{
     alarm::Alarm,
+    arrival::{Arrival, Move},
     backlog::Backlog,
-    resume::{Arrival, Move},
     shared::{Shared, State},
     task::Records,
     wakeups::Wakeups,

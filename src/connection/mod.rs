@@ -1,6 +1,7 @@
 //! A connection: its handles, the driver task, and what they share.
 
 mod alarm;
+pub(crate) mod arrival;
 mod backlog;
 mod builder;
 mod closing;

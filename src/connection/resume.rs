@@ -1,20 +1,16 @@
-//! What a connection that outlives its socket needs from clients and servers: a way to a new
-//! socket.
+//! New sockets for connections that outlive their sockets, and how a client gets them.
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use wsmux_proto::{Link, ResumeRequest, SessionId};
+use wsmux_proto::Link;
 
-use super::{
-    ConnectionInfo,
-    driver::Driver,
-    shared::{Kept, Shared},
-    task::Records,
-};
+#[cfg(not(target_family = "wasm"))]
+use super::arrival::Sessions;
+use super::{arrival::Arrival, driver::Driver, shared::Shared, task::Records};
 use crate::{
     error::ConnectError,
     observe::trace,
-    runtime::{MaybeSend, MaybeSync, random, sleep},
+    runtime::{MaybeSend, random, sleep},
     socket::{Incoming, Socket, SocketCapabilities},
 };
 
@@ -41,7 +37,7 @@ pub(crate) enum Resume {
 }
 
 /// A client's way to the server of one connection.
-pub(crate) trait Redial: fmt::Debug + MaybeSend + MaybeSync {
+pub(crate) trait Redial: fmt::Debug + Send + Sync {
     /// Opens a WebSocket to the server, with the same subprotocol as the first one.
     fn dial(&self) -> Pin<Box<dyn Dialling>>;
 
@@ -63,75 +59,6 @@ impl<T: Future<Output = Result<NewSocket, ConnectError>> + MaybeSend> Dialling f
 pub(crate) trait Waiting: Future<Output = ()> + MaybeSend {}
 
 impl<T: Future<Output = ()> + MaybeSend> Waiting for T {}
-
-/// The connections of a server that can be resumed.
-pub(crate) trait Sessions: fmt::Debug + MaybeSend + MaybeSync {
-    /// Registers a connection that can be resumed, until the returned value is dropped.
-    fn register(&self, id: SessionId, connection: &Arc<Shared>) -> Box<dyn Registered>;
-
-    /// Returns the connection with this id, if a client with this `info` may resume it.
-    fn find(&self, id: SessionId, info: &ConnectionInfo) -> Option<Arc<Shared>>;
-}
-
-/// A connection in the registry of a server.
-pub(crate) trait Registered: fmt::Debug + MaybeSend {
-    /// Counts the connection among those without a socket, until the returned value is dropped.
-    /// `cost` is the memory that it keeps to send again, in bytes.
-    fn suspend(&self, cost: u64) -> Kept;
-}
-
-/// The server's part of a new connection: until its first message has arrived, it may turn out to
-/// be the new socket of an earlier connection.
-#[derive(Debug)]
-pub(crate) struct Arrival(pub(super) Arc<dyn Sessions>);
-
-/// An earlier connection that goes on over the socket of a new one.
-pub(super) struct Move {
-    pub(super) to: Arc<Shared>,
-    link: Link,
-}
-
-impl Arrival {
-    /// Returns the earlier connection that the client asks for in the first message on a new
-    /// socket, and makes that connection expect this socket. Returns `None` if the message begins a
-    /// new connection, or if the client may not resume what it asks for. The engine refuses the
-    /// latter.
-    pub(super) fn find(
-        &self,
-        first: &Incoming,
-        socket: SocketCapabilities,
-        info: &ConnectionInfo,
-    ) -> Option<Move> {
-        let Incoming::Message(message) = first else { return None };
-        let request = ResumeRequest::from_first_message(message)?;
-        let to = self.0.find(request.id(), info)?;
-        let mut state = to.lock();
-        let now = state.time(to.now());
-        let accepted = state.session.accept_resume(now, socket, &request);
-        to.dispatch(&mut state);
-        drop(state);
-        match accepted {
-            Ok(link) => Some(Move { to, link }),
-            Err(error) => {
-                trace::resume_refused(&to.span, &error);
-                None
-            }
-        }
-    }
-}
-
-impl Move {
-    /// Gives the socket to the earlier connection. `received` is what was read from the socket
-    /// after the request.
-    pub(super) fn complete(self, socket: impl Socket + Unpin, received: Vec<Incoming>) {
-        let socket = NewSocket::with_received(socket, received);
-        #[cfg(not(target_family = "wasm"))]
-        self.to.hand_over(self.link, socket);
-        // A web page has no servers.
-        #[cfg(target_family = "wasm")]
-        drop(socket);
-    }
-}
 
 /// A WebSocket that is open and has no connection yet. It hides the type of the socket, because the
 /// sockets of one connection may have different types.
@@ -169,7 +96,7 @@ impl NewSocket {
         Self::with_received(socket, Vec::new())
     }
 
-    fn with_received(socket: impl Socket + Unpin, received: Vec<Incoming>) -> Self {
+    pub(super) fn with_received(socket: impl Socket + Unpin, received: Vec<Incoming>) -> Self {
         Self {
             capabilities: socket.capabilities(),
             drive: Box::new(move |shared, link, records, arrival| {
@@ -189,6 +116,11 @@ impl NewSocket {
     ) -> Drive {
         (self.drive)(shared, link, records, arrival)
     }
+}
+
+/// Returns the error for a server that no longer speaks what the connection speaks.
+pub(crate) fn other_subprotocol() -> ConnectError {
+    ConnectError::InvalidResponse("the server selected another subprotocol than before".into())
 }
 
 /// Dials until there is a new socket. `failures` is the number of sockets and attempts that have

@@ -11,8 +11,9 @@ use wsmux_proto::{DriverLost, Link};
 
 use super::{
     alarm::Alarm,
+    arrival::Registered,
     finish::{Finish, unless_it_panics},
-    resume::{Arrival, Drive, NewSocket, Redial, Registered, Resume, redial},
+    resume::{Drive, NewSocket, Redial, Resume, redial},
     shared::{Kept, Shared},
 };
 use crate::runtime::MaybeSend;
@@ -76,7 +77,7 @@ impl Task {
             Resume::Never => (None, None),
             Resume::Redial(redial) => (Some(redial), None),
             #[cfg(not(target_family = "wasm"))]
-            Resume::Accept(sessions) => (None, Some(Arrival(sessions))),
+            Resume::Accept(sessions) => (None, Some(super::arrival::Arrival(sessions))),
         };
         let drive = socket.drive(shared.clone(), Link::default(), records, arrival);
         Self {

@@ -4,12 +4,14 @@
 mod browser;
 #[cfg(not(target_family = "wasm"))]
 mod native;
+#[cfg(target_family = "wasm")]
+mod network;
 pub(crate) mod sync;
 
-#[cfg(target_family = "wasm")]
-pub(crate) use self::browser::*;
 #[cfg(not(target_family = "wasm"))]
 pub(crate) use self::native::*;
+#[cfg(target_family = "wasm")]
+pub(crate) use self::{browser::*, network::network_returns};
 
 /// The same as [`Send`], except in a web page, where every type implements this trait. A page runs
 /// in one thread, and the browser's objects cannot leave that thread.

@@ -10,7 +10,7 @@ use wsmux_proto::SessionId;
 
 use crate::connection::{
     ConnectionInfo,
-    resume::{Registered, Sessions},
+    arrival::{Registered, Sessions},
     shared::{Kept, Shared},
 };
 

@@ -2,7 +2,6 @@
 
 use std::{
     fmt,
-    net::IpAddr,
     pin::Pin,
     sync::{Mutex, PoisonError},
 };
@@ -14,6 +13,7 @@ use super::{
     cookies::{add_cookies, cookies_of},
 };
 use crate::{
+    client::is_loopback,
     connection::{ConnectionInfo, resume},
     error::ConnectError,
     handshake::client::Target,
@@ -56,8 +56,7 @@ impl<D: Dialer> resume::Redial for Redial<D> {
         Box::pin(async move {
             let Opened { socket, info, .. } = dialer.dial(cookies).await?;
             if info.subprotocol() != subprotocol.as_deref() {
-                let what = "the server selected another subprotocol than before";
-                return Err(ConnectError::InvalidResponse(what.into()));
+                return Err(resume::other_subprotocol());
             }
             if let Some(cookies) = info.response_headers().and_then(cookies_of) {
                 *lock(&newest) = Some(cookies);
@@ -98,32 +97,5 @@ impl WebSocketClient {
             add_cookies(&mut headers, &cookies);
         }
         headers
-    }
-}
-
-/// Whether this is the name or an address of this machine. By RFC 6761 §6.3, `localhost` and all
-/// names below it are.
-fn is_loopback(host: &str) -> bool {
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let name = host.trim_end_matches('.').to_ascii_lowercase();
-    match host.parse::<IpAddr>() {
-        Ok(address) => address.to_canonical().is_loopback(),
-        Err(_) => name == "localhost" || name.ends_with(".localhost"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn loopback_is_known_by_name_and_by_address() {
-        for host in ["localhost", "LocalHost.", "a.localhost", "127.1.2.3", "::1", "[::1]"] {
-            assert!(is_loopback(host), "{host}");
-        }
-        for host in ["example.com", "localhost.example.com", "notlocalhost", "10.0.0.1", "::2"] {
-            assert!(!is_loopback(host), "{host}");
-        }
-        assert!(is_loopback("::ffff:127.0.0.1"));
     }
 }

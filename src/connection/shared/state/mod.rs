@@ -134,7 +134,6 @@ impl State {
     }
 
     /// Handles the engine's events. Returns how many tasks will be woken because of them.
-    #[cfg_attr(not(feature = "tracing"), expect(unused_variables))]
     pub(super) fn dispatch(&mut self, span: &trace::Span) -> usize {
         let before = self.wakeups.count();
         while let Some(event) = self.session.poll_event() {
