@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use wsmux_proto::{Link, MessageBuf, SocketError, Time};
+use wsmux_proto::{DriverLost, Link, MessageBuf, SocketError, Time};
 
 use super::{
     alarm::Alarm,
@@ -59,6 +59,8 @@ enum Progress {
 }
 
 pub(super) struct Driver<S> {
+    /// This precedes `records`, so that a log contains a panic of the driver.
+    polled: Polled,
     shared: Arc<Shared>,
     socket: S,
     message: MessageBuf,
@@ -108,6 +110,7 @@ impl<S: Socket + Unpin> Driver<S> {
         records: Records,
     ) -> Self {
         Self {
+            polled: Polled { shared: shared.clone(), now: false },
             shared,
             socket,
             message: MessageBuf::new(),
@@ -139,7 +142,13 @@ impl<S: Socket + Unpin> Driver<S> {
 
     /// Drives the socket until the connection has ended or no longer uses the socket.
     pub(super) async fn run(mut self) -> Records {
-        poll_fn(|cx| self.rounds(cx)).await;
+        poll_fn(|cx| {
+            self.polled.now = true;
+            let polled = self.rounds(cx);
+            self.polled.now = false;
+            polled
+        })
+        .await;
         if let Some(moved) = self.moved.take() {
             moved.complete(self.socket, self.batch);
         }
@@ -493,6 +502,20 @@ impl<S: Socket + Unpin> Driver<S> {
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+}
+
+/// Whether the driver is being polled. If this is dropped meanwhile, the driver has panicked.
+struct Polled {
+    shared: Arc<Shared>,
+    now: bool,
+}
+
+impl Drop for Polled {
+    fn drop(&mut self) {
+        if self.now {
+            self.shared.abandon(DriverLost::Panicked);
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use wsmux_proto::{DriverLost, Link};
 use super::{
     alarm::Alarm,
     arrival::Registered,
-    finish::{Finish, unless_it_panics},
+    finish::Finish,
     resume::{Drive, NewSocket, Redial, Resume, redial},
     shared::{Kept, Shared},
 };
@@ -192,9 +192,6 @@ impl Drop for Task {
         // `thread::panicking` would be wrong here: the runtime, and the task with it, may be
         // dropped because other code in this thread panics (C-82).
         let lost = if self.polled { DriverLost::Panicked } else { DriverLost::Dropped };
-        let mut state = self.shared.lock();
-        let now = state.time(self.shared.now());
-        // This has no effect if the connection has ended. `Finish` wakes the waiting tasks.
-        unless_it_panics(|| state.engine_mut().abandon(now, lost));
+        self.shared.abandon(lost);
     }
 }

@@ -24,9 +24,9 @@ pub(crate) use self::{
     queues::{Queue, QueuePosition, wait_for},
     state::State,
 };
-use super::ConnectionInfo;
 #[cfg(not(target_family = "wasm"))]
 use super::resume::NewSocket;
+use super::{ConnectionInfo, finish::unless_it_panics};
 use crate::{
     observe::trace,
     runtime::{
@@ -156,6 +156,14 @@ impl Shared {
         };
         drop(state);
         drop(dropped);
+    }
+
+    /// Ends the connection because its task is gone. This has no effect if the connection has ended.
+    /// `Finish` wakes the waiting tasks.
+    pub(super) fn abandon(&self, lost: DriverLost) {
+        let mut state = self.lock();
+        let now = state.time(self.now());
+        unless_it_panics(|| state.engine_mut().abandon(now, lost));
     }
 
     /// Ends this connection because its socket belongs to an earlier one.
