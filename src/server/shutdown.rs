@@ -206,7 +206,7 @@ mod tests {
     };
     use wsmux_proto::{Side, Wire};
 
-    /// A waker that checks that the registry is not locked when it is woken.
+    /// A waker that checks, when it is woken, that the registry is not locked.
     struct Looks(Arc<Registry>, AtomicUsize);
 
     impl Wake for Looks {

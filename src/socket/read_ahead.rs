@@ -184,7 +184,7 @@ mod tests {
             assert_eq!(reader.read(&mut piece).await.unwrap(), 100);
         }
         assert_eq!(reader.buffer.capacity(), 0);
-        // Much data makes it grow, and the next small reads free it.
+        // Much data makes the buffer grow, and the next small reads free the buffer.
         near.write_all(&[1; 500_000]).await.unwrap();
         for _ in 0..50 {
             reader.read_exact(&mut piece).await.unwrap();

@@ -407,8 +407,8 @@ mod tests {
         (0..500).for_each(|_| budgets.useful_frame());
         let again = burst(&mut budgets, UselessWork::Ping, ms(0));
         assert!((498..=500).contains(&again), "{again}");
-        // Each budget counts the useful work for itself, so the budget for blocked frames has
-        // earned as much.
+        // Each budget counts the useful work for itself. So the budget for blocked frames has
+        // earned as much as the budget for pings.
         assert_eq!(burst(&mut budgets, UselessWork::Blocked, ms(0)), RARE.0 + 500);
     }
 
@@ -426,8 +426,8 @@ mod tests {
         for kind in
             [UselessWork::Grant, UselessWork::Blocked, UselessWork::Empty, UselessWork::Late]
         {
-            // More than two frames for each stream pass here, because the useful work that was done
-            // before has earned some more.
+            // Here more than two useless frames for each stream pass, because the earlier useful
+            // work has earned some more.
             let said = burst(&mut budgets, kind, Time::EPOCH);
             assert!(said >= 200_000, "{kind:?}: {said}");
         }

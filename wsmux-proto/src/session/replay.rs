@@ -252,7 +252,7 @@ mod tests {
                 replay.push(NOW, &message(number));
             }
             assert!(!replay.has_next() && replay.acknowledge(NOW, received));
-            // It may be interrupted, and acknowledged meanwhile.
+            // A replay may be interrupted, and meanwhile messages may be acknowledged.
             for (again, acknowledged) in [(2, 0), (1, 2), (u64::MAX, 0)] {
                 let first = replay.acknowledged;
                 let (count, bytes) = replay.rewind();

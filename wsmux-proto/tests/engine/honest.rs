@@ -1,5 +1,5 @@
-//! Two honest endpoints with extreme settings or applications: neither exceeds a budget of the
-//! other.
+//! Two honest endpoints with extreme settings or applications. Neither of them exceeds a budget of
+//! the other endpoint.
 
 use crate::support::*;
 use wsmux_proto::{Config, Dir, Frame, Side, StreamId, Wire};
@@ -154,8 +154,8 @@ fn a_declared_window_excuses_no_grants_that_are_smaller_or_useless() {
     let single: fn(u64, StreamId, u64) -> Frame =
         |window, id, count| max_stream_data(id, window + count);
     // Every 64 bytes that are sent refill the budget by one, including the bytes of the first
-    // window. With a window of 100 bytes, every 12 bytes refill it, because 12 is an eighth of the
-    // window.
+    // window. With a window of 100 bytes, every 12 bytes refill the budget by one, because 12 is an
+    // eighth of the window.
     for (window, at_most) in [(1 << 16, 11_300), (512, 10_200), (100, 11_000)] {
         let most = most(window, single);
         assert!((10_000..at_most).contains(&most), "a window of {window}: {most}");
@@ -285,7 +285,8 @@ fn a_page_may_cancel_ten_thousand_streams_each_time_it_closes() {
 }
 
 /// Some peers open a stream with an empty STREAM frame. Such a frame has an effect, so it is not
-/// charged to the budget of frames without effect. This end sends at most one for each stream.
+/// charged to the budget of frames without effect. This end sends at most one such frame for each
+/// stream.
 ///
 /// An empty STREAM frame without FIN MUST open its stream if the stream is not open yet, and
 /// has no other effect.
@@ -305,7 +306,8 @@ fn an_empty_frame_that_opens_a_stream_is_not_charged_and_not_repeated() {
     assert!(frames.iter().any(|frame| matches!(frame, Frame::StopSending { .. })), "{frames:?}");
 }
 
-/// Some implementations may reset every stream that they drop, even one that they have finished.
+/// Some implementations may reset every stream that they drop, even a stream that they have
+/// finished.
 #[test]
 fn a_reset_after_the_end_of_each_of_ten_thousand_streams_is_no_abuse() {
     let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &config(1 << 16, 10_000));

@@ -309,7 +309,7 @@ fn a_higher_limit_opens_those_that_wait_and_a_lower_one_opens_none() {
 }
 
 /// The peer finishes each waiting stream and stops our half of it. The application still gets the
-/// stream, and starts to serve it in vain.
+/// stream and starts to serve it, although the peer no longer wants the answer.
 ///
 /// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a
 /// reason that names the budget.

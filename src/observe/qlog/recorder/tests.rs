@@ -1,4 +1,4 @@
-//! Tests which events a log has for messages, and that a log stays within its bounds.
+//! Tests which events a log contains for each message, and that a log stays within its bounds.
 
 use std::{
     io::{self, Write},
@@ -15,8 +15,8 @@ use crate::{
     observe::qlog::{QlogConfig, config::MIN_SIZE, output::MAX_HELD, writer::Writer},
 };
 
-/// A writer that waits for a permit before its first write, and sends everything that was written
-/// when it is dropped.
+/// A writer that waits for a permit before its first write. When it is dropped, it sends everything
+/// that was written to it.
 struct Stuck(mpsc::Receiver<()>, Vec<u8>, mpsc::Sender<Vec<u8>>);
 
 impl Write for Stuck {

@@ -38,7 +38,7 @@ fn datagrams_that_nobody_reads_make_good_for_nothing() {
 }
 
 /// The peer sends on very many streams at each tick, and our application reads all of them equally
-/// slowly. So all of them run out of credit at the same moment.
+/// slowly. So all these streams run out of credit at the same moment.
 ///
 /// [C-61] We MUST NOT close a connection because of useless work that stays below what is
 /// replenished, however long the work continues. This holds if time alone replenishes the budgets,

@@ -93,8 +93,8 @@ fn a_js_ws_reader_that_gives_back_each_byte_that_it_reads_is_let_pass() {
     let id = peer.conn.open(Dir::Bi).unwrap().unwrap();
     peer.send(&[ack(id, MANY)]);
     peer.conn.send_stream(peer.now, id).append_chunk(vec![0; 2 * MANY as usize].into()).unwrap();
-    // The first window is sent in one message. After that the peer grants each byte that it reads
-    // again, and each such grant lets us send one more byte.
+    // The first window is sent in one message. After that the peer grants one byte for each byte
+    // that it reads, and each such grant lets us send one more byte.
     peer.said();
     honest(peer, |peer, _| peer.send(&[ack(id, 1)]));
 }

@@ -62,8 +62,9 @@ fn a_path_that_has_become_longer_is_measured_anew_after_a_silence() {
     assert!(brought > long.bytes_in(secs(1)) / 100 * 99, "{brought}, window {short} before");
 }
 
-/// A client written by hand that runs once per millisecond. Each time it takes up its new grants
-/// and sends what they allow, but at most `bound` bytes. It sends its messages without a pause.
+/// A client written by hand that runs once per millisecond. Each time it processes the new grants,
+/// and sends as many bytes as they allow, but at most `bound`. It makes no pause between its
+/// messages.
 struct ByHand {
     peer: ScriptedPeer,
     bound: u64,
