@@ -326,8 +326,9 @@ impl Config {
     /// silence. When a network is interrupted or a peer is suspended, the peer is silent too, and
     /// the idle timeout ends the connection.
     ///
-    /// A [`Session`](crate::Session) that can be resumed also ends after this time if its peer has
-    /// to acknowledge messages and acknowledges none of them.
+    /// A [`Session`](crate::Session) that can be resumed is not ended but suspended after this time,
+    /// and also if its peer has to acknowledge messages and acknowledges none of them. If that
+    /// happens twice, the session ends.
     pub fn write_stall_timeout(&mut self, timeout: Option<Duration>) -> &mut Self {
         self.write_stall_timeout = timeout.filter(|timeout| !timeout.is_zero());
         self
@@ -375,6 +376,10 @@ impl Config {
     /// zero. A time beyond the range of the clock means that the connection waits for ever. The
     /// time is rounded up to whole milliseconds, the unit in which it is sent to the peer. Default
     /// `None`.
+    ///
+    /// When the peer is silent, the time of its silence counts, but the connection never ends before
+    /// the [idle timeout](Self::max_idle_timeout). So with at most 30 s, the default idle timeout, a
+    /// peer that is gone for good is reported as early as without resumption.
     ///
     /// Both ends use the shorter of their two values, and resumption is on only if both ends have
     /// turned it on. It exists only on the QMux wire, and only for a caller that uses a

@@ -42,6 +42,9 @@ pub(super) struct Timers {
     handshake: Handshake,
     idle_timeout: Option<Duration>,
     keep_alive: Option<Duration>,
+    /// How long a connection that can be resumed waits for a new socket; `None` if it cannot be
+    /// resumed.
+    resume_timeout: Option<Duration>,
     silences: Silences,
     /// When a complete message was last sent or received (C-42, draft-ietf-quic-qmux-02 §Idle
     /// Timeout).
@@ -67,8 +70,11 @@ pub(super) struct Timers {
 struct Silences {
     /// The idle timeout that applies, if either end has declared one.
     idle: Option<Duration>,
-    /// How long an unanswered ping may wait before it ends the connection: the idle timeout, or
-    /// three keep-alive intervals if there is no idle timeout.
+    /// The same while a ping is unanswered. It is shorter if the connection can be resumed.
+    idle_after_ping: Option<Duration>,
+    /// How long an unanswered ping may wait before it ends or suspends the connection: the idle
+    /// timeout, or three keep-alive intervals if there is no idle timeout. It is shorter if the
+    /// connection can be resumed.
     unanswered: Option<Duration>,
     /// How long the peer may be silent before a ping is sent.
     ping: Option<Duration>,
@@ -107,6 +113,7 @@ impl Timers {
             },
             idle_timeout: idle_timeout.map(|timeout| timeout.max(MIN_IDLE_TIMEOUT)),
             keep_alive,
+            resume_timeout: None,
             silences: Silences::default(),
             last_activity: now,
             last_received: now,
@@ -123,6 +130,13 @@ impl Timers {
     /// (C-47).
     pub(super) fn disable_liveness(&mut self) {
         (self.idle_timeout, self.keep_alive) = (None, None);
+        self.set_silences();
+    }
+
+    /// Lets the connection be suspended before the peer's silence has lasted for the whole idle
+    /// timeout.
+    pub(super) fn set_resume_timeout(&mut self, timeout: Duration) {
+        self.resume_timeout = Some(timeout);
         self.set_silences();
     }
 
@@ -154,14 +168,35 @@ impl Timers {
     fn set_silences(&mut self) {
         let (idle, interval) = (self.idle_timeout, self.keep_alive);
         self.silences = Silences {
-            idle: idle.map(|timeout| self.at_least_round_trips(timeout)),
-            unanswered: interval.map(|interval| {
-                self.at_least_round_trips(idle.unwrap_or(interval.saturating_mul(3)))
-            }),
+            idle: self.whole_idle(),
+            idle_after_ping: self.whole_idle().map(|timeout| self.until_suspension(timeout)),
+            unanswered: self.whole_unanswered().map(|timeout| self.until_suspension(timeout)),
             // C-44 (RFC 9000 §10.1.2)
             ping: interval
                 .map(|interval| idle.map_or(interval, |timeout| interval.min(timeout / 3))),
         };
+    }
+
+    fn whole_idle(&self) -> Option<Duration> {
+        self.idle_timeout.map(|timeout| self.at_least_round_trips(timeout))
+    }
+
+    fn whole_unanswered(&self) -> Option<Duration> {
+        let interval = self.keep_alive?;
+        let timeout = self.idle_timeout.unwrap_or(interval.saturating_mul(3));
+        Some(self.at_least_round_trips(timeout))
+    }
+
+    /// Returns the part of a timeout after which an unanswered ping suspends a connection that can
+    /// be resumed. The rest remains for a new socket. If this end waits for a new socket for less
+    /// than the rest, the connection is suspended later, so that it does not end before the
+    /// timeout.
+    fn until_suspension(&self, timeout: Duration) -> Duration {
+        match self.resume_timeout {
+            None => timeout,
+            //
+            Some(resume) => (timeout / 3).saturating_mul(2).max(timeout.saturating_sub(resume)),
+        }
     }
 
     /// Returns the timeout, extended to [`ROUND_TRIPS`] round trips if the newest round trip was
@@ -218,6 +253,23 @@ impl Timers {
         self.ping.due = true;
     }
 
+    /// Whether a ping is unanswered or has yet to be sent.
+    pub(super) fn awaits_pong(&self) -> bool {
+        self.ping.due || self.ping.outstanding.is_some()
+    }
+
+    /// Returns when a connection ends that is suspended because of the peer's silence; `None` for
+    /// another timeout, and for a time that [`Time`] cannot express. The silence counts.
+    pub(super) fn silence_deadline(&self, timeout: Timeout) -> Option<Time> {
+        let (since, whole) = match timeout {
+            Timeout::Idle => (self.last_activity, self.whole_idle()),
+            Timeout::KeepAlive => (self.last_heard, self.whole_unanswered()),
+            _ => return None,
+        };
+        //
+        since.checked_add(whole.max(self.resume_timeout)?)
+    }
+
     /// Returns how long ago the last message was received.
     pub(super) fn silence(&self, now: Time) -> Duration {
         now - self.last_received
@@ -225,14 +277,18 @@ impl Timers {
 
     fn deadlines(&self) -> [(Option<Time>, Due); 4] {
         let after = |since: Time, time: Option<Duration>| since.checked_add(time?);
-        let ping_is_due = self.ping.due || self.ping.outstanding.is_some();
+        let ping_is_due = self.awaits_pong();
+        let idle = match ping_is_due {
+            true => self.silences.idle_after_ping,
+            false => self.silences.idle,
+        };
         let (handshake, may_ping) = match self.handshake {
             Handshake::Awaited(deadline) => (deadline, false),
             Handshake::Done => (None, !ping_is_due),
         };
         [
             (handshake, Due::TimedOut(Timeout::Handshake)),
-            (after(self.last_activity, self.silences.idle), Due::TimedOut(Timeout::Idle)),
+            (after(self.last_activity, idle), Due::TimedOut(Timeout::Idle)),
             (
                 // C-45
                 after(self.last_heard, self.silences.unanswered.filter(|_| ping_is_due)),

@@ -5,7 +5,8 @@
 //! socket it sends again what the peer has not received. So streams, credit, FINs and resets need
 //! no rules of their own. SPEC.md §12 defines what goes over the wire.
 //!
-//! - `resumption`: the states of a session that both ends can resume
+//! - `resumption`: the states of a session that both ends can resume; `transmit`: what it sends;
+//!   `timeouts`: its deadlines
 //! - `replay`: what was sent and not acknowledged; `received`: when to acknowledge
 //! - `wire`: the private parameters and frames; `keys`: the proofs in them
 
@@ -13,6 +14,8 @@ mod keys;
 mod received;
 mod replay;
 mod resumption;
+mod timeouts;
+mod transmit;
 mod wire;
 
 use std::time::Duration;
@@ -23,21 +26,20 @@ pub use self::{
 };
 use self::{resumption::Resumption, wire::FirstMessage};
 use crate::{
-    Connection, Incoming, MessageBuf, Outgoing, Side, SocketCapabilities, SocketError, Time, Wire,
-    transport_error::violation,
+    Connection, ConnectionError, Incoming, MessageBuf, Outgoing, Side, SocketCapabilities,
+    SocketError, Time, Wire, transport_error::violation,
 };
 
 /// A [`Connection`] that may get new sockets.
 ///
-/// It is not ready for use: SPEC.md §12.5 lists what has to be settled first, and clients and
-/// servers do not use it yet.
+/// wsmux's own clients and servers do not use it yet.
 ///
 /// It has the same boundary as the connection, and the same rules of calling apply. Each call about
 /// a socket names the socket by its [`Link`]. What a driver still has to report about an older
 /// socket has no effect.
 ///
 /// If both ends [turn resumption on](crate::Config::resume_timeout), the loss of the socket only
-/// suspends the connection. Then the client dials again, calls [`resume`](Self::resume), and lets
+/// suspends the connection. So does a socket on which the peer is silent, or that a proxy closes. Then the client dials again, calls [`resume`](Self::resume), and lets
 /// the new socket send and receive. The server finds the session by the [`ResumeRequest`] in the
 /// first message on the new socket, and calls [`accept_resume`](Self::accept_resume). If it does
 /// not find the session, or the call fails, it passes the message to the session that it created
@@ -199,7 +201,8 @@ impl Session {
     }
 
     /// Returns when a connection that has no socket ends if no new one resumes it. Returns `None`
-    /// in the other states, and for a time that [`Time`] cannot express.
+    /// in the other states, and for a time that [`Time`] cannot express. After silence, the session
+    /// waits for a shorter time than after a loss, because the silence counts.
     pub fn suspension_deadline(&self) -> Option<Time> {
         match &self.layer {
             Layer::On(resumption) if self.engine.close_reason().is_none() => {
@@ -262,10 +265,11 @@ impl Session {
             return;
         }
         match &mut self.layer {
-            Layer::On(resumption) if self.engine.close_reason().is_none() => {
+            Layer::On(resumption) => {
+                let error = ConnectionError::SocketLost(error);
                 resumption.suspend(&mut self.engine, &mut self.link, now, error);
             }
-            _ => self.engine.handle_socket_end(now, error),
+            Layer::Off | Layer::Offered(_) => self.engine.handle_socket_end(now, error),
         }
     }
 
@@ -332,26 +336,50 @@ impl Session {
     }
 
     /// Whether the session needs no socket any more: the closing handshake is over, or the
-    /// connection has ended while it had no socket.
+    /// connection has ended while it had no socket. The session may still
+    /// [linger](Self::lingers).
     pub fn is_closed(&self) -> bool {
-        //
-        self.engine.is_closed() || self.engine.close_reason().is_some() && self.is_without_socket()
+        match &self.layer {
+            Layer::On(resumption) => resumption.is_closed(&self.engine),
+            Layer::Off | Layer::Offered(_) => self.engine.is_closed(),
+        }
+    }
+
+    /// Whether the application of this end has closed the connection, the connection has lost its
+    /// socket, and the peer may not know of the close. Until
+    /// [`linger_deadline`](Self::linger_deadline), the session can be resumed only to send again
+    /// what the peer has not received, and then the close. A server keeps such a session where it
+    /// keeps suspended sessions. A client may dial again.
+    pub fn lingers(&self) -> bool {
+        matches!(&self.layer, Layer::On(resumption) if resumption.lingers(&self.engine))
+    }
+
+    /// Returns until when the session [lingers](Self::lingers); `None` if it does not, and for a
+    /// time that [`Time`] cannot express. Call [`handle_timeout`](Self::handle_timeout) then.
+    pub fn linger_deadline(&self) -> Option<Time> {
+        match &self.layer {
+            Layer::On(resumption) if resumption.lingers(&self.engine) => {
+                resumption.suspension_deadline()
+            }
+            _ => None,
+        }
     }
 
     /// Begins to resume a client's session on a new socket, which has just opened with the same
     /// version of QMux. Returns the name of the socket; `None` if the session cannot be resumed. A
-    /// socket that the session still had is given up.
+    /// socket that the session still had is given up. A session that [lingers](Self::lingers) can
+    /// be resumed, too.
     pub fn resume(&mut self, now: Time, socket: SocketCapabilities) -> Option<Link> {
         let Layer::On(resumption) = &mut self.layer else { return None };
-        if self.engine.side() != Side::Client || self.engine.close_reason().is_some() {
+        if self.engine.side() != Side::Client || !resumption.may_go_on(&self.engine) {
             return None;
         }
-        resumption.resume(&mut self.engine, &mut self.link, now, socket);
-        Some(self.link)
+        resumption.resume(&mut self.engine, &mut self.link, now, socket).then_some(self.link)
     }
 
     /// Resumes a server's session on a new socket, on which this request has arrived. Returns the
-    /// name of the socket. A socket that the session still had is given up.
+    /// name of the socket. A socket that the session still had is given up. A session that
+    /// [lingers](Self::lingers) can be resumed, too.
     ///
     /// # Errors
     /// [`ResumeError`].
@@ -367,7 +395,7 @@ impl Session {
         if self.engine.side() != Side::Server {
             return Err(ResumeError::UnknownSession);
         }
-        if self.engine.close_reason().is_some() {
+        if !resumption.may_go_on(&self.engine) {
             return Err(ResumeError::Ended);
         }
         resumption.accept(&mut self.engine, &mut self.link, now, socket, request)?;
@@ -379,7 +407,7 @@ impl Session {
     /// this if it cannot dial again, for example because the server rejects its credentials. In any
     /// other state this has no effect.
     pub fn give_up(&mut self, now: Time) {
-        if let Layer::On(resumption) = &self.layer {
+        if let Layer::On(resumption) = &mut self.layer {
             resumption.end(&mut self.engine, now);
         }
     }
@@ -406,7 +434,7 @@ impl Session {
         let timeout = self.engine.config().write_stall_timeout;
         let resumption = first.offer.and_then(|peer| Resumption::new(local, peer, timeout));
         if let Some(resumption) = resumption {
-            self.engine.reserve_in_messages(wire::MAX_ACK);
+            self.engine.set_resumable(resumption.timeout, wire::MAX_ACK);
             self.layer = Layer::On(Box::new(resumption));
         }
     }
