@@ -7,14 +7,14 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use wsmux_proto::{DriverLost, Link};
+use wsmux_proto::{DriverLost, Link, Side};
 
 use super::{
     alarm::Alarm,
     arrival::Registered,
-    finish::Finish,
+    finish::{Finish, finish},
     resume::{Drive, NewSocket, Redial, Resume, redial},
-    shared::{Kept, Shared},
+    shared::{Kept, Shared, State},
 };
 use crate::runtime::MaybeSend;
 
@@ -112,11 +112,18 @@ impl Task {
         }
     }
 
-    /// Begins to wait for a new socket. Returns `None` if the connection has ended.
-    fn wait(&mut self, records: Records) -> Option<Box<Wait>> {
+    /// Begins to wait for a new socket. Returns `None` if the connection needs none.
+    fn wait(&mut self, mut records: Records) -> Option<Box<Wait>> {
         let mut state = self.shared.lock();
-        if state.session.is_closed() {
+        if is_over(&state) {
             return None;
+        }
+        if state.session.is_closed() {
+            // For the application the connection is over.
+            drop(state);
+            records.end_log();
+            finish(&self.shared);
+            state = self.shared.lock();
         }
         let stats = state.session.session_stats();
         // A connection without a socket does not take the place of one with a socket.
@@ -136,6 +143,22 @@ impl Task {
     }
 }
 
+/// Whether the connection has ended and needs no socket any more, not even to tell its peer.
+fn is_over(state: &State) -> bool {
+    // A client dials once more only if otherwise some of its last bytes could be lost.
+    let lingers = state.session.lingers()
+        && (state.engine().side() == Side::Server || state.session.session_stats().replay_held > 0);
+    state.session.is_closed() && !lingers
+}
+
+impl Records {
+    /// Completes the log of a connection that has ended.
+    fn end_log(&mut self) {
+        #[cfg(feature = "qlog")]
+        drop(self.qlog.take());
+    }
+}
+
 impl Wait {
     /// Waits for a new socket. Returns `None` if the connection has ended.
     fn poll(&mut self, shared: &Shared, cx: &mut Context<'_>) -> Poll<Option<(Link, NewSocket)>> {
@@ -143,8 +166,15 @@ impl Wait {
             let mut state = shared.lock();
             let now = state.time(shared.now());
             shared.dispatch(&mut state);
-            if state.session.is_closed() {
+            if is_over(&state) {
                 return Poll::Ready(None);
+            }
+            if state.session.is_closed() && !state.is_finished() {
+                // the application does not wait for the peer.
+                drop(state);
+                self.records.end_log();
+                finish(shared);
+                continue;
             }
             #[cfg(not(target_family = "wasm"))]
             if let Some((link, socket)) = state.next_socket.take() {
