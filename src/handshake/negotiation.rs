@@ -365,9 +365,10 @@ mod tests {
         assert_eq!(names(&["a", "a"], true).unwrap(), ["qmux-02.a"]);
     }
 
-    /// [W-40] A server MUST accept `qmux-01` and `qmux-01.<app>` wherever it accepts the same name
-    /// with `qmux-02`, and MUST prefer the latter. A setting turns this off. A client offers the
-    /// older names only if the same setting is turned on.
+    /// [W-40] A server MUST accept `qmux-01` and `qmux-01.<app>` wherever it accepts the
+    /// corresponding name with `qmux-02`. If a client offers both, the server MUST prefer the name
+    /// with `qmux-02`. A setting says whether a server accepts the older names, which is the
+    /// default, and whether a client offers them, which is not the default.
     /// [W-41] An application protocol that is configured by its bare name MUST be offered, or
     /// accepted, as exactly that name.
     #[test]

@@ -165,8 +165,8 @@ async fn a_client_ends_as_soon_as_the_server_has() {
 }
 
 /// [W-58] After a server has ended its direction, it MUST read and discard until the client has
-/// ended its direction too, or until the close wait is over. Only then does the server drop the
-/// stream.
+/// ended its direction too, or until the close wait is over. The server drops the stream only after
+/// that.
 #[tokio::test(start_paused = true)]
 async fn a_server_ends_at_once_and_waits_for_the_client_to_end_too() {
     for (connection, mut peer, ended) in both(Side::Server, 4096).await {

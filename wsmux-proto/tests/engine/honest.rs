@@ -200,15 +200,15 @@ fn a_limit_of_one_stream_serves_one_call_after_the_other() {
 /// A media sender opens 300 streams a second and resets nine of ten before they are read, because
 /// they are out of date.
 ///
-/// [C-61] We MUST NOT close a connection because of useless work that stays below what is
-/// replenished, however long the work continues. This holds if time alone replenishes the budgets,
-/// and if useful work alone does so, at any speed.
-/// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over if
-/// nothing of it was read, not even its end, and if the peer reset it or stopped our half before
-/// anything was sent on our half. Any stream that the peer opened MUST count as served when
-/// something was sent on it before such a reset or stop, or when its end and at least one byte of
-/// it were read. Any other stream of the peer counts as neither. A stream that we opened MUST NOT
-/// count.
+/// [C-61] We MUST NOT close a connection because of useless work whose rate stays below the rate at
+/// which its budget is replenished, however long the work continues. This holds if time alone
+/// replenishes the budget. It also holds if useful work alone replenishes the budget, at any speed.
+/// [C-62] When a bidirectional stream that the peer opened is over, it MUST count as cancelled if
+/// two conditions hold. First, nothing of the stream was read, not even its end. Second, the peer
+/// reset the stream, or stopped our half, before anything was sent on our half. Any stream that the
+/// peer opened MUST count as served when something was sent on it before such a reset or stop, or
+/// when its end and at least one byte of it were read. Any other stream of the peer counts as
+/// neither. A stream that we opened MUST NOT count.
 #[test]
 fn media_whose_sender_gives_up_nine_of_ten_streams_as_stale_goes_on() {
     let mut pair = pair(Wire::QMux, &config(1 << 20, 100));
@@ -324,12 +324,12 @@ fn a_reset_after_the_end_of_each_of_ten_thousand_streams_is_no_abuse() {
 /// Each poll of the client is a stream with an end and no bytes. After two seconds without an
 /// answer the client cancels the poll and sends another.
 ///
-/// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over if
-/// nothing of it was read, not even its end, and if the peer reset it or stopped our half before
-/// anything was sent on our half. Any stream that the peer opened MUST count as served when
-/// something was sent on it before such a reset or stop, or when its end and at least one byte of
-/// it were read. Any other stream of the peer counts as neither. A stream that we opened MUST NOT
-/// count.
+/// [C-62] When a bidirectional stream that the peer opened is over, it MUST count as cancelled if
+/// two conditions hold. First, nothing of the stream was read, not even its end. Second, the peer
+/// reset the stream, or stopped our half, before anything was sent on our half. Any stream that the
+/// peer opened MUST count as served when something was sent on it before such a reset or stop, or
+/// when its end and at least one byte of it were read. Any other stream of the peer counts as
+/// neither. A stream that we opened MUST NOT count.
 #[test]
 fn long_polls_that_end_without_news_go_on_for_minutes() {
     for wire in WIRES {

@@ -244,10 +244,10 @@ mod tests {
     use super::*;
     use crate::Wire;
 
-    /// [C-58] The round-trip time on which growth is based MUST be the smaller of two: the least
-    /// time of a ping, and the least time from a grant to the first byte that it allowed. Both are
-    /// reset by a ping that is sent after a second without anything received, and that is answered
-    /// before any stream data arrives. Without an answered ping no window grows.
+    /// [C-58] The round-trip time on which growth is based MUST be the smaller of two times: the
+    /// least time of a ping, and the least time from a grant to the first byte that this grant
+    /// allowed. A ping resets both times if it is sent after nothing was received for a second, and
+    /// if no stream data arrives before its answer. Without an answered ping no window grows.
     #[test]
     fn a_longer_time_counts_only_after_a_silence_and_before_any_data() {
         let ms = Duration::from_millis;
