@@ -337,6 +337,50 @@ mod tests {
         assert!(!replay.next(&mut out));
     }
 
+    fn capacity(replay: &Replay) -> usize {
+        replay.messages.capacity() * size_of::<Kept>()
+            + replay.pieces.capacity() * size_of::<KeptPiece>()
+            + replay.inline.capacity()
+    }
+
+    #[test]
+    fn queues_that_have_shrunk_give_back_their_memory() {
+        let mut replay = Replay::new(1 << 30, None);
+        (0..10_000).for_each(|number| replay.push(NOW, &message(number)));
+        let full = capacity(&replay);
+        assert!(full > 500_000, "{full}");
+        // A small rest is left, and comes again unchanged.
+        assert!(replay.acknowledge(NOW, 9_950));
+        let rest = capacity(&replay);
+        assert!(rest <= full / 50, "{rest} of {full}");
+        replay.rewind(NOW);
+        let mut out = MessageBuf::new();
+        for number in 9_950..10_000 {
+            assert!(replay.next(&mut out));
+            assert_eq!(out.to_bytes(), message(number).to_bytes());
+        }
+        assert!(replay.acknowledge(NOW, 10_000));
+        assert!(capacity(&replay) <= 3 * SPARE);
+    }
+
+    #[test]
+    fn queues_whose_length_varies_are_not_allocated_again() {
+        let mut replay = Replay::new(1 << 30, None);
+        let mut sent = 0;
+        let mut capacities = Vec::new();
+        for _ in 0..20 {
+            // Between a quarter of the messages and all of them are unacknowledged.
+            while sent - replay.acknowledged() < 4_000 {
+                replay.push(NOW, &message(sent));
+                sent += 1;
+            }
+            capacities.push(capacity(&replay));
+            assert!(replay.acknowledge(NOW, sent - 1_000));
+            capacities.push(capacity(&replay));
+        }
+        assert!(capacities.iter().all(|&now| now == capacities[0]), "{capacities:?}");
+    }
+
     #[test]
     fn a_message_that_wraps_around_in_the_queue_comes_again_unchanged() {
         let mut replay = Replay::new(1 << 20, None);

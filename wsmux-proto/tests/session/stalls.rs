@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wsmux_proto::{Config, ConnectionError, Dir, Side, StreamId, Timeout};
+use wsmux_proto::{Config, ConnectionError, Dir, SessionState, Side, StreamId, Timeout};
 
 use crate::{
     acknowledgements::SESSION_ACK,
@@ -178,6 +178,24 @@ fn a_peer_that_reads_everything_and_acknowledges_nothing_is_given_up() {
     let id = open(&mut net, CLIENT);
     send(&mut net, CLIENT, id, 100);
     assert_eq!(net.client.session.poll_timeout(), None);
+}
+
+#[test]
+fn an_acknowledgement_after_a_stall_makes_up_for_it() {
+    let mut net = Net::new(&config());
+    let id = open(&mut net, CLIENT);
+    for _ in 0..3 {
+        send(&mut net, CLIENT, id, 100);
+        net.now += TIMEOUT;
+        net.client.session.handle_timeout(net.now);
+        assert_eq!(net.client.session.state(), SessionState::Suspended);
+        net.cut();
+        net.dial();
+        net.settle();
+        net.assert_live();
+        net.pass(secs(2));
+        assert_eq!(net.client.session.poll_timeout(), None);
+    }
 }
 
 /// When the counted messages that the peer has not acknowledged have more than 64 bytes
