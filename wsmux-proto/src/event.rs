@@ -23,9 +23,9 @@ pub enum Event {
         /// The kind of the streams.
         dir: Dir,
     },
-    /// [`open`](super::Connection::open) can open more streams than before: the peer has raised its
-    /// limit (RFC 9000 §4.6), or one of this end's streams has ended after the local limit was
-    /// reached.
+    /// [`open`](super::Connection::open) can open more streams than before. Either the peer has
+    /// raised its limit (RFC 9000 §4.6), or one of this end's streams has ended after the local
+    /// limit was reached.
     Available {
         /// The kind of the streams.
         dir: Dir,
@@ -70,7 +70,7 @@ pub(super) struct Events {
 impl Events {
     pub(super) fn push(&mut self, event: Event) {
         // A peer can cause an event that belongs to no stream any number of times. So such an event
-        // is queued only if the queue contains no equal one.
+        // is queued only if the queue contains no equal event.
         let bit = bit(event);
         if self.queued & bit == 0 {
             self.queued |= bit;

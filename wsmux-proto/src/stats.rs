@@ -78,8 +78,8 @@ pub(super) struct Counters {
 /// What was still under way when a connection ended.
 ///
 /// A stream was under way unless all its data and its end had been passed to the socket and nothing
-/// more was expected from the peer. This does not say what the peer has received. Only an answer of
-/// the peer's application can show that.
+/// more was expected from the peer. This type does not say what the peer has received. Only an
+/// answer of the peer's application can show what has been received.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct InFlight {

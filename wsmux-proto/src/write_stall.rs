@@ -10,9 +10,9 @@ use crate::Time;
 /// have had room without this end noticing it.
 const LOCAL_STALL: Duration = Duration::from_secs(1);
 
-/// A timer for the write-stall timeout. A connection has one, which runs while the socket is full
-/// and there is something to send. A session has another one, which runs while the peer has to
-/// acknowledge something.
+/// A timer for the write-stall timeout. A connection has one such timer, which runs while the
+/// socket is full and there is something to send. A session has another such timer, which runs
+/// while the peer has to acknowledge something.
 #[derive(Debug)]
 pub(super) struct WriteStall {
     timeout: Option<Duration>,

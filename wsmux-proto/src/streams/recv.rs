@@ -130,8 +130,9 @@ impl Recv {
         matches!(self.state, RecvState::Recv | RecvState::Stopped { .. })
     }
 
-    /// Whether the peer can use more credit. It cannot after the half has ended or was stopped. On
-    /// the js-ws wire, a grant at that time could even open a new stream (C-20, RFC 9000 §3.3).
+    /// Whether the peer can use more credit. The peer can use no credit after the half has ended or
+    /// was stopped. On the js-ws wire, a grant at that time could even open a new stream (C-20, RFC
+    /// 9000 §3.3).
     pub(super) fn wants_credit(&self) -> bool {
         self.state == RecvState::Recv
     }

@@ -15,7 +15,8 @@ use bytes::{Bytes, BytesMut};
 /// bytes in large messages could make this end hold a multiple of its credit.
 const GATHER_BELOW: usize = 4 * 1024;
 
-/// A slice that is shorter than its message divided by this number is copied, for the same reason.
+/// A slice is also copied if its length is less than the length of its message divided by this
+/// number. The reason is the same as for [`GATHER_BELOW`].
 const SHARE_AT_LEAST_ONE_IN: usize = 2;
 
 /// The most that a shared chunk costs in addition to its bytes. The chunk needs two slots of the
@@ -72,7 +73,7 @@ pub(super) struct Buffer {
     /// How many bytes were gathered in a row, which means after the last shared chunk. The reader
     /// may already have removed some of them.
     gathered: u32,
-    /// The chunks after the first one. It is empty if there is no first chunk.
+    /// The chunks after the first one. There are none if there is no first chunk.
     #[expect(clippy::box_collection, reason = "of thousands of streams few have any")]
     rest: Option<Box<VecDeque<Chunk>>>,
     /// The small chunks at the end, copied together. All shared chunks come before them.
