@@ -92,7 +92,7 @@ pub(super) struct Driver<S> {
     /// The name of the socket in the connection's session.
     link: Link,
     records: Records,
-    /// What looks at the first message on a server's socket; `None` once it has.
+    /// What looks at the first message on a server's socket; `None` after that look.
     arrival: Option<Arrival>,
     /// The earlier connection to which the socket belongs.
     moved: Option<Move>,
@@ -278,7 +278,7 @@ impl<S: Socket + Unpin> Driver<S> {
         })
     }
 
-    /// Looks at the first message on a server's socket, and whether the socket belongs to an
+    /// Looks at the first message on a server's socket. Returns whether the socket belongs to an
     /// earlier connection.
     fn find_earlier(&mut self) -> bool {
         let is_message = |item: &Incoming| matches!(item, Incoming::Message(_));
@@ -348,8 +348,9 @@ impl<S: Socket + Unpin> Driver<S> {
             }
         }
         if !self.backlog.is_empty() {
-            // Other tasks wait for this one. So it has to be in a queue of the runtime, where an
-            // idle worker finds it if a task of the first part computes for long.
+            // The tasks of the backlog wait for this task to wake them. So this task has to be in a
+            // queue of the runtime, where an idle worker finds it if a task of the first part
+            // computes for long.
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }

@@ -21,8 +21,8 @@ use crate::{
 
 /// The receiving half of a stream.
 ///
-/// Dropping it before its end was read stops the stream with code 0, which asks the peer to send no
-/// more.
+/// Dropping the handle before the end of the stream was read stops the stream with code 0, which
+/// asks the peer to send no more.
 #[derive(Debug)]
 pub struct RecvStream {
     id: StreamId,

@@ -49,8 +49,8 @@ pub fn constant_time_eq(left: impl AsRef<[u8]>, right: impl AsRef<[u8]>) -> bool
 /// all users, each in constant time. Thus the time of an answer reveals neither how much of a
 /// password is right nor which users exist; it may reveal the lengths of names and passwords.
 ///
-/// It is meant for a few users from a configuration. Passwords in a database should be hashed, and
-/// looked up by a hook of your own with [`basic_credentials`].
+/// This hook is meant for a few users from a configuration. Passwords in a database should be
+/// hashed, and looked up by a hook of your own with [`basic_credentials`].
 #[derive(Clone)]
 #[must_use]
 pub struct Basic {

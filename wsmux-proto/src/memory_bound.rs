@@ -121,7 +121,7 @@ impl Config {
     ///           * 3 / 2 + datagram_send_buffer_size
     /// socket    792 KiB + 256 KiB + 2 * largest inbound message
     /// head      64 KiB
-    /// replay    0, or with resumption (replay_budget + 64 KiB + 64) * 2, and once more what `send` says
+    /// replay    0; with resumption (replay_budget + 64 KiB + 64) * 2 + send without datagrams
     /// state     (P bidi + P uni + O bidi + O uni) * 4 KiB + 256 KiB, and 128 bytes for each stream that may wait
     /// ```
     ///

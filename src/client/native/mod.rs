@@ -122,9 +122,9 @@ impl WebSocketClient {
     /// `ws://[fe80::1%25eth0]:80/`.
     ///
     /// The system's resolver runs in a thread of its own. A process has at most 128 of these
-    /// threads, and the resolution of further names waits for one to end. If the name servers do
-    /// not answer, a thread may run on after the attempt has ended. Neither the caller nor the
-    /// shutdown of the runtime waits for such a thread.
+    /// threads, and the resolution of further names waits for one of the threads to end. If the
+    /// name servers do not answer, a thread may run on after the attempt has ended. Neither the
+    /// caller nor the shutdown of the runtime waits for such a thread.
     ///
     /// The [connect timeout](WebSocketClientBuilder::connect_timeout) covers name resolution, TCP
     /// and the tunnel of a [proxy](WebSocketClientBuilder::proxy) together. The
@@ -346,7 +346,7 @@ impl WebSocketClient {
     }
 
     /// Makes the connection over an open WebSocket. If its socket is lost, `dialer` opens another
-    /// one, unless the session's secret could be read on the way.
+    /// socket, unless others could have read the session's secret on the way.
     pub(super) async fn connection<D: Dialer>(
         &self,
         opened: Opened,

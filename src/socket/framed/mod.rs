@@ -47,11 +47,11 @@ const DISCARD_AT_ONCE: usize = 256 * 1024;
 ///
 /// Reading never waits for writing. While a pong cannot be written, reading continues, and a newer
 /// ping's pong replaces the waiting one. After a protocol error, a text message, or a message that
-/// is too large, sending continues, but received bytes are discarded until the stream ends. If they
-/// were not read, the operating system would reset the connection, and the peer might not be able
-/// to read our Close. After both Closes, a server ends its direction of the stream. A client waits
-/// for that until the close timeout of its connection, and then ends its own direction (RFC 6455
-/// §7.1.1).
+/// is too large, sending continues, but received bytes are discarded until the stream ends. If
+/// these bytes were not read, the operating system would reset the TCP connection, and the peer
+/// might not be able to read our Close. After both Closes, a server ends its direction of the
+/// stream. A client waits for that until the close timeout of its connection, and then ends its own
+/// direction (RFC 6455 §7.1.1).
 #[derive(Debug)]
 pub(crate) struct FramedSocket<S> {
     io: S,
