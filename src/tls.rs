@@ -40,7 +40,7 @@ pub(crate) struct Identity {
 pub(crate) enum Trust {
     /// Servers whose certificate leads to one of the platform's roots or to one of these roots.
     Roots(Vec<CertificateDer<'static>>),
-    /// Servers that present one of these certificates and hold its key.
+    /// Servers that present one of these certificates and hold the certificate's key.
     Pinned(Vec<CertificateDer<'static>>),
     /// All servers, whatever their certificate.
     Any,

@@ -408,8 +408,8 @@ impl<S: Socket + Unpin> Driver<S> {
         }
         let failed_now = self.write_end.is_some() && !read_out;
         // If several tasks were woken, all of them may have something to send. The driver yields in
-        // this case, so that it runs after them and sends everything together. If it slept, the
-        // first of these tasks would wake it, and it would run before the others.
+        // this case, so that it runs after these tasks and sends everything together. If the driver
+        // slept, the first of these tasks would wake it, and it would run before the others.
         let woke_several = self.woken > 1;
         let more = woke_several
             || !self.backlog.is_empty()

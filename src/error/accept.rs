@@ -45,8 +45,9 @@ pub enum AcceptError {
     /// progress, the server has tried to send the client status 503.
     #[error("the server is shutting down")]
     ShuttingDown,
-    /// The client has [resumed](crate::Config::resume_timeout) one of its earlier connections, which
-    /// goes on over this WebSocket. Nothing has failed, and there is no connection to accept.
+    /// The client has [resumed](crate::Config::resume_timeout) one of its earlier connections, and
+    /// that connection goes on over this WebSocket. Nothing has failed, and there is no connection
+    /// to accept.
     #[error("the client has resumed an earlier connection")]
     Resumed,
     /// The WebSocket was opened, but the connection over it ended before the connection was

@@ -71,8 +71,8 @@ pub enum ConnectError {
     /// The response is not a valid answer to the request (RFC 6455 §4.1), or is not HTTP.
     #[error("invalid response: {0}")]
     InvalidResponse(String),
-    /// The server selected no subprotocol, or one that was not offered, so it does not speak this
-    /// wire.
+    /// The server selected no subprotocol, or a subprotocol that was not offered. Such a server
+    /// does not speak this wire.
     #[error(
         "offered subprotocols {:?}, and the server selected {:?}",
         Offered(offered),
@@ -243,7 +243,8 @@ impl ConnectError {
     /// It is zero if the date has passed. Returns `None` if there is no `Retry-After`, or if it
     /// cannot be read.
     ///
-    /// The returned time has no upper limit. A caller that waits for this time should set one.
+    /// The returned time has no upper limit. A caller that waits for this time should set an upper
+    /// limit.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Refused { headers, .. } => {

@@ -223,7 +223,7 @@ impl ServerSettings {
                 Ok(Ok(io)) => io,
                 Ok(Err((error, io))) => {
                     // rustls has sent its alert. The server lingers so that the alert arrives, as
-                    // it does for any other answer.
+                    // after any other answer.
                     let _ = timeout(LINGER, linger(io)).await;
                     return Err(AcceptError::Tls(error.into()));
                 }

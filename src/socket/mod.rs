@@ -54,7 +54,7 @@ pub trait Socket: MaybeSend + 'static {
     /// After the peer's Close it waits for the end of the stream. Whatever arrives after the Close
     /// is discarded, by the socket or by its caller. On a server, this method also ends the
     /// server's direction of the stream once both ends have sent a Close, because the client waits
-    /// for that (RFC 6455 §7.1.1).
+    /// for the server to do so (RFC 6455 §7.1.1).
     ///
     /// The `Bytes` of a message may share memory with other messages. But no message may keep more
     /// than twice its own length of memory allocated, because the connection counts only the length

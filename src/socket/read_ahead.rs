@@ -64,7 +64,7 @@ impl<S> ReadAhead<S> {
 impl<S: AsyncRead + Unpin> ReadAhead<S> {
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.buffer.len() != self.size {
-            // The old buffer is freed first, so that there is never more than one.
+            // The old buffer is freed first, so that there is never more than one buffer.
             self.buffer = Vec::new();
             self.buffer = vec![0; self.size];
         }

@@ -122,8 +122,8 @@ const BYTES_FOR_A_GRANT: u64 = 64;
 /// at a time (C-38), and others renew an eighth. If the peer has declared a small window, its
 /// grants are small as well, and this end cannot make them larger. So the peer may send one grant
 /// for each part of a small window. The peer gains nothing by declaring a small window. It receives
-/// little, each part of the window costs both ends one frame, and this end looks at no other stream
-/// to send that part (C-85). The peer could cause the same work with the same number of stream
+/// little, and each part of the window costs both ends one frame. To send that part, this end looks
+/// at no other stream (C-85). The peer could cause the same work with the same number of stream
 /// frames of a single byte each, and no budget counts those. If this end can send a frame that is
 /// longer than the declared window, the true window must be larger. The bytes of such a frame allow
 /// no more grants than on a stream with a large window.

@@ -32,9 +32,8 @@ pub(crate) const MIN_MESSAGE_SENT: usize = 1_200;
 /// The largest message that the peer may be allowed to send: 1 GiB.
 const MAX_MAX_RECORD_SIZE: u64 = 1 << 30;
 
-/// The smallest send window, in bytes. It is as large as one turn of the scheduler, which sends 16
-/// KiB from one stream before it serves the next one. A smaller window would make the turns much
-/// shorter.
+/// The smallest send window, in bytes. It equals one turn of the scheduler, which sends 16 KiB from
+/// one stream before it serves the next stream. A smaller window would make the turns much shorter.
 const MIN_SEND_WINDOW: usize = 16 * 1024;
 
 /// The smallest replay budget, in bytes. It is as large as the largest message.
@@ -88,7 +87,7 @@ impl Default for Config {
             // 1 Gbit/s at a round trip of 200 ms needs 25 MB. Another third of that covers grants
             // that arrive late.
             max_stream_receive_window: 32 * 1024 * 1024,
-            // One stream may take half of this budget, which lets it reach its largest window. The
+            // One stream may take half of this budget, which is enough for the largest window. The
             // other half remains for the other streams.
             window_growth_budget: 64 * 1024 * 1024,
             // The same default as in quinn. If the application reads nothing, the streams of both
@@ -218,9 +217,9 @@ impl Config {
     /// could send requests and cancel them at once. The application would begin to answer each
     /// request, which is more work than the peer does (CVE-2023-44487). A burst of cancelled
     /// streams is allowed: ten times the number of streams that may be open at once, and at least
-    /// 1000. Each stream that was answered, or read to its end, makes up for four cancelled ones.
-    /// Raise the limit only for peers that legitimately cancel almost everything, such as a client
-    /// that races several servers.
+    /// 1000. Each stream that was answered, or read to its end, makes up for four cancelled
+    /// streams. Raise the limit only for peers that legitimately cancel almost everything, such as
+    /// a client that races several servers.
     pub fn cancelled_streams_per_second(&mut self, count: Option<u64>) -> &mut Self {
         self.cancelled_streams_per_second = count;
         self
@@ -318,9 +317,9 @@ impl Config {
     /// means no timeout, and so does zero. Default 60 s.
     ///
     /// The idle timeout ends a connection whose peer is silent. The write-stall timeout ends a
-    /// connection whose peer sends something, such as pings or padding, but reads nothing. It
-    /// restarts with each message that the socket accepts, so a link is fast enough if it carries
-    /// one message of 64 KiB in this time (9 kbit/s).
+    /// connection whose peer sends something, such as pings or padding, but reads nothing. The time
+    /// starts again with each message that the socket accepts. So a link is fast enough if it
+    /// carries one message of 64 KiB in this time (9 kbit/s).
     ///
     /// The default is twice the default of the idle timeout. A full socket is weaker evidence of a
     /// dead peer than silence is. When a network is interrupted or a peer is suspended, the peer is
@@ -414,9 +413,9 @@ impl Config {
     pub(crate) fn parameters(&self) -> TransportParameters {
         TransportParameters {
             max_idle_timeout: self.max_idle_timeout.unwrap_or_default(),
-            // This is the maximum, so that the connection's credit never runs out before a
-            // stream's. Otherwise one slow reader could stop all streams (C-28, C-31). The memory
-            // is bounded by the number of streams times their window instead.
+            // This is the maximum, so that the connection's credit never runs out before a stream's
+            // credit. Otherwise one slow reader could stop all streams (C-28, C-31). The memory is
+            // bounded by the number of streams times their window instead.
             initial_max_data: VarInt::MAX.into_inner(),
             initial_max_stream_data_bidi_local: self.stream_receive_window,
             initial_max_stream_data_bidi_remote: self.stream_receive_window,

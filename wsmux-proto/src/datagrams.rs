@@ -7,9 +7,9 @@ use bytes::Bytes;
 use super::{Event, event::Events};
 
 /// What a queued datagram costs besides its bytes. Because of this cost, empty datagrams are
-/// bounded too. It is an estimate of three things: the datagram's entry in a queue whose capacity
-/// is up to 8 / 3 of its length, the header of a shared block, and what an allocator adds to a
-/// block.
+/// bounded too. The cost is an estimate, and has three parts. One part is the datagram's entry in
+/// the queue, whose capacity is up to 8 / 3 of its length. The others are the header of a shared
+/// block, and what an allocator adds to a block.
 const OVERHEAD: usize = 4 * size_of::<Bytes>();
 
 /// The capacity that a queue always keeps when it shrinks.

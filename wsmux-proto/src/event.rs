@@ -5,8 +5,9 @@ use std::collections::VecDeque;
 use super::{Dir, StreamId};
 
 /// What [`Connection::poll`](super::Connection::poll) returns: something that has happened, or
-/// something that the application can do now. An event does not say how much can be done. So the
-/// application repeats the call that the event is about until that call finds nothing more to do.
+/// something that the application can do now. An event does not say how much can be done. After an
+/// event, the application therefore repeats the call that the event is about, until the call finds
+/// nothing more to do.
 ///
 /// [`Readable`](Self::Readable), [`Writable`](Self::Writable) and [`Ended`](Self::Ended) are
 /// reported only after a call on the stream has found nothing to do, and each such call leads to at
@@ -58,8 +59,9 @@ pub enum Event {
     Closed,
 }
 
-/// The queue of events. Its length is bounded: it holds at most one event of each kind that belongs
-/// to no stream, and at most one event for each call of the application that waits on a stream.
+/// The queue of events. Its length is bounded. For each kind of event that belongs to no stream,
+/// the queue holds at most one event. For each call of the application that waits on a stream, the
+/// queue holds at most one event, too.
 #[derive(Debug, Default)]
 pub(super) struct Events {
     queue: VecDeque<Event>,

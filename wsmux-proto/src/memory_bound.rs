@@ -9,17 +9,17 @@ const KIB: u64 = 1024;
 /// block only if the message is at least half of the block. Otherwise the bytes are copied.
 const RECEIVE_FACTOR: u64 = 4;
 
-/// The most memory that an unsent byte can keep alive, in halves of a byte. A block that gathers
-/// small writes is at most a quarter larger than its content. A chunk that the application has
-/// written may be half sent when the next chunk is written. The sent half of the first chunk still
-/// takes memory.
+/// The most memory that an unsent byte can keep alive. The unit is half a byte, so 3 stands for one
+/// and a half bytes. A block that gathers small writes is at most a quarter larger than its
+/// content. A chunk that the application has written may be half sent when the next chunk is
+/// written. The sent half of the first chunk still takes memory.
 const SEND_HALVES: u64 = 3;
 
 /// How many bytes each stream may hold even when the send window is full (C-76).
 const SEND_FLOOR: u64 = KIB;
 
-/// The blocks that the socket reads into: the one in use, and two that are reused once their bytes
-/// have been read.
+/// The size of the blocks that the socket reads into. One block is in use, and two more are reused
+/// once their bytes have been read.
 const READ_BLOCKS: u64 = 3 * 264 * KIB;
 
 /// The size of the messages that are written together: two messages of the largest size that this

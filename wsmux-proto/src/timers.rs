@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Time, TransportError, VarInt, error::Timeout, transport_error::violation};
 
-/// If this end notices a deadline this much too late, it was not running at the deadline: its task
+/// If this end notices a deadline this much too late, it was not running at the deadline. Its task
 /// stalled, or its machine was suspended. In that case the peer's silence proves nothing.
 const LOCAL_STALL: Duration = Duration::from_secs(1);
 
@@ -53,8 +53,8 @@ pub(super) struct Timers {
     last_heard: Time,
     /// Whether a deadline was already postponed during the present silence because this end had
     /// missed it. Postponing it once is enough, because whatever arrived meanwhile is handled
-    /// before the deadline is checked (C-46). If it could be postponed again, timers that are
-    /// always late would postpone it for ever.
+    /// before the deadline is checked (C-46). If a deadline could be postponed again, timers that
+    /// are always late would postpone it for ever.
     forgiven: bool,
     /// Whether the socket was full when its state was last reported.
     socket_full: bool,

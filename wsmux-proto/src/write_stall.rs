@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::Time;
 
-/// If this end notices a deadline this much too late, it was not running at the deadline: its task
+/// If this end notices a deadline this much too late, it was not running at the deadline. Its task
 /// stalled, its machine was suspended, or its page was in the background. Meanwhile the socket may
 /// have had room without this end noticing it.
 const LOCAL_STALL: Duration = Duration::from_secs(1);

@@ -137,8 +137,8 @@ impl Origin {
 }
 
 impl RouteCache {
-    /// Returns a route that is already known, if there is one: over an existing session other than
-    /// `besides`, or over HTTP/1.1.
+    /// Returns a route that is already known, if there is one. It leads over an existing session
+    /// other than `besides`, or over HTTP/1.1.
     fn route(&mut self, besides: Option<&Arc<Session>>) -> Option<Route> {
         self.sessions.retain(|session| session.upgrade().is_some_and(|session| session.is_alive()));
         let mut sessions = self.sessions.iter().filter_map(Weak::upgrade);
@@ -284,9 +284,9 @@ impl Pool {
             }
             routes.failures
         };
-        // It is possible that the caller that holds this lock no longer polls its future. Therefore
-        // the wait for the lock is limited to the time that an attempt may take. After that time,
-        // this call dials without the lock.
+        // The caller that holds this lock may have stopped polling its future. Therefore the wait
+        // for the lock is limited to the time that an attempt may take. After that time, this call
+        // dials without the lock.
         let ClientSettings { connect_timeout, connection, .. } = &*self.client.0;
         let limit = connect_timeout.saturating_add(connection.config.get_handshake_timeout());
         let turn = timeout(limit, origin.dialling.lock()).await;

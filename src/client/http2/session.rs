@@ -161,10 +161,10 @@ impl Drop for EndsWith {
 /// TCP connection, callers with shorter timeouts of their own would be given the same dead
 /// connection for ever.
 ///
-/// Therefore each caller that gives up raises a doubt, and a PING (RFC 9113 §6.7) settles it in the
-/// background. Meanwhile a new caller dials and does not wait for the PING, so the PING needs no
-/// timeout. On a connection that works, an impatient caller costs the others at most a second TCP
-/// connection. Streams that are open on the first connection go on.
+/// Therefore each caller that gives up raises a doubt, and a PING (RFC 9113 §6.7) settles the doubt
+/// in the background. Meanwhile a new caller dials and does not wait for the PING, so the PING
+/// needs no timeout. On a connection that works, an impatient caller costs the others at most a
+/// second TCP connection. Streams that are open on the first connection go on.
 ///
 /// There is one PING at a time, even for several doubts.
 #[derive(Debug, Default)]

@@ -236,8 +236,8 @@ impl WebSocketClientBuilder {
 /// The settings of TLS for `wss://`. By default, the server's certificate is checked by the
 /// platform's verifier against the platform's roots. There are four kinds of settings that change
 /// this: added roots, pinned certificates, accepting any certificate, and a configuration of your
-/// own. They replace each other: only the kind that was set last applies. Several added roots, or
-/// several pinned certificates, apply together.
+/// own. Only the kind that was set last applies, because it replaces the others. Several added
+/// roots, or several pinned certificates, apply together.
 #[cfg(feature = "tls")]
 impl WebSocketClientBuilder {
     /// Trusts this root certificate (DER) in addition to those of the platform. A certificate that

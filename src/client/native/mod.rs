@@ -52,7 +52,8 @@ use crate::{
 /// TLS, the shutdown sends a `close_notify`.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The most responses to one request that are read, counting interim ones (1xx) and the final one.
+/// The largest number of responses to one request that are read. Interim responses (1xx) and the
+/// final response count.
 const MAX_RESPONSES: usize = 8;
 
 /// Opens connections to servers. The client is cheap to clone.

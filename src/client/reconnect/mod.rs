@@ -37,9 +37,9 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 /// A server whose backend is down may accept each connection and end it at once. Without this
 /// condition, no attempt at such a server would count as a failure, and the client would dial for
 /// ever. The time equals the default of the longest pause, so such a server is dialled about as
-/// often as one that does not answer. The time is not a setting and is not derived from the setting
-/// for the pauses, because neither a pause of 0 nor a pause of a day says how long a connection
-/// should last.
+/// often as a server that does not answer. The time is not a setting and is not derived from the
+/// setting for the pauses, because neither a pause of 0 nor a pause of a day says how long a
+/// connection should last.
 const LASTING: Duration = Duration::from_secs(30);
 
 /// A client that keeps one connection to a server. It dials again when the connection is lost or
@@ -237,8 +237,8 @@ impl ReconnectingClientBuilder {
     /// [`initial_delay`](Self::initial_delay), it applies from the first pause on.
     ///
     /// After a connection that has lasted for 30 s the pauses start again at
-    /// [`initial_delay`](Self::initial_delay). A connection that ends sooner counts as a failure,
-    /// so that a server that accepts connections and ends them is not dialled all the time.
+    /// [`initial_delay`](Self::initial_delay). A connection that ends sooner counts as a failure.
+    /// Otherwise the client would dial all the time if a server accepts connections and ends them.
     pub fn max_delay(mut self, delay: Duration) -> Self {
         self.max_delay = delay;
         self

@@ -158,7 +158,7 @@ impl Shared {
         drop(dropped);
     }
 
-    /// Ends this connection because its socket belongs to an earlier one.
+    /// Ends this connection because its socket belongs to an earlier connection.
     pub(super) fn move_to(&self, to: &Arc<Self>) {
         let mut state = self.lock();
         let now = state.time(self.now());

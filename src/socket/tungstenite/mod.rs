@@ -29,7 +29,7 @@ const WRITE_BUFFER: usize = 128 * 1024;
 
 /// How far the write buffer may grow above [`WRITE_BUFFER`]. This is room for one more message (64
 /// KiB), its header, and a Close. There must always be room for a Close, because tungstenite
-/// discards one that does not fit.
+/// discards a Close that does not fit.
 const WRITE_SLACK: usize = 64 * 1024 + 1024;
 
 /// How many bytes are read from the stream below at once. A buffer of this size is allocated at the
@@ -61,9 +61,9 @@ const DISCARD_AT_ONCE: usize = 64 * 1024;
 /// After a protocol error, or a message that is too large, no more messages are read. `poll_recv`
 /// discards received bytes until the stream ends, so that the peer can read our Close before the
 /// operating system resets the connection. Sending continues. After both Closes, a server ends its
-/// direction of the stream below. A client waits for that until the close timeout of its
-/// connection, and then ends its own direction (RFC 6455 §7.1.1). After that the stream is read to
-/// its end.
+/// direction of the stream below. A client waits for the server to do so until the connection's
+/// close timeout, and then ends its own direction (RFC 6455 §7.1.1). After that the stream is read
+/// to its end.
 #[derive(Debug)]
 pub struct TungsteniteSocket<S> {
     websocket: WebSocketStream<S>,

@@ -230,8 +230,8 @@ impl Streams {
         }
     }
 
-    /// Begins a drain. From now on this end opens no streams. It refuses the streams of the peer
-    /// that wait, and every stream that the peer opens from now on.
+    /// Begins a drain. From now on this end opens no streams. It refuses the waiting streams of the
+    /// peer, and every stream that the peer opens from now on.
     pub(super) fn drain(&mut self) {
         if self.phase == Phase::Open {
             self.phase = Phase::Draining;
@@ -244,8 +244,8 @@ impl Streams {
         self.phase == Phase::Draining
     }
 
-    /// Whether the drain is complete: every stream has ended or waits only for the peer to answer a
-    /// stop, and this end has no control frame of a stream left to send.
+    /// Whether the drain is complete. It is complete when every stream has ended or waits only for
+    /// the peer to answer a stop, and when this end has no control frame of a stream left to send.
     pub(super) fn is_drained(&self) -> bool {
         self.is_draining() && self.table.all_linger() && self.control.is_empty()
     }

@@ -137,8 +137,8 @@ impl Recv {
         self.state == RecvState::Recv
     }
 
-    /// If the half has ended, releases the growth of its window that is no longer needed, and
-    /// returns how many bytes that is.
+    /// If the half has ended, releases the part of its window's growth that is no longer needed.
+    /// Returns the size of that part in bytes.
     pub(super) fn release_growth(&mut self) -> u64 {
         match self.state {
             RecvState::Recv => 0,
@@ -324,7 +324,7 @@ impl Recv {
         }
     }
 
-    /// Returns the code of a reset that was received. If there is none, records that the
+    /// Returns the code of a reset that was received. If no reset was received, records that the
     /// application waits for one.
     pub(super) fn poll_reset(&mut self) -> Option<VarInt> {
         match self.state {

@@ -219,7 +219,7 @@ impl Frame {
 /// Converts the reason of a close to text, and cuts it to [`MAX_REASON`] bytes. A reason is UTF-8
 /// by convention.
 pub(in crate::observe::qlog) fn reason(bytes: &[u8]) -> String {
-    // This takes a few bytes more than fit, so that the last character that fits is complete.
+    // A few more bytes than fit are converted, so that the last character that fits is complete.
     let bytes = &bytes[..bytes.len().min(MAX_REASON + 3)];
     let mut text = String::from_utf8_lossy(bytes).into_owned();
     text.truncate(text.floor_char_boundary(MAX_REASON));
