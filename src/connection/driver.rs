@@ -99,7 +99,7 @@ pub(super) struct Driver<S> {
 }
 
 impl<S: Socket + Unpin> Driver<S> {
-    /// `received` is what was read from the socket before it had this driver.
+    /// `received` is what was read from the socket before the socket had this driver.
     pub(super) fn new(
         shared: Arc<Shared>,
         socket: S,

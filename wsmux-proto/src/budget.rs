@@ -327,7 +327,7 @@ impl Budgets {
             _ => (budget.burst + budget.for_each_stream * self.most_streams, budget.per_second),
         };
         let account = &mut self.accounts[kind as usize];
-        // What has been replenished is computed only when it is needed, and it is rarely needed.
+        // What has been replenished is rarely needed, so it is computed only when it is needed.
         if account.consumed <= burst
             || account.replenish(&budget, per_second, &self.work, now) <= burst
         {

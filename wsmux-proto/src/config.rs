@@ -155,9 +155,9 @@ impl Config {
     /// [`stream_receive_window`](Self::stream_receive_window) has no effect.
     ///
     /// A window grows if its reader could read faster with a larger window and the path could carry
-    /// more. Its new size is twice the number of bytes that the application was measured to read in
-    /// a round trip. On the js-ws wire windows do not grow, because on that wire the window also
-    /// limits the size of a message.
+    /// more. This end measures how many bytes the application reads in a round trip, and the window
+    /// grows to twice that number. On the js-ws wire windows do not grow, because on that wire the
+    /// window also limits the size of a message.
     pub fn max_stream_receive_window(&mut self, bytes: u64) -> &mut Self {
         self.max_stream_receive_window = bytes.min(MAX_STREAM_WINDOW);
         self
@@ -238,16 +238,15 @@ impl Config {
         self
     }
 
-    /// Sets how many bytes a stream accepts from the application before they can be sent. At least
-    /// 1; default 512 KiB.
+    /// Sets how many unsent bytes a stream accepts from the application. At least 1; default 512
+    /// KiB.
     pub fn send_buffer(&mut self, bytes: usize) -> &mut Self {
         self.send_buffer = bytes.max(1);
         self
     }
 
-    /// Sets how many bytes all streams of a connection together accept from the application before
-    /// they can be sent. The unsent bytes of finished streams count, too. At least 16 KiB; default
-    /// 64 MiB.
+    /// Sets how many unsent bytes all streams of a connection together accept from the application.
+    /// The unsent bytes of finished streams count, too. At least 16 KiB; default 64 MiB.
     ///
     /// A stream holds at most half of what the other streams have left of the window. Bytes for
     /// which their stream has no credit may take at most half of the window. So streams with

@@ -1,8 +1,8 @@
 //! A map from numbers to values that is ordered and uses no hash function.
 //!
-//! All maps use the same type of `BTreeMap`, which maps a number to the index of a value. So its
-//! code is compiled only once. If each type of value had its own type of `BTreeMap`, each of the
-//! five types would add more than 5 kB to the WebAssembly module.
+//! All maps use the same type of `BTreeMap`, which maps a number to the index of a value. So the
+//! code of that type is compiled only once. If each type of value had its own type of `BTreeMap`,
+//! each of the five types would add more than 5 kB to the WebAssembly module.
 
 use std::collections::BTreeMap;
 

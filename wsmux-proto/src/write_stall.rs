@@ -18,10 +18,10 @@ pub(super) struct WriteStall {
     timeout: Option<Duration>,
     /// When the timer was started; `None` while it is stopped.
     since: Option<Time>,
-    /// Whether this end has already noticed a deadline too late in this stall. The timer was then
-    /// restarted, once. When the new deadline passes, the connection ends, even if this end notices
-    /// that too late as well. Otherwise an end that is always late would never give up a peer that
-    /// does not read.
+    /// Whether this end has already missed a deadline in this stall, because it noticed the
+    /// deadline too late. The timer was then restarted, once. When the new deadline passes, the
+    /// connection ends, even if this end notices that too late as well. Otherwise an end that is
+    /// always late would never give up a peer that does not read.
     forgiven: bool,
 }
 

@@ -89,8 +89,8 @@ impl Mark {
     fn per_rtt(&self, here: Mark, rtt: Duration) -> u64 {
         // Only bytes that were both received and read in this span count.
         let delivered = (here.received - self.received).min(here.consumed - self.consumed);
-        // The number is not scaled up if the span is shorter than a round trip, because the whole
-        // round trip delivers at least as much.
+        // If the span is shorter than a round trip, the number is not scaled up. A whole round trip
+        // delivers at least this number of bytes.
         let span = (here.at - self.at).max(rtt).as_nanos().max(1);
         let brought = u128::from(delivered).saturating_mul(rtt.as_nanos()) / span;
         u64::try_from(brought).unwrap_or(u64::MAX)
