@@ -94,14 +94,14 @@ pub(super) struct Driver<S> {
     /// The name of the socket in the connection's session.
     link: Link,
     records: Records,
-    /// What looks at the first message on a server's socket; `None` once it has.
+    /// What looks at the first message on a server's socket; `None` after that look.
     arrival: Option<Arrival>,
     /// The earlier connection to which the socket belongs.
     moved: Option<Move>,
 }
 
 impl<S: Socket + Unpin> Driver<S> {
-    /// `received` is what was read from the socket before it had this driver.
+    /// `received` is what was read from the socket before the socket had this driver.
     pub(super) fn new(
         shared: Arc<Shared>,
         socket: S,
@@ -287,7 +287,7 @@ impl<S: Socket + Unpin> Driver<S> {
         })
     }
 
-    /// Looks at the first message on a server's socket, and whether the socket belongs to an
+    /// Looks at the first message on a server's socket. Returns whether the socket belongs to an
     /// earlier connection.
     fn find_earlier(&mut self) -> bool {
         let is_message = |item: &Incoming| matches!(item, Incoming::Message(_));
@@ -357,8 +357,9 @@ impl<S: Socket + Unpin> Driver<S> {
             }
         }
         if !self.backlog.is_empty() {
-            // Other tasks wait for this one. So it has to be in a queue of the runtime, where an
-            // idle worker finds it if a task of the first part computes for long.
+            // The tasks of the backlog wait for this task to wake them. So this task has to be in a
+            // queue of the runtime, where an idle worker finds it if a task of the first part
+            // computes for long.
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -416,8 +417,8 @@ impl<S: Socket + Unpin> Driver<S> {
         }
         let failed_now = self.write_end.is_some() && !read_out;
         // If several tasks were woken, all of them may have something to send. The driver yields in
-        // this case, so that it runs after them and sends everything together. If it slept, the
-        // first of these tasks would wake it, and it would run before the others.
+        // this case, so that it runs after these tasks and sends everything together. If the driver
+        // slept, the first of these tasks would wake it, and it would run before the others.
         let woke_several = self.woken > 1;
         let more = woke_several
             || !self.backlog.is_empty()

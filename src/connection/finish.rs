@@ -7,8 +7,8 @@ use std::{
 
 use super::{shared::Shared, wakeups::Wakeups};
 
-/// Wakes all waiting tasks when the driver is dropped: because it has ended, because it has
-/// panicked, or together with its runtime.
+/// Wakes all waiting tasks when the driver is dropped. The driver is dropped when it has ended,
+/// when it has panicked, or together with its runtime.
 pub(super) struct Finish(pub(super) Arc<Shared>);
 
 impl Drop for Finish {

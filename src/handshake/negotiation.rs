@@ -42,12 +42,12 @@ impl Negotiation {
                 choices.push(Choice { subprotocol, wire });
             }
         }
-        // W-12: a wire that is chosen by a subprotocol needs at least one.
+        // W-12: a wire that is chosen by a subprotocol needs the name of at least one.
         if choices.is_empty() && wires.iter().any(|wire| !versions(*wire).is_empty()) {
             return Err(BuildError::NoSubprotocol);
         }
         let without = wires.iter().find(|wire| wire.selection() == Selection::NoSubprotocol);
-        // W-13: such a wire adds no name to what is offered.
+        // W-13: a wire that is chosen without a subprotocol adds no name to what is offered.
         choices.extend(without.map(|&wire| Choice { subprotocol: None, wire }));
         Ok(Self { choices, are_protocols: subprotocols.are_protocols() })
     }
@@ -131,7 +131,7 @@ pub(crate) struct Subprotocols {
 
 impl Subprotocols {
     /// Whether the names are made from the names of application protocols, which are not secret.
-    /// They are not if the application has given them in full.
+    /// Returns `false` if the application has given the names in full.
     fn are_protocols(&self) -> bool {
         self.names.is_none()
     }
@@ -186,7 +186,7 @@ impl Subprotocols {
                         versions().map(|(version, wire)| (format!("{version}.{app}"), wire)),
                     );
                 }
-                // W-41: a bare name is exactly that name.
+                // W-41: the subprotocol of a bare protocol is exactly the protocol's name.
                 Protocol::Bare(name) => names.push(as_given(name)),
             }
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Time, TransportError, VarInt, error::Timeout, transport_error::violation};
 
-/// If this end notices a deadline this much too late, it was not running at the deadline: its task
+/// If this end notices a deadline this much too late, it was not running at the deadline. Its task
 /// stalled, or its machine was suspended. In that case the peer's silence proves nothing.
 const LOCAL_STALL: Duration = Duration::from_secs(1);
 
@@ -17,7 +17,8 @@ const MIN_IDLE_TIMEOUT: Duration = Duration::from_millis(150);
 const RTT_WEIGHT: u32 = 8;
 
 /// The idle timeout lasts at least this many round trips (RFC 9000 §10.1: three probe timeouts).
-/// Long round trips extend the declared timeout to at most this multiple of it (C-91).
+/// Long round trips extend the declared timeout to at most this many times the declared value
+/// (C-91).
 const ROUND_TRIPS: u32 = 3;
 
 /// What to do at a deadline.
@@ -55,8 +56,8 @@ pub(super) struct Timers {
     last_heard: Time,
     /// Whether a deadline was already postponed during the present silence because this end had
     /// missed it. Postponing it once is enough, because whatever arrived meanwhile is handled
-    /// before the deadline is checked (C-46). If it could be postponed again, timers that are
-    /// always late would postpone it for ever.
+    /// before the deadline is checked (C-46). If a deadline could be postponed again, timers that
+    /// are always late would postpone it for ever.
     forgiven: bool,
     /// Whether the socket was full when its state was last reported.
     socket_full: bool,
@@ -220,8 +221,8 @@ impl Timers {
 
     /// Records that something other than a complete message was received. This restarts the wait
     /// for the answer to a ping. It does not restart the idle timeout, because a proxy may send
-    /// pings for a peer that is gone. For the same reason it does not allow a second missed
-    /// deadline to be postponed.
+    /// pings for a peer that is gone. For the same reason, it does not allow a missed deadline to
+    /// be postponed once more.
     pub(super) fn on_heard(&mut self, now: Time) {
         self.last_heard = now;
     }
@@ -244,7 +245,7 @@ impl Timers {
     }
 
     /// Starts all timers again after a time without a socket. The peer's silence in that time
-    /// proves nothing. A ping that was sent before has no meaning for the new socket, so a new one
+    /// proves nothing. A ping that was sent before has no meaning for the new socket, so a new ping
     /// is sent.
     pub(super) fn on_new_socket(&mut self, now: Time) {
         self.on_received(now);

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use crate::Time;
 
-/// If this end notices a deadline this much too late, it was not running at the deadline: its task
+/// If this end notices a deadline this much too late, it was not running at the deadline. Its task
 /// stalled, its machine was suspended, or its page was in the background. Meanwhile the socket may
 /// have had room without this end noticing it.
 const LOCAL_STALL: Duration = Duration::from_secs(1);
 
-/// A timer for the write-stall timeout. A connection has one, which runs while the socket is full
-/// and there is something to send. A session has another one, which runs while the peer has to
-/// acknowledge something.
+/// A timer for the write-stall timeout. A connection has one such timer, which runs while the
+/// socket is full and there is something to send. A session has another such timer, which runs
+/// while the peer has to acknowledge something.
 #[derive(Debug)]
 pub(super) struct WriteStall {
     timeout: Option<Duration>,
@@ -20,10 +20,10 @@ pub(super) struct WriteStall {
     since: Option<Time>,
     /// How long the timer ran before it was paused.
     elapsed: Duration,
-    /// Whether this end has already noticed a deadline too late in this stall. The timer was then
-    /// restarted, once. When the new deadline passes, the connection ends, even if this end notices
-    /// that too late as well. Otherwise an end that is always late would never give up a peer that
-    /// does not read.
+    /// Whether this end has already missed a deadline in this stall, because it noticed the
+    /// deadline too late. The timer was then restarted, once. When the new deadline passes, the
+    /// connection ends, even if this end notices that too late as well. Otherwise an end that is
+    /// always late would never give up a peer that does not read.
     forgiven: bool,
 }
 

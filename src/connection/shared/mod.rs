@@ -166,7 +166,7 @@ impl Shared {
         unless_it_panics(|| state.engine_mut().abandon(now, lost));
     }
 
-    /// Ends this connection because its socket belongs to an earlier one.
+    /// Ends this connection because its socket belongs to an earlier connection.
     pub(super) fn move_to(&self, to: &Arc<Self>) {
         let mut state = self.lock();
         let now = state.time(self.now());
