@@ -81,7 +81,8 @@ pub enum SessionState {
     Suspended,
     /// The session has a new socket, and waits for the server's answer.
     Resuming,
-    /// The connection has ended. The closing handshake may still be going on.
+    /// The connection has ended. The closing handshake may still be going on, or the session may
+    /// [linger](Session::lingers).
     Ended,
 }
 
