@@ -132,7 +132,9 @@ impl Default for Config {
             // 200 others is stale when it is read.
             datagram_receive_buffer_size: 256 * 1024,
             datagram_send_buffer_size: 256 * 1024,
-            // Off, because the caller has to provide new sockets.
+            // Off, because a connection that waits for its peer keeps memory, because a load
+            // balancer has to lead the client back to the same server, and because a caller of the
+            // engine has to provide new sockets.
             resume_timeout: None,
             // As much as the largest window of a stream, which is enough for 1 Gbit/s at a round trip
             // of 200 ms. Only bytes in flight are kept, so a shorter path needs less memory. The
@@ -380,9 +382,9 @@ impl Config {
     /// peer that is gone for good is reported as early as without resumption.
     ///
     /// Both ends use the shorter of their two values, and resumption is on only if both ends have
-    /// turned it on. Resumption exists only on the QMux wire, and only for a caller that uses a
-    /// [`Session`](crate::Session). wsmux's own clients and servers do not use sessions yet, so
-    /// this setting has no effect on them.
+    /// turned it on. Resumption exists only on the QMux wire, for a caller that uses a
+    /// [`Session`](crate::Session), as the clients and servers of `wsmux` do. A connection over a
+    /// socket that the application has opened cannot be resumed.
     pub fn resume_timeout(&mut self, timeout: Option<Duration>) -> &mut Self {
         self.resume_timeout = timeout.filter(|timeout| !timeout.is_zero()).map(whole_milliseconds);
         self

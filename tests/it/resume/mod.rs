@@ -1,6 +1,7 @@
 //! Connections that outlive their sockets, over real TCP and TLS (SPEC.md §12).
 
 mod kills;
+mod without_tls;
 
 use std::time::Duration;
 

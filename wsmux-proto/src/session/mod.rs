@@ -32,14 +32,15 @@ use crate::{
 
 /// A [`Connection`] that may get new sockets.
 ///
-/// wsmux's own clients and servers do not use it yet.
+/// The clients and servers of `wsmux` put each of their connections on the QMux wire into one.
 ///
 /// It has the same boundary as the connection, and the same rules of calling apply. Each call about
 /// a socket names the socket by its [`Link`]. What a driver still has to report about an older
 /// socket has no effect.
 ///
 /// If both ends [turn resumption on](crate::Config::resume_timeout), the loss of the socket only
-/// suspends the connection. So does a socket on which the peer is silent, or that a proxy closes. Then the client dials again, calls [`resume`](Self::resume), and lets
+/// suspends the connection. So does a socket on which the peer is silent, or that a proxy closes.
+/// Then the client dials again, calls [`resume`](Self::resume), and lets
 /// the new socket send and receive. The server finds the session by the [`ResumeRequest`] in the
 /// first message on the new socket, and calls [`accept_resume`](Self::accept_resume). If it does
 /// not find the session, or the call fails, it passes the message to the session that it created
