@@ -141,18 +141,22 @@ impl<S: Socket + Unpin> Driver<S> {
     }
 
     /// Drives the socket until the connection has ended or no longer uses the socket.
-    pub(super) async fn run(mut self) -> Records {
-        poll_fn(|cx| {
-            self.polled.now = true;
-            let polled = self.rounds(cx);
-            self.polled.now = false;
-            polled
-        })
-        .await;
-        if let Some(moved) = self.moved.take() {
-            moved.complete(self.socket, self.batch);
+    // An `async fn` would hold the driver twice: as its argument, and as a local variable.
+    #[expect(clippy::manual_async_fn)]
+    pub(super) fn run(mut self) -> impl Future<Output = Records> {
+        async move {
+            poll_fn(|cx| {
+                self.polled.now = true;
+                let polled = self.rounds(cx);
+                self.polled.now = false;
+                polled
+            })
+            .await;
+            if let Some(moved) = self.moved.take() {
+                moved.complete(self.socket, self.batch);
+            }
+            self.records
         }
-        self.records
     }
 
     /// Receives a batch of items, and passes it to the engine.
@@ -290,6 +294,10 @@ impl<S: Socket + Unpin> Driver<S> {
     /// Looks at the first message on a server's socket. Returns whether the socket belongs to an
     /// earlier connection.
     fn find_earlier(&mut self) -> bool {
+        if self.read_end.is_some() {
+            // The socket is of no use to any connection.
+            return false;
+        }
         let is_message = |item: &Incoming| matches!(item, Incoming::Message(_));
         let Some(first) = self.batch.iter().position(is_message) else { return false };
         let Some(arrival) = &self.arrival else { return false };

@@ -35,9 +35,11 @@ pub(super) struct Task {
     stage: Stage,
     /// The way of a client to a new socket.
     redial: Option<Arc<dyn Redial>>,
-    /// How often the connection was resumed when it last lost its socket.
-    resumptions: u64,
-    /// How many new sockets were lost since the connection was last resumed.
+    /// How often the connection had been resumed when it last lost a socket; `None` before the
+    /// first loss.
+    resumptions: Option<u64>,
+    /// How many new sockets were lost before they resumed the connection, since it last had a
+    /// socket that carried data.
     failures: u32,
     /// Whether the task is being polled. If it is dropped while this is set, something in it has
     /// panicked.
@@ -85,7 +87,7 @@ impl Task {
             shared,
             stage: Stage::Driving(drive),
             redial,
-            resumptions: 0,
+            resumptions: None,
             failures: 0,
             polled: false,
         }
@@ -130,11 +132,11 @@ impl Task {
         let slot = state.slot.take();
         drop(state);
         drop(slot);
-        self.failures = match stats.resumptions == self.resumptions && self.failures > 0 {
-            true => self.failures + 1,
+        let before = self.resumptions.replace(stats.resumptions);
+        self.failures = match before == self.resumptions {
+            true => self.failures.saturating_add(1),
             false => 0,
         };
-        self.resumptions = stats.resumptions;
         let redial = self.redial.clone().map(|dialer| -> Pin<Box<dyn Redialling>> {
             Box::pin(redial(self.shared.clone(), dialer, self.failures))
         });

@@ -171,24 +171,28 @@ impl Session {
     }
 
     /// Returns the connection, for the application's calls.
+    #[inline]
     pub fn engine(&self) -> &Connection {
         &self.engine
     }
 
     /// Returns the connection, for the application's calls. Do not call the connection's methods
     /// that this type has as well.
+    #[inline]
     pub fn engine_mut(&mut self) -> &mut Connection {
         &mut self.engine
     }
 
     /// Returns the name of the socket that the session uses. While the session is
     /// [suspended](SessionState::Suspended), returns the name that its next socket will have.
+    #[inline]
     pub fn link(&self) -> Link {
         self.link
     }
 
     /// Whether this is the name that [`link`](Self::link) returns. If not, the session no longer
     /// uses the socket: drop it without a Close.
+    #[inline]
     pub fn is_current(&self, link: Link) -> bool {
         link == self.link
     }
@@ -231,6 +235,7 @@ impl Session {
     }
 
     /// Returns the newest event that was not returned before. A newer event replaces an older one.
+    #[inline]
     pub fn poll_event(&mut self) -> Option<SessionEvent> {
         match &mut self.layer {
             Layer::On(resumption) => resumption.take_event(),
@@ -239,6 +244,7 @@ impl Session {
     }
 
     /// Handles what has arrived from a socket.
+    #[inline]
     pub fn handle(&mut self, now: Time, link: Link, incoming: Incoming) {
         //
         if !self.is_current(link) {
@@ -254,6 +260,7 @@ impl Session {
     }
 
     /// Records that bytes of an incomplete message have arrived.
+    #[inline]
     pub fn handle_progress(&mut self, now: Time, link: Link) {
         if self.is_current(link) && !self.is_without_socket() {
             self.engine.handle_progress(now);
@@ -287,6 +294,7 @@ impl Session {
     }
 
     /// Returns when to call [`handle_timeout`](Self::handle_timeout); `None` means never.
+    #[inline]
     pub fn poll_timeout(&self) -> Option<Time> {
         match &self.layer {
             Layer::On(resumption) => resumption.poll_timeout(&self.engine),
@@ -298,6 +306,7 @@ impl Session {
     /// is unacknowledged.
     ///
     /// Call this only when the socket can take an item.
+    #[inline]
     pub fn poll_transmit<'a>(
         &mut self,
         now: Time,
@@ -315,6 +324,7 @@ impl Session {
 
     /// Whether [`poll_transmit`](Self::poll_transmit) has to be called for the current socket. It
     /// may return nothing all the same.
+    #[inline]
     pub fn wants_transmit(&self) -> bool {
         match &self.layer {
             Layer::On(resumption) => resumption.wants_transmit(&self.engine),
@@ -323,6 +333,7 @@ impl Session {
     }
 
     /// Records that the socket is full, as the connection's method of this name does.
+    #[inline]
     pub fn handle_socket_full(&mut self, now: Time, link: Link) {
         if self.is_current(link) && !self.is_without_socket() {
             let wants = self.has_something_to_send() || self.engine.wants_transmit();
@@ -332,6 +343,7 @@ impl Session {
 
     /// Whether [`handle_socket_full`](Self::handle_socket_full) has to be called if the socket is
     /// full.
+    #[inline]
     pub fn wants_socket_full(&self) -> bool {
         let wants = self.has_something_to_send() || self.engine.wants_transmit();
         wants && !self.is_without_socket() && self.engine.may_report_socket_full()
@@ -340,6 +352,7 @@ impl Session {
     /// Whether the session needs no socket any more: the closing handshake is over, or the
     /// connection has ended while it had no socket. The session may still
     /// [linger](Self::lingers).
+    #[inline]
     pub fn is_closed(&self) -> bool {
         match &self.layer {
             Layer::On(resumption) => resumption.is_closed(&self.engine),
@@ -442,6 +455,7 @@ impl Session {
     }
 
     /// Whether the session has something to send that the engine does not know of.
+    #[inline]
     fn has_something_to_send(&self) -> bool {
         match &self.layer {
             Layer::On(resumption) => resumption.has_something_to_send(&self.engine),
@@ -450,6 +464,7 @@ impl Session {
     }
 
     /// Whether the engine's messages cannot be sent now.
+    #[inline]
     fn is_without_socket(&self) -> bool {
         match &self.layer {
             Layer::On(resumption) => resumption.state() != SessionState::Live,
