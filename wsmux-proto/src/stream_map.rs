@@ -258,9 +258,10 @@ mod tests {
         map.steps() / COUNT
     }
 
-    /// [C-85] The cost of a frame, a call or an event MUST NOT grow faster, on average, than the
-    /// logarithm of the number of streams that are open or wait, whatever ids a peer chooses.
-    /// Events that concern all streams, such as the connection's end, are exempt.
+    /// [C-85] On average, the cost of a frame, a call or an event MUST NOT grow faster than the
+    /// logarithm of the number of streams. The number includes streams that wait (J-31). This holds
+    /// for all ids that a peer may choose. Events that concern all streams, such as the
+    /// connection's end, are exempt.
     #[test]
     fn no_choice_of_ids_makes_a_stream_cost_more_than_a_constant() {
         let never = |_| None;
