@@ -17,7 +17,8 @@ use rustls::{
 use crate::error::BuildError;
 
 /// The only ALPN name of the configurations that this module makes. A WebSocket is opened by an
-/// upgrade of HTTP/1.1. If HTTP/2 were offered as well, a server that speaks it would select it.
+/// upgrade of HTTP/1.1. If HTTP/2 were offered as well, a server that speaks HTTP/2 would select
+/// it.
 const ALPN: &[u8] = b"http/1.1";
 
 const NO_ROOTS_ON_ANDROID: &str = "Android takes no further roots";
@@ -39,7 +40,7 @@ pub(crate) struct Identity {
 pub(crate) enum Trust {
     /// Servers whose certificate leads to one of the platform's roots or to one of these roots.
     Roots(Vec<CertificateDer<'static>>),
-    /// Servers that present one of these certificates and hold its key.
+    /// Servers that present one of these certificates and hold the certificate's key.
     Pinned(Vec<CertificateDer<'static>>),
     /// All servers, whatever their certificate.
     Any,

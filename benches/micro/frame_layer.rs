@@ -51,8 +51,8 @@ impl Encoder {
     }
 }
 
-/// Reads the same frame from a stream without end. Each read copies the bytes out of the stream, as
-/// a read from a socket does.
+/// Reads the same frame again and again, from a stream without end. Each read copies the bytes out
+/// of the stream, as a read from a socket does.
 pub(crate) struct Decoder {
     reader: Reader,
     io: Endless,
@@ -134,7 +134,7 @@ fn one_frame(from: Side, size: usize) -> Bytes {
     out.into()
 }
 
-/// The frame layer imports this function from its parent module, which is this one here.
+/// The frame layer imports this function from its parent module. Here the parent is this module.
 fn poll_once<T>(future: impl Future<Output = T>, cx: &mut Context<'_>) -> Poll<T> {
     pin!(future).poll(cx)
 }

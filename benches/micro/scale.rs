@@ -1,5 +1,5 @@
 //! Measures what an event costs when there are a hundred, ten thousand or a hundred thousand
-//! streams. Except for cache misses, the cost should be the same for all of them.
+//! streams. Except for cache misses, the cost should not depend on the number of streams.
 
 use std::time::{Duration, Instant};
 

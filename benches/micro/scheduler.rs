@@ -28,7 +28,8 @@ pub(crate) fn benches(c: &mut Criterion) {
             }
             queue
         };
-        // The next two measure what happens when a turn is over and the stream has more to send.
+        // The next two benchmarks measure what happens when the turn of a stream is over and that
+        // stream has more to send.
         group.throughput(Throughput::Elements(1));
         let mut queue = filled(|_| 0);
         let mut each = filled(|key| key as i32);
@@ -47,8 +48,8 @@ pub(crate) fn benches(c: &mut Criterion) {
                 eight.push(key, turn);
             });
         });
-        // Here each stream has a priority of its own. When its turn is over, it is queued after all
-        // others, as when streams are ordered by deadline.
+        // Here each stream has a priority of its own. When its turn is over, the stream is queued
+        // after all other streams, as when streams are ordered by deadline.
         let mut last = 0;
         group.bench_function(BenchmarkId::new("pop and push, a priority for each", streams), |b| {
             b.iter(|| {

@@ -90,8 +90,8 @@ class Sink {
       if (fault) controller.error(errorOf(fault));
       return fault;
     });
-    // This resets the half at once. Without this listener, a write that waits for credit would have
-    // to complete first.
+    // This listener resets the half at once. Without the listener, a write that waits for credit
+    // would have to complete first.
     controller.signal.addEventListener("abort", () => half.core?.reset(codeOf(controller.signal.reason)));
   }
 

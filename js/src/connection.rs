@@ -45,8 +45,8 @@ impl Connection {
 
 #[wasm_bindgen]
 impl Connection {
-    /// Returns a promise of the two halves of a new stream. `wait` says whether to wait if the
-    /// peer's limit is reached. Otherwise the promise is then rejected.
+    /// Returns a promise of the two halves of a new stream. If the peer's limit is reached, the
+    /// promise waits if `wait` is set, and is rejected if it is not.
     #[wasm_bindgen(js_name = openBi)]
     pub fn open_bi(&self, wait: bool) -> Promise {
         let connection = self.connection.clone();

@@ -8,7 +8,7 @@ thread_local! {
     static LIVE: Cell<u32> = const { Cell::new(0) };
 }
 
-/// Counts one object as long as this exists.
+/// Counts one object as long as this value exists.
 pub(crate) struct Counted(());
 
 impl Counted {

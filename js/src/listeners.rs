@@ -7,7 +7,7 @@ use std::{
 };
 
 /// The tasks that wait for one half: at most one that reads or writes, and one that watches for the
-/// half's end. The connection keeps only one waker for each half, so it is given this one, which
+/// half's end. The connection keeps only one waker for each half. This type is that waker, and
 /// wakes all of these tasks. The tasks are also woken when this end stops or resets the half.
 #[derive(Debug, Default)]
 pub(crate) struct Listeners(Mutex<Vec<Waker>>);

@@ -21,9 +21,9 @@ use crate::{
     listeners::Listeners,
 };
 
-/// How many bytes of a chunk are copied out of the page's memory at a time. One message holds as
-/// many. The rest of a larger chunk stays in the page's memory, because the memory of a WebAssembly
-/// module never shrinks.
+/// How many bytes of a chunk are copied out of the page's memory at a time. This is about as much
+/// as one message holds. The rest of a larger chunk stays in the page's memory, because the memory
+/// of a WebAssembly module never shrinks.
 const PIECE: u32 = 64 * 1024;
 
 /// The sending half.

@@ -19,9 +19,9 @@ tokio::task_local! {
     static CURRENT: Background;
 }
 
-/// Keeps the current background, if there is one, alive until this new connection has ended,
-/// because the connection's driver runs there. It is called for every new connection, including
-/// those whose handshake fails later.
+/// Keeps the current background alive, if there is one, until this new connection has ended. The
+/// background is needed because the connection's driver runs there. This function is called for
+/// every new connection, including those whose handshake fails later.
 pub(crate) fn carry(connection: &crate::connection::WebSocketConnection) {
     let _ = CURRENT.try_with(|background| background.carry(connection));
 }

@@ -43,9 +43,9 @@ impl WebSocketConnection {
         self.0
     }
 
-    /// Waits until the peer's transport parameters have arrived. It returns at once on the js-ws
-    /// wire, which has no such parameters. It also returns at once for a connection that a client
-    /// or a server has made, because both wait for the parameters first.
+    /// Waits until the peer's transport parameters have arrived. The call returns at once on the
+    /// js-ws wire, which has no such parameters. The call also returns at once for a connection
+    /// that a client or a server has made, because both wait for the parameters first.
     ///
     /// # Errors
     /// [`ConnectionError`] if the connection ended first.
@@ -57,9 +57,9 @@ impl WebSocketConnection {
     /// own](crate::Config::max_local_streams) is reached, the call waits. Waiting calls are served
     /// in order.
     ///
-    /// On the QMux wire the peer does not see the stream until its first frame is sent, which
-    /// happens when you write to it, finish it or [announce](SendStream::announce) it. On the js-ws
-    /// wire the peer sees it at once.
+    /// On the QMux wire the peer does not see the stream until the stream's first frame is sent.
+    /// That frame is sent when you write to the stream, finish it or
+    /// [announce](SendStream::announce) it. On the js-ws wire the peer sees the stream at once.
     ///
     /// # Errors
     /// [`OpenError`].
@@ -198,19 +198,19 @@ impl WebSocketConnection {
     }
 
     /// Closes the connection now, without waiting. Unsent data is lost, and every operation fails
-    /// from now on, including those in which other threads are waiting. Received data can still be
-    /// read. The peer receives the code and the reason, as far as [the wire's
+    /// from now on, including operations in which other threads are waiting. Received data can
+    /// still be read. The peer receives the code and the reason, as far as [the wire's
     /// limits](crate::WebSocketConnection::close) allow.
     ///
     /// If the program exits right after this call, the close may not have been sent. Call
-    /// [`closed`](Self::closed) to wait until it has been.
+    /// [`closed`](Self::closed) to wait until the close has been sent.
     pub fn close(&self, code: VarInt, reason: &[u8]) {
         self.0.close(code, reason);
     }
 
-    /// Starts to drain the connection: it ends once its streams have ended. To wait for that, call
-    /// [`closed`](Self::closed). The documentation of [the async
-    /// connection](crate::WebSocketConnection::drain) says what happens until then.
+    /// Starts to drain the connection, so that it ends once its streams have ended. To wait for the
+    /// connection's end, call [`closed`](Self::closed). The documentation of [the async
+    /// connection](crate::WebSocketConnection::drain) says what happens during a drain.
     ///
     /// The drain also waits for streams that the calling thread itself has open. Finish them and
     /// read them to their end, or drop them, before you wait.
@@ -247,9 +247,9 @@ impl WebSocketConnection {
         self.0.set_stream_receive_window(bytes);
     }
 
-    /// Waits until the connection has ended and its socket is gone, and returns why it ended. After
-    /// a close by either side, it waits until the closing handshake is complete, or has taken
-    /// longer than [`Config::close_timeout`](crate::Config::close_timeout).
+    /// Waits until the connection has ended and its socket is gone, and returns why the connection
+    /// ended. After a close by either side, the call waits until the closing handshake is complete
+    /// or the [close timeout](crate::Config::close_timeout) has expired.
     pub fn closed(&self) -> ConnectionError {
         wait(self.0.closed())
     }
@@ -306,8 +306,8 @@ impl WebSocketConnection {
         self.0.protocol()
     }
 
-    /// Returns the peer's certificate chain in DER, the peer's own certificate first, or `None` if
-    /// it presented none.
+    /// Returns the peer's certificate chain in DER, with the peer's own certificate first. Returns
+    /// `None` if the peer presented no certificate.
     pub fn peer_certificates(&self) -> Option<Arc<[Bytes]>> {
         self.0.peer_certificates()
     }

@@ -4,13 +4,14 @@ use std::io;
 
 /// The operation failed, or did not complete in time.
 ///
-/// When it is converted into an [`io::Error`], the kind is that of the cause, unless that kind
-/// would wrongly suggest that the call can be repeated. Only [`WaitError::TimedOut`] becomes
-/// [`TimedOut`](io::ErrorKind::TimedOut), so a call that fails with that kind can be repeated. If
-/// the connection has ended by a timeout, or by a socket error of a kind that means "try again",
-/// the kind is [`ConnectionAborted`](io::ErrorKind::ConnectionAborted). The cause is inside the
-/// error ([`io::Error::get_ref`]): a [`ConnectionError`](crate::ConnectionError) if the connection
-/// has ended, and otherwise the operation's own error.
+/// When this error is converted into an [`io::Error`], the new error has the kind of the cause,
+/// unless that kind would wrongly suggest that the call can be repeated. Only
+/// [`WaitError::TimedOut`] becomes [`TimedOut`](io::ErrorKind::TimedOut), so a call that fails with
+/// that kind can be repeated. If the connection has ended by a timeout, or by a socket error of a
+/// kind that means "try again", the kind is
+/// [`ConnectionAborted`](io::ErrorKind::ConnectionAborted). The cause is inside the error
+/// ([`io::Error::get_ref`]): a [`ConnectionError`](crate::ConnectionError) if the connection has
+/// ended, and otherwise the operation's own error.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum WaitError<E> {
@@ -31,8 +32,8 @@ impl<E: Into<io::Error>> From<WaitError<E>> for io::Error {
     }
 }
 
-/// Replaces the kinds that make std and many programs repeat a call. This call fails again each
-/// time, so they would repeat it for ever.
+/// Replaces the kinds of errors that make std and many programs repeat a call. The repeated call
+/// would fail again each time, so they would repeat it for ever.
 fn final_error(error: io::Error) -> io::Error {
     match error.kind() {
         io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => {

@@ -46,8 +46,8 @@
 //! connection](crate::WebSocketConnection), and dropping a handle has the same effect. A
 //! [`SendStream`] that is dropped unfinished **resets** its stream. `Write` has no way to signal
 //! the end, so call [`finish`](SendStream::finish). Dropping the last handle closes the connection,
-//! and unsent data is lost. Before you drop it, call [`drain`](WebSocketConnection::drain), or wait
-//! for the peer's answer.
+//! and unsent data is lost. Before you drop the last handle, call
+//! [`drain`](WebSocketConnection::drain), or wait for the peer's answer.
 //!
 //! A waiting thread is parked and uses no CPU time. The wait ends early if a
 //! [timeout](RecvStream::set_read_timeout) expires, or if another thread closes the connection
@@ -55,21 +55,20 @@
 //!
 //! # Threads
 //! One background thread sends and receives the messages of all connections of a
-//! [`WebSocketClient`] and its clones, or of a [`WebSocketServer`]. It ends once the client or
-//! server has been dropped and its connections have ended. Before that, each connection sends its
-//! close, which may take until the [close timeout](crate::Config::close_timeout). A handshake runs
-//! on the thread that waits for it, including TLS and the server's
+//! [`WebSocketClient`] and its clones, or of a [`WebSocketServer`]. The thread ends once the client
+//! or server has been dropped and its connections have ended. Before a connection ends, it sends
+//! its close, which may take until the [close timeout](crate::Config::close_timeout). A handshake
+//! runs on the thread that waits for it, including TLS and the server's
 //! [`authorize`](crate::WebSocketServerBuilder::authorize) hook. A task that such a hook spawns
 //! runs on the background thread, and is dropped when that thread ends.
 //!
 //! # Within an async runtime
 //! All of this also works within an async runtime, and nothing panics there. But a call that waits
-//! blocks the thread that it is called from, and with it every other task of that thread: use
-//! `spawn_blocking`. Only one case does not work: a thread cannot wait for a connection whose
-//! driver has to run on that same thread. This cannot happen with connections of this module's
-//! clients and servers. It happens with a connection made by
-//! [`from_async`](WebSocketConnection::from_async) if its runtime has a single thread, and that
-//! thread waits for the connection.
+//! blocks the calling thread, and so every other task of that thread. Use `spawn_blocking` to avoid
+//! this. Only one case does not work: a thread cannot wait for a connection whose driver has to run
+//! on that same thread. This cannot happen with connections of this module's clients and servers.
+//! It happens with a connection made by [`from_async`](WebSocketConnection::from_async) if its
+//! runtime has a single thread, and that thread waits for the connection.
 
 mod background;
 mod client;

@@ -17,8 +17,8 @@ use crate::error::{ReadToEndError, ResetError};
 
 /// The receiving half of a stream. It implements [`Read`].
 ///
-/// Dropping it before its end was read stops the stream with code 0: the peer is asked to send no
-/// more.
+/// Dropping the handle before the end of the stream was read stops the stream with code 0, which
+/// asks the peer to send no more.
 #[derive(Debug)]
 pub struct RecvStream {
     inner: crate::connection::RecvStream,
@@ -83,12 +83,13 @@ impl RecvStream {
         try_wait(self.timeout, self.inner.read_chunk(max_length))
     }
 
-    /// Reads to the end of the stream, up to `limit` bytes. It hides [`Read::read_to_end`], which
-    /// has no limit and has to be called by that full path.
+    /// Reads to the end of the stream, up to `limit` bytes. This method hides
+    /// [`Read::read_to_end`], which has no limit and has to be called by that full path.
     ///
     /// # Errors
-    /// [`WaitError`] with [`ReadToEndError::TooLong`] if there are more than `limit` bytes; those
-    /// read so far are lost. A timeout loses nothing: the next read begins where this one began.
+    /// [`WaitError`] with [`ReadToEndError::TooLong`] if there are more than `limit` bytes; the
+    /// bytes read so far are lost. A timeout loses nothing, because the next read begins where this
+    /// read began.
     pub fn read_to_end(&mut self, limit: usize) -> Result<Vec<u8>, WaitError<ReadToEndError>> {
         let mut all = Vec::new();
         loop {
@@ -124,8 +125,8 @@ impl RecvStream {
     /// bytes.
     ///
     /// # Errors
-    /// [`WaitError`] with a [`ResetError`] if the peer can no longer reset the stream: it has
-    /// ended, or this end has stopped it.
+    /// [`WaitError`] with a [`ResetError`] if the peer can no longer reset the stream, because the
+    /// stream has ended or this end has stopped it.
     pub fn received_reset(&mut self) -> Result<VarInt, WaitError<ResetError>> {
         try_wait(self.timeout, self.inner.received_reset())
     }

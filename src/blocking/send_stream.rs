@@ -19,8 +19,8 @@ use crate::error::StoppedError;
 /// Each write waits for room in the send buffer, takes as many bytes as fit, and returns. The
 /// background thread sends these bytes; no flush is needed.
 ///
-/// Dropping it before [`finish`](Self::finish) resets the stream with code 0. The peer sees an
-/// error, never an end that looks complete.
+/// Dropping the handle before [`finish`](Self::finish) resets the stream with code 0. The peer then
+/// gets an error, and does not mistake the stream for a complete one.
 #[derive(Debug)]
 pub struct SendStream {
     inner: crate::connection::SendStream,
@@ -113,14 +113,14 @@ impl SendStream {
     /// At that time, the peer may not have received or read them yet.
     ///
     /// # Errors
-    /// [`WaitError`] with a [`StoppedError`] if neither of these can happen any longer.
+    /// [`WaitError`] with a [`StoppedError`] if neither event can happen any longer.
     pub fn stopped(&self) -> Result<Option<VarInt>, WaitError<StoppedError>> {
         try_wait(self.timeout, self.inner.stopped())
     }
 
     /// Makes the stream visible to the peer before anything is written, by sending an empty STREAM
-    /// frame. On the js-ws wire it does nothing, because a peer sees a stream there as soon as it
-    /// is opened.
+    /// frame. On the js-ws wire this does nothing, because on that wire the peer sees a stream as
+    /// soon as the stream is opened.
     pub fn announce(&mut self) {
         self.inner.announce();
     }

@@ -57,11 +57,12 @@ impl WebSocketServer {
         self.server.acceptor()
     }
 
-    /// Waits for the next client, and returns it before its handshake. Call [`Connecting::wait`],
-    /// which does the handshake, in a thread of its own, so that a slow client delays no other.
-    /// Returns `None` once the server is [closed](Self::close).
+    /// Waits for the next client, and returns the client before its handshake. [`Connecting::wait`]
+    /// does the handshake. Call it in a thread of its own, so that a slow client does not delay
+    /// other clients. Returns `None` once the server is [closed](Self::close).
     ///
-    /// Like [`accept`](crate::WebSocketServer::accept) of the async server, it never fails.
+    /// Like [`accept`](crate::WebSocketServer::accept) of the async server, this method never
+    /// fails.
     pub fn accept(&self) -> Option<Connecting> {
         let connecting = self.background.wait(self.server.accept())?;
         Some(Connecting { connecting, background: self.background.clone() })
@@ -91,8 +92,8 @@ pub struct Connecting {
 }
 
 impl Connecting {
-    /// Returns the client's address, or that of a proxy in front of the server; `None` on a Unix
-    /// socket.
+    /// Returns the client's address, or the address of a proxy in front of the server; `None` on a
+    /// Unix socket.
     pub fn remote_address(&self) -> Option<SocketAddr> {
         self.connecting.remote_address()
     }

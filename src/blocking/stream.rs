@@ -12,8 +12,8 @@ use super::{RecvStream, SendStream};
 /// A bidirectional stream. It implements [`Read`] and [`Write`], and can be split into two halves
 /// for two threads.
 ///
-/// Dropping it resets the sending half unless it was [finished](SendStream::finish), and stops the
-/// receiving half unless it was read to its end, both with code 0.
+/// Dropping the stream resets the sending half unless it was [finished](SendStream::finish), and
+/// stops the receiving half unless it was read to its end. Both happen with code 0.
 #[derive(Debug)]
 pub struct WebSocketStream {
     send: SendStream,

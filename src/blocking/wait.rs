@@ -1,6 +1,6 @@
 //! How a thread waits for a future.
 //!
-//! This module does not use tokio's `Handle::block_on`, for two reasons: it panics on a thread of a
+//! This module does not use tokio's `Handle::block_on`. That function panics on a thread of a
 //! runtime, and each stream would have to store a runtime's handle. The connection's futures can be
 //! polled without a runtime.
 

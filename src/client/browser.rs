@@ -33,21 +33,21 @@ const NO_URL: &str = "the browser cannot read it";
 pub enum BrowserApi {
     /// `WebSocket`, which every browser has.
     ///
-    /// This interface does not signal when it can accept more data. Therefore the client passes it
-    /// no more data while it holds more than 128 KiB of unsent bytes. While the client waits for
-    /// bytes to be sent, a timer checks their number. The timer runs every 4 ms as long as the
-    /// number changes, and otherwise gradually less often, down to four times a second. In a hidden
-    /// page, timers run once a second, and after some minutes once a minute. The arrival of a
-    /// message also causes a check. A page that has to send fast while it is hidden should use a
-    /// worker.
+    /// This interface does not signal when it can accept more data. Therefore the client passes no
+    /// more data to the interface while the interface holds more than 128 KiB of unsent bytes.
+    /// While the client waits for bytes to be sent, a timer checks their number. The timer runs
+    /// every 4 ms as long as the number changes, and otherwise gradually less often, down to four
+    /// times a second. In a hidden page, timers run once a second, and after some minutes once a
+    /// minute. The arrival of a message also causes a check. A page that has to send fast while it
+    /// is hidden should use a worker.
     ///
     /// This interface cannot pause reception, so only the credit of streams bounds the received
     /// data that it holds.
     WebSocket,
     /// `WebSocketStream`, which Chromium has had since version 124. It signals when it can accept
     /// more data, and stops reading from the network while the client does not read what it has
-    /// received. It is never the default: Chromium 156 crashed the whole page when a server was
-    /// killed in mid-stream.
+    /// received. It is never the default, because Chromium 156 crashed the whole page when a server
+    /// was killed in mid-stream.
     WebSocketStream,
 }
 

@@ -3,16 +3,16 @@
 //! Both ends of a connection should work at the same time. Suppose that 64 callers wait for their
 //! answers, and that all answers arrive in one message. If the driver woke all callers at once, it
 //! would next run after all of them, and send 64 requests in one message. The peer would be idle
-//! until then, and would answer all of them in one message, for which this end would be idle. If
-//! the driver wakes the callers in parts, and sends after each part, the peer works on one part
-//! while this end works on the next.
+//! until then. The peer would answer all requests in one message, and this end would be idle until
+//! that message arrives. If the driver wakes the callers in parts, and sends after each part, the
+//! peer works on one part while this end works on the next.
 
 use std::{collections::VecDeque, task::Waker};
 
 use super::wakeups::{Wakeups, each, in_drop};
 
-/// At most one task in this many is woken at once, so that both ends have work while messages are
-/// on their way in both directions.
+/// The size of a part is the number of waiting tasks divided by this number. So both ends have work
+/// while messages are on their way in both directions.
 const PARTS: usize = 4;
 
 /// A part has at least this many tasks. Each part costs both ends a message with its system calls,
@@ -30,7 +30,7 @@ impl Backlog {
     }
 
     /// Wakes the tasks of `wakeups` at once if they are few and no other tasks wait here. Otherwise
-    /// they wait here. Returns how many were woken.
+    /// these tasks wait here. Returns how many were woken.
     pub(super) fn wake_or_keep(&mut self, wakeups: &mut Wakeups) -> usize {
         let mut woken = wakeups.count();
         if woken > MIN_PART || !self.is_empty() {

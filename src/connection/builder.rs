@@ -60,8 +60,8 @@ impl WebSocketConnectionBuilder {
         WebSocketConnection::start(NewSocket::new(socket), side, wire, self)
     }
 
-    /// Sets the handshake timeout to `left`, the time that the opening handshake has left of it.
-    /// The timeout covers the wait for the peer's transport parameters.
+    /// Sets the handshake timeout to `left`, the part of the timeout that the opening handshake has
+    /// not used. The timeout covers the wait for the peer's transport parameters.
     pub(crate) fn time_left(mut self, left: Duration) -> Self {
         self.config.handshake_timeout(left);
         self

@@ -16,8 +16,8 @@ impl WebSocketConnection {
     /// fail, except that received data can still be read.
     ///
     /// The peer receives `code` and the first 1,024 bytes of `reason`. On the js-ws wire, it
-    /// receives the first 123 bytes of `reason`. There a code above 999 arrives as 999, unless it
-    /// is from 3000 to 3999.
+    /// receives the first 123 bytes of `reason`. There a code above 999 arrives as 999, unless the
+    /// code is from 3000 to 3999.
     ///
     /// This returns before the close has been sent. A program that is about to exit should await
     /// [`closed`](Self::closed) first.
@@ -33,12 +33,12 @@ impl WebSocketConnection {
     /// be accepted. When all streams have ended, the connection is closed with code 0.
     ///
     /// After this call, opening a stream fails with [`OpenError::Draining`], and streams that the
-    /// peer opens are refused. Neither wire can announce a drain, so the peer notices it by these
-    /// refusals and by the close. A connection that is not [established](Self::established) is
-    /// closed at once.
+    /// peer opens are refused. Neither wire can announce a drain, so the peer notices the drain by
+    /// these refusals and by the close. A connection that is not [established](Self::established)
+    /// is closed at once.
     ///
     /// There is no deadline: a stream that does not end keeps the connection open; see
-    /// [`drain_timeout`](Self::drain_timeout). Keep a handle until the connection has ended: when
+    /// [`drain_timeout`](Self::drain_timeout). Keep a handle until the connection has ended. When
     /// the last handle is dropped, the connection is closed at once, and data that has not been
     /// sent is lost.
     ///
@@ -77,8 +77,8 @@ impl WebSocketConnection {
         self.0.lock().close_reason()
     }
 
-    /// Returns which streams were open and which data was unsent when the connection ended. The
-    /// result is empty while the connection has not ended. It contains no errors: calls on a
+    /// Returns which streams were open and how many bytes were unsent when the connection ended.
+    /// The result is empty while the connection has not ended. It contains no errors: calls on a
     /// stream's handle return the error of that stream.
     pub fn in_flight(&self) -> InFlight {
         self.0.lock().engine().in_flight().clone()

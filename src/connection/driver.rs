@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use wsmux_proto::{Link, MessageBuf, SocketError, Time};
+use wsmux_proto::{DriverLost, Link, MessageBuf, SocketError, Time};
 
 use super::{
     alarm::Alarm,
@@ -59,6 +59,8 @@ enum Progress {
 }
 
 pub(super) struct Driver<S> {
+    /// This precedes `records`, so that a log contains a panic of the driver.
+    polled: Polled,
     shared: Arc<Shared>,
     socket: S,
     message: MessageBuf,
@@ -92,14 +94,14 @@ pub(super) struct Driver<S> {
     /// The name of the socket in the connection's session.
     link: Link,
     records: Records,
-    /// What looks at the first message on a server's socket; `None` once it has.
+    /// What looks at the first message on a server's socket; `None` after that look.
     arrival: Option<Arrival>,
     /// The earlier connection to which the socket belongs.
     moved: Option<Move>,
 }
 
 impl<S: Socket + Unpin> Driver<S> {
-    /// `received` is what was read from the socket before it had this driver.
+    /// `received` is what was read from the socket before the socket had this driver.
     pub(super) fn new(
         shared: Arc<Shared>,
         socket: S,
@@ -108,6 +110,7 @@ impl<S: Socket + Unpin> Driver<S> {
         records: Records,
     ) -> Self {
         Self {
+            polled: Polled { shared: shared.clone(), now: false },
             shared,
             socket,
             message: MessageBuf::new(),
@@ -138,12 +141,22 @@ impl<S: Socket + Unpin> Driver<S> {
     }
 
     /// Drives the socket until the connection has ended or no longer uses the socket.
-    pub(super) async fn run(mut self) -> Records {
-        poll_fn(|cx| self.rounds(cx)).await;
-        if let Some(moved) = self.moved.take() {
-            moved.complete(self.socket, self.batch);
+    // An `async fn` would hold the driver twice: as its argument, and as a local variable.
+    #[expect(clippy::manual_async_fn)]
+    pub(super) fn run(mut self) -> impl Future<Output = Records> {
+        async move {
+            poll_fn(|cx| {
+                self.polled.now = true;
+                let polled = self.rounds(cx);
+                self.polled.now = false;
+                polled
+            })
+            .await;
+            if let Some(moved) = self.moved.take() {
+                moved.complete(self.socket, self.batch);
+            }
+            self.records
         }
-        self.records
     }
 
     /// Receives a batch of items, and passes it to the engine.
@@ -278,9 +291,13 @@ impl<S: Socket + Unpin> Driver<S> {
         })
     }
 
-    /// Looks at the first message on a server's socket, and whether the socket belongs to an
+    /// Looks at the first message on a server's socket. Returns whether the socket belongs to an
     /// earlier connection.
     fn find_earlier(&mut self) -> bool {
+        if self.read_end.is_some() {
+            // The socket is of no use to any connection.
+            return false;
+        }
         let is_message = |item: &Incoming| matches!(item, Incoming::Message(_));
         let Some(first) = self.batch.iter().position(is_message) else { return false };
         let Some(arrival) = &self.arrival else { return false };
@@ -348,8 +365,9 @@ impl<S: Socket + Unpin> Driver<S> {
             }
         }
         if !self.backlog.is_empty() {
-            // Other tasks wait for this one. So it has to be in a queue of the runtime, where an
-            // idle worker finds it if a task of the first part computes for long.
+            // The tasks of the backlog wait for this task to wake them. So this task has to be in a
+            // queue of the runtime, where an idle worker finds it if a task of the first part
+            // computes for long.
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -407,8 +425,8 @@ impl<S: Socket + Unpin> Driver<S> {
         }
         let failed_now = self.write_end.is_some() && !read_out;
         // If several tasks were woken, all of them may have something to send. The driver yields in
-        // this case, so that it runs after them and sends everything together. If it slept, the
-        // first of these tasks would wake it, and it would run before the others.
+        // this case, so that it runs after these tasks and sends everything together. If the driver
+        // slept, the first of these tasks would wake it, and it would run before the others.
         let woke_several = self.woken > 1;
         let more = woke_several
             || !self.backlog.is_empty()
@@ -493,6 +511,20 @@ impl<S: Socket + Unpin> Driver<S> {
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+}
+
+/// Whether the driver is being polled. If this is dropped meanwhile, the driver has panicked.
+struct Polled {
+    shared: Arc<Shared>,
+    now: bool,
+}
+
+impl Drop for Polled {
+    fn drop(&mut self) {
+        if self.now {
+            self.shared.abandon(DriverLost::Panicked);
+        }
     }
 }
 

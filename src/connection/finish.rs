@@ -7,23 +7,31 @@ use std::{
 
 use super::{shared::Shared, wakeups::Wakeups};
 
-/// Wakes all waiting tasks when the driver is dropped: because it has ended, because it has
-/// panicked, or together with its runtime.
+/// Wakes all waiting tasks when the driver is dropped. The driver is dropped when it has ended,
+/// when it has panicked, or together with its runtime.
 pub(super) struct Finish(pub(super) Arc<Shared>);
 
 impl Drop for Finish {
     fn drop(&mut self) {
-        let mut wakeups = Wakeups::default();
-        let mut state = self.0.lock();
-        unless_it_panics(|| self.0.dispatch(&mut state));
-        unless_it_panics(|| state.finish());
-        let kept = (state.kept.take(), state.slot.take());
+        finish(&self.0);
         #[cfg(not(target_family = "wasm"))]
-        let kept = (kept, state.next_socket.take());
-        state.unlock_into(&mut wakeups);
-        unless_it_panics(|| drop(kept));
-        unless_it_panics(|| wakeups.notify());
+        {
+            let socket = self.0.lock().next_socket.take();
+            unless_it_panics(|| drop(socket));
+        }
     }
+}
+
+/// Wakes all waiting tasks, because the connection has ended and has no socket.
+pub(super) fn finish(shared: &Shared) {
+    let mut wakeups = Wakeups::default();
+    let mut state = shared.lock();
+    unless_it_panics(|| shared.dispatch(&mut state));
+    unless_it_panics(|| state.finish());
+    let kept = (state.kept.take(), state.slot.take());
+    state.unlock_into(&mut wakeups);
+    unless_it_panics(|| drop(kept));
+    unless_it_panics(|| wakeups.notify());
 }
 
 /// Runs code of the application, such as wakers and drops, and discards a panic in it. The driver

@@ -19,12 +19,12 @@ use crate::handshake::negotiation::Agreed;
 /// an application protocol.
 ///
 /// # Memory
-/// A connection keeps this until the connection is dropped, and keeps nothing else of the
-/// handshake. This contains a copy of the request's target and of all headers. The copy takes as
-/// much memory as the target and the headers have bytes, and about 150 bytes more for each header.
-/// Clients and servers of this crate accept heads of at most 64 KiB and 128 headers. If another
-/// HTTP server has accepted the request, the limits of that server apply instead. By default, hyper
-/// accepts about 400 KiB and 100 headers over HTTP/1.1, and 16 KiB over HTTP/2.
+/// A connection keeps this information until the connection is dropped, and keeps nothing else of
+/// the handshake. The information contains a copy of the request's target and of all headers. The
+/// copy takes as much memory as the target and the headers have bytes, and about 150 bytes more for
+/// each header. Clients and servers of this crate accept heads of at most 64 KiB and 128 headers.
+/// If another HTTP server has accepted the request, the limits of that server apply instead. By
+/// default, hyper accepts about 400 KiB and 100 headers over HTTP/1.1, and 16 KiB over HTTP/2.
 #[derive(Clone, Default)]
 pub struct ConnectionInfo {
     pub(crate) remote_address: Option<SocketAddr>,
@@ -121,8 +121,8 @@ impl ConnectionInfo {
         self.response_headers.as_deref()
     }
 
-    /// Whether the client of another handshake may resume the connection of this one: it has the
-    /// same identity, and speaks the same protocol.
+    /// Whether the client of another handshake may resume the connection of this handshake. It may
+    /// if it has the same identity and speaks the same protocol.
     #[cfg(not(target_family = "wasm"))]
     pub(crate) fn is_same_client(&self, other: &Self) -> bool {
         let user = |info: &Self| info.application_data::<crate::server::authorize::User>();

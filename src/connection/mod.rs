@@ -47,9 +47,9 @@ use crate::{
 
 /// A handle to a connection: one WebSocket that carries many streams, as a QUIC connection does.
 ///
-/// A handle is cheap to clone. The handles of streams contain one too, so the connection stays open
-/// while a stream's handle exists. When the last handle is dropped, the connection is closed with
-/// code 0.
+/// A handle is cheap to clone. The handle of a stream contains a handle to the connection, so the
+/// connection stays open while a stream's handle exists. When the last handle is dropped, the
+/// connection is closed with code 0.
 #[derive(Debug, Clone)]
 pub struct WebSocketConnection(ConnectionRef);
 
@@ -129,7 +129,7 @@ impl WebSocketConnection {
     }
 
     /// Opens a bidirectional stream without waiting. Returns `None` if [`open_bi`](Self::open_bi)
-    /// would wait: because a limit is reached, or because other tasks already wait.
+    /// would wait, because a limit is reached or other tasks already wait.
     ///
     /// # Errors
     /// [`OpenError`].
@@ -138,8 +138,8 @@ impl WebSocketConnection {
     }
 
     /// Opens a unidirectional stream without waiting. Returns `None` if
-    /// [`open_uni`](Self::open_uni) would wait: because a limit is reached, or because other tasks
-    /// already wait.
+    /// [`open_uni`](Self::open_uni) would wait, because a limit is reached or other tasks already
+    /// wait.
     ///
     /// # Errors
     /// The same as for [`open_uni`](Self::open_uni).
@@ -194,8 +194,8 @@ impl WebSocketConnection {
     ///
     /// Several tasks may wait at once. They get room first come, first served: a small datagram
     /// does not overtake a large one. A call to [`send_datagram`](Self::send_datagram) does not
-    /// wait, and may take the room for which a task was woken. That task goes on waiting at its old
-    /// position.
+    /// wait, and may take the room for which a waiting task was woken. That task goes on waiting at
+    /// its old position.
     ///
     /// # Errors
     /// The same as for [`send_datagram`](Self::send_datagram).
@@ -279,7 +279,8 @@ impl WebSocketConnection {
         self.0.lock().session.session_stats()
     }
 
-    /// Returns whether the connection has a socket, and whether it would outlive it.
+    /// Returns whether the connection has a socket, and whether the connection would outlive its
+    /// socket.
     pub fn session_state(&self) -> SessionState {
         self.0.lock().session.state()
     }
@@ -389,7 +390,8 @@ impl WebSocketConnection {
         self.0.without_handle()
     }
 
-    /// Whether the connection's socket belongs to an earlier connection, which goes on over it.
+    /// Whether the connection's socket belongs to an earlier connection, which goes on over this
+    /// socket.
     #[cfg(not(target_family = "wasm"))]
     pub(crate) fn has_moved(&self) -> bool {
         self.0.lock().moved_to.is_some()

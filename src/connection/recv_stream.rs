@@ -21,8 +21,8 @@ use crate::{
 
 /// The receiving half of a stream.
 ///
-/// Dropping it before its end was read stops the stream with code 0, which asks the peer to send no
-/// more.
+/// Dropping the handle before the end of the stream was read stops the stream with code 0, which
+/// asks the peer to send no more.
 #[derive(Debug)]
 pub struct RecvStream {
     id: StreamId,
@@ -102,7 +102,8 @@ impl RecvStream {
     /// `limit` bytes left. Data that was read before the error is lost.
     ///
     /// # Cancel safety
-    /// This is not cancel safe: if the future is dropped, the data that it has read is lost.
+    /// This is not cancel safe: if the future is dropped, the data that the future has read is
+    /// lost.
     pub async fn read_to_end(&mut self, limit: usize) -> Result<Vec<u8>, ReadToEndError> {
         let mut all = Vec::new();
         while let Some(chunk) = self.read_chunk(usize::MAX).await? {

@@ -21,15 +21,16 @@ use crate::{
 
 /// The sending half of a stream.
 ///
-/// Dropping it before [`finish`](Self::finish) resets the stream with code 0. The peer then gets an
-/// error, and so learns that the data is incomplete.
+/// Dropping the handle before [`finish`](Self::finish) resets the stream with code 0. The peer then
+/// gets an error, and so learns that the data is incomplete.
 ///
 /// # As an `AsyncWrite`
-/// A shutdown finishes the stream. As in quinn, it also returns `Ok` if the peer has stopped the
-/// stream: nothing is left to finish, and an error would make code that relays both directions,
-/// such as `tokio::io::copy_bidirectional`, abort the other direction too. A write to a stopped
-/// stream fails with [`BrokenPipe`](std::io::ErrorKind::BrokenPipe), and [`finish`](Self::finish)
-/// fails with [`WriteError::Stopped`]; [`stopped`](Self::stopped) returns the peer's code.
+/// A shutdown finishes the stream. As in quinn, the shutdown also returns `Ok` if the peer has
+/// stopped the stream, because nothing is left to finish. An error would make code that relays both
+/// directions, such as `tokio::io::copy_bidirectional`, abort the other direction too. A write to a
+/// stopped stream fails with [`BrokenPipe`](std::io::ErrorKind::BrokenPipe), and
+/// [`finish`](Self::finish) fails with [`WriteError::Stopped`]; [`stopped`](Self::stopped) returns
+/// the peer's code.
 #[derive(Debug)]
 pub struct SendStream {
     id: StreamId,
@@ -192,7 +193,7 @@ impl SendStream {
 
     /// Abandons the stream after its first `reliable_size` bytes. The peer still receives these
     /// bytes, and then `code` (RESET_STREAM_AT, draft-ietf-quic-reliable-stream-reset). If fewer
-    /// bytes were written, it receives all of them.
+    /// bytes were written, the peer receives all of them.
     ///
     /// # Errors
     /// [`ResetAtError`](crate::ResetAtError) if the stream has ended, or the peer does not support
@@ -211,8 +212,8 @@ impl SendStream {
     /// or `None` if the stream was finished and everything up to its end was passed to the socket.
     /// The socket may have accepted data that has not reached the peer yet.
     ///
-    /// The stream is watched from the call on, before the future is polled, and the future may
-    /// outlive this handle.
+    /// The watch for the end begins with this call, and not with the first poll of the future. The
+    /// future may outlive this handle.
     ///
     /// # Errors
     /// [`StoppedError`] if this end has reset the stream, or if the connection ended first.

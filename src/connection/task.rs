@@ -7,14 +7,14 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use wsmux_proto::{DriverLost, Link};
+use wsmux_proto::{DriverLost, Link, Side};
 
 use super::{
     alarm::Alarm,
     arrival::Registered,
-    finish::{Finish, unless_it_panics},
+    finish::{Finish, finish},
     resume::{Drive, NewSocket, Redial, Resume, redial},
-    shared::{Kept, Shared},
+    shared::{Kept, Shared, State},
 };
 use crate::runtime::MaybeSend;
 
@@ -35,9 +35,11 @@ pub(super) struct Task {
     stage: Stage,
     /// The way of a client to a new socket.
     redial: Option<Arc<dyn Redial>>,
-    /// How often the connection was resumed when it last lost its socket.
-    resumptions: u64,
-    /// How many new sockets were lost since the connection was last resumed.
+    /// How often the connection had been resumed when it last lost a socket; `None` before the
+    /// first loss.
+    resumptions: Option<u64>,
+    /// How many new sockets were lost before they resumed the connection, since it last had a
+    /// socket that carried data.
     failures: u32,
     /// Whether the task is being polled. If it is dropped while this is set, something in it has
     /// panicked.
@@ -85,7 +87,7 @@ impl Task {
             shared,
             stage: Stage::Driving(drive),
             redial,
-            resumptions: 0,
+            resumptions: None,
             failures: 0,
             polled: false,
         }
@@ -112,27 +114,50 @@ impl Task {
         }
     }
 
-    /// Begins to wait for a new socket. Returns `None` if the connection has ended.
-    fn wait(&mut self, records: Records) -> Option<Box<Wait>> {
+    /// Begins to wait for a new socket. Returns `None` if the connection needs none.
+    fn wait(&mut self, mut records: Records) -> Option<Box<Wait>> {
         let mut state = self.shared.lock();
-        if state.session.is_closed() {
+        if is_over(&state) {
             return None;
+        }
+        if state.session.is_closed() {
+            // For the application the connection is over.
+            drop(state);
+            records.end_log();
+            finish(&self.shared);
+            state = self.shared.lock();
         }
         let stats = state.session.session_stats();
         // A connection without a socket does not take the place of one with a socket.
         let slot = state.slot.take();
         drop(state);
         drop(slot);
-        self.failures = match stats.resumptions == self.resumptions && self.failures > 0 {
-            true => self.failures + 1,
+        let before = self.resumptions.replace(stats.resumptions);
+        self.failures = match before == self.resumptions {
+            true => self.failures.saturating_add(1),
             false => 0,
         };
-        self.resumptions = stats.resumptions;
         let redial = self.redial.clone().map(|dialer| -> Pin<Box<dyn Redialling>> {
             Box::pin(redial(self.shared.clone(), dialer, self.failures))
         });
         let suspended = records.registered.as_ref().map(|entry| entry.suspend(stats.replay_held));
         Some(Box::new(Wait { alarm: Alarm::new(), records, redial, _suspended: suspended }))
+    }
+}
+
+/// Whether the connection has ended and needs no socket any more, not even to tell its peer.
+fn is_over(state: &State) -> bool {
+    // A client dials once more only if otherwise some of its last bytes could be lost.
+    let lingers = state.session.lingers()
+        && (state.engine().side() == Side::Server || state.session.session_stats().replay_held > 0);
+    state.session.is_closed() && !lingers
+}
+
+impl Records {
+    /// Completes the log of a connection that has ended.
+    fn end_log(&mut self) {
+        #[cfg(feature = "qlog")]
+        drop(self.qlog.take());
     }
 }
 
@@ -143,8 +168,15 @@ impl Wait {
             let mut state = shared.lock();
             let now = state.time(shared.now());
             shared.dispatch(&mut state);
-            if state.session.is_closed() {
+            if is_over(&state) {
                 return Poll::Ready(None);
+            }
+            if state.session.is_closed() && !state.is_finished() {
+                // the application does not wait for the peer.
+                drop(state);
+                self.records.end_log();
+                finish(shared);
+                continue;
             }
             #[cfg(not(target_family = "wasm"))]
             if let Some((link, socket)) = state.next_socket.take() {
@@ -192,9 +224,6 @@ impl Drop for Task {
         // `thread::panicking` would be wrong here: the runtime, and the task with it, may be
         // dropped because other code in this thread panics (C-82).
         let lost = if self.polled { DriverLost::Panicked } else { DriverLost::Dropped };
-        let mut state = self.shared.lock();
-        let now = state.time(self.shared.now());
-        // This has no effect if the connection has ended. `Finish` wakes the waiting tasks.
-        unless_it_panics(|| state.engine_mut().abandon(now, lost));
+        self.shared.abandon(lost);
     }
 }

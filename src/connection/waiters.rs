@@ -83,7 +83,7 @@ impl Waiters {
         let place = *ticket.get_or_insert_with(|| {
             self.last_ticket += 1;
             self.wanted += wants;
-            // The new task is counted like one that was woken; this is undone below.
+            // The new task is counted like a task that was woken. This is undone below.
             self.reserved += wants;
             self.last_ticket
         });

@@ -5,7 +5,7 @@ use std::{
     task::Waker,
 };
 
-/// Wakers that were collected under a connection's lock, to be woken or dropped after it is
+/// Wakers that were collected under a connection's lock, to be woken or dropped after the lock is
 /// released. Dropping this value wakes them, so that no task is forgotten. It holds at most one
 /// waker for each task that waited.
 #[derive(Debug, Default)]
@@ -40,7 +40,8 @@ impl Wakeups {
     }
 
     /// Stores a waker to be dropped later without waking it. Each use of the lock stores at most
-    /// one such waker. If it stored two, the first would be woken for nothing, which is harmless.
+    /// one such waker. If a use stored two, the first of them would be woken for nothing, which is
+    /// harmless.
     pub(crate) fn drop_later(&mut self, waker: Option<Waker>) {
         if let Some(waker) = waker {
             self.any = true;

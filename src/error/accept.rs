@@ -16,12 +16,12 @@ pub enum AcceptError {
     #[error("connection lost during the handshake: {0}")]
     Io(#[source] Arc<io::Error>),
     /// The TLS handshake failed: the client does not speak TLS, rejects this server's certificate,
-    /// or has no acceptable certificate. If possible, the client received a TLS alert. This error
-    /// usually contains a `rustls::Error`.
+    /// or has no acceptable certificate. The server has tried to send the client a TLS alert. This
+    /// error usually contains a `rustls::Error`.
     #[error("TLS: {0}")]
     Tls(#[source] Arc<io::Error>),
     /// TLS and the upgrade, including the server's hooks, took longer than the handshake timeout.
-    /// If possible, the client received 408.
+    /// Unless TLS was still in progress, the server has tried to send the client status 408.
     #[error("the handshake timed out")]
     HandshakeTimeout,
     /// The client was refused with this status, by the handshake or by a hook.
@@ -41,12 +41,13 @@ pub enum AcceptError {
         /// The HTTP status of the response.
         status: StatusCode,
     },
-    /// The server [shuts down](crate::WebSocketServer::shutdown). If possible, the client received
-    /// 503.
+    /// The server is [shutting down](crate::WebSocketServer::shutdown). Unless TLS was still in
+    /// progress, the server has tried to send the client status 503.
     #[error("the server is shutting down")]
     ShuttingDown,
-    /// The client has [resumed](crate::Config::resume_timeout) one of its earlier connections, which
-    /// goes on over this WebSocket. Nothing has failed, and there is no connection to accept.
+    /// The client has [resumed](crate::Config::resume_timeout) one of its earlier connections, and
+    /// that connection goes on over this WebSocket. Nothing has failed, and there is no connection
+    /// to accept.
     #[error("the client has resumed an earlier connection")]
     Resumed,
     /// The WebSocket was opened, but the connection over it ended before the connection was

@@ -62,17 +62,17 @@ pub enum ConnectError {
         /// a proxy), [`Retry-After`](Self::retry_after) and `Sec-WebSocket-Version`. There are at
         /// most 128 headers, from a head of at most 64 KiB.
         headers: Arc<HeaderMap>,
-        /// The start of the response's body, at most 1 KiB, decoded if it is chunked. It may end
-        /// earlier, because the client waits at most one second for the body, and not beyond the
-        /// timeout of the attempt. It is empty if the response has no body, or has a transfer
-        /// coding for which the client did not ask.
+        /// The start of the response's body, at most 1 KiB, decoded if it is chunked. The text may
+        /// end earlier, because the client waits for the body at most one second, and at most until
+        /// the timeout of the attempt. The text is empty if the response has no body, or has a
+        /// transfer coding for which the client did not ask.
         body: String,
     },
     /// The response is not a valid answer to the request (RFC 6455 §4.1), or is not HTTP.
     #[error("invalid response: {0}")]
     InvalidResponse(String),
-    /// The server selected no subprotocol, or one that was not offered, so it does not speak this
-    /// wire.
+    /// The server selected no subprotocol, or a subprotocol that was not offered. Such a server
+    /// does not speak this wire.
     #[error(
         "offered subprotocols {:?}, and the server selected {:?}",
         Offered(offered),
@@ -243,13 +243,14 @@ impl ConnectError {
     /// It is zero if the date has passed. Returns `None` if there is no `Retry-After`, or if it
     /// cannot be read.
     ///
-    /// The returned time has no upper limit. A caller that waits for this time should set one.
+    /// The returned time has no upper limit. A caller that waits for this time should set an upper
+    /// limit.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Refused { headers, .. } => {
                 let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
                 if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-                    // A number that does not fit into a `u64` is taken as the largest one.
+                    // A number that does not fit into a `u64` is taken as the largest `u64`.
                     return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
                 }
                 until(value, headers.get(header::DATE))

@@ -42,12 +42,12 @@ impl Negotiation {
                 choices.push(Choice { subprotocol, wire });
             }
         }
-        // W-12: a wire that is chosen by a subprotocol needs at least one.
+        // W-12: a wire that is chosen by a subprotocol needs the name of at least one.
         if choices.is_empty() && wires.iter().any(|wire| !versions(*wire).is_empty()) {
             return Err(BuildError::NoSubprotocol);
         }
         let without = wires.iter().find(|wire| wire.selection() == Selection::NoSubprotocol);
-        // W-13: such a wire adds no name to what is offered.
+        // W-13: a wire that is chosen without a subprotocol adds no name to what is offered.
         choices.extend(without.map(|&wire| Choice { subprotocol: None, wire }));
         Ok(Self { choices, are_protocols: subprotocols.are_protocols() })
     }
@@ -131,7 +131,7 @@ pub(crate) struct Subprotocols {
 
 impl Subprotocols {
     /// Whether the names are made from the names of application protocols, which are not secret.
-    /// They are not if the application has given them in full.
+    /// Returns `false` if the application has given the names in full.
     fn are_protocols(&self) -> bool {
         self.names.is_none()
     }
@@ -186,7 +186,7 @@ impl Subprotocols {
                         versions().map(|(version, wire)| (format!("{version}.{app}"), wire)),
                     );
                 }
-                // W-41: a bare name is exactly that name.
+                // W-41: the subprotocol of a bare protocol is exactly the protocol's name.
                 Protocol::Bare(name) => names.push(as_given(name)),
             }
         }
@@ -365,9 +365,10 @@ mod tests {
         assert_eq!(names(&["a", "a"], true).unwrap(), ["qmux-02.a"]);
     }
 
-    /// [W-40] A server MUST accept `qmux-01` and `qmux-01.<app>` wherever it accepts the same name
-    /// with `qmux-02`, and MUST prefer the latter. A setting turns this off. A client offers the
-    /// older names only if the same setting is turned on.
+    /// [W-40] A server MUST accept `qmux-01` and `qmux-01.<app>` wherever it accepts the
+    /// corresponding name with `qmux-02`. If a client offers both, the server MUST prefer the name
+    /// with `qmux-02`. A setting says whether a server accepts the older names, which is the
+    /// default, and whether a client offers them, which is not the default.
     /// [W-41] An application protocol that is configured by its bare name MUST be offered, or
     /// accepted, as exactly that name.
     #[test]

@@ -205,7 +205,7 @@ fn check_authority(uri: &Uri, headers: &HeaderMap) -> Result<(), ErrorResponse> 
 }
 
 /// Sets `Host` to the authority of the request's target, if there is one, so that the application
-/// reads the right server there. HTTP/2 clients usually send no `Host`.
+/// finds the right server in `Host`. HTTP/2 clients usually send no `Host`.
 pub(crate) fn settle_host(request: &mut Request<()>) {
     let authority =
         request.uri().authority().map(|authority| HeaderValue::from_str(authority.as_str()));

@@ -110,8 +110,8 @@ impl WsMuxUpgrade {
     }
 
     /// Checks the request, and returns the response that the route has to return. If the client
-    /// gets its connection, `serve` is called with it in a task of its own. Nothing but `serve`
-    /// itself ends this task.
+    /// gets a connection, `serve` is called with this connection in a task of its own. Nothing but
+    /// `serve` itself ends this task.
     ///
     /// The settings are those of the acceptor: wires, application protocols, stream limits,
     /// timeouts, and hooks. An acceptor without an

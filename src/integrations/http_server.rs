@@ -115,9 +115,10 @@ impl HttpServer {
     }
 
     /// Sets how long a client may take, after its last request, to send the head of another. If it
-    /// takes longer, an HTTP/1.1 connection is closed, and an HTTP/2 connection gets a GOAWAY: it
-    /// accepts no more requests, and closes when its streams have ended. A time of more than a year
-    /// acts as a year. Default 75 s.
+    /// takes longer, an HTTP/1.1 connection is closed, and an HTTP/2 connection gets a GOAWAY.
+    /// After the GOAWAY, the server accepts no more requests on the connection, and closes the
+    /// connection when its streams have ended. A time of more than a year acts as a year. Default
+    /// 75 s.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.idle_timeout = timeout;
         self
@@ -135,9 +136,9 @@ impl HttpServer {
     /// with the addresses and, under TLS, the client's certificates.
     ///
     /// # Cancel safety
-    /// The server ends only when the future is dropped. When it is, the server stops listening,
-    /// each HTTP connection ends after its open requests, and the connections of upgraded requests
-    /// go on.
+    /// The server ends only when the future is dropped. When the future is dropped, the server
+    /// stops listening, and each HTTP connection ends after its open requests. The wsmux
+    /// connections of upgraded requests go on.
     pub async fn serve<S, B>(self, listener: impl Into<Listener>, service: S) -> Infallible
     where
         S: Service<Request<IncomingBody>, Response = Response<B>> + Clone + Send + 'static,

@@ -60,9 +60,9 @@ use crate::{
 };
 
 /// How many bytes a client may send on one HTTP/2 stream before they are read. A WebSocket's bytes
-/// are read as they arrive, so the window is rarely full, but it bounds how much is in flight
-/// during a round trip. At a round trip of 100 ms, 8 MiB allow 640 Mbit/s, and hyper's default of 1
-/// MiB allows 80 Mbit/s.
+/// are read as they arrive, so the window is rarely full. But the window bounds how much is in
+/// flight during a round trip. At a round trip of 100 ms, 8 MiB allow 640 Mbit/s, and hyper's
+/// default of 1 MiB allows 80 Mbit/s.
 pub const HTTP2_STREAM_WINDOW: u32 = 8 * 1024 * 1024;
 
 /// The window for all streams of one HTTP/2 connection together: four streams may fill their

@@ -19,10 +19,10 @@ impl WebSocketConnection {
     /// `qmux-02` or `qmux-02.<app>`, and that no extension was negotiated. No message may have been
     /// read since the handshake.
     ///
-    /// Make the WebSocket with [`websocket_config`](Self::websocket_config). With its own defaults
-    /// tungstenite accepts messages of 64 MiB and queues without a limit for a peer that does not
-    /// read. If tungstenite's limit on messages is below the limit of `config`, a connection may
-    /// fail although its peer follows the rules. If `max_write_buffer_size` is below 193 KiB, a
+    /// Make the WebSocket with [`websocket_config`](Self::websocket_config). With its own defaults,
+    /// tungstenite accepts messages of 64 MiB, and queues any amount of data for a peer that does
+    /// not read. If tungstenite's limit on messages is below the limit of `config`, a connection
+    /// may fail although its peer follows the rules. If `max_write_buffer_size` is below 193 KiB, a
     /// connection may fail because a message does not fit.
     ///
     /// If writing a pong to the underlying stream fails, tungstenite stops reading, and received

@@ -98,8 +98,8 @@ pub(crate) async fn upgrade(
     Ok((response, Upgrading(future)))
 }
 
-/// Joins the pieces of a cookie header, which may be split over HTTP/2 (RFC 9113 §8.2.3), so that
-/// hooks see one header, as over HTTP/1.1.
+/// Joins the pieces of a cookie header, which an HTTP/2 client may split (RFC 9113 §8.2.3). So
+/// hooks see one header, as with HTTP/1.1.
 fn join_cookies(request: &mut Request<()>) {
     let pieces = request.headers().get_all(header::COOKIE).iter();
     let pieces: Vec<_> = pieces.map(HeaderValue::as_bytes).collect();

@@ -33,9 +33,10 @@
 //!
 //! A proxy closes a tunnel that is silent for too long: nginx after `proxy_read_timeout` (60 s by
 //! default), HAProxy after `timeout tunnel`, or, if that is not set, after `timeout client` and
-//! `timeout server`. [`keep_alive_interval`] must be shorter than these. Its default is 10 s, and
-//! each end sends pings of its own, so an idle connection stays open. If keep-alive is off on both
-//! ends, the proxy's timeout ends the connection, and that looks like a network failure:
+//! `timeout server`. [`keep_alive_interval`], which is 10 s by default, must be shorter than these
+//! timeouts. Each end sends pings of its own, so an idle connection stays open. If keep-alive is
+//! off on both ends, the proxy's timeout ends the connection, and that looks like a network
+//! failure:
 //!
 //! | what happens to the proxy | both ends get | when |
 //! |---|---|---|
@@ -124,8 +125,9 @@
 //! process can end after every [`closed`] has returned.
 //!
 //! A client notices the drain when a stream is refused or the connection closes. It then opens a
-//! new connection for new calls, which the balancer gives to another node. It keeps a handle of the
-//! old connection, for example a stream, until its calls on the old connection have ended.
+//! new connection for new calls. The balancer gives the new connection to another node. The client
+//! keeps a handle of the old connection, for example a stream, until its calls on the old
+//! connection have ended.
 //!
 //! # What survives
 //!

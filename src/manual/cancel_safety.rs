@@ -74,7 +74,7 @@
 //! # let end = |socket, side| WebSocketConnection::from_socket(
 //! #     socket, side, Wire::QMux, Config::default(), ConnectionInfo::default());
 //! # let (connection, server) = (end(left, Side::Client), end(right, Side::Server));
-//! // Nobody answers: the stream is dropped, and the connection is as good as before.
+//! // Nobody answers, so the timeout drops the stream. The connection stays open.
 //! assert!(timeout(Duration::from_millis(10), request(&connection, b"?")).await.is_err());
 //! assert!(connection.close_reason().is_none());
 //! # Ok(())

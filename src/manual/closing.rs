@@ -64,12 +64,13 @@
 //! **Handles** are the clones of [`WebSocketConnection`], the halves of its streams, and the
 //! futures of `stopped`. The connection stays open while any handle is left.
 //!
-//! **A drain waits for the application too.** It ends once the application has accepted the streams
-//! that the peer opened before the drain, and every stream has ended in both directions: its
-//! sending half was finished, reset or dropped, and its receiving half was read to the end, stopped
-//! or dropped. A stream that is kept unused in a struct delays the drain for ever, so a program
-//! that must end should use `drain_timeout`. The call only begins the drain. To wait for its end,
-//! await `closed()`, and keep a handle until that returns.
+//! **A drain waits for the application too.** It ends once the application has accepted all streams
+//! that the peer opened before the drain, and every stream has ended in both directions. A sending
+//! half ends when the application finishes, resets or drops it. A receiving half ends when the
+//! application reads it to the end, stops or drops it. A stream that is kept unused in a struct
+//! delays the drain for ever, so a program that must end should use `drain_timeout`. `drain` and
+//! `drain_timeout` only begin the drain. To wait for its end, await `closed()`, and keep a handle
+//! until that returns.
 //!
 //! **[`closed()`]** waits until the socket is gone, and returns why the connection ended. After a
 //! close, it waits until the peer has answered and both ends have ended the underlying stream, or
@@ -111,7 +112,7 @@
 //!
 //! # To end a process without losing data
 //!
-//! When a program returns from `main`, its sockets are closed. So:
+//! When a program returns from `main`, its sockets are closed. So take these steps first:
 //!
 //! 1. Finish the streams that should be complete, and drop the others.
 //! 2. If you must know that something was *processed*, let the peer say so, and read its answer.

@@ -1,6 +1,6 @@
 //! The names of npm's `@matrixai/ws` and of wsmux side by side, what differs between them, and how
-//! to work with a peer that uses that package. This chapter is about its version 1.1.7; "js-ws"
-//! below means that package, running in Node.
+//! to work with a peer that uses that package. This chapter is about version 1.1.7 of the package;
+//! "js-ws" below means that package, running in Node.
 //!
 //! The js-ws wire has to be configured on both ends. A js-ws endpoint always uses TLS:
 //!
@@ -12,7 +12,7 @@
 //! # let made = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
 //! # let (certificate, key) = (made.cert.der().clone(), made.signing_key.into());
 //! let server = WebSocketServer::builder()
-//!     .wires([Wire::QMux, Wire::JsWs]) // each client as it asks
+//!     .wires([Wire::QMux, Wire::JsWs]) // each client selects one
 //!     .certificate([certificate.clone()], key)
 //!     .bind("127.0.0.1:0")
 //!     .await?;
@@ -134,8 +134,8 @@
 //!
 //! # Traps of js-ws
 //!
-//! We found these traps by running js-ws, or by reading its source. wsmux works around those that
-//! it can from its side. The following remain:
+//! We found these traps by running js-ws, or by reading its source. On its side, wsmux works around
+//! some of them. The following remain:
 //!
 //! - **A js-ws application must not cancel a stream while data is in flight.** When it cancels a
 //!   `readable`, and data of that stream arrives afterwards, js-ws closes the whole connection with

@@ -23,7 +23,7 @@
 //! |---|---|---|
 //! | `endpoint.connect(addr, name)?.await` | [`client.connect("wss://name/path").await`](crate::WebSocketClient::connect) | resolves the name itself |
 //! | `endpoint.accept()` | [`server.accept()`](crate::WebSocketServer::accept) | `None` after `close`; then await the `Connecting` |
-//! | `incoming.refuse()` | drop it, or refuse in [`authorize`](crate::WebSocketServerBuilder::authorize) | the latter with an HTTP status |
+//! | `incoming.refuse()` | drop it, or refuse in [`authorize`](crate::WebSocketServerBuilder::authorize) | a hook refuses with an HTTP status |
 //! | `endpoint.close(code, reason)` | [`server.shutdown(timeout, code, reason)`](crate::WebSocketServer::shutdown) | `server.close()` only stops accepting |
 //! | `endpoint.wait_idle()` | await the same `shutdown` | it drains all connections, and at the timeout closes the remaining ones with the code |
 //! | `open_bi`, `open_uni`, `accept_bi`, `accept_uni` | the same | `open_bi` and `accept_bi` give one stream, not a pair |
@@ -87,7 +87,7 @@
 //! # let (client, server) = (end(left, Side::Client), end(right, Side::Server));
 //! let mut send = client.open_uni().await?;
 //! send.write_all(b"all of it").await?;
-//! send.finish()?; // without this, the next line would be a reset
+//! send.finish()?; // otherwise the drop would reset the stream
 //! drop(send);
 //! assert_eq!(server.accept_uni().await?.read_to_end(64).await?, b"all of it");
 //! # Ok(())
@@ -100,7 +100,7 @@
 //!
 //! **`stopped` promises less.** In quinn, `None` says that the peer has acknowledged every byte.
 //! TCP does not report this to an application, so here `None` says that the end has been handed to
-//! the socket. After a reset by this end, it returns
+//! the socket. After a reset by this end, `stopped` returns
 //! [`StoppedError::ClosedStream`](crate::StoppedError::ClosedStream). To know that something has
 //! arrived, let the peer's application answer.
 //!

@@ -121,10 +121,10 @@
 //!
 //! **[`max_message_sent`]** is the largest message that this end *sends*, on either wire, even if
 //! the peer accepts larger ones. Lower it for a gateway on the path that accepts less; see [behind
-//! a proxy](super::behind_a_proxy). On TCP, a message is at most 65,404 bytes, and under TLS 88 bytes
-//! less, so that it fits into one packet of the largest size together with its headers. The setting
-//! also bounds the size of the datagrams that can be sent. The
-//! minimum is QUIC's own (RFC 9000 §14.1); every frame except data fits into it.
+//! a proxy](super::behind_a_proxy). On TCP, a message is at most 65,404 bytes, and under TLS 88
+//! bytes less, so that it fits into one packet of the largest size together with its headers. The
+//! setting also bounds the size of the datagrams that can be sent. The minimum is that of QUIC (RFC
+//! 9000 §14.1); every frame except data fits into it.
 //!
 //! **[`datagram_receive_buffer_size`]** and **[`datagram_send_buffer_size`]**: when a buffer is
 //! full, the oldest datagrams are dropped, and [`ConnectionStats`] counts them. Each datagram
@@ -155,13 +155,13 @@
 //! timeout at both ends.
 //!
 //! **[`keep_alive_interval`]** is how long the peer may be silent before a ping is sent. If a third
-//! of the idle timeout is shorter, that is used instead. Pings keep proxies and address translators
-//! from dropping the connection, and they detect dead peers: if a ping is unanswered and nothing
-//! else arrives, the connection ends after the idle timeout, or after three intervals if there is
-//! no idle timeout. Pings also measure [`rtt`]. The first ping of a connection and the few pings
-//! that are sent when windows grow measure it too, and this setting does not turn those off. Use
-//! `None` if a sleeping device must not be woken; an idle connection then ends after the idle
-//! timeout, unless the peer pings. A value below 100 ms acts as 100 ms.
+//! of the idle timeout is shorter than this setting, it is used instead. Pings keep proxies and
+//! address translators from dropping the connection, and they detect dead peers: if a ping is
+//! unanswered and nothing else arrives, the connection ends after the idle timeout, or after three
+//! intervals if there is no idle timeout. Pings also measure [`rtt`]. The first ping of a
+//! connection and the few pings that are sent when windows grow measure it too, and this setting
+//! does not turn those off. Use `None` if a sleeping device must not be woken; an idle connection
+//! then ends after the idle timeout, unless the peer pings. A value below 100 ms acts as 100 ms.
 //!
 //! **[`write_stall_timeout`]** is how long the socket may accept nothing while there is something
 //! to send. It ends a connection whose peer sends something now and then but reads nothing; the two
@@ -175,8 +175,8 @@
 //! for connections of a client or a server. This includes TLS, the upgrade, and on the QMux wire
 //! the peer's transport parameters. On a server the time starts when it has accepted the TCP
 //! connection, even if nobody awaits its [`Connecting`]. With
-//! [`from_websocket`](crate::WebSocketConnection::from_websocket) it covers only the wait for these
-//! parameters.
+//! [`from_websocket`](crate::WebSocketConnection::from_websocket) it covers only the wait for the
+//! peer's transport parameters.
 //!
 //! For each of these timeouts, a value that is too long for the clock, such as
 //! [`Duration::MAX`](std::time::Duration::MAX), means "never".
@@ -214,9 +214,9 @@
 //! knows only the application's own name, such as `moqt-18`, use
 //! [`bare_protocol`](crate::WebSocketClientBuilder::bare_protocol). If it knows only the name of
 //! the previous draft, `qmux-01`, a client offers that with
-//! [`older_versions`](crate::WebSocketClientBuilder::older_versions). Both names stand for the same
-//! wire, and [`protocol()`](crate::WebSocketConnection::protocol) returns the application protocol
-//! that was negotiated.
+//! [`older_versions`](crate::WebSocketClientBuilder::older_versions). All of these names stand for
+//! the QMux wire, and [`protocol()`](crate::WebSocketConnection::protocol) returns the application
+//! protocol that was negotiated.
 //!
 //! **A server that trusts cookies must check `Origin`**, with
 //! [`AllowedOrigins`](crate::authorize::AllowedOrigins): a web page of any origin can open a
@@ -231,8 +231,8 @@
 //!
 //! **Compression** is neither offered nor accepted, and is not a setting. With the feature `qlog`,
 //! the builders' `qlog` writes a log of each connection. It is off by default, because it costs
-//! time and disk space, and because it records who sent how much when. `QlogConfig::max_size`
-//! bounds the size of each log; the default is 64 MiB.
+//! time and disk space, and because it records who sent how much, and at what time.
+//! `QlogConfig::max_size` bounds the size of each log; the default is 64 MiB.
 //!
 //! # What is not a setting
 //!

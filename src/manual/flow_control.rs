@@ -26,19 +26,21 @@
 //!
 //! - **The round-trip time** comes from a ping sent with the connection's first message, when the
 //!   path is still empty, and from another ping with each step of growth. wsmux uses the smallest
-//!   of these times. The time from granting credit to the arrival of the data that uses it is a
-//!   second upper bound on the round-trip time. Therefore the window does not grow when the window
+//!   of these times. The time from granting credit to the arrival of the data that uses it is
+//!   another upper bound on the round-trip time. Therefore the window does not grow when the window
 //!   itself has filled a queue on the path, nor when a peer answers pings late. After a silence the
 //!   round-trip time is measured again.
-//! - **The amount per round trip** is the number of bytes that arrived in it and were read. So the
-//!   window of a reader that stops does not grow, that of a slow reader grows to twice what it
-//!   reads in a round trip, and that of a fast reader to twice what the link carries. One burst
-//!   proves little, so a window grows only if the previous round trip carried as much.
+//! - **The amount per round trip** is the number of bytes that arrived in it and were read. If a
+//!   reader has stopped, its window does not grow. If a reader is slow, its window grows to twice
+//!   what it reads in a round trip. If a reader is fast, its window grows to twice what the link
+//!   carries. One burst proves little, so a window grows only if the previous round trip carried as
+//!   much.
 //!
 //! The window of a stream that nothing else limits doubles in each round trip. In simulation with
-//! the defaults, one stream fills a gigabit a second at 200 ms within 2 s. The sender needs no
-//! setting, because its send buffer holds only data that the socket has not accepted yet. Data in
-//! flight is in TCP's own buffers, which the operating system must let grow to the same size.
+//! the defaults, one stream fills a path of 1 Gbit/s with a round-trip time of 200 ms within 2 s.
+//! The sender needs no setting, because its send buffer holds only data that the socket has not
+//! accepted yet. Data in flight is in TCP's own buffers, which the operating system must let grow
+//! to the same size.
 //!
 //! [`Config::max_stream_receive_window`] bounds the window of one stream, and
 //! [`Config::window_growth_budget`] bounds how much all windows of the connection grow together.
@@ -82,7 +84,7 @@
 //!     send.write_all(&vec![0; 1024 * 1024 + 256 * 1024]).await?;
 //!     stalled.push(send);
 //! }
-//! // Another one passes them all.
+//! // Another stream overtakes all of them.
 //! let mut send = client.open_bi().await?.into_split().0;
 //! send.write_all(b"still moving").await?;
 //! send.finish()?;
@@ -104,8 +106,7 @@
 //!
 //! [`write_chunk`](crate::SendStream::write_chunk) takes a whole [`Bytes`](bytes::Bytes) at once if
 //! there is any room in the buffer. The buffer may then exceed its limit by less than one chunk.
-//! Keep chunks small relative to the buffer; otherwise it is the size of the chunks that bounds the
-//! memory.
+//! Keep chunks small relative to the buffer, because otherwise their size determines the memory.
 //!
 //! # The send window
 //!
@@ -116,10 +117,10 @@
 //! single stream.
 //!
 //! No stream holds more than half of the send window that is left. With the defaults, a hundred
-//! streams that send at once can each fill their whole buffer; later ones get less. Bytes for which
-//! the streams have no credit use at most half of the window, however many streams are stalled; the
-//! other half remains for streams that can send. Each stream may hold 1 KiB even if the window is
-//! full, so short messages never wait for other streams.
+//! streams that send at once can each fill their whole buffer; streams that start later get less.
+//! Bytes for which the streams have no credit use at most half of the window, however many streams
+//! are stalled; the other half remains for streams that can send. Each stream may hold 1 KiB even
+//! if the window is full, so short messages never wait for other streams.
 //!
 //! A write that waits because the window is full continues when its own stream has sent some of its
 //! bytes, or gets credit. A stream that has no bytes in its buffer waits in a queue until other
@@ -183,9 +184,9 @@
 //! their length. Bytes passed to `write` are copied into blocks that are at most a quarter larger
 //! than the bytes in them. A chunk that has been sent in part stays allocated as a whole; if less
 //! than half of it is left when more is written, that rest is copied and the chunk is freed.
-//! Together these keep the allocation within one and a half times the bytes that the buffers may
-//! hold. If your application cuts a [`Bytes`](bytes::Bytes) from a larger one, the larger one stays
-//! allocated and counts.
+//! Together these rules keep the allocation within one and a half times the bytes that the buffers
+//! may hold. If your application cuts a [`Bytes`](bytes::Bytes) from a larger one, the larger one
+//! stays allocated and counts.
 //!
 //! The formula gives the worst case: the peer fills every buffer and the application reads nothing.
 //! **The defaults** suit few peers, or trusted ones. **For many connections of untrusted peers**
@@ -218,11 +219,11 @@
 //! ```
 //!
 //! If all clients of the same server are idle, it needs some KiB for each of them, and the memory
-//! of their TLS sessions. A window of 64 KiB still carries 10 Mbit/s per stream at 50 ms. If
-//! streams need more, give them a connection of their own, or raise their window with
-//! [`set_stream_receive_window`](crate::WebSocketConnection::set_stream_receive_window) once the
-//! client has authenticated. The memory of connections whose handshake is in progress comes on top:
-//! see [`WebSocketServer`](crate::WebSocketServer).
+//! of their TLS sessions. A window of 64 KiB still carries 10 Mbit/s per stream at a round-trip
+//! time of 50 ms. If some streams need more, give them a connection of their own, or raise their
+//! window with [`set_stream_receive_window`](crate::WebSocketConnection::set_stream_receive_window)
+//! once the client has authenticated. The memory of connections whose handshake is in progress
+//! comes on top: see [`WebSocketServer`](crate::WebSocketServer).
 //!
 //! # What the peer's limits do to this end
 //!

@@ -87,8 +87,8 @@
 //!
 //! | server | what `Http2Client` does |
 //! |---|---|
-//! | ALPN selects `h2`, and the SETTINGS offer it | one TCP connection for all |
-//! | ALPN selects `h2`, and the SETTINGS do not offer it | a second TCP connection, HTTP/1.1; remembered for five minutes |
+//! | ALPN selects `h2`, and the SETTINGS announce support | all connections share one TCP connection |
+//! | ALPN selects `h2`, and the SETTINGS do not announce support | a second TCP connection, HTTP/1.1; remembered for five minutes |
 //! | ALPN selects `http/1.1`, or nothing | HTTP/1.1 on the same TCP connection; remembered for five minutes |
 //! | `ws://` | HTTP/1.1; with [prior knowledge](crate::Http2Client::with_prior_knowledge) only HTTP/2 |
 //!

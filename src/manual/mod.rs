@@ -21,7 +21,8 @@
 )]
 //! - [`with_tonic`]: gRPC over the streams of one connection.
 //! - [`threats`]: what a hostile peer can try, what stops it, and the test that shows it.
-//! - [`coming_from_quinn`]: quinn's names and wsmux's, and the differences that equal names hide.
+//! - [`coming_from_quinn`]: the names of quinn and of wsmux, and how things with the same name
+//!   differ.
 //! - [`coming_from_js_ws`]: the same for npm's `@matrixai/ws`, and how to work with that endpoint.
 //!
 //! [SPEC.md] defines what goes over the wire; numbers such as C-31 are its requirements.

@@ -14,7 +14,7 @@
 //! over loopback without TLS. A call is a request and an answer of 64 bytes on a stream of its own,
 //! and 64 calls are in progress at a time. The processor time is that of both ends, and includes
 //! the kernel's. Other programs were using the machine now and then, so exponents between -0.05 and
-//! 0.05 count as constant.
+//! 0.05 count as 0.
 //!
 //! | what | grows with | exponent | from, to |
 //! |---|---|--:|---|
@@ -31,7 +31,7 @@
 //! | calls per second | cores, 1 to 2, a runtime for each | 0.96 | 65,000, 127,000 |
 //! | | cores, 1 to 2, one multi-thread runtime | 0.83 | 65,000, 114,000 |
 //!
-//! The points of the curves that bend, and of one that does not:
+//! These are the points of three curves that bend, and of one that does not:
 //!
 //! | connections | 10 | 30 | 100 | 300 | 1,000 | 3,000 | 9,900 |
 //! |---|--:|--:|--:|--:|--:|--:|--:|
@@ -64,9 +64,10 @@
 //! **A message costs more than a frame.** Each message of the WebSocket needs system calls and
 //! wake-ups at both ends, whatever is in it. If several streams have something to send when the
 //! socket is ready, their frames share a message. So 64 calls at a time on one connection cost a
-//! sixth of 64 calls on 100 connections, where each call has messages of its own. Above that, the
-//! cost rises slowly, because the state of a connection is no longer in the processor's caches when
-//! its next call arrives. To make calls cheap, use few connections and many streams.
+//! sixth of 64 calls on 100 connections, where each call has messages of its own. Above 100
+//! connections, the cost rises slowly, because the state of a connection is no longer in the
+//! processor's caches when its next call arrives. To make calls cheap, use few connections and many
+//! streams.
 //!
 //! **A write costs more than a byte** up to some hundred bytes. Writes are collected in the
 //! stream's buffer until the socket is ready, so even writes of 16 bytes are sent in large
@@ -75,8 +76,8 @@
 //!
 //! **A round trip** takes a constant time up to about 16 KiB, which is the time of the system calls
 //! and wake-ups at both ends. With larger messages, copying begins to dominate, and the time
-//! approaches proportion to the size. From 256 KiB to 1 MiB the round trip becomes 2.8 times as
-//! long.
+//! becomes nearly proportional to the size. From 256 KiB to 1 MiB the round trip becomes 2.8 times
+//! as long.
 //!
 //! # A runtime for each core
 //!
@@ -154,12 +155,13 @@
 //! # fn main() {}
 //! ```
 //!
-//! On two cores, with 64 connections for each core and a call at a time on each, this form made 1.11
-//! times the calls per second of one multi-thread runtime in the run above, and 1.1 to 1.5 times in
-//! four runs. The processor time of a call was between 0.7 and 1.1 times as much. In the run above,
-//! both forms made and closed 11,000 connections a second, with a call on each. The clients ran on
-//! the same two cores, and other programs used them now and then, which explains the wide range.
-//! More than two cores were not measured. To measure your machine, run
+//! This form was compared with one multi-thread runtime, on two cores, with 64 connections for each
+//! core and one call at a time on each connection. In the run above, it completed 1.11 times as
+//! many calls per second, and in four runs 1.1 to 1.5 times as many. The processor time of a call
+//! was between 0.7 and 1.1 times as much. In the run above, both forms made and closed 11,000
+//! connections a second, with a call on each. The clients ran on the same two cores, and other
+//! programs used them now and then, which explains the wide range. More than two cores were not
+//! measured. To measure your machine, run
 //!
 //! ```text
 //! cargo run --release -p wsmux-rivals -- scale --factor per-core --factor multi-thread
@@ -180,7 +182,7 @@
 //!   If few connections do most of the work, one core can be busy while others are idle, and a
 //!   multi-thread runtime is better. A task that computes for long delays all connections of its
 //!   core.
-//! - **A second process** of the same user can bind the same port with `SO_REUSEPORT`, and then
+//! - **Another process** of the same user can bind the same port with `SO_REUSEPORT`, and then
 //!   receives a part of the connections. It is not refused with
 //!   [`AddrInUse`](std::io::ErrorKind::AddrInUse).
 //! - **Only Linux spreads the connections.** On FreeBSD the option for that is `SO_REUSEPORT_LB`.

@@ -1,18 +1,18 @@
 //! What a hostile peer can try, what stops it, and the test that shows it.
 //!
 //! The attacker is the peer. It sends anything as fast as it can, or sends nothing, or reads
-//! nothing. Three things must be out of its reach: memory above a formula, the time of other
-//! streams and connections, and endless useless work. Numbers such as C-60 refer to [SPEC.md];
-//! tests are named with their files. [SECURITY.md] says what wsmux does not defend against, and how
-//! to report a vulnerability.
+//! nothing. The peer must not be able to make this end exceed a formula for its memory, delay other
+//! streams and connections, or do useless work without end. Numbers such as C-60 refer to
+//! [SPEC.md]; tests are named with their files. [SECURITY.md] says what wsmux does not defend
+//! against, and how to report a vulnerability.
 //!
 //! # Budgets
 //!
 //! Limits bound memory. Flow control and the stream limit bound most work: a peer that has to wait
 //! for credit, or for a stream to end, cannot cause work faster than the application lets it. Each
 //! kind of work that these limits do not bound has a budget, which is replenished by useful work
-//! and with time (SPEC §8.6). In the table, "a frame" means a useful frame, and "2 a stream" adds 2
-//! for each of the most streams that were open at once:
+//! and with time (SPEC §8.6). In the table, "a frame" means a useful frame, and "2 a stream" means
+//! twice the largest number of streams that were open at once:
 //!
 //! | budget | burst | replenished each second | replenished by useful work |
 //! |---|---|---|---|
@@ -109,7 +109,7 @@
 //! | half-open handshakes | no handshake waits for another | `bad_input_connect/limits.rs` `half_open_handshakes_of_every_kind_hold_up_no_other_client` |
 //! | very many handshakes | [`max_handshakes`], and [`max_handshakes_per_address`] so that one address cannot use them up | `server_limits.rs` `handshakes_under_way_are_limited_apart_from_connections`, `an_address_that_only_connects_leaves_handshakes_to_others` |
 //! | very many connections | [`max_connections`], [`max_connections_per_address`] | `server_limits.rs` `past_the_limit_of_connections_clients_wait_in_the_systems_queue` |
-//! | using up all file descriptors | the server continues when some are free again | `bad_input_connect/limits.rs` `a_server_out_of_file_descriptors_takes_the_client_later` |
+//! | using up all file descriptors | the server continues when some descriptors are free again | `bad_input_connect/limits.rs` `a_server_out_of_file_descriptors_takes_the_client_later` |
 //! | a head with two hosts, none, or an invalid one, which a proxy and this server could read differently | 400, before a hook runs; the target has precedence over `Host` (W-45 to W-48) | `http_axum/heads.rs` `a_request_says_whom_it_is_for_or_gets_status_400`, `the_targets_authority_wins_over_the_host_header` |
 //! | a large head, to make this end keep the buffers that it was read into | a connection keeps a copy of what [`ConnectionInfo`](crate::ConnectionInfo) shows | `head_memory.rs` `a_connection_holds_the_head_that_it_shows_and_no_more`, `a_handshake_under_way_holds_its_head_once` |
 //! | a server that accepts a reconnecting client and closes at once | such a connection is a failed attempt: the pauses grow, and `max_attempts` counts it | `reconnect/giving_up.rs` `a_server_that_accepts_and_goes_away_is_given_up_in_the_end` |
@@ -122,10 +122,11 @@
 //!
 //! # What to set on a public server
 //!
-//! By default none of the four limits on clients is set, because each of them can do harm. With a
-//! limit on all handshakes alone, an attack that only costs memory (110 kB and the state of TLS for
-//! each handshake) would lock out all other clients. A limit for each address would lock out
-//! clients that share a proxy. A server that clients reach directly should set all four:
+//! By default none of the four limits on clients is set, because each of them can do harm. With
+//! only a limit on all handshakes, an attack that would otherwise only cost memory (110 kB and the
+//! state of TLS for each handshake) would lock out all other clients. A limit for each address
+//! would lock out clients that share a proxy. A server that clients reach directly should set all
+//! four:
 //!
 //! ```
 //! use wsmux::WebSocketServer;

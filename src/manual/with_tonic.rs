@@ -8,11 +8,11 @@
 //!
 //! # The server
 //!
-//! `serve_with_incoming` takes the accepted streams. tonic wants to know where each comes from, so
-//! put each stream into a wrapper that implements tonic's `Connected`. tonic puts the value that
-//! the wrapper returns into the extensions of each request. It can be the [`WebSocketConnection`],
-//! for example, whose request headers and certificates identify the client. Run one
-//! `serve_with_incoming` for each connection; it ends when the connection does.
+//! `serve_with_incoming` takes the accepted streams. tonic wants to know where each stream comes
+//! from, so put the stream into a wrapper that implements tonic's `Connected`. tonic puts the value
+//! that the wrapper returns into the extensions of each request. This value can be the
+//! [`WebSocketConnection`], for example, whose request headers and certificates identify the
+//! client. Run one `serve_with_incoming` for each connection; it ends when the connection does.
 //!
 //! # The client
 //!
@@ -26,7 +26,7 @@
 //!
 //! This makes a `Channel`, which opens a stream for its first call, and a new one if that stream
 //! has ended. The name in the URL is not resolved; it only becomes the `:authority` of the calls.
-//! The scheme is `http` even if the WebSocket is `wss`, because TLS is below it.
+//! The scheme is `http` even if the WebSocket is `wss`, because TLS is below the WebSocket.
 //!
 //! The other direction works too: to push to a client, a server can make a channel to it, over a
 //! stream that the server opens.

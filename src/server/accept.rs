@@ -137,7 +137,7 @@ impl Tls {
     fn renew(&self, config: Arc<rustls::ServerConfig>) -> Result<(), crate::error::BuildError> {
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         let CurrentTls::OfCertificate(current) = &mut *current else {
-            let what = "there is no certificate of `certificate` to renew";
+            let what = "there is no certificate set by `certificate` to renew";
             return Err(crate::error::BuildError::Tls(what.into()));
         };
         *current = config;
@@ -222,7 +222,8 @@ impl ServerSettings {
             let io = match self.within(start, admission.as_ref(), accept).await {
                 Ok(Ok(io)) => io,
                 Ok(Err((error, io))) => {
-                    // rustls has sent its alert, which must arrive as any other answer must.
+                    // rustls has sent its alert. The server lingers so that the alert arrives, as
+                    // after any other answer.
                     let _ = timeout(LINGER, linger(io)).await;
                     return Err(AcceptError::Tls(error.into()));
                 }

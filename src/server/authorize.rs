@@ -269,7 +269,7 @@ pub struct Accept {
     pub(super) headers: HeaderMap,
     pub(super) subprotocol: Option<String>,
     pub(super) data: Extensions,
-    /// Who the client is, in the hook's own words.
+    /// The name that the hook has given to the client.
     pub(super) identity: Option<Arc<str>>,
     /// The first mistake in this answer. Because of it, the client receives status 500 instead of
     /// being accepted.
@@ -326,7 +326,7 @@ impl Accept {
     /// Says who the client is. A client can [resume](crate::Config::resume_timeout) only a
     /// connection of the same identity: this name, the verified [`User`], and the certificates of
     /// the client must be those of the first handshake. Set this if the hook knows clients by other
-    /// means than those two. By default there is no name.
+    /// means than a verified [`User`] or a certificate. By default there is no name.
     pub fn identity(mut self, name: impl Into<Arc<str>>) -> Self {
         self.identity = Some(name.into());
         self

@@ -69,8 +69,8 @@ impl std::fmt::Debug for WebSocketServerBuilder {
 impl WebSocketServerBuilder {
     pub(super) fn new() -> Self {
         Self {
-            // A client of js-ws offers no subprotocol, and neither does a client that speaks
-            // neither wire. So js-ws is opt-in.
+            // A js-ws client offers no subprotocol. A client that speaks neither wire offers none
+            // either, and the server could not tell the two apart. So js-ws is opt-in.
             wires: vec![Wire::QMux],
             subprotocols: Subprotocols { older_versions: true, ..Subprotocols::default() },
             headers: HeaderMap::new(),
@@ -110,8 +110,9 @@ impl WebSocketServerBuilder {
     }
 
     /// Calls `authorize` for each client whose request is valid, with the client's path, headers,
-    /// address and certificate. If it returns `Err(status)`, the client is refused with that
-    /// status, or with 403 if the status is not 4xx or 5xx. By default every client is accepted.
+    /// address and certificate. If `authorize` returns `Err(status)`, the client is refused with
+    /// that status, or with 403 if the status is not 4xx or 5xx. By default every client is
+    /// accepted.
     ///
     /// This is the simple form of [`authorizer`](Self::authorizer). The function must not block.
     ///
@@ -140,8 +141,8 @@ impl WebSocketServerBuilder {
     /// accepted.
     ///
     /// Further clients wait in the kernel's accept queue until others have ended, and the kernel
-    /// refuses them if the queue is full. Reaching the process's limit on file descriptors has the
-    /// same effect. The limit applies only to a [`WebSocketServer`], which accepts clients on
+    /// refuses clients if the queue is full. Reaching the process's limit on file descriptors has
+    /// the same effect. The limit applies only to a [`WebSocketServer`], which accepts clients on
     /// sockets of its own, and not to a [`WebSocketAcceptor`].
     pub fn max_connections(mut self, count: Option<usize>) -> Self {
         self.limits.connections = count;
@@ -161,9 +162,9 @@ impl WebSocketServerBuilder {
     }
 
     /// Sets how many connections without a socket may wait for their clients to
-    /// [resume](crate::Config::resume_timeout) them. If there are more, the one that has waited
-    /// longest ends. With `None`, there is no limit. With 0, no connection outlives its socket.
-    /// Default 10,000.
+    /// [resume](crate::Config::resume_timeout) them. If there are more, the connection that has
+    /// waited longest ends. With `None`, there is no limit. With 0, no connection outlives its
+    /// socket. Default 10,000.
     ///
     /// A connection without a socket does not count against
     /// [`max_connections`](Self::max_connections).
@@ -172,11 +173,12 @@ impl WebSocketServerBuilder {
         self
     }
 
-    /// Sets how many bytes the connections without a socket may keep together to send them again,
-    /// counted when they lose their socket. If they keep more, the one that has waited longest
-    /// ends. With `None`, there is no limit. Default 256 MiB.
+    /// Sets how many bytes all connections without a socket together may keep, to send these bytes
+    /// again. The bytes of a connection are counted when it loses its socket. If the connections
+    /// keep more, the connection that has waited longest ends. With `None`, there is no limit.
+    /// Default 256 MiB.
     ///
-    /// Besides, each of them keeps what its streams have buffered; see
+    /// In addition, each of these connections keeps the bytes that its streams have buffered; see
     /// [`MemoryBound`](crate::MemoryBound).
     pub fn max_suspended_bytes(mut self, bytes: Option<u64>) -> Self {
         self.suspended.bytes = bytes;

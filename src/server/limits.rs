@@ -27,7 +27,7 @@ pub(super) struct Slots {
     handshakes_of_address: Addresses,
 }
 
-/// A slot for a connection and one for a handshake, reserved for the next client.
+/// A slot for a connection and a slot for a handshake, reserved for the next client.
 #[derive(Debug)]
 pub(super) struct Reservation {
     connection: Option<OwnedSemaphorePermit>,

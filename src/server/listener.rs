@@ -26,9 +26,10 @@ use tokio::net::{UnixListener, UnixStream};
 /// the same number.
 const BACKLOG: i32 = 1024;
 
-/// How many times to try to lock a path. An attempt can fail although no other server listens:
-/// another server may end, and remove the file, after this one has opened the file and before it
-/// has locked it. Sixteen attempts would need sixteen servers that end at exactly such moments.
+/// How many times to try to lock a path. An attempt can fail although no other server listens. This
+/// happens if another server ends and removes the file after this server has opened the file and
+/// before this server has locked it. All sixteen attempts can fail only if sixteen servers end at
+/// exactly such moments.
 #[cfg(unix)]
 const LOCK_ATTEMPTS: usize = 16;
 
@@ -113,14 +114,15 @@ impl Listener {
         Err(failed)
     }
 
-    /// Listens on a Unix socket. If a process that has ended has left a socket at the path, it is
-    /// replaced. This server's socket is removed when the listener is dropped. The permissions of
-    /// the directory control who may connect.
+    /// Listens on a Unix socket. If a process that has ended has left a socket at the path, that
+    /// socket is replaced. This server's socket is removed when the listener is dropped. The
+    /// permissions of the directory control who may connect.
     ///
     /// If several servers start on one path at once, only one of them listens. To ensure this, the
-    /// listener locks (`flock`) a file `<path>.lock` beside the socket and removes it when it is
-    /// dropped. If the process is killed, the file stays. This does no harm, because the lock ends
-    /// with the process. Do not remove the file while a server may be running.
+    /// listener locks (`flock`) a file `<path>.lock` beside the socket. The listener removes this
+    /// file when the listener is dropped. If the process is killed, the file stays. This does no
+    /// harm, because the lock ends with the process. Do not remove the file while a server may be
+    /// running.
     ///
     /// # Errors
     /// The operating system's error. It is [`AddrInUse`](io::ErrorKind::AddrInUse) if another
@@ -253,7 +255,7 @@ fn probe(path: &Path) -> io::Result<()> {
 }
 
 /// The file of a Unix socket. Dropping this removes the file, unless a program that does not use
-/// the lock has replaced it by another.
+/// the lock has replaced the file.
 #[cfg(unix)]
 #[derive(Debug)]
 struct SocketFile {

@@ -49,8 +49,8 @@ pub fn constant_time_eq(left: impl AsRef<[u8]>, right: impl AsRef<[u8]>) -> bool
 /// all users, each in constant time. Thus the time of an answer reveals neither how much of a
 /// password is right nor which users exist; it may reveal the lengths of names and passwords.
 ///
-/// It is meant for a few users from a configuration. Passwords in a database should be hashed, and
-/// looked up by a hook of your own with [`basic_credentials`].
+/// This hook is meant for a few users from a configuration. Passwords in a database should be
+/// hashed, and looked up by a hook of your own with [`basic_credentials`].
 #[derive(Clone)]
 #[must_use]
 pub struct Basic {
@@ -170,8 +170,8 @@ fn quoted(text: &str) -> String {
 /// Accepts web pages of these origins, and clients that are not web pages. Other pages receive 403.
 ///
 /// A page of any origin can open a WebSocket, and the browser sends its user's cookies, HTTP
-/// passwords and client certificates. A server that trusts those needs this hook. It stops only
-/// pages, because a program can send any `Origin`.
+/// passwords and client certificates. A server that trusts any of these needs this hook. It stops
+/// only pages, because a program can send any `Origin`.
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct AllowedOrigins {

@@ -184,9 +184,9 @@ impl WebSocketServer {
     ///
     /// # Errors
     /// [`BuildError::Tls`](crate::BuildError::Tls) if, for example, the key does not match the
-    /// certificate. It is also returned if the server has no TLS, or if the application made the
-    /// TLS configuration, because that configuration may require more of clients. If this fails,
-    /// the server keeps its configuration.
+    /// certificate. This error is also returned if the server has no TLS, or if the application
+    /// made the TLS configuration, because that configuration may require more of clients. If this
+    /// fails, the server keeps its configuration.
     #[cfg(feature = "tls")]
     pub fn set_certificate(
         &self,
@@ -363,8 +363,8 @@ fn is_of_one_client(error: &io::Error) -> bool {
     )
 }
 
-/// An accepted client. Awaiting it does the handshake, which does not begin before. The handshake
-/// timeout counts from the moment when the client was accepted.
+/// An accepted client. Awaiting this value does the handshake, which does not begin earlier. But
+/// the handshake timeout counts from the moment when the client was accepted.
 ///
 /// # Cancel safety
 /// When it is dropped, the client's socket is closed.

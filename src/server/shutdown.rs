@@ -25,8 +25,8 @@ const HANDSHAKES_END: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct ShutdownReport {
-    /// The number of connections that ended before the timeout: because all their streams had
-    /// ended, or because the peer or the network ended them.
+    /// The number of connections that ended before the timeout, either because all their streams
+    /// had ended or because the peer or the network ended them.
     pub drained: usize,
     /// The number of connections that were open when the timeout expired, and were therefore
     /// closed.
@@ -64,9 +64,8 @@ impl Registry {
         })
     }
 
-    /// Registers a connection until it ends. The connection has its slot as long as it has a
-    /// socket. If the shutdown has
-    /// begun, the connection drains at once.
+    /// Registers a connection until it ends. The connection keeps its slot as long as it has a
+    /// socket. If the shutdown has begun, the connection drains at once.
     pub(super) fn add(self: &Arc<Self>, connection: &WebSocketConnection, permit: Permit) {
         let shared = connection.shared();
         let mut state = self.lock();
@@ -206,7 +205,7 @@ mod tests {
     };
     use wsmux_proto::{Side, Wire};
 
-    /// A waker that checks that the registry is not locked when it is woken.
+    /// A waker that checks, when it is woken, that the registry is not locked.
     struct Looks(Arc<Registry>, AtomicUsize);
 
     impl Wake for Looks {

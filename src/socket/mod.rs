@@ -54,7 +54,7 @@ pub trait Socket: MaybeSend + 'static {
     /// After the peer's Close it waits for the end of the stream. Whatever arrives after the Close
     /// is discarded, by the socket or by its caller. On a server, this method also ends the
     /// server's direction of the stream once both ends have sent a Close, because the client waits
-    /// for that (RFC 6455 §7.1.1).
+    /// for the server to do so (RFC 6455 §7.1.1).
     ///
     /// The `Bytes` of a message may share memory with other messages. But no message may keep more
     /// than twice its own length of memory allocated, because the connection counts only the length
@@ -91,7 +91,7 @@ pub trait Socket: MaybeSend + 'static {
     /// nothing was cut off. This sends TLS's `close_notify` (RFC 8446 §6.1), HTTP/2's END_STREAM
     /// (RFC 8441 §5) or TCP's FIN. If the socket's Close was not sent in full, the method does
     /// nothing, because the peer must notice that the stream was cut off. No other method is called
-    /// after this one. It may be called again after it has returned `Ready`.
+    /// after this method. This method may be called again after it has returned `Ready`.
     ///
     /// The default does nothing. It is for sockets whose stream cannot be ended in this way, and
     /// for sockets that end their stream by themselves.

@@ -12,24 +12,24 @@ use tokio::{
     task::coop,
 };
 
-/// The size of a read that shows nothing about the next one. rustls asks for at most this much at
-/// once. Reads of this size go past the buffer, so a connection with little to read has none.
+/// The size of the smallest reads. rustls asks for at most this many bytes at once. Reads of this
+/// size bypass the buffer, so a connection with little to read has no buffer.
 const MIN: usize = 4 * 1024;
 
-/// The largest read: what the kernel carries in one packet on loopback, or merges into one for a
-/// network card.
+/// The size of the largest reads. The kernel carries about this many bytes in one packet on
+/// loopback. It merges the packets of a network card into packets of up to this size.
 const MAX: usize = 64 * 1024;
 
 /// A stream below TLS. rustls reads at most 4 KiB at a time, which is five reads for each record of
-/// 16 KiB. Here, the size of the reads from the stream grows while they are filled, and the buffer
-/// is freed when they no longer are.
+/// 16 KiB. Here, the reads from the stream grow as long as the stream fills them. The buffer is
+/// freed when the stream no longer fills them.
 #[derive(Debug)]
 pub(crate) struct ReadAhead<S> {
     io: S,
     buffer: Vec<u8>,
-    /// Where the bytes begin that have been read and not been asked for.
+    /// The start of the bytes in the buffer that were read and that the reader has not asked for.
     start: usize,
-    /// Where they end.
+    /// The end of these bytes.
     end: usize,
     /// How many bytes to read next.
     size: usize,
@@ -64,7 +64,7 @@ impl<S> ReadAhead<S> {
 impl<S: AsyncRead + Unpin> ReadAhead<S> {
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.buffer.len() != self.size {
-            // The old buffer is freed first, so that there is never more than one.
+            // The old buffer is freed first, so that there is never more than one buffer.
             self.buffer = Vec::new();
             self.buffer = vec![0; self.size];
         }
@@ -94,7 +94,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for ReadAhead<S> {
             this.adapt(this.end);
         } else {
             // rustls reads until it has plaintext. tokio's budget bounds how long one task does
-            // that, but counts only reads from the stream itself, so these reads are added.
+            // that. By itself, the budget counts only reads from the stream, so this line counts
+            // reads from the buffer as well.
             ready!(coop::poll_proceed(cx)).made_progress();
         }
         let waiting = &this.buffer[this.start..this.end];
@@ -184,7 +185,7 @@ mod tests {
             assert_eq!(reader.read(&mut piece).await.unwrap(), 100);
         }
         assert_eq!(reader.buffer.capacity(), 0);
-        // Much data makes it grow, and the next small reads free it.
+        // Much data makes the buffer grow, and the next small reads free the buffer.
         near.write_all(&[1; 500_000]).await.unwrap();
         for _ in 0..50 {
             reader.read_exact(&mut piece).await.unwrap();

@@ -86,8 +86,9 @@ pub(super) fn rtt(io: &dyn Any) -> Option<Duration> {
     }
 }
 
-/// The bytes that TLS 1.3 adds to a packet of almost 64 KiB: it has four records of at most 16 KiB,
-/// and each of them has a header of 5 bytes, its type, and a tag of 16 bytes (RFC 8446 §5.2).
+/// The bytes that TLS 1.3 adds to a packet of almost 64 KiB. Such a packet has four records of at
+/// most 16 KiB. Each record has a header of 5 bytes, a type of 1 byte, and a tag of 16 bytes (RFC
+/// 8446 §5.2).
 #[cfg(feature = "tls")]
 const RECORDS: usize = 4 * (5 + 1 + 16);
 

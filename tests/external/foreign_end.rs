@@ -1,6 +1,6 @@
 //! How a connection's end looks to other implementations. OpenSSL distinguishes a TLS stream that
-//! ends from one that is cut off. Node's HTTP/2 distinguishes a stream that ends from one that is
-//! cancelled.
+//! ends from a TLS stream that is cut off. Node's HTTP/2 distinguishes an HTTP/2 stream that ends
+//! from an HTTP/2 stream that is cancelled.
 //!
 //! Needs the program `openssl`, and Node 20 without any packages; `./test` runs this module.
 

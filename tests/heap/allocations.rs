@@ -51,8 +51,8 @@ impl Count {
 }
 
 /// Sends chunks from one engine to another, and returns how often each engine allocated. The memory
-/// of the messages belongs to the socket and that of the chunks to the application, so neither
-/// counts.
+/// of messages does not count, because it belongs to the socket. The memory of chunks does not
+/// count, because it belongs to the application.
 fn between_engines(wire: Wire, len: usize) -> (u64, u64) {
     let mut engines = Engines::new(wire, &Config::default());
     let id = engines.open();
@@ -114,9 +114,9 @@ fn between_tasks(wire: Wire, len: usize) -> u64 {
     count.0.get()
 }
 
-/// Sends a connection a frame whose header declares `len` bytes, and only one of these bytes.
-/// Returns the most memory that the connection allocates meanwhile, and the code with which the
-/// connection closes, if it does.
+/// Sends to a connection a frame header that declares `len` bytes, and then only one of these
+/// bytes. Returns the most memory that the connection allocates meanwhile, and the code with which
+/// the connection closes, if it does.
 fn announced(wire: Wire, len: u64) -> (u64, Option<u16>) {
     const REQUEST: &str = "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
@@ -138,7 +138,7 @@ fn announced(wire: Wire, len: u64) -> (u64, Option<u16>) {
     let _connection = runtime.block_on(async {
         far.write_all(&[request.as_bytes(), &hello].concat()).await.unwrap();
         let connection = acceptor.from_io(near).await.unwrap();
-        // Read the first message of the connection.
+        // Reads the first message that the connection sends.
         tokio::task::yield_now().await;
         assert!(far.read(&mut [0; 4096]).await.unwrap() > 0);
         connection

@@ -1,4 +1,4 @@
-//! A connection keeps of its handshake only what its [`ConnectionInfo`] shows, and none of the
+//! After its handshake, a connection keeps only what its [`ConnectionInfo`] shows, and none of the
 //! blocks that were read. A handshake that is in progress holds its head once.
 
 use std::{
@@ -130,7 +130,7 @@ fn held(by: By, len: usize) -> (u64, u64) {
             }
         })
     };
-    // The first connection allocates what all of them share.
+    // The first connection allocates what all connections share.
     let first = open(&runtime);
     let mut all = Vec::with_capacity(CONNECTIONS);
     let info = measure(|| {

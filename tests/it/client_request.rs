@@ -44,8 +44,8 @@ async fn a_url_leads_where_a_browser_would_go() {
     let mut faults = Vec::new();
     for (url, expected) in URLS.iter().chain(NOT_CHROMIUMS) {
         if matches!(expected, Some(Lead { scheme: "wss", .. })) {
-            // The request could not be read here, because TLS precedes it. The tests of `Target`
-            // check these URLs.
+            // For `wss`, the request cannot be read here, because it is sent through TLS. The tests
+            // of `Target` check these URLs.
             continue;
         }
         let found = request(WebSocketClient::builder(), url).await;

@@ -249,8 +249,8 @@ async fn an_address_that_only_connects_leaves_handshakes_to_others() {
         let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
         silent.push((stream, within(server.accept()).await.unwrap()));
     }
-    // Another client with this address is closed, and the free handshake goes to a client with
-    // another address.
+    // Another client with this address is disconnected. The free place for a handshake goes to a
+    // client with another address.
     let mut third = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     let (client, accepted) = both(&server, &format!("ws://[::1]:{port}")).await;
     echo(&client, &accepted).await;
@@ -273,7 +273,7 @@ async fn past_an_addresss_share_its_clients_are_closed_and_others_accepted() {
     let (one, _accepted) = both(&server, &ipv4).await;
     let _other = both(&server, &ipv4).await;
     let mut third = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-    // The third client is closed. The next one, which has another address, is accepted.
+    // The third client is disconnected. The next client, which has another address, is accepted.
     let (client, accepted) = both(&server, &format!("ws://[::1]:{port}")).await;
     echo(&client, &accepted).await;
     let read = within(third.read(&mut [0])).await;
@@ -318,7 +318,7 @@ async fn a_shutdown_lets_what_is_open_end_and_nothing_new_begin() {
             ConnectionError::ApplicationClosed(close) => assert_eq!(close.error_code, 0u32.into()),
             other => panic!("{other:?}"),
         }
-        // An open stream goes on to its end, and new ones are refused.
+        // An open stream continues to its end, and new streams are refused.
         let failed = accepted_busy.open_bi().await.unwrap_err();
         assert!(matches!(failed, OpenError::Draining), "{failed:?}");
         let mut bytes = [0; 2];

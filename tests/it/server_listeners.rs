@@ -165,8 +165,8 @@ async fn an_accept_that_nobody_polls_takes_no_client_from_others() {
         }
     });
     waiting.await.unwrap();
-    // A listener of tokio wakes only the task that polled it last. That is `idle`, which is not
-    // polled again, so our server has to wake the other task.
+    // A tokio listener wakes only the task that polled it last. Here that task is `idle`, which is
+    // not polled again. So our server has to wake the other task.
     let mut idle = pin!(server.accept());
     assert!(!is_ready(idle.as_mut()).await);
     let client = TcpStream::connect(server.local_addr().unwrap()).await.unwrap();

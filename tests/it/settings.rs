@@ -1,5 +1,5 @@
-//! Each setting at its extremes: a value is rounded, or refused when the client or server is built,
-//! and whatever can be built can connect.
+//! Sets each setting to its extremes. Such a value is rounded, or it is refused when the client or
+//! server is built. Every client and server that can be built can connect.
 
 use std::{sync::Arc, time::Duration};
 
@@ -133,7 +133,7 @@ async fn connect(ends: Ends) {
     let (client, server) =
         tokio::join!(client.connect(&url), async { server.accept().await.unwrap().await });
     let (client, server) = (client.unwrap(), server.unwrap());
-    // The configured limit may be zero, so it is set to a value that allows a stream.
+    // The configured limit on streams may be zero, so this raises it to one stream.
     server.set_max_concurrent_bi_streams(1);
     let mut stream = client.open_bi().await.unwrap();
     let write = async {

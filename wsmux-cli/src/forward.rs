@@ -125,14 +125,14 @@ impl Args {
             return Err("--allow-anyone is for the end with --serve");
         }
         if self.tls.tls {
-            return Err("--tls is for the end with --serve: the other one has it in its URL");
+            return Err("--tls is for the end with --serve; the end with --to has it in its URL");
         }
         let does = match (self.reverse, target, listen) {
             (false, None, Some(address)) => Near::Listens(address),
             (true, Some(target), None) => Near::Dials(target),
             (false, None, None) => return Err("--to needs --listen, or --reverse and --target"),
             (false, ..) => {
-                return Err("--target with --to needs --reverse: the far end has its own");
+                return Err("--target with --to needs --reverse: the target is set at the far end");
             }
             (true, ..) => return Err("--reverse with --to needs --target, and takes no --listen"),
         };
@@ -144,16 +144,16 @@ impl Args {
     }
 
     /// Returns a configuration with which the peer may open this many bidirectional streams, and no
-    /// unidirectional ones.
+    /// unidirectional streams.
     fn config(&self, streams: u32) -> Config {
         let mut config = Config::default();
         config
             .max_concurrent_bidi_streams(streams.into())
             .max_concurrent_uni_streams(0)
-            // TCP clients of the peer cancel streams, and not the peer itself. If cancelled streams
-            // had a budget, a port scan by one TCP client would end the tunnel for all the others.
-            // The limit on concurrent streams is enough to bound the cost, because each stream is a
-            // TCP connection here.
+            // Streams are cancelled by the peer's TCP clients, and not by the peer itself. If
+            // cancelled streams had a budget, a port scan by one TCP client would end the tunnel
+            // for all other TCP clients. The limit on concurrent streams is enough to bound the
+            // cost, because each stream is a TCP connection here.
             .cancelled_streams_per_second(None);
         config
     }

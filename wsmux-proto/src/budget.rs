@@ -2,10 +2,10 @@
 //! budget of its own (SPEC.md §8.6).
 //!
 //! Useless work consumes its budget. Useful work replenishes the budget, because an attacker gains
-//! nothing by useful work. Time replenishes it, too, so slowly that useless work at this rate is
-//! harmless. So a peer never exhausts a budget by useful work, however fast, nor by slow useless
-//! work, however long it lasts. A peer that does useful work may do useless work in proportion to
-//! it. That useless work costs the peer as much as it costs this end.
+//! nothing by useful work. Time replenishes the budget, too, but only at a rate at which useless
+//! work is harmless. So a peer never exhausts a budget by useful work, however fast, nor by slow
+//! useless work, however long it lasts. A peer may also do useless work in proportion to its useful
+//! work. Such useless work costs the peer as much as it costs this end.
 //!
 //! Work that other rules bound is not counted. Credit bounds stream data, and the stream limit
 //! bounds how many streams are opened (C-40). Control frames to a peer that does not read do not
@@ -16,20 +16,22 @@ use std::{borrow::Cow, time::Duration};
 use super::{TransportError, transport_error::violation};
 use crate::Time;
 
-/// How many refusals of streams may wait until they can be sent, if the peer opens streams and does
-/// not read. Each refusal is two frames, so all refusals together take some KiB. A budget could not
-/// limit them: while the peer does not read, no useful work happens that would replenish it.
+/// The largest number of refusals of streams that wait to be sent. They wait if the peer opens
+/// streams and does not read. Each refusal is two frames, so all refusals together take some KiB. A
+/// budget could not limit the refusals. While the peer does not read, there is no useful work that
+/// would replenish the budget.
 pub(super) const MAX_REFUSALS: usize = 1_024;
 
 /// A kind of useless work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum UselessWork {
-    /// A bidirectional stream that the peer opened and then cancelled. The peer has reset or
-    /// stopped it before the application had read anything from it or answered it.
+    /// A bidirectional stream that the peer opened and then cancelled. The peer cancels a stream if
+    /// it resets or stops the stream before the application has read from the stream or answered
+    /// it.
     Cancelled,
     /// A stream that the peer opened above a limit that the peer cannot know. Either this end had
-    /// to refuse the stream, or the peer cancelled the stream while it waited to be opened at this
-    /// end.
+    /// to refuse the stream, or the peer cancelled the stream while the stream waited to be opened
+    /// at this end.
     Refused,
     /// A frame that grants credit or streams: MAX_DATA, MAX_STREAM_DATA or MAX_STREAMS.
     Grant,
@@ -52,7 +54,7 @@ struct Budget {
     name: &'static str,
     /// How much is allowed at once.
     burst: u64,
-    /// How much more is allowed at once for each stream. The streams that count are the largest
+    /// How much more is allowed at once for each stream. The number of streams is the largest
     /// number that were ever open at once.
     for_each_stream: u64,
     /// How much is replenished each second.
@@ -71,9 +73,9 @@ const RARE: (u64, u64) = (1_000, 100);
 /// time, they use two hundredths of a core.
 const IN_FLIGHT: (u64, u64) = (10_000, 1_000);
 
-/// How many late frames the peer may send for each frame that this end sends. For example, if this
-/// end sends the end of a stream, a js-ws peer answers that end, and a grant of the peer may cross
-/// it on the way.
+/// How many late frames the peer may send for each frame that this end sends. For example, this end
+/// sends the end of a stream. A js-ws peer answers with one frame, and a grant that the peer sent
+/// earlier may still be on its way.
 const ANSWERS: u64 = 2;
 
 /// How many cancelled streams each served stream makes up for. A connection on which four of five
@@ -83,15 +85,15 @@ const ANSWERS: u64 = 2;
 const CANCELLED_FOR_EACH_SERVED: u64 = 4;
 
 /// How many useless frames of one kind are allowed for each stream, in addition to the burst. A
-/// peer may send a frame about every stream at the same moment, and a second one soon after. It
-/// does so when the windows of all streams have changed, when the application has used up the
-/// credit of all streams, or when a page is closed, which stops or resets all streams. These frames
-/// cost little, because they take less memory than the state of the streams.
+/// peer may send a frame about every stream at the same moment, and soon after that another frame
+/// about every stream. This happens when the windows of all streams have changed, when the
+/// application has used up the credit of all streams, or when closing a page stops or resets all
+/// streams. These frames cost little, because they take less memory than the state of the streams.
 const FOR_EACH_STREAM: u64 = 2;
 
 /// The burst of cancelled streams, as a multiple of the number of streams that may be open. A
 /// client may cancel all streams that it has open, and may open and cancel the same number again
-/// before this end has freed the first ones. That would be a factor of two, and ten leaves a
+/// before this end has freed the first ones. This needs a factor of two. A factor of ten leaves a
 /// margin.
 const CANCELLED_BURST_IN_LIMITS: u64 = 10;
 
@@ -111,20 +113,20 @@ const PADDING_BESIDE_A_FRAME: u64 = 64 * 1024;
 const PADDING_BURST: u64 = 64 * 1024 * 1024;
 const PADDING_PER_SECOND: u64 = 16 * 1024 * 1024;
 
-/// The peer may send one grant for this many bytes of stream data that this end sends. The js-ws
-/// wire is an exception: its peers send a grant after every read, so that a grant for a single byte
-/// is normal. There each byte allows one grant.
+/// The peer may send one grant for this many bytes of stream data that this end sends. On the js-ws
+/// wire each byte allows one grant instead, because js-ws peers send a grant after every read, even
+/// after a read of a single byte.
 const BYTES_FOR_A_GRANT: u64 = 64;
 
 /// The largest number of parts in which an implementation renews a window. wsmux renews a quarter
 /// at a time (C-38), and others renew an eighth. If the peer has declared a small window, its
 /// grants are small as well, and this end cannot make them larger. So the peer may send one grant
 /// for each part of a small window. The peer gains nothing by declaring a small window. It receives
-/// little, each part of the window costs both ends one frame, and this end looks at no other stream
-/// to send that part (C-85). The peer could cause the same work with the same number of stream
-/// frames of a single byte each, and no budget counts those. If this end sends a frame that is
-/// longer than the declared window, the true window must be larger. Such a frame counts by its
-/// bytes.
+/// little, and each part of the window costs both ends one frame. To send that part, this end looks
+/// at no other stream (C-85). The peer could cause the same work with the same number of stream
+/// frames of a single byte each, and no budget counts those. If this end can send a frame that is
+/// longer than the declared window, the true window must be larger. The bytes of such a frame allow
+/// no more grants than on a stream with a large window.
 const PARTS_OF_A_WINDOW: u64 = 8;
 
 /// The burst and the rate per second for grants. A peer whose reader takes one byte at a time sends
@@ -195,8 +197,8 @@ struct Account {
     consumed: u64,
     /// How much the useful work had earned in all when `consumed` was last reduced.
     earned: u64,
-    /// Until when the passing of time has been counted. What it has earned until then has been
-    /// subtracted from `consumed`.
+    /// The point in time up to which the passing of time has been counted. What was replenished up
+    /// to then has been subtracted from `consumed`.
     replenished_at: Time,
 }
 
@@ -210,7 +212,7 @@ pub(super) struct Budgets {
     waiting: u64,
     /// `None` lets the peer cancel any number of streams.
     cancelled_per_second: Option<u64>,
-    /// Whether the peer grants bytes as they are read, rather than in parts of a window.
+    /// Whether the peer sends a grant after each read, rather than for each part of a window.
     grants_by_read: bool,
     /// How many frames and streams were charged to any of the budgets.
     pub(super) useless: u64,
@@ -263,9 +265,9 @@ impl Budgets {
 
     /// Counts a bidirectional stream that has ended because the peer cancelled it before the
     /// application read or answered it. The budget is checked when the peer opens the next stream.
-    /// Unidirectional streams do not count. If nothing was read from such a stream, the application
-    /// has only accepted it. An empty stream costs the application as much, and counts as useful
-    /// work.
+    /// Unidirectional streams do not count. If the application has read nothing from such a stream,
+    /// it has only accepted the stream. That costs no more than accepting an empty stream, which
+    /// counts as useful work.
     pub(super) fn stream_cancelled(&mut self) {
         self.deduct(UselessWork::Cancelled, 1);
     }
@@ -325,7 +327,7 @@ impl Budgets {
             _ => (budget.burst + budget.for_each_stream * self.most_streams, budget.per_second),
         };
         let account = &mut self.accounts[kind as usize];
-        // What has been replenished is computed only when it is needed, and it is rarely needed.
+        // What has been replenished is rarely needed, so it is computed only when it is needed.
         if account.consumed <= burst
             || account.replenish(&budget, per_second, &self.work, now) <= burst
         {
@@ -407,8 +409,8 @@ mod tests {
         (0..500).for_each(|_| budgets.useful_frame());
         let again = burst(&mut budgets, UselessWork::Ping, ms(0));
         assert!((498..=500).contains(&again), "{again}");
-        // Each budget counts the useful work for itself, so the budget for blocked frames has
-        // earned as much.
+        // Each budget counts the useful work for itself. So the budget for blocked frames has
+        // earned as much as the budget for pings.
         assert_eq!(burst(&mut budgets, UselessWork::Blocked, ms(0)), RARE.0 + 500);
     }
 
@@ -426,8 +428,8 @@ mod tests {
         for kind in
             [UselessWork::Grant, UselessWork::Blocked, UselessWork::Empty, UselessWork::Late]
         {
-            // More than two frames for each stream pass here, because the useful work that was done
-            // before has earned some more.
+            // Here more than two useless frames for each stream pass, because the earlier useful
+            // work has earned some more.
             let said = burst(&mut budgets, kind, Time::EPOCH);
             assert!(said >= 200_000, "{kind:?}: {said}");
         }

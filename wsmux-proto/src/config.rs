@@ -11,9 +11,9 @@ const MAX_STREAM_WINDOW: u64 = u32::MAX as u64;
 
 /// The largest number of streams that a setting can allow the peer to have open. The state of this
 /// many streams would take terabytes, so a larger number would not limit anything in practice.
-/// MAX_STREAMS counts every stream that was ever opened. Because this constant bounds the number of
-/// open streams, MAX_STREAMS stays below 2^60, the most that RFC 9000 §4.6 allows, for the life of
-/// any connection.
+/// MAX_STREAMS counts every stream that was ever opened, and RFC 9000 §4.6 limits it to 2^60.
+/// Because this constant bounds the number of open streams, no connection lives long enough to
+/// reach that limit.
 pub(crate) const MAX_STREAM_COUNT: u64 = 1 << 32;
 
 /// The shortest interval of keep-alive pings. It allows ten pings a second, which is a tenth of the
@@ -32,9 +32,8 @@ pub(crate) const MIN_MESSAGE_SENT: usize = 1_200;
 /// The largest message that the peer may be allowed to send: 1 GiB.
 const MAX_MAX_RECORD_SIZE: u64 = 1 << 30;
 
-/// The smallest send window, in bytes. It is as large as one turn of the scheduler, which sends 16
-/// KiB from one stream before it serves the next one. A smaller window would make the turns much
-/// shorter.
+/// The smallest send window, in bytes. It equals one turn of the scheduler, which sends 16 KiB from
+/// one stream before it serves the next stream. A smaller window would make the turns much shorter.
 const MIN_SEND_WINDOW: usize = 16 * 1024;
 
 /// The smallest replay budget, in bytes. It is as large as the largest message.
@@ -46,9 +45,9 @@ const MAX_REPLAY_BUDGET: u64 = 1 << 32;
 /// The limits and timeouts of one connection. A client and a server have the same settings.
 ///
 /// No value is refused. A value outside the range of a setting is replaced by the nearest value
-/// inside it. The documentation of each setting gives its unit, its range and its default. If it
-/// gives no range, every value is valid. A setting that can be turned off takes an `Option`, and
-/// `None` turns it off.
+/// inside it. The documentation of each setting gives its unit, its range and its default. If the
+/// documentation gives no range, every value is valid. A setting that can be turned off takes an
+/// `Option`, and `None` turns it off.
 ///
 /// These settings bound the memory of a connection. Received data takes at most the number of
 /// streams times the stream window, plus the bytes by which windows may grow. Data to send takes at
@@ -88,7 +87,7 @@ impl Default for Config {
             // 1 Gbit/s at a round trip of 200 ms needs 25 MB. Another third of that covers grants
             // that arrive late.
             max_stream_receive_window: 32 * 1024 * 1024,
-            // One stream may take half of this budget, which lets it reach its largest window. The
+            // One stream may take half of this budget, which is enough for the largest window. The
             // other half remains for the other streams.
             window_growth_budget: 64 * 1024 * 1024,
             // The same default as in quinn. If the application reads nothing, the streams of both
@@ -98,8 +97,8 @@ impl Default for Config {
             // More streams than any single program opens in a burst. At about 100 bytes each, they
             // take at most 1 MB.
             max_waiting_streams: 10_000,
-            // More streams than a useful peer cancels. They cause little work, even if the
-            // application begins to answer each of them.
+            // More streams than an honest peer cancels. Even if the application begins to answer
+            // each cancelled stream, this causes little work.
             cancelled_streams_per_second: Some(100),
             // More streams than most programs need at once. The limit is needed because a peer may
             // allow 2^60 streams. A stream has up to 1 KB of state, so each kind of stream takes at
@@ -133,7 +132,9 @@ impl Default for Config {
             // 200 others is stale when it is read.
             datagram_receive_buffer_size: 256 * 1024,
             datagram_send_buffer_size: 256 * 1024,
-            // Off, because the caller has to provide new sockets.
+            // Off, because a connection that waits for its peer keeps memory, because a load
+            // balancer has to lead the client back to the same server, and because a caller of the
+            // engine has to provide new sockets.
             resume_timeout: None,
             // As much as the largest window of a stream, which is enough for 1 Gbit/s at a round trip
             // of 200 ms. Only bytes in flight are kept, so a shorter path needs less memory. The
@@ -156,9 +157,9 @@ impl Config {
     /// [`stream_receive_window`](Self::stream_receive_window) has no effect.
     ///
     /// A window grows if its reader could read faster with a larger window and the path could carry
-    /// more. Its size follows a measurement: twice the number of bytes that the application reads
-    /// in a round trip. On the js-ws wire windows do not grow, because on that wire the window also
-    /// limits the size of a message.
+    /// more. This end measures how many bytes the application reads in a round trip, and the window
+    /// grows to twice that number. On the js-ws wire windows do not grow, because on that wire the
+    /// window also limits the size of a message.
     pub fn max_stream_receive_window(&mut self, bytes: u64) -> &mut Self {
         self.max_stream_receive_window = bytes.min(MAX_STREAM_WINDOW);
         self
@@ -209,18 +210,18 @@ impl Config {
         self
     }
 
-    /// Sets how many of its bidirectional streams the peer may cancel in a second. A stream counts
+    /// Sets how many of its bidirectional streams the peer may cancel per second. A stream counts
     /// as cancelled if the peer resets or stops it before this end has sent anything on it and
     /// before the application has read anything from it. `None` for no limit; default 100.
     ///
     /// If the peer cancels more, the connection closes with
     /// [`EXCESSIVE_LOAD`](crate::TransportErrorCode::EXCESSIVE_LOAD). Without this limit, a peer
-    /// could make the application begin to answer requests that the peer then cancels, and the
-    /// application would do more work than the peer (CVE-2023-44487). A burst of cancelled streams
-    /// is allowed: ten times the number of streams that may be open at once, and at least 1000.
-    /// Each stream that was answered, or read to its end, makes up for four cancelled ones. Raise
-    /// the limit only for peers that legitimately cancel almost everything, such as a client that
-    /// races several servers.
+    /// could send requests and cancel them at once. The application would begin to answer each
+    /// request, which is more work than the peer does (CVE-2023-44487). A burst of cancelled
+    /// streams is allowed: ten times the number of streams that may be open at once, and at least
+    /// 1000. Each stream that was answered, or read to its end, makes up for four cancelled
+    /// streams. Raise the limit only for peers that legitimately cancel almost everything, such as
+    /// a client that races several servers.
     pub fn cancelled_streams_per_second(&mut self, count: Option<u64>) -> &mut Self {
         self.cancelled_streams_per_second = count;
         self
@@ -231,34 +232,33 @@ impl Config {
     ///
     /// At this limit `open_bi` and `open_uni` wait until another stream ends, as they do at the
     /// peer's limit. A stream counts until both its halves have ended, the application has dropped
-    /// its handles, and its last frames have been passed to the socket. So a peer that allows any
-    /// number of streams and does not read cannot make this end hold the state of more streams than
-    /// this.
+    /// its handles, and its last frames have been passed to the socket. A peer may allow any number
+    /// of streams and then read nothing. Even then, this end holds the state of no more streams
+    /// than this limit.
     pub fn max_local_streams(&mut self, count: u64) -> &mut Self {
         self.max_local_streams = count.max(1);
         self
     }
 
-    /// Sets how many bytes a stream accepts from the application before they can be sent. At least
-    /// 1; default 512 KiB.
+    /// Sets how many unsent bytes a stream accepts from the application. At least 1; default 512
+    /// KiB.
     pub fn send_buffer(&mut self, bytes: usize) -> &mut Self {
         self.send_buffer = bytes.max(1);
         self
     }
 
-    /// Sets how many bytes all streams of a connection together accept from the application before
-    /// they can be sent. The unsent bytes of finished streams count, too. At least 16 KiB; default
-    /// 64 MiB.
+    /// Sets how many unsent bytes all streams of a connection together accept from the application.
+    /// The unsent bytes of finished streams count, too. At least 16 KiB; default 64 MiB.
     ///
-    /// A stream holds at most half of what the other streams have left of the window. Bytes that
-    /// their stream's own credit does not cover may take at most half of the window. So streams
-    /// with stalled readers cannot stop other streams, even if many readers are stalled.
+    /// A stream holds at most half of what the other streams have left of the window. Bytes for
+    /// which their stream has no credit may take at most half of the window. So streams with
+    /// stalled readers cannot stop other streams, even if many readers are stalled.
     ///
     /// A connection may hold more than the window in three cases. Each stream may hold 1 KiB even
     /// if the window is full, so that short messages can always be sent. Two chunks of
-    /// `write_chunk` may exceed the window, because a chunk is accepted whole. In addition, one
-    /// chunk of each stream may exceed the window while the stream has credit for only a part of
-    /// that chunk.
+    /// `write_chunk` may exceed the window, because a chunk is accepted as a whole or not at all.
+    /// In addition, one chunk of each stream may exceed the window while the stream has credit for
+    /// only a part of that chunk.
     pub fn send_window(&mut self, bytes: usize) -> &mut Self {
         self.send_window = bytes.max(MIN_SEND_WINDOW);
         self
@@ -290,10 +290,10 @@ impl Config {
     /// below 150 ms acts as 150 ms (RFC 9000 §10.1). If the timeout is shorter than the time
     /// between two messages, it ends the connection.
     ///
-    /// If queued bytes on a slow path delay a ping, so that its round trip takes more than a third
-    /// of the timeout, the timeout is raised to three times that round trip. It is never raised to
-    /// more than three times the value set here. It also counts as activity when a socket that was
-    /// full accepts bytes again.
+    /// On a slow path, queued bytes can delay a ping. If the round trip of a ping takes more than a
+    /// third of the timeout, the timeout is raised to three times that round trip. It is never
+    /// raised to more than three times the value set here. When a full socket accepts bytes again,
+    /// this counts as activity, too.
     pub fn max_idle_timeout(&mut self, timeout: Option<Duration>) -> &mut Self {
         self.max_idle_timeout =
             timeout.filter(|timeout| !timeout.is_zero()).map(whole_milliseconds);
@@ -318,23 +318,24 @@ impl Config {
     /// means no timeout, and so does zero. Default 60 s.
     ///
     /// The idle timeout ends a connection whose peer is silent. The write-stall timeout ends a
-    /// connection whose peer sends something, such as pings or padding, but reads nothing. It
-    /// restarts with each message that the socket accepts, so a link is fast enough if it carries
-    /// one message of 64 KiB in this time (9 kbit/s).
+    /// connection whose peer sends something, such as pings or padding, but reads nothing. The time
+    /// starts again with each message that the socket accepts. So a link is fast enough if it
+    /// carries one message of 64 KiB in this time (9 kbit/s).
     ///
-    /// The default is twice that of the idle timeout, because a full socket is weaker evidence than
-    /// silence. When a network is interrupted or a peer is suspended, the peer is silent too, and
-    /// the idle timeout ends the connection.
+    /// The default is twice the default of the idle timeout. A full socket is weaker evidence of a
+    /// dead peer than silence is. When a network is interrupted or a peer is suspended, the peer is
+    /// silent too, and the idle timeout ends the connection.
     ///
-    /// A [`Session`](crate::Session) that can be resumed also ends after this time if its peer has
-    /// to acknowledge messages and acknowledges none of them.
+    /// A [`Session`](crate::Session) that can be resumed is not ended but suspended after this time,
+    /// and also if its peer has to acknowledge messages and acknowledges none of them. If that
+    /// happens twice, the session ends.
     pub fn write_stall_timeout(&mut self, timeout: Option<Duration>) -> &mut Self {
         self.write_stall_timeout = timeout.filter(|timeout| !timeout.is_zero());
         self
     }
 
-    /// Sets how long the handshake may take. Every value is used as it is: with zero no handshake
-    /// succeeds, and a time beyond the range of the clock means no timeout. Default 10 s.
+    /// Sets how long the handshake may take. No value is replaced by another. With zero, no
+    /// handshake succeeds. A time beyond the range of the clock means no timeout. Default 10 s.
     ///
     /// At a client and at a server the timeout covers every step after the TCP handshake: TLS, the
     /// upgrade, and then the peer's transport parameters. If the WebSocket was already open when
@@ -345,10 +346,10 @@ impl Config {
         self
     }
 
-    /// Sets how long the end of a connection may take. The time runs until the peer has answered
-    /// the close and has then ended the TCP, TLS or HTTP/2 stream. If the peer takes longer, the
-    /// socket is dropped. A time beyond the range of the clock means no timeout, so the socket is
-    /// kept for ever if the peer never answers. Default 3 s.
+    /// Sets how long closing a connection may take. The time runs until the peer has answered the
+    /// close and has then ended the TCP, TLS or HTTP/2 stream. If the peer takes longer, the socket
+    /// is dropped. A time beyond the range of the clock means no timeout, so the socket is kept for
+    /// ever if the peer never answers. Default 3 s.
     pub fn close_timeout(&mut self, timeout: Duration) -> &mut Self {
         self.close_timeout = timeout;
         self
@@ -370,16 +371,20 @@ impl Config {
         self
     }
 
-    /// Sets how long a connection may be without a socket until it ends. During this time a new
+    /// Sets how long a connection may be without a socket before it ends. During this time a new
     /// socket can [resume](crate::Session::resume) it. `None` turns resumption off, and so does
     /// zero. A time beyond the range of the clock means that the connection waits for ever. The
     /// time is rounded up to whole milliseconds, the unit in which it is sent to the peer. Default
     /// `None`.
     ///
+    /// When the peer is silent, the time of its silence counts, but the connection never ends before
+    /// the [idle timeout](Self::max_idle_timeout). So with at most 30 s, the default idle timeout, a
+    /// peer that is gone for good is reported as early as without resumption.
+    ///
     /// Both ends use the shorter of their two values, and resumption is on only if both ends have
-    /// turned it on. It exists only on the QMux wire, and only for a caller that uses a
-    /// [`Session`](crate::Session). wsmux's own clients and servers do not use sessions yet, so
-    /// this setting has no effect on them.
+    /// turned it on. Resumption exists only on the QMux wire, for a caller that uses a
+    /// [`Session`](crate::Session), as the clients and servers of `wsmux` do. A connection over a
+    /// socket that the application has opened cannot be resumed.
     pub fn resume_timeout(&mut self, timeout: Option<Duration>) -> &mut Self {
         self.resume_timeout = timeout.filter(|timeout| !timeout.is_zero()).map(whole_milliseconds);
         self
@@ -389,8 +394,8 @@ impl Config {
     /// acknowledges them. Range 64 KiB to 2^32; default 32 MiB. Each message counts as its length
     /// plus 64 bytes.
     ///
-    /// When this many bytes are unacknowledged, sending pauses. So the budget limits the speed to
-    /// about three quarters of it in each round trip. Long chunks are kept by reference. If
+    /// When this many bytes are unacknowledged, sending pauses. So a connection sends at most about
+    /// three quarters of the budget in each round trip. Long chunks are kept by reference. If
     /// [`resume_timeout`](Self::resume_timeout) is `None`, this setting has no effect.
     pub fn replay_budget(&mut self, bytes: u64) -> &mut Self {
         self.replay_budget = bytes.clamp(MIN_REPLAY_BUDGET, MAX_REPLAY_BUDGET);
@@ -414,9 +419,9 @@ impl Config {
     pub(crate) fn parameters(&self) -> TransportParameters {
         TransportParameters {
             max_idle_timeout: self.max_idle_timeout.unwrap_or_default(),
-            // This is the maximum, so that the connection's credit never runs out before a
-            // stream's. Otherwise one slow reader could stop all streams (C-28, C-31). The memory
-            // is bounded by the number of streams times their window instead.
+            // This is the maximum, so that the connection's credit never runs out before a stream's
+            // credit. Otherwise one slow reader could stop all streams (C-28, C-31). The memory is
+            // bounded by the number of streams times their window instead.
             initial_max_data: VarInt::MAX.into_inner(),
             initial_max_stream_data_bidi_local: self.stream_receive_window,
             initial_max_stream_data_bidi_remote: self.stream_receive_window,

@@ -7,16 +7,16 @@ use bytes::Bytes;
 use super::{Event, event::Events};
 
 /// What a queued datagram costs besides its bytes. Because of this cost, empty datagrams are
-/// bounded too. It is an estimate of three things: the datagram's entry in a queue whose capacity
-/// is up to 8 / 3 of its length, the header of a shared block, and what an allocator adds to a
-/// block.
+/// bounded too. The cost is an estimate, and has three parts. One part is the datagram's entry in
+/// the queue, whose capacity is up to 8 / 3 of its length. The others are the header of a shared
+/// block, and what an allocator adds to a block.
 const OVERHEAD: usize = 4 * size_of::<Bytes>();
 
 /// The capacity that a queue always keeps when it shrinks.
 const SPARE_CAPACITY: usize = 16;
 
-/// A queue of datagrams. Together they cost at most `limit`: the cost is their bytes, plus an
-/// [`OVERHEAD`] for each datagram. If the queue holds a single datagram, that one may cost more.
+/// A queue of datagrams. Together the datagrams cost at most `limit`. The cost of a datagram is its
+/// length plus [`OVERHEAD`]. If the queue holds a single datagram, that datagram may cost more.
 #[derive(Debug, Default)]
 struct Queue {
     datagrams: VecDeque<Bytes>,
@@ -63,7 +63,7 @@ impl Queue {
         let datagram = self.datagrams.pop_front()?;
         self.cost -= datagram.len() + OVERHEAD;
         // After a burst the queue has a large capacity. The capacity is halved when only three
-        // eighths of it are in use, so in all fewer datagrams are moved to a smaller buffer than
+        // eighths of it are in use, so in total, fewer datagrams are moved to a smaller buffer than
         // are popped.
         let capacity = self.datagrams.capacity();
         if capacity > SPARE_CAPACITY && self.datagrams.len() <= capacity / 8 * 3 {

@@ -110,12 +110,12 @@ pub enum Timeout {
     /// No message was sent or received during the idle timeout.
     Idle,
     /// A ping was not answered within the idle timeout, or within three keep-alive intervals if
-    /// there is no idle timeout. During this time nothing else was received either, and if the
-    /// socket was full, it stayed full.
+    /// there is no idle timeout. During this time, nothing was received, and a full socket accepted
+    /// no bytes.
     KeepAlive,
     /// The socket stayed full during the [write-stall timeout](crate::Config::write_stall_timeout)
-    /// while there was something to send, or the peer of a [`Session`](crate::Session) acknowledged
-    /// nothing during this time.
+    /// while there was something to send. A [`Session`](crate::Session) also ends for this reason
+    /// if its peer acknowledged nothing during this time.
     WriteStall,
 }
 
@@ -236,11 +236,11 @@ pub enum ReadError {
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum WriteError {
-    /// The peer stopped reading the stream, with this code. Perhaps it has not read everything that
-    /// was written before.
+    /// The peer stopped reading the stream, with this code. The peer may not have read everything
+    /// that was written before.
     #[error("stream stopped by the peer with code {0}")]
     Stopped(VarInt),
-    /// The connection has ended. Perhaps not all bytes that were written before have been sent.
+    /// The connection has ended. Some bytes that were written before may not have been sent.
     #[error("connection lost: {0}")]
     ConnectionLost(#[source] ConnectionError),
     /// This end has finished or reset the stream.

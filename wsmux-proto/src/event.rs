@@ -5,8 +5,9 @@ use std::collections::VecDeque;
 use super::{Dir, StreamId};
 
 /// What [`Connection::poll`](super::Connection::poll) returns: something that has happened, or
-/// something that the application can do now. An event does not say how much can be done. So the
-/// application repeats the call that the event is about until that call finds nothing more to do.
+/// something that the application can do now. An event does not say how much can be done. After an
+/// event, the application therefore repeats the call that the event is about, until the call finds
+/// nothing more to do.
 ///
 /// [`Readable`](Self::Readable), [`Writable`](Self::Writable) and [`Ended`](Self::Ended) are
 /// reported only after a call on the stream has found nothing to do, and each such call leads to at
@@ -23,9 +24,9 @@ pub enum Event {
         /// The kind of the streams.
         dir: Dir,
     },
-    /// [`open`](super::Connection::open) can open more streams than before: the peer has raised its
-    /// limit (RFC 9000 §4.6), or one of this end's streams has ended after the local limit was
-    /// reached.
+    /// [`open`](super::Connection::open) can open more streams than before. Either the peer has
+    /// raised its limit (RFC 9000 §4.6), or one of this end's streams has ended after the local
+    /// limit was reached.
     Available {
         /// The kind of the streams.
         dir: Dir,
@@ -58,8 +59,9 @@ pub enum Event {
     Closed,
 }
 
-/// The queue of events. Its length is bounded: it holds at most one event of each kind that belongs
-/// to no stream, and at most one event for each call of the application that waits on a stream.
+/// The queue of events. Its length is bounded. For each kind of event that belongs to no stream,
+/// the queue holds at most one event. For each call of the application that waits on a stream, the
+/// queue holds at most one event, too.
 #[derive(Debug, Default)]
 pub(super) struct Events {
     queue: VecDeque<Event>,
@@ -70,7 +72,7 @@ pub(super) struct Events {
 impl Events {
     pub(super) fn push(&mut self, event: Event) {
         // A peer can cause an event that belongs to no stream any number of times. So such an event
-        // is queued only if the queue contains no equal one.
+        // is queued only if the queue contains no equal event.
         let bit = bit(event);
         if self.queued & bit == 0 {
             self.queued |= bit;

@@ -8,7 +8,7 @@ use super::{Dir, StreamId, TransportErrorCode, VarInt, transport_parameters::Tra
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Frame {
-    /// Bytes without a meaning; the number says how many (RFC 9000 §19.1).
+    /// Bytes without a meaning (RFC 9000 §19.1). The number says how many bytes there are.
     Padding(usize),
     /// The limits that the sender sets for its peer. On a wire that has this frame, it is the first
     /// frame of each end.
@@ -71,7 +71,7 @@ pub enum Frame {
         count: u64,
     },
     /// Reports that the sender has data and lacks credit of the connection. The number is the limit
-    /// that it has reached (RFC 9000 §19.12).
+    /// that the sender has reached (RFC 9000 §19.12).
     DataBlocked(u64),
     /// Reports that the sender has data and lacks credit of the stream (RFC 9000 §19.13).
     StreamDataBlocked {

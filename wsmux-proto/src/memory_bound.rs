@@ -5,24 +5,25 @@ use crate::{Config, Wire};
 const KIB: u64 = 1024;
 
 /// The most bytes of memory that an unread byte can keep alive. A chunk shares the memory of its
-/// message only if it is at least half of the message, and a message shares the memory of its block
-/// only if it is at least half of the block. Otherwise the bytes are copied.
+/// message only if the chunk is at least half of the message. A message shares the memory of its
+/// block only if the message is at least half of the block. Otherwise the bytes are copied.
 const RECEIVE_FACTOR: u64 = 4;
 
-/// The most memory that an unsent byte can keep alive, in halves of a byte. A block that gathers
-/// small writes is at most a quarter larger than its content. A chunk that the application has
-/// written may be half sent when the next one is written, and its sent half still takes memory.
+/// The most memory that an unsent byte can keep alive. The unit is half a byte, so 3 stands for one
+/// and a half bytes. A block that gathers small writes is at most a quarter larger than its
+/// content. A chunk that the application has written may be half sent when the next chunk is
+/// written. The sent half of the first chunk still takes memory.
 const SEND_HALVES: u64 = 3;
 
 /// How many bytes each stream may hold even when the send window is full (C-76).
 const SEND_FLOOR: u64 = KIB;
 
-/// The blocks that the socket reads into: the one in use, and two that are reused once their bytes
-/// have been read.
+/// The size of the blocks that the socket reads into. One block is in use, and two more are reused
+/// once their bytes have been read.
 const READ_BLOCKS: u64 = 3 * 264 * KIB;
 
-/// The messages that are written together: two of the largest size that this end sends, and the
-/// rest of a third.
+/// The size of the messages that are written together: two messages of the largest size that this
+/// end sends, and the rest of a third message.
 const WRITE_BUFFER: u64 = 256 * KIB;
 
 /// A fragmented message takes at most this many times its size: its complete fragments, and the
@@ -32,8 +33,8 @@ const MESSAGES: u64 = 2;
 /// The largest size of the head of the handshake's request or response, which a connection keeps.
 const HEAD: u64 = 64 * KIB;
 
-/// The largest message that is kept for a new socket, as the replay budget counts it. The message
-/// that exhausts the budget is still sent and kept.
+/// The cost of the largest message that is kept for a new socket, as the replay budget counts this
+/// cost. The message that exhausts the budget is still sent and kept.
 const LARGEST_REPLAYED: u64 = 64 * KIB + 64;
 
 /// How much memory a byte of the replay budget takes at most. Half of the places in a queue may be
@@ -51,8 +52,8 @@ const WAITING_STREAM: u64 = 128;
 /// written, and one datagram in each direction.
 const CONNECTION: u64 = 256 * KIB;
 
-/// How an application uses a connection, as far as the connection's memory depends on it. It is the
-/// argument of [`Config::memory_bound`].
+/// How an application uses a connection, as far as this affects the connection's memory. This type
+/// is the argument of [`Config::memory_bound`].
 ///
 /// The default describes an application that opens no streams and writes no chunk that is larger
 /// than the room in the send buffer.
@@ -120,7 +121,7 @@ impl Config {
     ///           * 3 / 2 + datagram_send_buffer_size
     /// socket    792 KiB + 256 KiB + 2 * largest inbound message
     /// head      64 KiB
-    /// replay    0, or with resumption (replay_budget + 64 KiB + 64) * 2, and once more what `send` says
+    /// replay    0; with resumption (replay_budget + 64 KiB + 64) * 2 + send without datagrams
     /// state     (P bidi + P uni + O bidi + O uni) * 4 KiB + 256 KiB, and 128 bytes for each stream that may wait
     /// ```
     ///

@@ -49,9 +49,9 @@ pub enum Outgoing<'a> {
         /// The reason, at most 123 bytes.
         reason: String,
     },
-    /// A request to flush, which sends nothing by itself: everything sent so far must have left the
-    /// process before the next item is sent. When `wsmux` gets this item, it flushes the socket
-    /// itself, and never passes the item to a `Socket`.
+    /// A request to flush. Everything sent so far must have left the process before the next item
+    /// is sent. The request itself sends nothing. The crate `wsmux` flushes the socket when it gets
+    /// this item, and never passes the item to a `Socket`.
     Flush,
 }
 
@@ -73,8 +73,8 @@ pub struct SocketCapabilities {
     /// 1000 and 3000 to 4999.
     pub all_close_codes: bool,
     /// The size of the largest message of stream data that the engine sends through this socket, in
-    /// bytes. The limits of the peer and of the configuration apply as well. Only a datagram that
-    /// does not fit, or a message that a session sends again, makes a larger message.
+    /// bytes. The limits of the peer and of the configuration apply as well. A message is larger
+    /// only if it contains a datagram that does not fit, or if a session sends the message again.
     pub max_message: usize,
 }
 

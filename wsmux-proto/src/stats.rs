@@ -29,8 +29,8 @@ pub struct ConnectionStats {
     /// Streams of both ends that were freed. A stream is freed when it has ended and the
     /// application has dropped its handles.
     pub streams_closed: u64,
-    /// Streams that exist now: those that are open, and those that have ended but whose handles the
-    /// application has not dropped.
+    /// Streams that exist now. A stream exists while it is open, and after its end until the
+    /// application has dropped its handles.
     pub live_streams: u64,
     /// Streams of the peer that wait now because this end's limit is reached. Streams wait at this
     /// end only on a wire without stream limits
@@ -78,16 +78,15 @@ pub(super) struct Counters {
 /// What was still under way when a connection ended.
 ///
 /// A stream was under way unless all its data and its end had been passed to the socket and nothing
-/// more was expected from the peer. This does not say what the peer has received. Only an answer of
-/// the peer's application can show that.
+/// more was expected from the peer. This type does not say what the peer has received. Only an
+/// answer of the peer's application can show what has been received.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct InFlight {
     /// The streams that were under way, in the order of their ids, including those that the
-    /// application had not accepted. For each of them at least one of three things was true: this
-    /// end had not finished or reset the sending half, this end had not sent all data of the
-    /// sending half, or the peer had not ended the receiving half. Their number is bounded by the
-    /// limits on open streams.
+    /// application had not accepted. A stream was under way for at least one of three reasons. This
+    /// end had not finished or reset the sending half, or had not sent all of its data, or the peer
+    /// had not ended the receiving half. Their number is bounded by the limits on open streams.
     pub streams: Vec<StreamId>,
     /// Bytes of all streams together that were written but not yet passed to the socket.
     pub unsent_bytes: u64,

@@ -23,7 +23,7 @@ const SPARE: usize = 64;
 /// A map from stream ids to keys. A lookup is O(1) for the newest ids and O(log n) for older ones.
 ///
 /// The memory is at most `PLACES_FOR_EACH` places for each key, plus a constant. If there have been
-/// more keys before, it may be four times that.
+/// more keys before, the memory may be four times this bound.
 #[derive(Debug, Default)]
 pub(crate) struct StreamKeys {
     /// The keys, by the kind of their streams. The kind is the two low bits of an id. Most
@@ -191,9 +191,9 @@ impl Lane {
             most = self.taken * PLACES_FOR_EACH + SPARE;
         }
         if self.window.capacity() > 4 * most {
-            // After a burst of streams the window has a large capacity. Most of it is given back.
-            // Twice as much as is needed is kept, so that memory is not returned and allocated
-            // again and again.
+            // After a burst of streams the window has a large capacity. Most of this memory is
+            // given back. Twice the needed capacity is kept, because otherwise memory could be
+            // given back and allocated again and again.
             self.window.shrink_to(2 * most);
         }
         Some(key)

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Time, TransportError, VarInt, error::Timeout, transport_error::violation};
 
-/// If this end notices a deadline this much too late, it was not running at the deadline: its task
+/// If this end notices a deadline this much too late, it was not running at the deadline. Its task
 /// stalled, or its machine was suspended. In that case the peer's silence proves nothing.
 const LOCAL_STALL: Duration = Duration::from_secs(1);
 
@@ -17,7 +17,8 @@ const MIN_IDLE_TIMEOUT: Duration = Duration::from_millis(150);
 const RTT_WEIGHT: u32 = 8;
 
 /// The idle timeout lasts at least this many round trips (RFC 9000 §10.1: three probe timeouts).
-/// Long round trips extend the declared timeout to at most this multiple of it (C-91).
+/// Long round trips extend the declared timeout to at most this many times the declared value
+/// (C-91).
 const ROUND_TRIPS: u32 = 3;
 
 /// What to do at a deadline.
@@ -42,6 +43,9 @@ pub(super) struct Timers {
     handshake: Handshake,
     idle_timeout: Option<Duration>,
     keep_alive: Option<Duration>,
+    /// How long a connection that can be resumed waits for a new socket; `None` if it cannot be
+    /// resumed.
+    resume_timeout: Option<Duration>,
     silences: Silences,
     /// When a complete message was last sent or received (C-42, draft-ietf-quic-qmux-02 §Idle
     /// Timeout).
@@ -52,8 +56,8 @@ pub(super) struct Timers {
     last_heard: Time,
     /// Whether a deadline was already postponed during the present silence because this end had
     /// missed it. Postponing it once is enough, because whatever arrived meanwhile is handled
-    /// before the deadline is checked (C-46). If it could be postponed again, timers that are
-    /// always late would postpone it for ever.
+    /// before the deadline is checked (C-46). If a deadline could be postponed again, timers that
+    /// are always late would postpone it for ever.
     forgiven: bool,
     /// Whether the socket was full when its state was last reported.
     socket_full: bool,
@@ -67,8 +71,11 @@ pub(super) struct Timers {
 struct Silences {
     /// The idle timeout that applies, if either end has declared one.
     idle: Option<Duration>,
-    /// How long an unanswered ping may wait before it ends the connection: the idle timeout, or
-    /// three keep-alive intervals if there is no idle timeout.
+    /// The same while a ping is unanswered. It is shorter if the connection can be resumed.
+    idle_after_ping: Option<Duration>,
+    /// How long an unanswered ping may wait before it ends or suspends the connection: the idle
+    /// timeout, or three keep-alive intervals if there is no idle timeout. It is shorter if the
+    /// connection can be resumed.
     unanswered: Option<Duration>,
     /// How long the peer may be silent before a ping is sent.
     ping: Option<Duration>,
@@ -107,6 +114,7 @@ impl Timers {
             },
             idle_timeout: idle_timeout.map(|timeout| timeout.max(MIN_IDLE_TIMEOUT)),
             keep_alive,
+            resume_timeout: None,
             silences: Silences::default(),
             last_activity: now,
             last_received: now,
@@ -123,6 +131,13 @@ impl Timers {
     /// (C-47).
     pub(super) fn disable_liveness(&mut self) {
         (self.idle_timeout, self.keep_alive) = (None, None);
+        self.set_silences();
+    }
+
+    /// Lets the connection be suspended before the peer's silence has lasted for the whole idle
+    /// timeout.
+    pub(super) fn set_resume_timeout(&mut self, timeout: Duration) {
+        self.resume_timeout = Some(timeout);
         self.set_silences();
     }
 
@@ -154,14 +169,35 @@ impl Timers {
     fn set_silences(&mut self) {
         let (idle, interval) = (self.idle_timeout, self.keep_alive);
         self.silences = Silences {
-            idle: idle.map(|timeout| self.at_least_round_trips(timeout)),
-            unanswered: interval.map(|interval| {
-                self.at_least_round_trips(idle.unwrap_or(interval.saturating_mul(3)))
-            }),
+            idle: self.whole_idle(),
+            idle_after_ping: self.whole_idle().map(|timeout| self.until_suspension(timeout)),
+            unanswered: self.whole_unanswered().map(|timeout| self.until_suspension(timeout)),
             // C-44 (RFC 9000 §10.1.2)
             ping: interval
                 .map(|interval| idle.map_or(interval, |timeout| interval.min(timeout / 3))),
         };
+    }
+
+    fn whole_idle(&self) -> Option<Duration> {
+        self.idle_timeout.map(|timeout| self.at_least_round_trips(timeout))
+    }
+
+    fn whole_unanswered(&self) -> Option<Duration> {
+        let interval = self.keep_alive?;
+        let timeout = self.idle_timeout.unwrap_or(interval.saturating_mul(3));
+        Some(self.at_least_round_trips(timeout))
+    }
+
+    /// Returns the part of a timeout after which an unanswered ping suspends a connection that can
+    /// be resumed. The rest remains for a new socket. If this end waits for a new socket for less
+    /// than the rest, the connection is suspended later, so that it does not end before the
+    /// timeout.
+    fn until_suspension(&self, timeout: Duration) -> Duration {
+        match self.resume_timeout {
+            None => timeout,
+            //
+            Some(resume) => (timeout / 3).saturating_mul(2).max(timeout.saturating_sub(resume)),
+        }
     }
 
     /// Returns the timeout, extended to [`ROUND_TRIPS`] round trips if the newest round trip was
@@ -185,8 +221,8 @@ impl Timers {
 
     /// Records that something other than a complete message was received. This restarts the wait
     /// for the answer to a ping. It does not restart the idle timeout, because a proxy may send
-    /// pings for a peer that is gone. For the same reason it does not allow a second missed
-    /// deadline to be postponed.
+    /// pings for a peer that is gone. For the same reason, it does not allow a missed deadline to
+    /// be postponed once more.
     pub(super) fn on_heard(&mut self, now: Time) {
         self.last_heard = now;
     }
@@ -209,13 +245,30 @@ impl Timers {
     }
 
     /// Starts all timers again after a time without a socket. The peer's silence in that time
-    /// proves nothing. A ping that was sent before has no meaning for the new socket, so a new one
+    /// proves nothing. A ping that was sent before has no meaning for the new socket, so a new ping
     /// is sent.
     pub(super) fn on_new_socket(&mut self, now: Time) {
         self.on_received(now);
         self.socket_full = false;
         self.ping.outstanding = None;
         self.ping.due = true;
+    }
+
+    /// Whether a ping is unanswered or has yet to be sent.
+    pub(super) fn awaits_pong(&self) -> bool {
+        self.ping.due || self.ping.outstanding.is_some()
+    }
+
+    /// Returns when a connection ends that is suspended because of the peer's silence; `None` for
+    /// another timeout, and for a time that [`Time`] cannot express. The silence counts.
+    pub(super) fn silence_deadline(&self, timeout: Timeout) -> Option<Time> {
+        let (since, whole) = match timeout {
+            Timeout::Idle => (self.last_activity, self.whole_idle()),
+            Timeout::KeepAlive => (self.last_heard, self.whole_unanswered()),
+            _ => return None,
+        };
+        //
+        since.checked_add(whole.max(self.resume_timeout)?)
     }
 
     /// Returns how long ago the last message was received.
@@ -225,14 +278,18 @@ impl Timers {
 
     fn deadlines(&self) -> [(Option<Time>, Due); 4] {
         let after = |since: Time, time: Option<Duration>| since.checked_add(time?);
-        let ping_is_due = self.ping.due || self.ping.outstanding.is_some();
+        let ping_is_due = self.awaits_pong();
+        let idle = match ping_is_due {
+            true => self.silences.idle_after_ping,
+            false => self.silences.idle,
+        };
         let (handshake, may_ping) = match self.handshake {
             Handshake::Awaited(deadline) => (deadline, false),
             Handshake::Done => (None, !ping_is_due),
         };
         [
             (handshake, Due::TimedOut(Timeout::Handshake)),
-            (after(self.last_activity, self.silences.idle), Due::TimedOut(Timeout::Idle)),
+            (after(self.last_activity, idle), Due::TimedOut(Timeout::Idle)),
             (
                 // C-45
                 after(self.last_heard, self.silences.unanswered.filter(|_| ping_is_due)),

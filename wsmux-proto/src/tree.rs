@@ -1,24 +1,24 @@
 //! A map from numbers to values that is ordered and uses no hash function.
 //!
-//! All maps share the code of one type of `BTreeMap`, from a number to the index of the value. If
-//! each type of value had its own `BTreeMap`, each of the five types would add more than 5 kB to
-//! the WebAssembly module.
+//! All maps use the same type of `BTreeMap`, which maps a number to the index of a value. So the
+//! code of that type is compiled only once. If each type of value had its own type of `BTreeMap`,
+//! each of the five types would add more than 5 kB to the WebAssembly module.
 
 use std::collections::BTreeMap;
 
 use slab::Slab;
 
-/// [`Places::are_sparse`] counts this many values in addition to the real ones, so that the memory
-/// of a small collection is never returned.
+/// [`Places::are_sparse`] counts this many values in addition to the real ones, so a small
+/// collection never returns its memory.
 const SPARE: usize = 64;
 
 /// A collection of values. Each value keeps its place, which is its index in the slab, until it is
 /// taken, or until all values are moved together.
 ///
-/// If the owner calls [`Places::are_sparse`] after it has taken values, and moves the values
-/// together when that returns `true`, the memory is at most four places for each value, plus a
-/// constant. Until the first value is taken, the memory is one and a half places for each value,
-/// and two and a half while it grows.
+/// The owner should call [`Places::are_sparse`] after it has taken values, and move the values
+/// together when the call returns `true`. Then the memory is at most four places for each value,
+/// plus a constant. Until the first value is taken, the memory is one and a half places for each
+/// value, and two and a half while it grows.
 #[derive(Debug)]
 pub(super) struct Places<V>(Slab<V>);
 
@@ -168,8 +168,8 @@ mod tests {
     fn a_tree_gives_the_memory_of_what_was_taken_back() {
         let mut tree = Tree::default();
         (0..COUNT).for_each(|number| assert_eq!(tree.insert(number, number), None));
-        // The last value is kept. It is at the last place, so memory can be returned only if it is
-        // moved.
+        // The last value is kept. It is at the last place, so memory can be returned only if this
+        // value is moved.
         (0..COUNT - 1).for_each(|number| assert_eq!(tree.remove(number), Some(number)));
         assert!(tree.values.0.capacity() <= 4 * (SPARE + 1));
         assert_eq!(tree.pop_first(), Some((COUNT - 1, COUNT - 1)));

@@ -5,29 +5,31 @@ use std::time::Duration;
 
 use crate::Time;
 
-/// If this end notices a deadline this much too late, it was not running at the deadline: its task
+/// If this end notices a deadline this much too late, it was not running at the deadline. Its task
 /// stalled, its machine was suspended, or its page was in the background. Meanwhile the socket may
 /// have had room without this end noticing it.
 const LOCAL_STALL: Duration = Duration::from_secs(1);
 
-/// A timer for the write-stall timeout. A connection has one, which runs while the socket is full
-/// and there is something to send. A session has another one, which runs while the peer has to
-/// acknowledge something.
+/// A timer for the write-stall timeout. A connection has one such timer, which runs while the
+/// socket is full and there is something to send. A session has another such timer, which runs
+/// while the peer has to acknowledge something.
 #[derive(Debug)]
 pub(super) struct WriteStall {
     timeout: Option<Duration>,
     /// When the timer was started; `None` while it is stopped.
     since: Option<Time>,
-    /// Whether this end has already noticed a deadline too late in this stall. The timer was then
-    /// restarted, once. When the new deadline passes, the connection ends, even if this end notices
-    /// that too late as well. Otherwise an end that is always late would never give up a peer that
-    /// does not read.
+    /// How long the timer ran before it was paused.
+    elapsed: Duration,
+    /// Whether this end has already missed a deadline in this stall, because it noticed the
+    /// deadline too late. The timer was then restarted, once. When the new deadline passes, the
+    /// connection ends, even if this end notices that too late as well. Otherwise an end that is
+    /// always late would never give up a peer that does not read.
     forgiven: bool,
 }
 
 impl WriteStall {
     pub(super) fn new(timeout: Option<Duration>) -> Self {
-        Self { timeout, since: None, forgiven: false }
+        Self { timeout, since: None, elapsed: Duration::ZERO, forgiven: false }
     }
 
     /// Whether there is a timeout and the timer is stopped.
@@ -42,13 +44,20 @@ impl WriteStall {
 
     /// Stops the timer because the peer has made progress, or because there is nothing to wait for.
     pub(super) fn stop(&mut self) {
-        (self.since, self.forgiven) = (None, false);
+        (self.since, self.elapsed, self.forgiven) = (None, Duration::ZERO, false);
+    }
+
+    /// Stops the timer for now. When it is started again, it goes on from here.
+    pub(super) fn pause(&mut self, now: Time) {
+        if let Some(since) = self.since.take() {
+            self.elapsed += now - since;
+        }
     }
 
     /// Returns when the timeout expires; `None` while the timer is stopped, and for a time that
     /// [`Time`] cannot express.
     pub(super) fn deadline(&self) -> Option<Time> {
-        self.since?.checked_add(self.timeout?)
+        self.since?.checked_add(self.timeout?.saturating_sub(self.elapsed))
     }
 
     /// Whether the timeout has expired. If this end has missed the deadline for the first time in
@@ -61,7 +70,7 @@ impl WriteStall {
         if late < LOCAL_STALL || self.forgiven {
             return true;
         }
-        (self.since, self.forgiven) = (Some(now), true);
+        (self.since, self.elapsed, self.forgiven) = (Some(now), Duration::ZERO, true);
         false
     }
 }

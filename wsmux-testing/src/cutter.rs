@@ -24,9 +24,10 @@ use tokio::{
 pub enum Cut {
     /// Both ends receive an RST.
     Reset,
-    /// Both ends receive a FIN, in mid-message unless they are idle.
+    /// Both ends receive a FIN. Unless the connection is idle, the FIN comes in the middle of a
+    /// message.
     End,
-    /// Nothing is forwarded any more, and neither end learns of it.
+    /// Nothing is forwarded any more, and neither end learns that.
     Silence,
 }
 
@@ -41,7 +42,7 @@ pub struct Cutter {
 #[derive(Debug)]
 struct Shared {
     server: Mutex<SocketAddr>,
-    /// The number of the last cut, and how it is done.
+    /// The number of the last cut, and the way in which it cuts.
     cut: watch::Sender<(u64, Cut)>,
     /// Whether new connections are refused.
     down: watch::Sender<bool>,
@@ -69,7 +70,7 @@ impl Cutter {
         self.address
     }
 
-    /// Cuts all connections that there are.
+    /// Cuts all connections that are open.
     pub fn cut(&self, how: Cut) {
         self.shared.cut.send_modify(|cut| *cut = (cut.0 + 1, how));
     }

@@ -1,5 +1,5 @@
-//! All the ways in which a connection ends in order. Also one direction of a relay, which passes on
-//! the end of a stream as it arrived.
+//! All the orderly ways to end a connection. The function [`pass`] is one direction of a relay, and
+//! passes on the end of a stream as it arrived.
 
 use std::io;
 
@@ -9,7 +9,7 @@ use wsmux::WebSocketConnection;
 /// Ends a connection between a client and a server, and returns the handles that are left.
 pub type Way = fn(WebSocketConnection, WebSocketConnection) -> Vec<WebSocketConnection>;
 
-/// All the ways in which a connection ends in order.
+/// All the orderly ways to end a connection.
 pub const WAYS: [Way; 7] = [
     |client, server| {
         client.close(5u32.into(), b"bye");
@@ -59,7 +59,7 @@ pub async fn pass(
                 return Ok(());
             }
             len => {
-                // The other end may be gone. Even then everything that arrives is read.
+                // The other end may be gone. Even then this reads everything that arrives.
                 drop(to.write_all(&buf[..len]).await.and(to.flush().await));
                 look(&buf[..len]);
             }

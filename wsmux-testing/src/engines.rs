@@ -40,7 +40,8 @@ impl Engines {
         id
     }
 
-    /// Opens a stream for one request of 64 bytes, answers it with as many, and ends the stream.
+    /// Opens a stream for one request of 64 bytes, answers the request with 64 bytes, and ends the
+    /// stream.
     pub fn ask(&mut self) {
         const BYTES: [u8; 64] = [7; 64];
         let id = self.client.open(Dir::Bi).expect("it lives").expect("the limit permits");

@@ -119,8 +119,8 @@ impl Node {
         let mut stdin = child.stdin.take().expect("piped");
         tokio::spawn(async move {
             while let Some(line) = lines.recv().await {
-                // A process that has exited does not answer. The task that reads its output detects
-                // that.
+                // A process that has exited does not answer. The task that reads the process's
+                // output detects that it has exited.
                 if stdin.write_all(line.as_bytes()).await.is_err() {
                     return;
                 }
@@ -231,7 +231,7 @@ impl Node {
         }
     }
 
-    /// Waits for an event, and also returns one that came before the call.
+    /// Waits for an event of this name. An event that came before the call is returned as well.
     pub async fn event(&self, name: &str) -> Value {
         let mut heard = self.shared.heard.subscribe();
         let found = |heard: &Heard| {
@@ -253,8 +253,8 @@ impl Node {
         uncaught.map(|event| event["message"].as_str().unwrap_or_default().to_owned()).collect()
     }
 
-    /// Asserts that the process is running, and that no error occurred that would have ended it
-    /// without the driver.
+    /// Asserts that the process is running. Also asserts that no error occurred that would have
+    /// ended the process without the driver.
     pub async fn assert_unharmed(&self) {
         let status = self.call("status", json!({})).await;
         assert_eq!(status["alive"], true, "{status}");

@@ -93,8 +93,8 @@ pub struct Tls {
 impl Tls {
     pub fn new(name: &str) -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
-        // The names differ, because otherwise rustls would find another test's root by its name,
-        // and reject the signature.
+        // The names of the roots differ. Otherwise rustls would find another test's root by its
+        // name, and reject the signature.
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let root_name = format!("root {}", NEXT.fetch_add(1, Ordering::Relaxed));
         params.distinguished_name.push(DnType::CommonName, root_name);

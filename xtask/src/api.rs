@@ -29,7 +29,9 @@ pub fn check() -> Outcome {
         return Ok(());
     }
     let lists = changed.join(" and ");
-    Err(Failure::failed(format!("the API is not that of {lists}; if it shall be, api --write")))
+    Err(Failure::failed(format!(
+        "the API differs from {lists}; if this is intended, run `cargo xtask api --write`"
+    )))
 }
 
 pub fn write() -> Outcome {

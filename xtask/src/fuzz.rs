@@ -13,7 +13,7 @@ use super::{
 const TARGETS: [&str; 5] = ["qmux", "jsws", "framed", "engine", "pair"];
 const LOST: &str = "nothing was fuzzed";
 
-/// Words that occur in those lines of libFuzzer's log which say how a run ended.
+/// libFuzzer's log has lines that say how a run ended. Each of these words occurs in such a line.
 const TELLING: [&str; 7] =
     ["panicked", "assert", "ERROR", "Test unit", "stat::number_of_executed_units", "DONE", "Done"];
 
@@ -26,7 +26,7 @@ pub fn run(arguments: &[&str]) -> Outcome {
     };
     build()?;
     step("fuzzing");
-    // All targets run at once and share the cores, so that no core is idle while the last ones run.
+    // All targets run at once and share the cores. So no core is idle while the last targets run.
     let cores = thread::available_parallelism().map_or(1, usize::from) as u64;
     let seconds = (seconds * targets.len() as u64).div_ceil(cores).max(seconds);
     let mut running = Vec::new();

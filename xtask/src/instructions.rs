@@ -12,28 +12,29 @@ const REFERENCE: &str = "benches/instructions/reference.txt";
 const PROFILES: &str = "target/callgrind";
 const LOST: &str = "no instructions were counted";
 
-/// The first word of the reference's line that says what the counts depend on.
+/// The first word of a line in the reference. That line says what the counts depend on.
 const ENVIRONMENT: &str = "environment";
 
 /// How many instructions a case may have for each instruction of its reference.
 ///
-/// To cause no false alarm, the bound has to be above the following differences, measured on one
-/// machine. Two runs of one program differ by less than 0.001 %, but those of `1_mib_framed` by up
-/// to 1 %, because windows grow by measured time. Another path of the program moves its stack,
-/// which makes up to 0.1 %. rustc 1.97 instead of 1.95 makes up to 1 %, although the counts of
-/// different compilers are not compared. The bound must also be low enough to detect a real
-/// mistake, such as a second copy of the payload in the frame layer. This is 9 % in `1_mib_framed`
-/// and 45 % in `frame_encode_64`.
+/// To cause no false alarm, the bound has to be above the following differences, which were
+/// measured on one machine. The counts of two runs of one program differ by less than 0.001 %. Only
+/// the counts of `1_mib_framed` differ by up to 1 %, because windows grow by measured time. If the
+/// program is at another path, its stack moves, which changes the counts by up to 0.1 %. rustc 1.97
+/// instead of 1.95 changes them by up to 1 %, although the counts of different compilers are not
+/// compared. The bound must also be low enough to detect a real mistake, such as a second copy of
+/// the payload in the frame layer. That copy adds 9 % to `1_mib_framed` and 45 % to
+/// `frame_encode_64`.
 const BOUND: f64 = 1.03;
 
-/// Below this ratio the reference should be written again, because a later loss of the gain would
-/// not be seen.
+/// Below this ratio the reference should be written again, because otherwise a later loss of the
+/// gain would not be seen.
 const GAIN: f64 = 0.97;
 
-/// The whole environment of the program. It is the same everywhere, because its size moves the
-/// stack. Without `ERMS` the C library copies with vector instructions. With it, one instruction
-/// copies a whole block, and callgrind counts this instruction once for each byte, so that copies
-/// hide all other costs.
+/// All environment variables of the program. They are the same everywhere, because the size of the
+/// environment moves the stack. Without `ERMS` the C library copies with vector instructions. With
+/// it, one instruction copies a whole block, and callgrind counts this instruction once for each
+/// byte, so that copies hide all other costs.
 const VARIABLES: [(&str, &str); 2] =
     [("PATH", "/usr/local/bin:/usr/bin:/bin"), ("GLIBC_TUNABLES", "glibc.cpu.hwcaps=-ERMS")];
 
@@ -57,7 +58,7 @@ pub fn check() -> Outcome {
     if wrong.is_empty() {
         return Ok(());
     }
-    let how = "if this shall be, instructions --write; otherwise callgrind_annotate";
+    let how = "if this is intended, run `cargo xtask instructions --write`; otherwise see callgrind_annotate";
     Err(Failure::failed(format!("{}\n{how} {PROFILES}/CASE.out", wrong.join("\n"))))
 }
 
@@ -133,7 +134,7 @@ fn counts() -> Result<(String, Counts), Failure> {
 
 fn count(program: &str, case: &str) -> Result<u64, Failure> {
     let profile = format!("{PROFILES}/{case}.out");
-    // The name is that of a function in benches/instructions/src/main.rs.
+    // This names a function in benches/instructions/src/main.rs.
     let only = ["--collect-atstart=no", "--toggle-collect=*counted_by_callgrind*"];
     Command::new("valgrind")
         .only_env(&VARIABLES)
@@ -149,8 +150,8 @@ fn count(program: &str, case: &str) -> Result<u64, Failure> {
     }
 }
 
-/// Valgrind shows each program one of a few processors of its own, and which one depends on whether
-/// the machine has AVX2.
+/// Valgrind emulates one of a few processors. Which of them it emulates depends on whether the
+/// machine has AVX2.
 fn environment() -> Result<String, Failure> {
     let rustc = Command::new("rustc").args(&["--version", "--verbose"]).output()?;
     let field = |name| rustc.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("?");

@@ -8,9 +8,9 @@ use super::{
 
 const LOST: &str = "nothing ran under Miri";
 
-/// Parts of the names of tests that are left out, because they move megabytes or try thousands of
-/// cases. Under Miri code is some hundred times slower. Each of the other tests takes less than 3
-/// ms without Miri.
+/// Parts of the names of the tests that are left out. These tests move megabytes or try thousands
+/// of cases. Under Miri code is some hundred times slower. Each of the other tests takes less than
+/// 3 ms without Miri.
 const TOO_LONG: [&str; 25] = [
     "properties::",
     "codec::",

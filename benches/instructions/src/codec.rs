@@ -1,5 +1,5 @@
-//! Decoding of the frames that a connection receives most. Their encoding has no public entry
-//! point, and is part of the cases of two engines.
+//! Decoding of the frames that a connection receives most often. The encoding of these frames has
+//! no public entry point. The cases with two engines include it.
 
 use std::hint::black_box;
 
@@ -24,7 +24,7 @@ fn decode(wire: Wire, messages: Vec<Bytes>) -> Box<dyn FnMut()> {
     })
 }
 
-/// One message with each of these frames once.
+/// One message that contains each of these frames once.
 fn qmux() -> Vec<Bytes> {
     const ID: u64 = 4_000;
     const CREDIT: u64 = 1 << 24;

@@ -1,5 +1,5 @@
-//! The frame layer of a WebSocket: headers, masks, and copies of the payload. All frames are a
-//! client's, which are masked.
+//! The frame layer of a WebSocket: headers, masks, and copies of the payload. All frames are those
+//! of a client, so they are masked.
 
 use wsmux::Side;
 

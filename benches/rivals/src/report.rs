@@ -44,8 +44,9 @@ fn target_table(targets: &[Target]) -> Table {
     table
 }
 
-/// Makes the table of a workload: each metric and, if it is compared, its ratios to the best rival
-/// mux and to the backend that [`Results::floor`] chooses.
+/// Makes the table of a workload, with a column for each metric. A metric that is compared has two
+/// more columns. They contain the ratio to the best rival mux, and the ratio to the backend that
+/// [`Results::floor`] chooses.
 fn table(results: &Results, workload: Workload) -> Table {
     let metrics = results.metrics(workload);
     let mut table = Table::new();

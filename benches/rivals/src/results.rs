@@ -62,8 +62,8 @@ pub struct Entry<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     trouble: Option<&'a Outcome>,
     metrics: BTreeMap<Metric, Spread>,
-    /// The sum of the times of all rounds. The time of a round is that from the start of its
-    /// process to the end.
+    /// The sum of the times of all rounds. The time of a round is measured from the start to the
+    /// end of its process.
     seconds: f64,
 }
 
@@ -106,8 +106,8 @@ impl Results {
         metrics
     }
 
-    /// Returns a metric's spread. There is none for a backend that hung or failed in any round,
-    /// because it was only lucky in the others.
+    /// Returns a metric's spread, or `None` for a backend that hung or failed in any round, because
+    /// such a backend was only lucky in the other rounds.
     pub fn spread(&self, workload: Workload, backend: Backend, metric: Metric) -> Option<Spread> {
         let cell = self.cells.get(&(workload, backend))?;
         if cell.trouble.is_some() {
@@ -121,7 +121,8 @@ impl Results {
     }
 
     /// Returns the rival that is the best mux over a WebSocket, in whichever configuration is best.
-    /// If `wss` is set, only backends with TLS take part, and otherwise only those without.
+    /// If `wss` is set, only backends with TLS take part. Otherwise only backends without TLS take
+    /// part.
     pub fn best_mux(&self, workload: Workload, metric: Metric, wss: bool) -> Option<Backend> {
         // In workloads with calls beside bulk, the best backend is the one that answers soonest or
         // most often, and our bulk rate is compared with that backend's bulk rate.

@@ -83,7 +83,7 @@ pub fn run(plan: &Plan) -> Result<Results> {
     })
 }
 
-/// Shows how many measurements are done and how long the others will take.
+/// Shows how many measurements are done and how long the remaining measurements will take.
 pub fn progress_of(measurements: usize) -> Result<ProgressBar> {
     let progress = ProgressBar::new(measurements as u64);
     progress.set_style(ProgressStyle::with_template(

@@ -185,7 +185,7 @@ function tellVerdict() {
   const whose = still.length === 1 ? `${still[0].name} stands` : `${still.length} stand`;
   const slowest = steady.toSorted((a, b) => a.rate - b.rate)[0];
   if (!slowest) {
-    // Nothing is known of the other streams yet, or there are no others.
+    // Either nothing is known of the other streams yet, or there are no other streams.
     say(still.length ? `${whose} still` : "The streams begin", "");
     return;
   }

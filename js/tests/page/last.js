@@ -1,5 +1,5 @@
-// Data that arrives in the same message as the end of the connection, or of the stream. Every kind
-// of reader can read it before the end is reported.
+// These tests send data in the same message as the end of the connection, or of the stream. Every
+// kind of reader can read that data before the end is reported.
 
 import { SCRIPTED, check, command, equal, fails, failure, test, turn } from "./support.js";
 

@@ -220,7 +220,7 @@ async function run(name, options) {
   // The end of the test may cause rejections as well.
   await turn();
   await afterRejections();
-  // The last one is the rejection that `afterRejections` has caused.
+  // The last rejection is the one that `afterRejections` has caused.
   unheard.pop();
   if (unheard.length > 0) throw new Error(`rejected, and nobody heard: ${unheard.map((reason) => reason?.stack ?? reason).join("; ")}`);
 }

@@ -39,9 +39,9 @@ const HTTP1_MEMORY: Duration = Duration::from_secs(300);
 /// While the client remembers fewer servers than this, it removes none.
 const MIN_PRUNED: usize = 64;
 
-/// A client whose connections to one server share a TCP and TLS connection, if the server offers
-/// WebSocket over HTTP/2 (RFC 8441). If the server does not, each connection has a TCP connection
-/// of its own. The client is cheap to clone, and clones share their TCP connections.
+/// A client whose wsmux connections to one server share a TCP and TLS connection, if the server
+/// offers WebSocket over HTTP/2 (RFC 8441). If the server does not, each wsmux connection has a TCP
+/// connection of its own. The client is cheap to clone, and clones share their TCP connections.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -54,9 +54,9 @@ const MIN_PRUNED: usize = 64;
 /// ```
 ///
 /// A TCP connection lives as long as any [`WebSocketConnection`] over it. It carries at most as
-/// many of them as the server's SETTINGS_MAX_CONCURRENT_STREAMS allows. When this limit is reached,
-/// another TCP connection is opened. If a TCP connection is lost, all connections over it are lost,
-/// too. The manual has a chapter on [costs and benefits](crate::manual::in_axum).
+/// many wsmux connections as the server's SETTINGS_MAX_CONCURRENT_STREAMS allows. When this limit
+/// is reached, another TCP connection is opened. If a TCP connection is lost, all wsmux connections
+/// over it are lost, too. The manual has a chapter on [costs and benefits](crate::manual::in_axum).
 #[derive(Debug, Clone)]
 pub struct Http2Client(Arc<Pool>);
 
@@ -99,8 +99,8 @@ struct Key {
 
 #[derive(Debug, Default)]
 struct Origin {
-    /// This lock is held by the caller that dials. The other callers wait for it and share the
-    /// result.
+    /// This lock is held by the caller that dials. The other callers wait for the lock and share
+    /// the result of the dial.
     dialling: tokio::sync::Mutex<()>,
     routes: Mutex<RouteCache>,
 }
@@ -111,7 +111,8 @@ struct RouteCache {
     /// Until this time, the server counts as one without WebSocket over HTTP/2.
     http1_until: Option<Instant>,
     /// The number of dials that have failed. A caller that waits for another caller's dial reads
-    /// this number before and after the wait. If it has grown, that dial has failed.
+    /// this number before and after the wait. If the number has grown, the other caller's dial has
+    /// failed.
     failures: u64,
     /// The error of the last dial that has failed.
     failure: Option<ConnectError>,
@@ -136,8 +137,8 @@ impl Origin {
 }
 
 impl RouteCache {
-    /// Returns a route that is already known, if there is one: over an existing session other than
-    /// `besides`, or over HTTP/1.1.
+    /// Returns a route that is already known, if there is one. It leads over an existing session
+    /// other than `besides`, or over HTTP/1.1.
     fn route(&mut self, besides: Option<&Arc<Session>>) -> Option<Route> {
         self.sessions.retain(|session| session.upgrade().is_some_and(|session| session.is_alive()));
         let mut sessions = self.sessions.iter().filter_map(Weak::upgrade);
@@ -180,14 +181,15 @@ impl Http2Client {
 
     /// Connects to a `ws://` or `wss://` URL as [`WebSocketClient::connect`] does, over an existing
     /// HTTP/2 connection or a new one. If ALPN selects HTTP/1.1, the same TLS connection is
-    /// upgraded. If the server speaks HTTP/2 but does not offer WebSocket over it, a second
+    /// upgraded. If the server speaks HTTP/2 but does not offer WebSocket over it, another TCP
     /// connection is opened for HTTP/1.1. In both cases, the client remembers for five minutes that
     /// this server needs HTTP/1.1, and does not try HTTP/2 again in this time.
     ///
-    /// Calls that are made at the same time share one attempt to reach the server, and its failure.
-    /// A call does not wait longer for another call's attempt than the connect timeout and the
-    /// handshake timeout together. The first connection takes one more round trip, because it waits
-    /// for the server's SETTINGS, which say whether the server offers WebSocket.
+    /// Calls that are made at the same time share one attempt to reach the server. If that attempt
+    /// fails, all of these calls fail. A call does not wait longer for another call's attempt than
+    /// the connect timeout and the handshake timeout together. The first connection takes one more
+    /// round trip, because it waits for the server's SETTINGS, which say whether the server offers
+    /// WebSocket.
     ///
     /// # Errors
     /// [`ConnectError`].
@@ -195,7 +197,8 @@ impl Http2Client {
     /// # Cancel safety
     /// When the future is dropped, the attempt ends. Other connections over the same TCP connection
     /// go on. If the request was sent and not answered, the TCP connection may be dead. In this
-    /// case, further calls dial a new one until the server has answered a PING on the old one.
+    /// case, further calls dial a new TCP connection until the server has answered a PING on the
+    /// old one.
     pub async fn connect(&self, url: &str) -> Result<WebSocketConnection, ConnectError> {
         let target = self.0.client.target(url)?;
         let failed = |error: &_| trace::connect_failed(error, &target.host, target.port);
@@ -205,7 +208,7 @@ impl Http2Client {
     }
 }
 
-/// The way back to the server of a connection.
+/// How to reach the server of a connection again.
 #[derive(Debug, Clone)]
 struct Redialer {
     pool: Arc<Pool>,
@@ -247,8 +250,8 @@ impl Pool {
             match self.open_over(start, target, lease, cookies.clone()).await {
                 // The loss of a session that existed before this call is not a failure: the loop
                 // takes another route. The loop ends, because a lost session is retired and is not
-                // tried again, and because the loss of a session that this call has dialled is
-                // returned as an error.
+                // tried again. If this call has dialled the session, its loss is returned as an
+                // error.
                 Err(RequestError::NotSent(_)) if session.since() < called => {}
                 Err(RequestError::NotProcessed(_)) if refused.is_none() => refused = Some(session),
                 Err(
@@ -281,9 +284,9 @@ impl Pool {
             }
             routes.failures
         };
-        // It is possible that the caller that holds this lock no longer polls its future. Therefore
-        // the wait for the lock is limited to the time that an attempt may take. After that time,
-        // this call dials without the lock.
+        // The caller that holds this lock may have stopped polling its future. Therefore the wait
+        // for the lock is limited to the time that an attempt may take. After that time, this call
+        // dials without the lock.
         let ClientSettings { connect_timeout, connection, .. } = &*self.client.0;
         let limit = connect_timeout.saturating_add(connection.config.get_handshake_timeout());
         let turn = timeout(limit, origin.dialling.lock()).await;
@@ -326,7 +329,7 @@ impl Pool {
         let lease = Lease::new(&session);
         origin.routes().sessions.push(Arc::downgrade(&session));
         lease.map(Route::Over).ok_or_else(|| {
-            ConnectError::InvalidResponse("the server takes no HTTP/2 stream".into())
+            ConnectError::InvalidResponse("the server allows no HTTP/2 stream".into())
         })
     }
 

@@ -31,8 +31,8 @@ use crate::{
 const STREAM_WINDOW: u32 = 8 * 1024 * 1024;
 
 /// The window of all streams together, which is the largest possible (RFC 9113 §6.9.1). The windows
-/// of 255 streams fit into it, so with at most 255 streams none waits for another. The memory is
-/// bounded, because this end chooses how many streams it opens.
+/// of 255 streams fit into it, so with at most 255 streams no stream waits for another. The memory
+/// is bounded, because this end chooses how many streams it opens.
 const CONNECTION_WINDOW: u32 = i32::MAX as u32;
 
 /// How many unsent bytes of a stream h2 may hold. Urgent frames wait behind these bytes, so the
@@ -157,13 +157,14 @@ impl Drop for EndsWith {
 ///
 /// If a caller gives up before its request is answered, the reason is unknown. The caller may be
 /// impatient, or the TCP connection may be dead. A dead TCP connection causes no error until TCP
-/// gives up its retransmissions. If only an expired handshake timeout counted, callers with shorter
-/// timeouts of their own would be given the same dead connection for ever.
+/// gives up its retransmissions. If only an expired handshake timeout counted as a sign of a dead
+/// TCP connection, callers with shorter timeouts of their own would be given the same dead
+/// connection for ever.
 ///
-/// Therefore each caller that gives up raises a doubt, and a PING (RFC 9113 §6.7) settles it in the
-/// background. Meanwhile a new caller dials and does not wait for the PING, so the PING needs no
-/// timeout. On a connection that works, an impatient caller costs the others at most a second TCP
-/// connection. Streams that are open on the first connection go on.
+/// Therefore each caller that gives up raises a doubt, and a PING (RFC 9113 §6.7) settles the doubt
+/// in the background. Meanwhile a new caller dials and does not wait for the PING, so the PING
+/// needs no timeout. On a connection that works, an impatient caller costs the others at most a
+/// second TCP connection. Streams that are open on the first connection go on.
 ///
 /// There is one PING at a time, even for several doubts.
 #[derive(Debug, Default)]

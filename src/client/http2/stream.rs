@@ -13,8 +13,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::session::{Lease, io_error};
 
 /// An HTTP/2 stream as a stream of bytes. HTTP/2 credit is returned as bytes are read, and the
-/// driver of the wsmux connection reads bytes as they arrive. Therefore an application that does
-/// not read one wsmux connection does not use up the HTTP/2 window that all of them share.
+/// driver of the wsmux connection reads bytes as they arrive. Therefore, even if an application
+/// does not read from one wsmux connection, this connection does not use up the HTTP/2 window that
+/// all wsmux connections share.
 #[derive(Debug)]
 pub(super) struct Http2Stream {
     send: SendStream<Bytes>,

@@ -47,7 +47,8 @@ pub struct WebSocketClientBuilder {
     error: Option<BuildError>,
 }
 
-/// The output leaves out TLS, the values of headers, and the subprotocols, as the client's does.
+/// The output leaves out TLS, the values of headers, and the subprotocols, as the output for a
+/// client does.
 impl fmt::Debug for WebSocketClientBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WebSocketClientBuilder")
@@ -99,8 +100,8 @@ impl WebSocketClientBuilder {
     shared_setters!(client);
 
     /// Adds a header to the request, such as `Authorization` or `Origin`. A `Host` header replaces
-    /// the one that is made from the URL. If `Host` is set several times, the last one applies. The
-    /// value of `Host` must be a host with an optional port.
+    /// the `Host` header that is made from the URL. If `Host` is set several times, the last one
+    /// applies. The value of `Host` must be a host with an optional port.
     pub fn header<N, V>(mut self, name: N, value: V) -> Self
     where
         N: TryInto<HeaderName>,
@@ -134,9 +135,9 @@ impl WebSocketClientBuilder {
     }
 
     /// Sets how long name resolution, TCP and the tunnel of a [proxy](Self::proxy) may take, for
-    /// all addresses together. Every value is used as it is: with zero, connecting always fails,
-    /// and a time beyond the range of the clock means no timeout. If a proxy refuses, ending the
-    /// TLS stream to it may take up to a second more. Default 10 s.
+    /// all addresses together. No value is replaced by another. With zero, connecting always fails.
+    /// A time beyond the range of the clock means no timeout. If a proxy refuses, ending the TLS
+    /// stream to it may take up to a second more. Default 10 s.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
@@ -159,8 +160,8 @@ impl WebSocketClientBuilder {
     /// to the proxy they are sent unencrypted.
     ///
     /// The proxy resolves the server's name and learns its host and port. TLS with the server runs
-    /// through the tunnel, so the proxy cannot read it. An error before the tunnel is open is a
-    /// [`ConnectError::Proxy`](crate::ConnectError::Proxy).
+    /// through the tunnel, so the proxy cannot read the data. An error before the tunnel is open is
+    /// a [`ConnectError::Proxy`](crate::ConnectError::Proxy).
     ///
     /// The [`remote_address`](crate::ConnectionInfo::remote_address) of such a connection is the
     /// proxy's. [`from_io`](WebSocketClient::from_io) does not use the proxy.
@@ -235,8 +236,8 @@ impl WebSocketClientBuilder {
 /// The settings of TLS for `wss://`. By default, the server's certificate is checked by the
 /// platform's verifier against the platform's roots. There are four kinds of settings that change
 /// this: added roots, pinned certificates, accepting any certificate, and a configuration of your
-/// own. They replace each other: only the kind that was set last applies. Several added roots, or
-/// several pinned certificates, apply together.
+/// own. Only the kind that was set last applies, because it replaces the others. Several added
+/// roots, or several pinned certificates, apply together.
 #[cfg(feature = "tls")]
 impl WebSocketClientBuilder {
     /// Trusts this root certificate (DER) in addition to those of the platform. A certificate that
@@ -251,9 +252,9 @@ impl WebSocketClientBuilder {
     }
 
     /// Pins a server to this certificate (DER), for example a self-signed one. The certificate's
-    /// names, dates and signature are not checked; the client only checks that the server holds its
-    /// key. Nothing else is trusted, not even the platform's roots. A certificate that cannot be
-    /// parsed is a [`BuildError::Tls`](crate::BuildError::Tls).
+    /// names, dates and signature are not checked; the client only checks that the server holds the
+    /// certificate's key. Nothing else is trusted, not even the platform's roots. A certificate
+    /// that cannot be parsed is a [`BuildError::Tls`](crate::BuildError::Tls).
     pub fn trust_self_signed(mut self, der: impl Into<CertificateDer<'static>>) -> Self {
         match &mut self.trust {
             crate::tls::Trust::Pinned(certificates) => certificates.push(der.into()),

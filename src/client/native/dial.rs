@@ -26,7 +26,7 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 const MIN_ATTEMPT_DELAY: Duration = Duration::from_millis(10);
 
 /// How many of a host's addresses are tried, with the families alternating. A name may have
-/// thousands of addresses, as many as fit into a DNS response, and each attempt is a socket that
+/// thousands of addresses, because so many fit into a DNS response. Each attempt is a socket that
 /// may stay open until the timeout. With the default timeout of 10 s, 32 attempts can start 250 ms
 /// apart, and the last attempt still has 2 s to succeed.
 const MAX_ADDRESSES: usize = 32;

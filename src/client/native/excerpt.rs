@@ -115,8 +115,8 @@ async fn read_chunked(
     chunks.body
 }
 
-/// The decoder of a chunked body (RFC 9112 §7.1). If it finds an error, it ends the body there, and
-/// what came before the error is used.
+/// The decoder of a chunked body (RFC 9112 §7.1). If the decoder finds an error, it ends the body
+/// there. What came before the error is used.
 #[derive(Debug, Default)]
 struct Chunks {
     /// The decoded data, at most [`MAX_EXCERPT`] bytes.

@@ -52,7 +52,8 @@ use crate::{
 /// TLS, the shutdown sends a `close_notify`.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The most responses to one request that are read, counting interim ones (1xx) and the final one.
+/// The largest number of responses to one request that are read. Interim responses (1xx) and the
+/// final response count.
 const MAX_RESPONSES: usize = 8;
 
 /// Opens connections to servers. The client is cheap to clone.
@@ -122,9 +123,9 @@ impl WebSocketClient {
     /// `ws://[fe80::1%25eth0]:80/`.
     ///
     /// The system's resolver runs in a thread of its own. A process has at most 128 of these
-    /// threads, and the resolution of further names waits for one to end. If the name servers do
-    /// not answer, a thread may run on after the attempt has ended. Neither the caller nor the
-    /// shutdown of the runtime waits for such a thread.
+    /// threads, and the resolution of further names waits for one of the threads to end. If the
+    /// name servers do not answer, a thread may run on after the attempt has ended. Neither the
+    /// caller nor the shutdown of the runtime waits for such a thread.
     ///
     /// The [connect timeout](WebSocketClientBuilder::connect_timeout) covers name resolution, TCP
     /// and the tunnel of a [proxy](WebSocketClientBuilder::proxy) together. The
@@ -346,7 +347,7 @@ impl WebSocketClient {
     }
 
     /// Makes the connection over an open WebSocket. If its socket is lost, `dialer` opens another
-    /// one, unless the session's secret could be read on the way.
+    /// socket, unless others could have read the session's secret on the way.
     pub(super) async fn connection<D: Dialer>(
         &self,
         opened: Opened,

@@ -6,8 +6,8 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpSocket, TcpStream};
 
 /// The options of the TCP sockets below a client's connections. They are set before the sockets
-/// connect. A value that some systems do not accept is rounded to one that all of them accept, as
-/// described at each setting. Thus no setting makes connecting fail. `None` keeps the system's
+/// connect. A value that some systems do not accept is rounded to a value that all systems accept,
+/// as described at each setting. Thus no setting makes connecting fail. `None` keeps the system's
 /// default.
 ///
 /// ```
@@ -62,9 +62,9 @@ impl SocketOptions {
     }
 
     /// Sets `SO_KEEPALIVE`: the system probes a connection that has been silent for this time. The
-    /// system chooses the number and the interval of the probes. With `None`, which is the default,
-    /// or zero, there are no probes. The time is rounded up to whole seconds, and limited to 32,767
-    /// s (about nine hours), because Linux accepts no more.
+    /// system chooses the number and the interval of the probes. There are no probes with zero, nor
+    /// with `None`, which is the default. The time is rounded up to whole seconds, and limited to
+    /// 32,767 s (about nine hours), because Linux accepts no more.
     ///
     /// [`Config::keep_alive_interval`](crate::Config::keep_alive_interval) detects more failures.
     /// If that is off, TCP's probes are useful to keep a NAT's entry alive.

@@ -95,7 +95,7 @@ pub(super) async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
     name: ServerName<'static>,
     io: S,
 ) -> Result<TlsStream<ReadAhead<S>>, ConnectError> {
-    // W-60 (RFC 7301 §3.2): offers exactly what the caller speaks.
+    // W-60 (RFC 7301 §3.2): offers exactly the protocols that the caller speaks.
     let alpn = alpn.iter().map(|name| name.to_vec()).collect();
     let connector = TlsConnector::from(config.get().await?);
     connector

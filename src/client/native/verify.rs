@@ -14,8 +14,8 @@ use crate::{connection::ConnectionInfo, error::VerifyServerError};
 /// If a method returns an error, of any type, connecting fails with
 /// [`ConnectError::ServerRejected`](crate::ConnectError::ServerRejected), and the method's error is
 /// the source of that error. The [handshake timeout](crate::Config::handshake_timeout) covers both
-/// methods together with all other steps of the handshake. If it expires while a method runs, the
-/// method's future is dropped.
+/// methods together with all other steps of the handshake. If the timeout expires while a method
+/// runs, the method's future is dropped.
 ///
 /// ```
 /// use bytes::Bytes;

@@ -15,13 +15,12 @@ pub enum ReconnectError {
     /// does not try again.
     #[error("gave up connecting: {0}")]
     Connect(#[source] ConnectError),
-    /// The connection was lost, and the client does not dial again: either because the settings say
-    /// so for this error, or because the connection came from the last allowed attempt and was lost
-    /// within 30 s.
+    /// The connection was lost, and the client does not dial again. Either the settings say so for
+    /// this error, or the connection came from the last allowed attempt and was lost within 30 s.
     #[error("connection lost: {0}")]
     Lost(#[source] ConnectionError),
-    /// The task that dials is gone: the runtime is ending, or a function that was given to the
-    /// builder has panicked.
+    /// The task that dials is gone, because the runtime is ending, or because a function that was
+    /// given to the builder has panicked.
     #[error("reconnecting has stopped")]
     Stopped,
 }

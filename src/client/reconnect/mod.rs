@@ -35,11 +35,11 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 /// How long a connection has to last for its attempt to count as a success.
 ///
 /// A server whose backend is down may accept each connection and end it at once. Without this
-/// condition, no attempt at such a server would count as a failure, and it would be dialled for
+/// condition, no attempt at such a server would count as a failure, and the client would dial for
 /// ever. The time equals the default of the longest pause, so such a server is dialled about as
-/// often as one that does not answer. The time is not a setting and is not derived from the setting
-/// for the pauses, because neither a pause of 0 nor a pause of a day says how long a connection
-/// should last.
+/// often as a server that does not answer. The time is not a setting and is not derived from the
+/// setting for the pauses, because neither a pause of 0 nor a pause of a day says how long a
+/// connection should last.
 const LASTING: Duration = Duration::from_secs(30);
 
 /// A client that keeps one connection to a server. It dials again when the connection is lost or
@@ -224,8 +224,8 @@ impl ReconnectingClientBuilder {
     /// Sets the longest pause before the first attempt after a loss or a failure. The longest pause
     /// doubles with each further attempt, up to [`max_delay`](Self::max_delay). Default 500 ms.
     ///
-    /// The actual pause is a random part of the longest one ("full jitter"), so that the clients of
-    /// a failed server do not come back at the same moment. If a server refuses with a
+    /// The actual pause is a random part of the longest pause ("full jitter"), so that the clients
+    /// of a failed server do not come back at the same moment. If a server refuses with a
     /// `Retry-After`, that time is added, up to an hour; see [`ConnectError::retry_after`]. If the
     /// initial delay is zero, the client pauses only for a `Retry-After`.
     pub fn initial_delay(mut self, delay: Duration) -> Self {
@@ -233,12 +233,12 @@ impl ReconnectingClientBuilder {
         self
     }
 
-    /// Sets the upper limit of the longest pause. Default 30 s. If it is below
+    /// Sets the upper limit of the longest pause. Default 30 s. If this limit is below
     /// [`initial_delay`](Self::initial_delay), it applies from the first pause on.
     ///
     /// After a connection that has lasted for 30 s the pauses start again at
-    /// [`initial_delay`](Self::initial_delay). A connection that ends sooner counts as a failure,
-    /// so that a server that accepts connections and ends them is not dialled all the time.
+    /// [`initial_delay`](Self::initial_delay). A connection that ends sooner counts as a failure.
+    /// Otherwise the client would dial all the time if a server accepts connections and ends them.
     pub fn max_delay(mut self, delay: Duration) -> Self {
         self.max_delay = delay;
         self

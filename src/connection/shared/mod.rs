@@ -24,9 +24,9 @@ pub(crate) use self::{
     queues::{Queue, QueuePosition, wait_for},
     state::State,
 };
-use super::ConnectionInfo;
 #[cfg(not(target_family = "wasm"))]
 use super::resume::NewSocket;
+use super::{ConnectionInfo, finish::unless_it_panics};
 use crate::{
     observe::trace,
     runtime::{
@@ -158,7 +158,15 @@ impl Shared {
         drop(dropped);
     }
 
-    /// Ends this connection because its socket belongs to an earlier one.
+    /// Ends the connection because its task is gone. This has no effect if the connection has ended.
+    /// `Finish` wakes the waiting tasks.
+    pub(super) fn abandon(&self, lost: DriverLost) {
+        let mut state = self.lock();
+        let now = state.time(self.now());
+        unless_it_panics(|| state.engine_mut().abandon(now, lost));
+    }
+
+    /// Ends this connection because its socket belongs to an earlier connection.
     pub(super) fn move_to(&self, to: &Arc<Self>) {
         let mut state = self.lock();
         let now = state.time(self.now());

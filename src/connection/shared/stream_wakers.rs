@@ -4,10 +4,10 @@ use std::task::Waker;
 
 use wsmux_proto::{StreamId, StreamMap};
 
-/// The wakers of all tasks that wait to read, or of all tasks that wait to write: one waker for
-/// each stream. The entry of a stream stays while it has no waker, because a task that has waited
-/// for a stream usually waits again. It is removed when the stream is no longer used, at the latest
-/// when its handle is dropped.
+/// The wakers of all tasks that wait to read, or of all tasks that wait to write. Each stream has
+/// at most one waker here. The entry of a stream stays while it has no waker, because a task that
+/// has waited for a stream usually waits again. The entry is removed when the stream is no longer
+/// used, at the latest when the stream's handle is dropped.
 #[derive(Debug, Default)]
 pub(super) struct StreamWakers(StreamMap<Option<Waker>>);
 

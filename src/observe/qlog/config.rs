@@ -23,9 +23,9 @@ use crate::connection::{ConnectionInfo, shared::Shared};
 pub(super) const MIN_SIZE: u64 = 64 * 1024;
 
 /// The default of [`QlogConfig::max_size`]. A log of this size has room for about 400,000 messages.
-/// If they are large, a full gigabit link carries as many in three minutes. A browser that runs
-/// qvis can still load such a log. A bound is needed because a message of two bytes makes a record
-/// of 200 bytes, so a flood of small messages would fill the disk.
+/// A full gigabit link carries this many large messages in three minutes. A browser that runs qvis
+/// can still load such a log. A bound is needed because a message of two bytes makes a record of
+/// 200 bytes, so a flood of small messages would fill the disk.
 const DEFAULT_MAX_SIZE: u64 = 64 * 1024 * 1024;
 
 /// Says which connections are logged in QUIC's qlog format, and where their logs go. Pass it to
@@ -72,10 +72,10 @@ const DEFAULT_MAX_SIZE: u64 = 64 * 1024 * 1024;
 /// **If a writer is slow.** A connection never waits for its log. At most 4 MiB are allocated for
 /// one log. At most 64 MiB of chunks wait for one thread. In addition, one last chunk and the end
 /// of each log may wait. Events for which there is no room are left out, and a warning in the log
-/// says how many they are. A connection that begins while 64 MiB wait has no log. A writer that
-/// hangs delays only the other logs of its configuration. If writers must not wait for each other,
-/// use a separate configuration for each. If a writer fails, its log ends there, and the connection
-/// continues.
+/// says how many events are missing. A connection that begins while 64 MiB wait has no log. A
+/// writer that hangs delays only the other logs of its configuration. If writers must not wait for
+/// each other, use a separate configuration for each. If a writer fails, its log ends there, and
+/// the connection continues.
 ///
 /// **When a log is complete.** The writer is dropped when the log of its connection is complete. A
 /// tokio runtime that shuts down waits for the logs of its connections, but not for a writer that
@@ -197,8 +197,8 @@ impl fmt::Debug for QlogConfig {
     }
 }
 
-/// A file that is created by the first write. So the thread of the writers creates it, which may
-/// block.
+/// A file that is created by the first write. So the file is created on the thread of the writers,
+/// and that thread may block.
 enum NewFile {
     Path { directory: PathBuf, name: String },
     File(fs::File),

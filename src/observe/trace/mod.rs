@@ -202,7 +202,7 @@ mod enabled {
     }
 
     /// Displays why a connection ended. It shows the code of a peer's close and not its reason,
-    /// because a peer could repeat a secret there and so get it logged.
+    /// because a peer could repeat a secret in the reason, and the secret would be logged.
     pub(crate) struct Coded<'a>(pub(crate) &'a ConnectionError);
 
     impl fmt::Display for Coded<'_> {

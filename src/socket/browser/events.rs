@@ -1,4 +1,4 @@
-//! The browser's `WebSocket`. It delivers received messages as events. Of messages to be sent, it
+//! The browser's `WebSocket`. It delivers received messages as events. For messages to be sent, it
 //! only shows how many bytes still wait (`bufferedAmount`).
 
 use std::{
@@ -28,14 +28,14 @@ use crate::{
     socket::{Incoming, Outgoing, Socket, SocketCapabilities, unsupported},
 };
 
-/// While more bytes than this wait in the browser, it is given no further message. This is two
-/// messages of the largest size. An urgent message has to wait for these bytes. But if fewer could
-/// wait, a fast network would be idle until the next check.
+/// While more bytes than this wait in the browser, the browser is given no further message. This is
+/// two messages of the largest size. An urgent message has to wait for these bytes. But if fewer
+/// could wait, a fast network would be idle until the next check.
 const HIGH_WATER_MARK: u32 = 128 * 1024;
 
 /// The time until the first check of how many bytes wait. Checks are needed because the browser has
 /// no event that tells when the number has fallen. In a chain of timers, a browser waits at least
-/// this long before each.
+/// this long before each timer fires.
 const LOOK_FIRST: Duration = Duration::from_millis(4);
 
 /// The longest time between two checks. Each check that finds no change doubles the time to the
@@ -68,8 +68,9 @@ struct Listeners {
 ///
 /// The driver takes all of them after each of the browser's events, in the same turn of the page.
 /// So the inbox never holds more than what one event brought, even if the application reads
-/// nothing. Further messages may wait in the browser, whose events have not run yet. They are
-/// bounded by what the peer may send: by the windows of its streams, and by its datagrams.
+/// nothing. Further messages may wait in the browser as events that have not run yet. These
+/// messages are bounded by what the peer may send: by the windows of its streams, and by its
+/// datagrams.
 #[derive(Debug, Default)]
 struct Inbox {
     items: VecDeque<Incoming>,
@@ -122,8 +123,8 @@ impl EventSocket {
             inbox.waker = Some(cx.waker().clone());
             return Poll::Pending;
         }
-        // If the socket was opened and closed before this poll, the connection has ended; opening
-        // it has not failed.
+        // If the socket was opened and closed before this poll, opening has succeeded, and the
+        // connection has ended since.
         if !inbox.items.is_empty() || self.websocket.ready_state() == WebSocket::OPEN {
             return Poll::Ready(Ok(()));
         }

@@ -47,11 +47,11 @@ const DISCARD_AT_ONCE: usize = 256 * 1024;
 ///
 /// Reading never waits for writing. While a pong cannot be written, reading continues, and a newer
 /// ping's pong replaces the waiting one. After a protocol error, a text message, or a message that
-/// is too large, sending continues, but received bytes are discarded until the stream ends. If they
-/// were not read, the operating system would reset the connection, and the peer might not be able
-/// to read our Close. After both Closes, a server ends its direction of the stream. A client waits
-/// for that until the close timeout of its connection, and then ends its own direction (RFC 6455
-/// §7.1.1).
+/// is too large, sending continues, but received bytes are discarded until the stream ends. If
+/// these bytes were not read, the operating system would reset the TCP connection, and the peer
+/// might not be able to read our Close. After both Closes, a server ends its direction of the
+/// stream. A client waits for the server to do so until the connection's close timeout, and then
+/// ends its own direction (RFC 6455 §7.1.1).
 #[derive(Debug)]
 pub(crate) struct FramedSocket<S> {
     io: S,
@@ -141,7 +141,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> FramedSocket<S> {
     /// Discards received bytes until the stream ends. Once our Close has been sent, it ends our
     /// direction, unless the peer has to end its direction first.
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<SocketError> {
-        // W-57 (RFC 6455 §7.1.1): a server ends its direction first; a client waits for that.
+        // W-57 (RFC 6455 §7.1.1): a server ends its direction first, and a client waits for the
+        // server.
         let ours_to_end = self.side == Side::Server || !self.peer_closed;
         if ours_to_end {
             // If this fails, reading fails too and reports the error.

@@ -30,8 +30,8 @@ impl OutBuffer {
         &self.memory[self.start..self.end]
     }
 
-    /// Returns room for `len` bytes after the waiting ones. [`add`](Self::add) makes the bytes that
-    /// are put there wait.
+    /// Returns room for `len` bytes after the waiting ones. The bytes that are put there wait to be
+    /// written only after a call of [`add`](Self::add).
     pub(super) fn reserve(&mut self, len: usize) -> &mut [u8] {
         let needed = self.end + len;
         if needed > self.memory.len() {
@@ -42,7 +42,7 @@ impl OutBuffer {
         &mut self.memory[self.end..needed]
     }
 
-    /// Makes the first `len` bytes of the room wait.
+    /// Adds the first `len` bytes of the room to the waiting bytes.
     pub(super) fn add(&mut self, len: usize) {
         self.end += len;
     }

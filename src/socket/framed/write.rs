@@ -30,8 +30,8 @@ pub(super) struct Writer {
     closed: bool,
     /// Bytes that were written to the stream since it was last flushed.
     unflushed: usize,
-    /// How many bytes to write at most in one call. TLS makes whole records of what it gets, so
-    /// this decides how much leaves together.
+    /// How many bytes to write at most in one call. TLS makes whole records of the bytes that it
+    /// gets in one call, so this number decides how many bytes leave together.
     max_write: usize,
 }
 
@@ -63,7 +63,7 @@ impl Writer {
             return;
         }
         // A client's masks must be unpredictable (RFC 6455 §10.3). `rand::random` uses a stream
-        // cipher, so these are.
+        // cipher, so its masks are unpredictable.
         let mask = (self.side == Side::Client).then(rand::random);
         let header = Header { fin: true, opcode, mask, len: len as u64 };
         let room = self.out.reserve(MAX_HEADER + len);

@@ -23,13 +23,13 @@ use super::{Incoming, Outgoing, Socket, unsupported};
 
 /// How many bytes are collected before they are written to the stream below. While this many wait,
 /// no further message is accepted. As a result, a large number of small messages needs only a few
-/// writes. And only a little data has left the scheduler, where an urgent message could overtake
-/// it.
+/// writes. In addition, only a little data has left the scheduler. An urgent message can overtake
+/// data only in the scheduler.
 const WRITE_BUFFER: usize = 128 * 1024;
 
 /// How far the write buffer may grow above [`WRITE_BUFFER`]. This is room for one more message (64
 /// KiB), its header, and a Close. There must always be room for a Close, because tungstenite
-/// discards one that does not fit.
+/// discards a Close that does not fit.
 const WRITE_SLACK: usize = 64 * 1024 + 1024;
 
 /// How many bytes are read from the stream below at once. A buffer of this size is allocated at the
@@ -45,12 +45,12 @@ const DISCARD_AT_ONCE: usize = 64 * 1024;
 /// A WebSocket of `tokio-tungstenite`, over any byte stream.
 ///
 /// # How to drive it
-/// One task calls all the methods of [`Socket`]. In each of its rounds it calls `poll_recv` until
-/// that is pending, then sends, and calls `poll_flush` even if it has sent nothing, because
-/// `poll_recv` queues pongs and the answer to a Close, and only the flush sends them. When all of
-/// these methods are pending, the first event in either direction wakes the task. This works
-/// because the stream below is polled with two wakers, one for reading and one for writing, and
-/// each of them wakes the tasks that polled last in either direction.
+/// One task calls all the methods of [`Socket`]. In each of its rounds, the task calls `poll_recv`
+/// until that is pending, then sends, and then calls `poll_flush`. It calls `poll_flush` even if it
+/// has sent nothing, because `poll_recv` queues pongs and the answer to a Close, and only the flush
+/// sends them. When all of these methods are pending, the first event in either direction wakes the
+/// task. This works because the stream below is polled with two wakers, one for reading and one for
+/// writing, and each of them wakes the tasks that polled last in either direction.
 ///
 /// # The two directions
 /// Reading never waits for writing. While a pong cannot be written, reading continues, and a newer
@@ -61,9 +61,9 @@ const DISCARD_AT_ONCE: usize = 64 * 1024;
 /// After a protocol error, or a message that is too large, no more messages are read. `poll_recv`
 /// discards received bytes until the stream ends, so that the peer can read our Close before the
 /// operating system resets the connection. Sending continues. After both Closes, a server ends its
-/// direction of the stream below. A client waits for that until the close timeout of its
-/// connection, and then ends its own direction (RFC 6455 §7.1.1). After that the stream is read to
-/// its end.
+/// direction of the stream below. A client waits for the server to do so until the connection's
+/// close timeout, and then ends its own direction (RFC 6455 §7.1.1). After that the stream is read
+/// to its end.
 #[derive(Debug)]
 pub struct TungsteniteSocket<S> {
     websocket: WebSocketStream<S>,

@@ -176,7 +176,7 @@ async fn output_for_a_peer_that_does_not_read_is_bounded_and_a_close_leaves() {
             taken += 1 << 16;
         }
         assert!(taken <= WRITE_BUFFER + (1 << 16), "{taken}");
-        // These cause far more pongs than there is room for.
+        // These pings cause far more pongs than there is room for.
         let pings = frame(PING, &[1; 125]).repeat(7);
         for _ in 0..1000 {
             far.write_all(&pings).await.unwrap();
@@ -220,8 +220,8 @@ async fn a_server_answers_a_close_and_ends_the_stream() {
     let (mut socket, mut far) = server(1 << 16).await;
     far.write_all(&frame(CLOSE, b"\x03\xe8")).await.unwrap();
     assert!(matches!(recv(&mut socket).await.unwrap(), Incoming::Close { code: Some(1000), .. }));
-    // Our Close comes after the answer to the peer's and is not sent; a message after it is not
-    // sent either.
+    // The peer's Close has already been answered. So our own Close is not sent, and neither is a
+    // message after that.
     socket.start_send(Outgoing::Close { code: 1000, reason: String::new() }).unwrap();
     socket.start_send(Outgoing::Message(&message(3))).unwrap();
     flush(&mut socket).await;

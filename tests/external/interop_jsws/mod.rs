@@ -153,8 +153,8 @@ async fn a_peer_that_does_not_read_is_sent_its_window_and_not_a_byte_more(role: 
             // this end sends 100 bytes of data, and less than 100 bytes of headers and control
             // messages.
             assert!((2 * WINDOW..2 * WINDOW + 10 * 200).contains(&sent), "{sent} bytes");
-            // The package first reads one message at a time, and grants us credit for the next one
-            // after each. Then it reads all the rest.
+            // The package first reads one message at a time, and after each message grants us
+            // credit for the next message. Then it reads all the rest.
             let mut bytes = 0;
             for max in [Some(1); 50].into_iter().chain([None]) {
                 let read = json!({ "stream": there, "seed": 9, "max": max.unwrap_or(MIB) });
@@ -196,18 +196,18 @@ async fn no_credit_is_sent_for_a_stream_that_has_ended(role: Role) {
             let read = pair.node.read_pattern(there, seed, 10);
             tokio::join!(write, read, send_pattern(send, seed, 10));
             // We read only after both halves have ended. `received_reset` fails once no reset can
-            // arrive, so then the end has arrived.
+            // arrive. So when it fails, the end of the stream has arrived.
             within("the end", recv.received_reset()).await.unwrap_err();
             let mut bytes = [0; 4 * KIB as usize];
             recv.read_exact(&mut bytes).await.unwrap();
             check_pattern(seed, 0, &bytes);
-            // Everything but the end has been read. An Ack would be sent before this exchange,
-            // because the stream still exists.
+            // Everything but the end has been read, so the stream still exists. If an Ack were sent
+            // on it, it would be sent before this exchange.
             pair.exchange(Opener::Them, 1).await;
             assert_eq!(recv.read_chunk(1).await.unwrap(), None);
         }
-        // If the package had taken an Ack for a new stream, it would accept that one in place of
-        // this exchange's stream.
+        // If the package had mistaken an Ack for a new stream, it would accept that stream in place
+        // of this exchange's stream.
         pair.exchange(Opener::Us, 1_000).await;
     }
     pair.assert_no_streams_left().await;
@@ -232,7 +232,7 @@ async fn a_stream_for_which_there_is_no_room_is_refused_and_the_others_go_on(rol
     refuse().await;
     pair.talk(&mut first, first_there, 10_000).await;
     drop(first);
-    // There is room for one stream again, and only for one.
+    // There is room for one stream again, but not for two.
     let (mut third, third_there) = pair.open(Opener::Them).await;
     refuse().await;
     // Streams that we open do not count against our limit.

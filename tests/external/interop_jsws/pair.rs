@@ -107,8 +107,8 @@ impl Pair {
     /// Asserts that neither end remembers a stream, and that the Node process has had no error.
     pub(crate) async fn assert_no_streams_left(&self) {
         // At our end, a stream is live until its last frame has been sent. The frames of a new
-        // stream are sent after that. So once the other end has received the new stream, only that
-        // one is live.
+        // stream are sent after the frames of the earlier streams. So once the other end has
+        // received the new stream, only the new stream is live.
         let marker = if self.node_echoes.get() {
             let mut marker = within("opening", self.ours.open_bi()).await.expect("a stream");
             marker.send().write_all(b"!").await.expect("a stream that takes a byte");

@@ -25,8 +25,9 @@ use interop::*;
 use pair::*;
 use proxy::*;
 
-/// Makes tests of each function. Those in `fronts` are tested with each proxy, with and without TLS
-/// between the client and the proxy. Those in `once` are tested with each proxy without TLS only.
+/// Makes tests of each function. The functions in `fronts` are tested with each proxy, with and
+/// without TLS between the client and the proxy. The functions in `once` are tested with each
+/// proxy, but only without TLS.
 macro_rules! behind_both {
     (fronts: { $($each:ident,)* } once: { $($once:ident,)* }) => {
         behind_both!(@ nginx, Kind::Nginx, Front::Plain, $($each,)* $($once,)*);
@@ -144,8 +145,8 @@ async fn an_idle_connection_outlives_the_proxys_timeout(kind: Kind, settings: Se
         let worst = longest_standstill(PAST_SHORT).await;
         match exchange(&mut stream).await {
             Ok(()) => return,
-            // If this machine stood still, no pings were sent in time, and the connection may have
-            // been cut.
+            // If this machine was suspended meanwhile, the pings were late, and the proxy may have
+            // cut the connection.
             Err(_) if worst > SHORT / 4 => {}
             Err(error) => panic!("idle for {PAST_SHORT:?}: {error}"),
         }

@@ -340,8 +340,8 @@ fn haproxy(
         .zip(servers)
         .map(|(name, server)| format!("    server {name} {server}{send_proxy}\n"))
         .collect();
-    // The proxy must not check a server that waits for a single client, because a check is a
-    // connection, which the server would take for that client.
+    // Some of the servers wait for a single client. The proxy must not check such a server, because
+    // a check is a connection, and the server would take it for that client.
     let checks = match settings.checks {
         true => "    default-server check inter 200ms fall 1 rise 1\n",
         false => "",

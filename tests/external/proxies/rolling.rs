@@ -1,6 +1,6 @@
-//! A rolling restart. Of two servers behind a proxy, one is drained and started again, then the
-//! other, while a client calls without pause. A call is one attempt to have one question answered,
-//! on a stream of its own. Both ends count every call.
+//! A rolling restart of two servers behind a proxy. One server is drained and started again, and
+//! then the other server. Meanwhile a client makes calls without a pause. A call is one attempt to
+//! get one question answered, on a stream of its own. Client and servers count every call.
 
 mod caller;
 mod server;
@@ -18,8 +18,8 @@ use super::{interop::within, proxy::*};
 /// load.
 const CALLS_BETWEEN: u64 = 100;
 
-/// How many restarts a test makes. Each restarts the server to which the client is connected, and
-/// the client then moves to the other one. So each server is restarted at least twice.
+/// How many restarts a test makes. Each step restarts the server to which the client is connected,
+/// and the client then moves to the other server. So each server is restarted at least twice.
 const STEPS: usize = 4;
 
 /// How the proxy learns that a server shuts down.
@@ -79,7 +79,7 @@ impl Pool {
         self.servers[name] = Some(Server::start(name, address, &self.ledger));
     }
 
-    /// Stops the calls, and compares the client's record with those of the servers.
+    /// Stops the calls, and compares the client's record with the servers' record.
     async fn settle(self) -> Account {
         let Self { caller, ledger, servers, proxy, .. } = self;
         let attempts = within("the last answers", caller.stop()).await;
@@ -123,8 +123,8 @@ async fn a_rolling_restart(kind: Kind, checks: bool, notice: Notice) {
     for _ in 0..STEPS {
         pool.restart_one(notice).await;
         if checks {
-            // An operator would also wait until the restarted server is back before restarting the
-            // other one.
+            // An operator too would wait until the restarted server is back, before restarting the
+            // other server.
             let up = async {
                 while pool.proxy.tell("show stat").await.matches(",UP,").count() < 3 {
                     sleep(Duration::from_millis(50)).await;

@@ -191,7 +191,7 @@ fn whatever_is_not_read_holds_no_more_memory_than_the_formula() {
     }
 }
 
-/// Prints its figures for the record: `cargo test --test heap one_byte -- --nocapture`.
+/// `cargo test --test heap one_byte -- --nocapture` prints the figures that this test measures.
 #[test]
 fn one_byte_and_a_chunk_over_and_over_cost_little_more_than_they_are() {
     for wire in WIRES {

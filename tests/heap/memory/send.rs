@@ -96,8 +96,8 @@ fn fill(wire: Wire, pattern: Pattern, grants: bool) -> f64 {
     let idle = sender.heap.held();
     let (mut sizes, mut ratio, mut full) = (Sizes::new(pattern), 0.0_f64, 0);
     for round in 0..ROUNDS {
-        // Large pieces, and a quarter of the small ones, are handed over as chunks. `write` copies
-        // the others.
+        // Large pieces, and a quarter of the small pieces, are handed over as chunks. `write`
+        // copies the other pieces.
         let len = sizes.next().min(LARGEST_CHUNK);
         let chunk = len >= 4096 || sizes.below(4) == 0;
         full = match sender.write(round % STREAMS as usize, len, chunk) {

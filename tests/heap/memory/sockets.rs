@@ -284,7 +284,7 @@ fn a_message_in_fragments_is_held_twice_at_most() {
         assert!(held <= most, "{first}: {held} of {most}");
     }
     // Here the buffer has to grow when it already holds most of the message. In the first case it
-    // grows for a single byte. It must not double.
+    // grows for a single byte. The buffer must not double.
     let first = largest / 10 * 9;
     for fragments in [&[first, 1, largest - first - 1][..], &[largest / 7; 6]] {
         let held = held(fragments);

@@ -215,7 +215,8 @@ fn a_close_here_wakes_all_who_wait() {
         block_on(client.closed());
         block_on(server.closed());
     }
-    // On js-ws opening a stream never has to wait, so one of the tasks would not wait.
+    // On js-ws the task that opens a stream would not wait, because opening never has to wait
+    // there.
     explore(scenario, &[Wire::QMux]);
 }
 

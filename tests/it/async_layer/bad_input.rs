@@ -87,8 +87,9 @@ impl Peer {
         (start[0], payload.into())
     }
 
-    /// Reads until the WebSocket Close, and returns the frames before it and its code. If this peer
-    /// is the client, asserts that nothing follows the Close but the end of the stream.
+    /// Reads until the WebSocket Close. Returns the frames before the Close, and the Close's code.
+    /// If this peer is the client, asserts that nothing follows the Close but the end of the
+    /// stream.
     async fn until_close(mut self) -> (Vec<Frame>, u16) {
         let mut frames = Vec::new();
         loop {
@@ -285,7 +286,7 @@ async fn a_peer_that_is_gone_in_the_middle_of_a_message_has_sent_none_of_it() {
                 let last = messages.pop().unwrap();
                 for message in messages {
                     peer.frame(FIN | BINARY, &message).await;
-                    // Wait for our grant, before which the peer has no credit.
+                    // Wait for our grant. Before the grant the peer has no credit.
                     peer.next().await;
                 }
                 let mut frame = peer.header(FIN | BINARY, last.len() as u64);

@@ -87,8 +87,8 @@ async fn a_stream_wakes_one_of_those_who_wait_to_accept() {
             for nth in 0..CROWD {
                 let mut stream = client.open_bi().await.unwrap();
                 stream.send().announce();
-                // The first half of the streams are opened one at a time, the others several at
-                // once.
+                // The first half of the streams are opened one at a time. The other half are opened
+                // several at once.
                 if nth < CROWD / 2 || nth % 10 == 0 {
                     quiet().await;
                 }
@@ -235,8 +235,8 @@ async fn room_whose_sender_was_dropped_goes_to_the_next() {
     stall.pause_writes(false);
     quiet().await;
     assert_eq!(wakes(&crowd), [1, 0, 0, 0]);
-    // A waiting sender that is dropped does not use up the room; if it was woken, it passes the
-    // room on to the next.
+    // A waiting sender that is dropped does not use up the room. If it was woken, it passes the
+    // room on to the next sender.
     crowd[1] = None;
     assert_eq!(wakes(&crowd), [1, 9, 0, 0]);
     crowd[0] = None;
@@ -300,7 +300,7 @@ async fn one_that_was_woken_and_dropped_leaves_what_it_was_to_get_to_the_next() 
     client.send_datagram("one".into()).unwrap();
     quiet().await;
     assert_eq!([first.wakes(), second.wakes(), third.wakes()], [1, 0, 0]);
-    // A reader that comes later does not take the datagram for which the first one was woken.
+    // A reader that comes later does not take the datagram for which the first reader was woken.
     let mut late = Hand::waiting(server.read_datagram());
     drop(first);
     assert_eq!([second.wakes(), third.wakes(), late.wakes()], [1, 0, 0]);
@@ -336,7 +336,7 @@ async fn each_of_several_datagrams_wakes_a_reader_of_its_own() {
 /// end, and the peer would be idle until then.
 #[tokio::test(start_paused = true)]
 async fn what_a_crowd_answers_leaves_in_parts() {
-    // tokio runs up to 61 tasks before it lets the connection run in any case.
+    // After 61 tasks tokio lets the connection run in any case, so this test has fewer tasks.
     const TASKS: usize = 60;
     let (client, server) = memory(Wire::QMux, &many()).await;
     let mut streams = Vec::new();

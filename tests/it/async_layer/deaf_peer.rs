@@ -35,7 +35,7 @@ async fn client_of_deaf_peer(
     (client, peer, stall)
 }
 
-/// Makes the peer send a message once a second, which needs no answer.
+/// Once a second, makes the peer send a message that needs no answer.
 async fn say_something(mut peer: RawPeer) {
     loop {
         match peer.wire {
@@ -182,7 +182,7 @@ async fn at_our_own_limit_streams_open_in_the_order_of_the_asking() {
             quiet().await;
         }
         assert_eq!([first.wakes(), second.wakes(), third.wakes()], [1, 1, 0], "{wire:?}");
-        // The first waiter is woken and then dropped, so the next one is woken.
+        // The first waiter is woken and then dropped, so the next waiter is woken.
         drop(first);
         assert_eq!(third.wakes(), 1, "{wire:?}");
         third.ready().unwrap();

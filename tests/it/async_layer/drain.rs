@@ -147,8 +147,8 @@ async fn a_stream_that_does_not_end_delays_the_close_until_the_deadline() {
         let mut closed = Hand::new(client.closed());
         tokio::time::sleep(Duration::from_secs(3_600)).await;
         assert!(closed.poll().is_pending(), "{wire:?}");
-        // A later call can still set a deadline. The drain ends before it, because the stream
-        // ends.
+        // A later call can still set a deadline. Here the drain ends before the deadline, because
+        // the stream ends.
         client.drain_timeout(Duration::from_secs(3_600));
         drop(stream);
         soon(client.closed()).await;

@@ -85,7 +85,7 @@ pub(crate) async fn give_up_after<F: Future>(polls: usize, future: F) -> Option<
     None
 }
 
-/// Generates numbers without a visible pattern, which are the same in each run.
+/// Generates numbers without a visible pattern. The numbers are the same in each run.
 pub(crate) struct Dice(pub(crate) u32);
 
 impl Dice {

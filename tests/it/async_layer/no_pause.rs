@@ -78,7 +78,7 @@ async fn one_of_many(
 ) {
     let stalled = stall(&client, &server, window).await;
     move_bytes(&client, &server, count).await;
-    // The same in the other direction.
+    // Now bytes move in the other direction.
     let (written, read) = tokio::join!(
         async {
             let mut stream = server.open_bi().await.unwrap();

@@ -44,11 +44,12 @@ async fn opens_at_the_limit_succeed_in_order_and_a_dropped_one_frees_its_place()
     end_oldest(&server, &mut open).await;
     assert_eq!([first.wakes(), third.wakes(), fourth.wakes()], [1, 0, 0]);
 
-    // Neither a new call nor one that was not woken may overtake the first.
+    // The first call was woken. Neither the third call, which was not woken, nor a new call may
+    // overtake it.
     let newcomer = Hand::waiting(client.open_bi());
     assert!(third.poll().is_pending());
 
-    // The call that was woken is dropped, so the next one is woken in its place.
+    // The call that was woken is dropped, so the next call is woken in its place.
     drop(first);
     assert_eq!([third.wakes(), fourth.wakes(), newcomer.wakes()], [1, 0, 0]);
     open.push(third.ready().unwrap());

@@ -17,8 +17,8 @@ async fn required_certificates_keep_out_those_without_and_those_of_others() {
         let (address, accepted) = one_client(server()).await;
         let client = client.build().unwrap();
         let failed = within(client.connect(&format!("wss://{address}"))).await.unwrap_err();
-        // With TLS 1.3 the client has completed its handshake when the alert arrives. So its error
-        // can come from a later step, but names the alert.
+        // With TLS 1.3 the client has completed its handshake when the alert arrives. So the
+        // client's error can come from a later step, but the error names the alert.
         assert!(format!("{failed:?}").contains(alert), "{failed:?}");
         let failed = accepted.await.unwrap().unwrap_err();
         assert!(matches!(failed, AcceptError::Tls(_)), "{failed:?}");
@@ -83,7 +83,8 @@ async fn a_new_certificate_is_for_new_connections_and_asks_as_before() {
     // The old connection is not affected.
     echo(&before, &accepted_before).await;
 
-    // A complete configuration replaces the old one; this one asks for no client certificate.
+    // A complete configuration replaces the old one. The new configuration asks for no client
+    // certificate.
     let third = Tls::new("127.0.0.1");
     server.set_tls_config(third.server_config()).unwrap();
     let (client, accepted) = both(&third.client().build().unwrap()).await;

@@ -146,7 +146,7 @@ async fn what_a_client_sent_before_it_went_away_is_read() {
     // Two writes succeed: the response, and the server's parameters.
     let io = tokio::io::join(read, Deaf { writes: 2 });
     let connection = acceptor.from_io(io).await.unwrap();
-    // A ping, and after it a stream with its end.
+    // A ping, and then a stream with its FIN.
     let rest = b"\x89\x80\0\0\0\0\x82\x83\0\0\0\0\x09\0x";
     client.write_all(rest).await.unwrap();
     let bound = Duration::from_secs(30);

@@ -17,7 +17,8 @@ use super::{
     server::{Tls, echo, one_client, within},
 };
 
-/// `Ok` if both ends sent a close_notify, or the side that ended its direction without one.
+/// `Ok` if both ends sent a close_notify. Otherwise `Err` with the side that ended its direction
+/// without a close_notify.
 type Ends = Result<(), Side>;
 
 type Seen = JoinHandle<Ends>;
@@ -32,7 +33,7 @@ async fn relay(
 ) -> Ends {
     let (client_read, client_write) = tokio::io::split(client);
     let (server_read, server_write) = tokio::io::split(server);
-    // If one direction is cut off, the other one is dropped.
+    // If one direction is cut off, the other direction is dropped.
     tokio::try_join!(
         seen_of(Side::Client, client_read, server_write),
         seen_of(Side::Server, server_read, client_write),
@@ -175,8 +176,8 @@ async fn a_client_that_is_refused_ends_tls_in_order() {
     assert_eq!(within(seen).await.unwrap(), Ok(()));
 }
 
-/// A client also ends the TLS connection to a proxy in order, when the proxy refuses it and when
-/// the connection in the tunnel ends.
+/// A client also sends a close_notify to a TLS proxy. It does so when the proxy refuses the client,
+/// and when the connection in the tunnel ends.
 #[tokio::test]
 async fn tls_to_a_proxy_is_ended_in_order_by_refusal_and_by_close() {
     // The last of these is not a valid response.

@@ -1,5 +1,5 @@
-//! When this end ends the stream below the WebSocket, measured by a paused clock. The peer is a
-//! WebSocket of tungstenite's, which the test drives step by step.
+//! Measures, with a paused clock, when our connection ends its direction of the stream below the
+//! WebSocket. The peer is a WebSocket of tungstenite's, which the test drives step by step.
 
 use std::{
     io,
@@ -165,8 +165,8 @@ async fn a_client_ends_as_soon_as_the_server_has() {
 }
 
 /// [W-58] After a server has ended its direction, it MUST read and discard until the client has
-/// ended its direction too, or until the close wait is over. Only then does the server drop the
-/// stream.
+/// ended its direction too, or until the close wait is over. The server drops the stream only after
+/// that.
 #[tokio::test(start_paused = true)]
 async fn a_server_ends_at_once_and_waits_for_the_client_to_end_too() {
     for (connection, mut peer, ended) in both(Side::Server, 4096).await {
@@ -230,8 +230,8 @@ async fn a_close_that_cannot_leave_is_not_followed_by_an_end() {
     }
 }
 
-/// If the peer vanishes, we do not end the stream in order, so that the peer sees that it was cut
-/// off.
+/// If the peer vanishes, we do not end our direction cleanly. So the peer sees that the stream was
+/// cut off.
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_is_gone_without_a_close_is_not_followed_by_an_end() {
     for side in SIDES {
@@ -256,8 +256,8 @@ async fn a_violation_is_answered_by_a_close_and_then_by_the_end() {
     }
 }
 
-/// When the runtime ends, nothing drives the socket to its end any more. Those who wait for that
-/// end must not wait for ever.
+/// After the runtime has ended, nothing drives the socket to its end any more. Tasks that wait for
+/// the socket's end must not wait for ever.
 #[test]
 fn a_runtime_that_ends_meanwhile_keeps_nobody_who_waits() {
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -54,7 +54,7 @@ fn what_was_demanded_a_thousand_times_is_answered_once() {
 fn in_one_message_control_goes_first_then_datagrams_then_data() {
     let (mut peer, id) = with_stream(Wire::QMux, &Config::default());
     let own = peer.conn.open(Dir::Bi).unwrap().unwrap();
-    // The frames are asked for in the opposite order.
+    // The application asks for these frames in the opposite order.
     peer.conn.send_stream(peer.now, own).write(b"data").unwrap();
     peer.conn.send_stream(peer.now, own).set_priority(1_000).unwrap();
     peer.conn.send_datagram("datagram".into()).unwrap();

@@ -204,9 +204,10 @@ async fn a_server_answers_each_offer_as_the_table_says() {
     }
 }
 
-/// [W-40] A server MUST accept `qmux-01` and `qmux-01.<app>` wherever it accepts the same name with
-/// `qmux-02`, and MUST prefer the latter. A setting turns this off. A client offers the older names
-/// only if the same setting is turned on.
+/// [W-40] A server MUST accept `qmux-01` and `qmux-01.<app>` wherever it accepts the corresponding
+/// name with `qmux-02`. If a client offers both, the server MUST prefer the name with `qmux-02`. A
+/// setting says whether a server accepts the older names, which is the default, and whether a
+/// client offers them, which is not the default.
 /// [W-41] An application protocol that is configured by its bare name MUST be offered, or accepted,
 /// as exactly that name.
 /// [W-17] When an offered name is one that the server accepts, the server MUST select it, speak

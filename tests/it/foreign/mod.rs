@@ -1,5 +1,5 @@
-//! Tests of the QMux wire against other implementations. Here are the traits through which the
-//! tests use each implementation, and the tests that all implementations have to pass.
+//! Tests of the QMux wire against other implementations. This module has the traits through which
+//! the tests use each implementation, and the tests that all implementations have to pass.
 
 mod pair;
 pub(crate) mod tests;
@@ -20,8 +20,8 @@ pub(crate) use tests::every_test;
 /// default applies.
 #[derive(Debug, Default)]
 pub(crate) struct Settings {
-    /// The receive window of each stream, which does not grow. Unless the connection's window is
-    /// set too, it is not much larger.
+    /// The receive window of each stream, which does not grow. Unless `connection_window` is set
+    /// too, the connection's window is not much larger than this.
     pub(crate) stream_receive_window: Option<u64>,
     /// The connection's window, which all streams share.
     pub(crate) connection_window: Option<u64>,
@@ -31,7 +31,7 @@ pub(crate) struct Settings {
     pub(crate) datagrams: bool,
 }
 
-/// Why one direction of a stream ended at the foreign end.
+/// Why one direction of a stream ended, as the foreign end sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum End {
     /// We reset or stopped this direction with this code.
@@ -49,26 +49,26 @@ pub(crate) trait Foreign: Clone + Send + Sync + 'static {
     /// The largest application error code that the implementation can send.
     const LARGEST_CODE: u64;
 
-    /// The largest datagram that the implementation can send to us is longer than this.
+    /// The implementation can send us datagrams that are longer than this.
     const DATAGRAM_SIZE: usize;
 
-    /// Whether it may end its WebSocket before its CONNECTION_CLOSE has been sent. In crate qmux
-    /// 0.6.6 the writer's task learns of a close in two ways, and in one of them it does not send
-    /// what is queued.
+    /// Whether the implementation may end its WebSocket before its CONNECTION_CLOSE has been sent.
+    /// In crate qmux 0.6.6 there are two ways in which the task that writes learns of a close. In
+    /// one of them the task does not send what is queued.
     const MAY_LOSE_ITS_CLOSE: bool;
-    /// Whether it returns the connection credit of bytes that were in flight or unread on a stream
-    /// that it stopped.
+    /// Whether the implementation returns the connection credit of a stream that it stopped, for
+    /// bytes that were in flight or unread.
     const RETURNS_CREDIT_OF_STOPPED_STREAMS: bool;
 
     fn config(settings: Settings) -> Self::Config;
 
-    /// Connects with its client. Fails the test if there is no connection.
+    /// Connects with the implementation's client. Fails the test if there is no connection.
     async fn connect(url: &str, config: Self::Config) -> Self;
 
-    /// Connects with its client over TLS, with all settings at their defaults.
+    /// Connects with the implementation's client over TLS, with all settings at their defaults.
     async fn connect_tls(url: &str, tls: Arc<ClientConfig>) -> Self;
 
-    /// Starts its server, over TLS if there is an acceptor.
+    /// Starts the implementation's server, over TLS if there is an acceptor.
     fn serve(tcp: TcpListener, tls: Option<TlsAcceptor>, config: Self::Config) -> Self::Server;
 
     async fn accept(server: &Self::Server) -> Self;
@@ -85,7 +85,7 @@ pub(crate) trait Foreign: Clone + Send + Sync + 'static {
 
     fn max_datagram_size(&self) -> usize;
 
-    /// Sends a datagram. Returns whether it was accepted.
+    /// Sends a datagram. Returns whether the implementation accepted the datagram.
     fn send_datagram(&self, datagram: Bytes) -> bool;
 
     /// Waits for a datagram. Returns `None` if the connection has ended.

@@ -253,8 +253,8 @@ async fn closed_by_them<F: Foreign>(role: Role, number: u64) -> (ConnectionError
         pair.exchange(Opener::Them, 1).await;
         pair.theirs.close(number, REASON);
         let end = within("our end", pair.ours.closed()).await;
-        // 1005 stands for a Close without a code (RFC 6455 §7.1.5). We report it only if no
-        // CONNECTION_CLOSE came before it.
+        // 1005 stands for a Close without a code (RFC 6455 §7.1.5). We report 1005 only if no
+        // CONNECTION_CLOSE came before the Close.
         let is_lost = |close: &ConnectionClose| close.reason.starts_with(b"WebSocket close 1005");
         match &end {
             ConnectionError::ConnectionClosed(close) if F::MAY_LOSE_ITS_CLOSE && is_lost(close) => {
@@ -284,8 +284,9 @@ pub(crate) async fn their_close_reaches_us_with_code_and_reason<F: Foreign>(role
 pub(crate) async fn datagrams_go_both_ways<F: Foreign>(role: Role) {
     let theirs = F::config(Settings { datagrams: true, ..Settings::default() });
     let pair = Pair::<F>::new(role, Config::default(), theirs).await;
-    // Our end has their parameters once it is connected, but their end may not have ours yet. Ours
-    // arrive before the first stream, so after this exchange their end has them.
+    // Once our end is connected, it has their parameters. Their end may not have our parameters
+    // yet. Our parameters arrive before our first stream, so their end has them after this
+    // exchange.
     pair.exchange(Opener::Us, 1).await;
     let to_them = pair.ours.max_datagram_size().unwrap();
     let to_us = pair.theirs.max_datagram_size();

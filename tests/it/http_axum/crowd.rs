@@ -165,7 +165,7 @@ async fn is_served(connection: &WebSocketConnection) {
 /// Waits for the server to end the connection of a silent client.
 async fn is_let_go(mut stream: impl AsyncReadExt + Unpin) {
     let mut rest = Vec::new();
-    // The connection is reset or ended, which depends on the operating system.
+    // Whether the connection is reset or ended depends on the operating system.
     let _ = within("an end", stream.read_to_end(&mut rest)).await;
 }
 
@@ -266,7 +266,7 @@ async fn a_connection_over_http2_outlives_the_idle_timeout() {
     let connection = within("connecting", http2.connect(&url)).await.unwrap();
     assert_eq!(version(&connection), Version::HTTP_2);
     // The idle timeout ends a later TCP connection, which has no open stream. By then this timeout
-    // has also passed for the first TCP connection, which has one.
+    // has also passed for the first TCP connection, which has an open stream.
     let tcp = TcpStream::connect(address).await.unwrap();
     let (mut send, other) = h2::client::handshake(tcp).await.unwrap();
     let other = tokio::spawn(other);

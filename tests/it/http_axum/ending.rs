@@ -19,7 +19,7 @@ use super::{
     ways::{WAYS, pass},
 };
 
-/// Something that ends a stream or the whole connection.
+/// What a side sends to end an HTTP/2 stream, or what ends the whole TLS connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sign {
     EndStream,
@@ -29,7 +29,7 @@ enum Sign {
     Cut,
 }
 
-/// How client and server ended their sides, in order.
+/// For client and server: what each of them sent to end its side, in the order in which it arrived.
 #[derive(Debug, Clone, Default)]
 struct Heard(Arc<Mutex<[Vec<Sign>; 2]>>);
 
@@ -46,7 +46,8 @@ impl Heard {
 const CLIENT: usize = 0;
 const SERVER: usize = 1;
 
-/// Passes on HTTP/2 frames. Records those that end a stream, and the end of the TLS below them.
+/// Passes on HTTP/2 frames. Records the frames that end an HTTP/2 stream, and how TLS ends below
+/// them.
 async fn listen(
     who: usize,
     heard: Heard,
@@ -109,8 +110,8 @@ async fn relay(server: SocketAddr) -> (SocketAddr, WebSocketClient, Heard, JoinH
 /// a FIN on TCP.
 #[tokio::test]
 async fn either_end_closes_and_both_end_their_http2_stream_and_reset_none() {
-    // The seventh way, dropping the server's last handle, is left out, because the echo route holds
-    // a handle too.
+    // The seventh way is to drop the server's last handle. It is left out, because the echo route
+    // holds a handle too.
     for (number, end) in WAYS[..6].iter().enumerate() {
         let server = Server::start(Kind::PLAIN).await;
         let (address, client, heard, relaying) = relay(server.address).await;
@@ -121,8 +122,8 @@ async fn either_end_closes_and_both_end_their_http2_stream_and_reset_none() {
         for connection in end(connection, server.accepted().await) {
             within("the end", connection.closed()).await;
         }
-        // When the last connection on a TCP connection has ended, the TCP connection is ended in
-        // order as well.
+        // When the last WebSocket on a TCP connection has ended, the TCP connection is ended
+        // cleanly as well.
         within("the relay's end", relaying).await.unwrap();
         let in_order = vec![Sign::EndStream, Sign::CloseNotify];
         assert_eq!(heard.ends(), [in_order.clone(), in_order], "way {number}");

@@ -24,7 +24,7 @@ use super::server::{Kind, Server, exchange, within};
 /// The path to a server, which can go dead without notice.
 struct Path {
     address: SocketAddr,
-    /// The number of TCP connections so far.
+    /// How many TCP connections there have been so far.
     count: Arc<AtomicUsize>,
     relays: tokio::sync::mpsc::UnboundedReceiver<Relay>,
     accepting: JoinHandle<()>,
@@ -38,7 +38,7 @@ struct Relay {
 }
 
 impl Relay {
-    /// From now on nothing passes, and neither end notices.
+    /// From now on no data passes, and neither end notices that.
     async fn goes_dead(&mut self) {
         self.task.abort();
         let _ = (&mut self.task).await;

@@ -1,4 +1,4 @@
-//! Connections of our client that share a TCP connection, and some that cannot.
+//! Connections of our client that share a TCP connection, and connections that cannot share one.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ async fn three_connections_share_one_tcp_connection() {
     tokio::join!(exchange(&one, 5_000_000), exchange(&two, 5_000_000), exchange(&three, 5_000_000),);
     assert_eq!(server.tcp_connections(), 1);
 
-    // The TCP connection lives as long as any of the three.
+    // The TCP connection lives as long as any of the three wsmux connections.
     drop((one, two));
     exchange(&three, 1000).await;
     drop(three);
@@ -34,8 +34,8 @@ async fn three_connections_share_one_tcp_connection() {
     assert_eq!(server.tcp_connections(), 2);
 }
 
-/// The stalled connections use up the credit of all their streams. Together, that is more data than
-/// the initial HTTP/2 windows allow.
+/// The stalled connections use up the credit of all their streams. The total of this credit is more
+/// than the initial HTTP/2 windows allow.
 #[tokio::test]
 async fn stalled_connections_do_not_slow_another_on_the_same_tcp_connection() {
     let server = Server::start(Kind::TLS).await;
@@ -74,8 +74,9 @@ async fn a_server_without_http2_is_upgraded_on_the_connection_that_found_out() {
 async fn a_server_with_http2_and_without_websocket_over_it_falls_back_to_http1() {
     let server = Server::start(Kind { extended_connect: false, ..Kind::TLS }).await;
     let client = http2(&server).await;
-    // The first connect tries HTTP/2 in vain and then dials again, so it makes two TCP connections.
-    // The client remembers that the server needs HTTP/1.1, so each later connect makes only one.
+    // The first connect tries HTTP/2 in vain, and then dials a second TCP connection for HTTP/1.1.
+    // The client remembers that the server needs HTTP/1.1. So each later connect makes only one TCP
+    // connection.
     for expected in 2..=4 {
         let connection = client.connect(&server.url("/mux")).await.unwrap();
         assert_eq!(version(&server.accepted().await), Version::HTTP_11);
@@ -118,7 +119,7 @@ async fn beyond_the_servers_limit_another_tcp_connection_is_opened() {
     for connection in &connections {
         exchange(connection, 1000).await;
     }
-    // A stream that has ended makes room for another connection.
+    // When an HTTP/2 stream ends, one more connection fits on its TCP connection.
     drop(connections.remove(0));
     server.accepted().await.closed().await;
     let count = server.tcp_connections();
@@ -137,8 +138,8 @@ async fn a_lost_tcp_connection_ends_all_on_it_and_the_next_one_dials() {
     for connection in &connections {
         within("the end", connection.closed()).await;
     }
-    // Nobody listens there now, so an error from dialling shows that a new TCP connection was
-    // tried.
+    // Nobody listens at this address now. So an error from dialling shows that the client tried to
+    // make a new TCP connection.
     let failed = within("connecting", client.connect(&url)).await.unwrap_err();
     assert!(matches!(failed, wsmux::ConnectError::Connect(_)), "{failed:?}");
 }
@@ -155,7 +156,7 @@ async fn connections_that_go_away_take_nothing_new_and_end_nothing() {
         old.push(client.connect(&url).await.unwrap());
     }
     assert_eq!(server.tcp_connections(), 2);
-    // Each TCP connection could still carry one more stream.
+    // Each TCP connection could still carry one more HTTP/2 stream.
     drop(old.remove(0));
     server.accepted().await.closed().await;
     server.go_away();
@@ -172,7 +173,7 @@ async fn connections_that_go_away_take_nothing_new_and_end_nothing() {
 }
 
 /// The future of a connect is no longer polled, which can happen after a `select!`. Other connects
-/// wait for that one, but only for a limited time.
+/// wait for that connect, but only for a limited time.
 #[tokio::test]
 async fn an_attempt_that_stands_still_holds_up_the_next_for_its_time_at_most() {
     let server = Server::start(Kind::TLS).await;

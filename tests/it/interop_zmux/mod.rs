@@ -29,7 +29,7 @@ in_both_roles! {
 }
 
 /// The crate delivers the part that RESET_STREAM_AT promised to deliver. The crate `qmux` discards
-/// it.
+/// that part.
 async fn our_reset_after_a_part_of_a_stream_keeps_that_part(role: Role) {
     let pair = Pair::<Them>::new(role, Config::default(), zmux::Config::default()).await;
     for opener in Opener::BOTH {
@@ -80,8 +80,8 @@ async fn there_are_no_datagrams_where_one_end_takes_none(role: Role) {
     assert!(matches!(refused, Err(DatagramError::NotNegotiated)), "{refused:?}");
 }
 
-/// Connects both ends. If `offered` is given, the crate's client offers it instead of what its
-/// options say.
+/// Connects both ends. If `offered` is given, the crate's client offers these subprotocols instead
+/// of those in its options.
 async fn connected(
     role: Role,
     server: WebSocketServerBuilder,
@@ -110,8 +110,8 @@ async fn connected(
     }
 }
 
-/// A subprotocol names the application protocol after the name of the current or the older version
-/// and a dot, or consists of the application protocol alone.
+/// A subprotocol has one of two forms. It is the name of the current or the older version, a dot,
+/// and the application protocol; or it is the application protocol alone.
 async fn an_application_protocol_is_agreed_on_by_each_name(role: Role) {
     let chat = || Options::for_application("chat");
     for (name, options, application) in [

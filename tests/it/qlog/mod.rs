@@ -25,7 +25,7 @@ use wsmux::{
 
 use self::schema::{check_event, check_log, check_packets, uint};
 
-/// A bound that no test here reaches on any machine.
+/// A time limit that no test here reaches on any machine.
 const WATCHDOG: Duration = Duration::from_secs(60);
 
 /// A directory that is removed at the end of the test.
@@ -266,7 +266,7 @@ fn equal_frames_that_follow_each_other_have_one_entry_that_counts_them() {
         client.established().await.unwrap();
         for _ in 0..DATAGRAMS {
             // The datagram is not empty, because the peer closes the connection after too many
-            // empty ones (C-60).
+            // empty datagrams (C-60).
             client.send_datagram(Bytes::from_static(&[7])).unwrap();
         }
         client.drain();

@@ -26,7 +26,8 @@ async fn a_connection_that_drains_is_replaced_for_new_streams() {
     let (mut answer, mut request) = server.accept_bi().await.unwrap().into_split();
 
     first.drain();
-    // `current` returns nothing at once, although the client's task has not noticed the drain yet.
+    // From now on `current` returns `None`, although the client's task has not noticed the drain
+    // yet.
     assert!(client.current().is_none());
     let second = client.connection().await.unwrap();
     let mut stream = second.open_uni().await.unwrap();
@@ -57,7 +58,7 @@ async fn what_drains_is_kept_until_it_is_done_even_after_giving_up() {
     connected(&mut events, 1).await;
     let connection = client.connection().await.unwrap();
     let server = servers.recv().await.unwrap();
-    // This is more than the server accepts before it reads, and the client drops all handles.
+    // This is more data than the server accepts before it reads. The client then drops all handles.
     let mut send = connection.open_uni().await.unwrap();
     send.write_all(&[7; 5_000]).await.unwrap();
     send.finish().unwrap();
@@ -97,7 +98,7 @@ async fn a_connection_that_this_end_closes_is_replaced() {
     connected(&mut events, 1).await;
     let first = client.connection().await.unwrap();
     first.close(1u32.into(), b"sick");
-    // `current` returns nothing at once, although the task that dials has not noticed the drain
+    // From now on `current` returns `None`, although the task that dials has not noticed the drain
     // yet.
     assert!(client.current().is_none());
     assert!(client.connection().await.unwrap().close_reason().is_none());

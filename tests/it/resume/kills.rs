@@ -1,4 +1,4 @@
-//! Sockets that are lost in every way, under load.
+//! Connections lose their sockets in every possible way while they carry data.
 
 use tokio::task::JoinSet;
 use wsmux_testing::{
@@ -45,7 +45,7 @@ async fn no_byte_is_lost_or_repeated_by_fifty_kills() {
     }
     let killing = async {
         for nth in 0.. {
-            // A different place in the messages each time.
+            // Each cut comes at a different place in the messages.
             ends.cutter.forwarded(10 * KIB + nth % 50 * 17_117).await;
             ends.cutter.cut(if nth % 2 == 0 { Cut::Reset } else { Cut::End });
         }

@@ -1,6 +1,7 @@
 //! Connections that outlive their sockets, over real TCP and TLS (SPEC.md §12).
 
 mod kills;
+mod without_tls;
 
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ fn config() -> Config {
     })
 }
 
-/// Two ends of a connection through a forwarder that can cut it.
+/// The two ends of a wsmux connection. Its sockets run through a forwarder that can cut them.
 struct Ends {
     client: WebSocketConnection,
     server: WebSocketConnection,
@@ -61,7 +62,7 @@ async fn connect(
     Ends { client: client.expect("a connection"), server: first, cutter, accepting }
 }
 
-/// Two ends without TLS.
+/// Makes two ends that are connected without TLS.
 async fn connect_plain() -> Ends {
     let server = WebSocketServer::builder().config(config());
     connect(server, WebSocketClient::builder().config(config()), "ws").await

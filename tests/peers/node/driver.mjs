@@ -41,8 +41,9 @@ const jsonCode = (code) =>
 
 // ---- the byte pattern -------------------------------------------------------------------------
 
-// byte i = (i * 31 + (i >> 8) * 17 + seed) & 0xff repeats every 65536 bytes, so two periods of it
-// hold every run of up to one period, and both writing and checking are memory copies.
+// The pattern, byte i = (i * 31 + (i >> 8) * 17 + seed) & 0xff, repeats every 65536 bytes. So a
+// table of two periods contains every run of up to one period. Writing copies runs from the table,
+// and checking compares with them.
 const PERIOD = 65536;
 const tables = new Map();
 
@@ -417,7 +418,7 @@ export async function run(adapter) {
       say({ event: 'connected' });
     }
   } catch (error) {
-    // The error's cause often says more than the error of the package.
+    // The cause of the package's error often says more than the error itself.
     const causes = [];
     for (let cause = error?.cause; cause && causes.length < 8; cause = cause.cause) causes.push(String(cause.message ?? cause));
     say({ event: 'failed', name: error?.name, message: String(error?.message ?? error), causes });
@@ -436,7 +437,7 @@ export async function run(adapter) {
     const { id, cmd } = command;
     // This is abrupt on purpose: no close frame is sent, and the peer sees the transport end.
     if (cmd === 'exit') return say({ id, ok: {} }), process.exit(0);
-    // The command is not awaited, because commands run concurrently.
+    // This does not wait for the command, because commands run concurrently.
     Promise.resolve()
       .then(() => (Object.hasOwn(commands, cmd) ? commands[cmd](driver, command) : fail('BadCommand', `unknown command ${cmd}`)))
       .then((ok) => say({ id, ok }), (error) => answerError(id, adapter, error));

@@ -112,8 +112,8 @@ function wrap(connection) {
       if (ended) throw ended;
       return raw(await new Promise((resolve, reject) => waiting.push({ resolve, reject })));
     },
-    // `errorCode` is a WebSocket close code: 3000 to 4999, or one of those from 1000 to 1014 that may
-    // be sent.
+    // `errorCode` is a WebSocket close code: 3000 to 4999, or a code from 1000 to 1014 that may be
+    // sent.
     close: (errorCode, reason) => connection.stop({ errorCode: errorCode || 1000, reason, force: true }),
     status: () => ({ streams: connection.streamMap.size, closed: connection.closed }),
   };

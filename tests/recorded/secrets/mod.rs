@@ -34,7 +34,8 @@ const CANARY: &str = "canary";
 /// Base64 of `user:canary`, which a client sends to a proxy.
 const CANARY_IN_BASE64: &str = "dXNlcjpjYW5hcnk=";
 
-/// Every text that was produced, and where it was found.
+/// Collects the texts that the tests check for secrets. Each entry has a text, and says where the
+/// text came from.
 #[derive(Clone, Default)]
 struct Said(Arc<Mutex<Vec<(String, String)>>>);
 
@@ -182,8 +183,8 @@ impl Authorize for Hook {
     }
 }
 
-/// Removes the secret headers that no standard calls secret, because another crate's header map
-/// cannot know that they are.
+/// Removes the headers whose values are secret only in these tests. Another crate's header map
+/// cannot know that these values are secret.
 fn standard(headers: &HeaderMap) -> HeaderMap {
     let mut headers = headers.clone();
     for name in ["x-api-key", "x-token", "location"] {
@@ -242,7 +243,7 @@ async fn answers(lines: &'static str, then: &'static [u8]) -> String {
     url
 }
 
-/// Checks the test itself: it must find a secret that is there.
+/// Checks the tests' own helper: it must find a secret if there is one.
 #[test]
 #[should_panic(expected = "Loud")]
 fn a_secret_that_is_shown_is_seen() {

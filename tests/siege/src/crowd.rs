@@ -108,8 +108,8 @@ pub async fn clients(url: &str, connections: u64, streams: u64) -> Result<()> {
     process::reserve_files(connections + SPARE)?;
     let config = Config::default();
     let client = Arc::new(WebSocketClient::builder().config(config).build()?);
-    // This connection is opened before the count begins, because the first one has costs that the
-    // others do not have.
+    // This connection is opened before the count begins, because the first connection has costs
+    // that later connections do not have.
     let first = client.connect(url).await?;
     drop(hold(&first).await?);
     process::say(&Step::Ready)?;

@@ -17,11 +17,11 @@ use crate::{pattern, process};
 /// The length of each bulk stream.
 const BULK: u64 = 4 << 20;
 const SMALL: u64 = 64;
-/// The number of workers of each kind. So few workers keep the connection busy, and still leave
-/// most of the machine to the other processes.
+/// The number of workers of each kind. This number keeps the connection busy, and leaves most of
+/// the machine to the other processes.
 const WORKERS: u64 = 2;
-/// How long to wait between two further connections. They show whether new clients get in during an
-/// attack.
+/// How long to wait before each further connection. The further connections show whether the server
+/// still accepts new clients during an attack.
 const CONNECT_EVERY: Duration = Duration::from_millis(250);
 
 /// What was done since the previous question.

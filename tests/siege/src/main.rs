@@ -32,7 +32,7 @@ struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// One attack after the other against a server, beside a client that works
+    /// Attacks a server, one attack after the other, beside a client that behaves well
     Attacks {
         /// Run only these attacks; may be repeated
         #[arg(long = "attack", value_enum)]

@@ -8,8 +8,8 @@ use wsmux::{Config, WebSocketConnection, WebSocketServer, authorize::Bearer};
 use super::{Args, FORWARD, REVERSE, Target, relay};
 use crate::{Failure, endpoint::peer};
 
-/// The connections to near ends that connect streams to a target of their own (`--reverse`), the
-/// newest last.
+/// The connections to near ends that connect streams to a target of their own (`--reverse`). The
+/// newest connection is the last one.
 ///
 /// The newest connection gets all new TCP connections. A near end that has lost its connection may
 /// reconnect before this end learns of the loss. In that case there are two connections to it, and
@@ -80,9 +80,9 @@ pub(super) async fn serve(
     Ok(())
 }
 
-/// Returns the settings for all connections. The settings are needed before a connection's protocol
-/// is known. So they are the same for near ends that connect to a target and for near ends that
-/// listen.
+/// Returns the settings for all connections. The settings are needed before it is known which
+/// protocol a connection uses. So they are the same for near ends that connect to a target and for
+/// near ends that listen.
 fn config(args: &Args, target: Option<&Target>) -> Config {
     args.config(if target.is_some() { args.max_streams } else { 0 })
 }

@@ -87,13 +87,14 @@ pub(super) async fn dial(stream: WebSocketStream, target: &Target, wait: Duratio
     }
 }
 
-/// Carries bytes both ways until both directions have ended. When TCP sends a FIN, the stream is
-/// finished, and when TCP is reset, the stream is reset. In the same way, the end of the stream
-/// becomes a FIN, and a reset of the stream a TCP reset.
+/// Carries bytes both ways until both directions have ended. When a TCP FIN arrives, the stream is
+/// finished, and when a TCP reset arrives, the stream is reset. In the same way, the end of the
+/// stream becomes a TCP FIN, and a reset of the stream becomes a TCP reset.
 ///
-/// It does not use `copy_bidirectional`, because that notices a stop of the stream only at its next
-/// write. It then abandons the other direction as well, with the data in flight there. So if a
-/// server answered an upload early and did not read the rest of it, the answer would be lost.
+/// This function does not use `copy_bidirectional`, which notices a stop of the stream only at its
+/// next write. `copy_bidirectional` then abandons the other direction as well, with the data in
+/// flight there. So if a server answered an upload early and did not read the rest of it, the
+/// answer would be lost.
 async fn relay(mut tcp: TcpStream, mut stream: WebSocketStream) {
     // With Nagle's algorithm, a small request or answer would have to wait for the acknowledgement
     // of the previous one.
@@ -133,8 +134,8 @@ async fn both(
             downloaded = &mut download => downloaded?,
         }
     }
-    // While the upload waits for credit, it does not read from TCP and would not notice a reset. So
-    // `reset` waits for one beside it.
+    // While the upload waits for credit, it does not read from TCP and would not notice a TCP
+    // reset. So `reset` waits for a TCP reset at the same time.
     tokio::select! {
         uploaded = upload => uploaded,
         error = reset(write) => Err(error),

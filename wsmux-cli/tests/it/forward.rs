@@ -274,7 +274,8 @@ async fn a_wrong_token_is_refused_and_shown_nowhere() {
     }
 }
 
-/// Both programs at the ends are real ones, and the HTTP server closes the TCP connection first.
+/// The programs at the two ends are curl and Python's HTTP server. The HTTP server closes the TCP
+/// connection first.
 #[tokio::test]
 async fn curl_gets_a_page_through_the_forward() {
     let directory = env!("CARGO_MANIFEST_DIR");

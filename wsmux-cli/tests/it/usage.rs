@@ -1,6 +1,6 @@
 use super::support::{TOKEN, run};
 
-/// Each error is reported like one of clap's, with exit code 2.
+/// Each error is reported as clap reports its errors, with exit code 2.
 #[tokio::test]
 async fn arguments_that_make_no_sense_are_explained() {
     const FAR: [&str; 3] = ["forward", "--serve", "127.0.0.1:0"];

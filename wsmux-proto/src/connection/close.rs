@@ -31,11 +31,16 @@ impl Connection {
         if !self.is_open() {
             return;
         }
+        let is_local = matches!(error, ConnectionError::LocallyClosed);
         // C-52
         self.state = State::Ended(End {
             error,
             deadline: now.checked_add(self.config.close_timeout),
             was_established: self.is_established(),
+            again: frames
+                .as_ref()
+                .filter(|_| self.is_resumable && is_local)
+                .map(|frames| Box::new(frames.clone())),
             step: frames.map_or(Closing::Closed, Closing::Frame),
         });
         self.blocked_by_socket.stop(now);
@@ -83,7 +88,7 @@ impl Connection {
     }
 
     /// Whether the connection is draining and has nothing left to wait for.
-    pub(super) fn is_drained(&self) -> bool {
+    pub(crate) fn is_drained(&self) -> bool {
         self.is_draining() && self.streams.is_drained() && !self.datagrams.has_something_to_send()
     }
 

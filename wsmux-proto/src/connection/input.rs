@@ -8,7 +8,7 @@ use super::{
     state::{Closing, End, State},
 };
 use crate::{
-    ConnectionError, Event, Frame, Incoming, SocketError, Time, TransportError, VarInt,
+    ConnectionError, Event, Frame, Incoming, SocketError, Time, Timeout, TransportError, VarInt,
     budget::UselessWork, streams::StreamData, timers::Due, transport_error::violation,
 };
 
@@ -48,34 +48,39 @@ impl Connection {
     /// [`poll_timeout`](Self::poll_timeout) returns. First handle everything that the socket has
     /// received, because a peer whose message is still unread is not silent.
     pub fn handle_timeout(&mut self, now: Time) {
-        self.handle_timeout_of_session(now, false);
+        if let Some(timeout) = self.check_timeouts(now, false) {
+            self.fail(now, ConnectionError::TimedOut(timeout));
+        }
     }
 
-    /// Handles the deadlines that have passed. `session_wants` says whether the session has
-    /// something to send that the engine does not know of.
-    pub(crate) fn handle_timeout_of_session(&mut self, now: Time, session_wants: bool) {
+    /// Handles the deadlines that have passed. Returns the timeout that has expired, if the
+    /// connection has to end or to be suspended because of it. `session_wants` says whether the
+    /// session has something to send that the engine does not know of.
+    pub(crate) fn check_timeouts(&mut self, now: Time, session_wants: bool) -> Option<Timeout> {
         let is_over = |deadline: Option<Time>| deadline.is_some_and(|deadline| deadline <= now);
         if let State::Ended(end) = &mut self.state {
             // C-79
             if is_over(end.deadline) {
                 end.step = Closing::Closed;
             }
-            return;
+            return None;
         }
         if is_over(self.drain_deadline()) {
-            return self.end_drain(now);
+            self.end_drain(now);
+            return None;
         }
         if let Due::TimedOut(timeout) = self.timers.on_timeout(now) {
-            self.fail(now, ConnectionError::TimedOut(timeout));
+            return Some(timeout);
         }
         // C-78. What had to be sent when the socket became full may no longer be needed. If there
         // is nothing left to send, the stall is over.
-        if self.write_stall.is_over(now) && self.is_open() {
+        if self.write_stall.is_over(now) {
             match session_wants || self.wants_transmit() {
-                true => self.fail_by_stall(now),
+                true => return Some(Timeout::WriteStall),
                 false => self.write_stall.stop(),
             }
         }
+        None
     }
 
     /// Returns when to call [`handle_timeout`](Self::handle_timeout); `None` means never. Any call

@@ -56,6 +56,8 @@ pub struct Connection {
     max_message: usize,
     /// How many bytes of each message are left free for what the session puts in front of it.
     reserved: usize,
+    /// Whether a session can continue the connection on a new socket.
+    is_resumable: bool,
     max_datagram_frame: u64,
     streams: Streams,
     datagrams: Datagrams,
@@ -93,6 +95,7 @@ impl Connection {
                 false => config.max_message_sent,
             },
             reserved: 0,
+            is_resumable: false,
             max_datagram_frame: 0,
             streams: Streams::new(&config, side, wire, now),
             datagrams: Datagrams::new(

@@ -88,6 +88,9 @@ pub(super) struct End {
     pub(super) deadline: Option<Time>,
     /// Whether the connection was established before it ended.
     pub(super) was_established: bool,
+    /// What is sent again if the connection is resumed only to say that it has ended; `None`
+    /// if it cannot be.
+    pub(super) again: Option<Box<CloseFrames>>,
     pub(super) step: Closing,
 }
 

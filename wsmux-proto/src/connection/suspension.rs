@@ -1,13 +1,16 @@
 //! What a [`Session`](crate::Session) needs of the engine so that a connection can outlive its
 //! socket. The engine itself does not know that its socket was replaced.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use bytes::Bytes;
 
-use super::Connection;
+use super::{
+    Connection, close_frames,
+    state::{Closing, End, State},
+};
 use crate::{
-    Config, ConnectionError, QMuxVersion, SocketCapabilities, Time, Timeout, TransportError,
+    Config, ConnectionError, QMuxVersion, SocketCapabilities, Time, Timeout, TransportError, VarInt,
 };
 
 /// Encoded transport parameters that the engine does not know. They may contain the secret of a
@@ -47,11 +50,14 @@ impl Connection {
         self.parameters_sent
     }
 
-    /// Makes every message that the engine writes this much shorter than the peer and the socket
-    /// allow. Call this once.
-    pub(crate) fn reserve_in_messages(&mut self, bytes: usize) {
-        self.max_message = self.max_message.saturating_sub(bytes);
-        self.reserved = bytes;
+    /// Records that a session can continue the connection on a new socket, for which it waits for
+    /// `timeout`. Every message that the engine writes is from now on `reserved` bytes shorter than
+    /// the peer and the socket allow. Call this once.
+    pub(crate) fn set_resumable(&mut self, timeout: Duration, reserved: usize) {
+        self.is_resumable = true;
+        self.timers.set_resume_timeout(timeout);
+        self.max_message = self.max_message.saturating_sub(reserved);
+        self.reserved = reserved;
     }
 
     /// Ends the connection because the peer has violated the protocol.
@@ -59,10 +65,61 @@ impl Connection {
         self.fail(now, error.into());
     }
 
-    /// Ends the connection because the peer or the socket has accepted nothing for the write-stall
-    /// timeout.
-    pub(crate) fn fail_by_stall(&mut self, now: Time) {
-        self.fail(now, ConnectionError::TimedOut(Timeout::WriteStall));
+    /// Ends the connection because a timeout has expired.
+    pub(crate) fn fail_by_timeout(&mut self, now: Time, timeout: Timeout) {
+        self.fail(now, ConnectionError::TimedOut(timeout));
+    }
+
+    /// Ends the connection, unless it has ended, and the closing handshake, because there is no
+    /// socket.
+    pub(crate) fn end_without_socket(&mut self, now: Time, error: ConnectionError) {
+        self.fail(now, error);
+        self.state.close();
+    }
+
+    /// Whether a ping is unanswered or has yet to be sent.
+    pub(crate) fn awaits_pong(&self) -> bool {
+        self.timers.awaits_pong()
+    }
+
+    /// Returns when a connection ends that is suspended because of this timeout; `None` for a
+    /// timeout that says nothing about the peer's silence.
+    pub(crate) fn silence_deadline(&self, timeout: Timeout) -> Option<Time> {
+        self.timers.silence_deadline(timeout)
+    }
+
+    /// Returns the error for a WebSocket Close that no CONNECTION_CLOSE preceded.
+    pub(crate) fn error_of_websocket(&self, code: Option<u16>, reason: &str) -> ConnectionError {
+        close_frames::error_of_websocket(code, reason, self.caps.close.is_frame())
+    }
+
+    /// Whether the application of this end has closed the connection, or a drain has.
+    pub(crate) fn is_closed_locally(&self) -> bool {
+        matches!(self.close_reason(), Some(ConnectionError::LocallyClosed))
+    }
+
+    /// Whether CONNECTION_CLOSE has yet to be sent.
+    pub(crate) fn has_close_to_send(&self) -> bool {
+        matches!(self.state.end(), Some(End { step: Closing::Frame(_), .. }))
+    }
+
+    /// Begins the closing handshake again, on a new socket and until this deadline, if this end has
+    /// closed the connection.
+    pub(crate) fn close_again(&mut self, deadline: Option<Time>) {
+        if let State::Ended(end) = &mut self.state
+            && let Some(frames) = &end.again
+        {
+            end.step = Closing::Frame(frames.as_ref().clone());
+            end.deadline = deadline;
+        }
+    }
+
+    /// Closes the connection if it drains and has nothing left to send or to wait for. The caller
+    /// knows that the peer has received everything.
+    pub(crate) fn close_if_drained(&mut self, now: Time) {
+        if self.is_drained() {
+            self.close(now, VarInt::default(), Bytes::new());
+        }
     }
 
     /// Records that a message arrived that was not for the engine.

@@ -5,7 +5,8 @@
 //! socket it sends again what the peer has not received. So streams, credit, FINs and resets need
 //! no rules of their own. SPEC.md §12 defines what goes over the wire.
 //!
-//! - `resumption`: the states of a session that both ends can resume
+//! - `resumption`: the states of a session that both ends can resume; `transmit`: what it sends;
+//!   `timeouts`: its deadlines
 //! - `replay`: what was sent and not acknowledged; `received`: when to acknowledge
 //! - `wire`: the private parameters and frames; `keys`: the proofs in them
 
@@ -13,6 +14,8 @@ mod keys;
 mod received;
 mod replay;
 mod resumption;
+mod timeouts;
+mod transmit;
 mod wire;
 
 use std::time::Duration;
@@ -23,21 +26,21 @@ pub use self::{
 };
 use self::{resumption::Resumption, wire::FirstMessage};
 use crate::{
-    Connection, Incoming, MessageBuf, Outgoing, Side, SocketCapabilities, SocketError, Time, Wire,
-    transport_error::violation,
+    Connection, ConnectionError, Incoming, MessageBuf, Outgoing, Side, SocketCapabilities,
+    SocketError, Time, Wire, transport_error::violation,
 };
 
 /// A [`Connection`] that may get new sockets.
 ///
-/// It is not ready for use: SPEC.md §12.5 lists what has to be settled first, and clients and
-/// servers do not use it yet.
+/// The clients and servers of `wsmux` put each of their connections on the QMux wire into one.
 ///
 /// It has the same boundary as the connection, and the same rules of calling apply. Each call about
 /// a socket names the socket by its [`Link`]. What a driver still has to report about an older
 /// socket has no effect.
 ///
 /// If both ends [turn resumption on](crate::Config::resume_timeout), the loss of the socket only
-/// suspends the connection. Then the client dials again, calls [`resume`](Self::resume), and lets
+/// suspends the connection. So does a socket on which the peer is silent, or that a proxy closes.
+/// Then the client dials again, calls [`resume`](Self::resume), and lets
 /// the new socket send and receive. The server finds the session by the [`ResumeRequest`] in the
 /// first message on the new socket, and calls [`accept_resume`](Self::accept_resume). If it does
 /// not find the session, or the call fails, it passes the message to the session that it created
@@ -79,7 +82,8 @@ pub enum SessionState {
     Suspended,
     /// The session has a new socket, and waits for the server's answer.
     Resuming,
-    /// The connection has ended. The closing handshake may still be going on.
+    /// The connection has ended. The closing handshake may still be going on, or the session may
+    /// [linger](Session::lingers).
     Ended,
 }
 
@@ -167,24 +171,28 @@ impl Session {
     }
 
     /// Returns the connection, for the application's calls.
+    #[inline]
     pub fn engine(&self) -> &Connection {
         &self.engine
     }
 
     /// Returns the connection, for the application's calls. Do not call the connection's methods
     /// that this type has as well.
+    #[inline]
     pub fn engine_mut(&mut self) -> &mut Connection {
         &mut self.engine
     }
 
     /// Returns the name of the socket that the session uses. While the session is
     /// [suspended](SessionState::Suspended), returns the name that its next socket will have.
+    #[inline]
     pub fn link(&self) -> Link {
         self.link
     }
 
     /// Whether this is the name that [`link`](Self::link) returns. If not, the session no longer
     /// uses the socket: drop it without a Close.
+    #[inline]
     pub fn is_current(&self, link: Link) -> bool {
         link == self.link
     }
@@ -199,7 +207,8 @@ impl Session {
     }
 
     /// Returns when a connection that has no socket ends if no new one resumes it. Returns `None`
-    /// in the other states, and for a time that [`Time`] cannot express.
+    /// in the other states, and for a time that [`Time`] cannot express. After silence, the session
+    /// waits for a shorter time than after a loss, because the silence counts.
     pub fn suspension_deadline(&self) -> Option<Time> {
         match &self.layer {
             Layer::On(resumption) if self.engine.close_reason().is_none() => {
@@ -226,6 +235,7 @@ impl Session {
     }
 
     /// Returns the newest event that was not returned before. A newer event replaces an older one.
+    #[inline]
     pub fn poll_event(&mut self) -> Option<SessionEvent> {
         match &mut self.layer {
             Layer::On(resumption) => resumption.take_event(),
@@ -234,6 +244,7 @@ impl Session {
     }
 
     /// Handles what has arrived from a socket.
+    #[inline]
     pub fn handle(&mut self, now: Time, link: Link, incoming: Incoming) {
         //
         if !self.is_current(link) {
@@ -249,6 +260,7 @@ impl Session {
     }
 
     /// Records that bytes of an incomplete message have arrived.
+    #[inline]
     pub fn handle_progress(&mut self, now: Time, link: Link) {
         if self.is_current(link) && !self.is_without_socket() {
             self.engine.handle_progress(now);
@@ -262,10 +274,11 @@ impl Session {
             return;
         }
         match &mut self.layer {
-            Layer::On(resumption) if self.engine.close_reason().is_none() => {
+            Layer::On(resumption) => {
+                let error = ConnectionError::SocketLost(error);
                 resumption.suspend(&mut self.engine, &mut self.link, now, error);
             }
-            _ => self.engine.handle_socket_end(now, error),
+            Layer::Off | Layer::Offered(_) => self.engine.handle_socket_end(now, error),
         }
     }
 
@@ -281,6 +294,7 @@ impl Session {
     }
 
     /// Returns when to call [`handle_timeout`](Self::handle_timeout); `None` means never.
+    #[inline]
     pub fn poll_timeout(&self) -> Option<Time> {
         match &self.layer {
             Layer::On(resumption) => resumption.poll_timeout(&self.engine),
@@ -292,6 +306,7 @@ impl Session {
     /// is unacknowledged.
     ///
     /// Call this only when the socket can take an item.
+    #[inline]
     pub fn poll_transmit<'a>(
         &mut self,
         now: Time,
@@ -309,6 +324,7 @@ impl Session {
 
     /// Whether [`poll_transmit`](Self::poll_transmit) has to be called for the current socket. It
     /// may return nothing all the same.
+    #[inline]
     pub fn wants_transmit(&self) -> bool {
         match &self.layer {
             Layer::On(resumption) => resumption.wants_transmit(&self.engine),
@@ -317,6 +333,7 @@ impl Session {
     }
 
     /// Records that the socket is full, as the connection's method of this name does.
+    #[inline]
     pub fn handle_socket_full(&mut self, now: Time, link: Link) {
         if self.is_current(link) && !self.is_without_socket() {
             let wants = self.has_something_to_send() || self.engine.wants_transmit();
@@ -326,32 +343,58 @@ impl Session {
 
     /// Whether [`handle_socket_full`](Self::handle_socket_full) has to be called if the socket is
     /// full.
+    #[inline]
     pub fn wants_socket_full(&self) -> bool {
         let wants = self.has_something_to_send() || self.engine.wants_transmit();
         wants && !self.is_without_socket() && self.engine.may_report_socket_full()
     }
 
     /// Whether the session needs no socket any more: the closing handshake is over, or the
-    /// connection has ended while it had no socket.
+    /// connection has ended while it had no socket. The session may still
+    /// [linger](Self::lingers).
+    #[inline]
     pub fn is_closed(&self) -> bool {
-        //
-        self.engine.is_closed() || self.engine.close_reason().is_some() && self.is_without_socket()
+        match &self.layer {
+            Layer::On(resumption) => resumption.is_closed(&self.engine),
+            Layer::Off | Layer::Offered(_) => self.engine.is_closed(),
+        }
+    }
+
+    /// Whether the application of this end has closed the connection, the connection has lost its
+    /// socket, and the peer may not know of the close. Until
+    /// [`linger_deadline`](Self::linger_deadline), the session can be resumed only to send again
+    /// what the peer has not received, and then the close. A server keeps such a session where it
+    /// keeps suspended sessions. A client may dial again.
+    pub fn lingers(&self) -> bool {
+        matches!(&self.layer, Layer::On(resumption) if resumption.lingers(&self.engine))
+    }
+
+    /// Returns until when the session [lingers](Self::lingers); `None` if it does not, and for a
+    /// time that [`Time`] cannot express. Call [`handle_timeout`](Self::handle_timeout) then.
+    pub fn linger_deadline(&self) -> Option<Time> {
+        match &self.layer {
+            Layer::On(resumption) if resumption.lingers(&self.engine) => {
+                resumption.suspension_deadline()
+            }
+            _ => None,
+        }
     }
 
     /// Begins to resume a client's session on a new socket, which has just opened with the same
     /// version of QMux. Returns the name of the socket; `None` if the session cannot be resumed. A
-    /// socket that the session still had is given up.
+    /// socket that the session still had is given up. A session that [lingers](Self::lingers) can
+    /// be resumed, too.
     pub fn resume(&mut self, now: Time, socket: SocketCapabilities) -> Option<Link> {
         let Layer::On(resumption) = &mut self.layer else { return None };
-        if self.engine.side() != Side::Client || self.engine.close_reason().is_some() {
+        if self.engine.side() != Side::Client || !resumption.may_go_on(&self.engine) {
             return None;
         }
-        resumption.resume(&mut self.engine, &mut self.link, now, socket);
-        Some(self.link)
+        resumption.resume(&mut self.engine, &mut self.link, now, socket).then_some(self.link)
     }
 
     /// Resumes a server's session on a new socket, on which this request has arrived. Returns the
-    /// name of the socket. A socket that the session still had is given up.
+    /// name of the socket. A socket that the session still had is given up. A session that
+    /// [lingers](Self::lingers) can be resumed, too.
     ///
     /// # Errors
     /// [`ResumeError`].
@@ -367,7 +410,7 @@ impl Session {
         if self.engine.side() != Side::Server {
             return Err(ResumeError::UnknownSession);
         }
-        if self.engine.close_reason().is_some() {
+        if !resumption.may_go_on(&self.engine) {
             return Err(ResumeError::Ended);
         }
         resumption.accept(&mut self.engine, &mut self.link, now, socket, request)?;
@@ -379,7 +422,7 @@ impl Session {
     /// this if it cannot dial again, for example because the server rejects its credentials. In any
     /// other state this has no effect.
     pub fn give_up(&mut self, now: Time) {
-        if let Layer::On(resumption) = &self.layer {
+        if let Layer::On(resumption) = &mut self.layer {
             resumption.end(&mut self.engine, now);
         }
     }
@@ -406,12 +449,13 @@ impl Session {
         let timeout = self.engine.config().write_stall_timeout;
         let resumption = first.offer.and_then(|peer| Resumption::new(local, peer, timeout));
         if let Some(resumption) = resumption {
-            self.engine.reserve_in_messages(wire::MAX_ACK);
+            self.engine.set_resumable(resumption.timeout, wire::MAX_ACK);
             self.layer = Layer::On(Box::new(resumption));
         }
     }
 
     /// Whether the session has something to send that the engine does not know of.
+    #[inline]
     fn has_something_to_send(&self) -> bool {
         match &self.layer {
             Layer::On(resumption) => resumption.has_something_to_send(&self.engine),
@@ -420,6 +464,7 @@ impl Session {
     }
 
     /// Whether the engine's messages cannot be sent now.
+    #[inline]
     fn is_without_socket(&self) -> bool {
         match &self.layer {
             Layer::On(resumption) => resumption.state() != SessionState::Live,

@@ -11,8 +11,13 @@ use crate::{MessageBuf, Time, message::Piece, write_stall::WriteStall};
 /// the queues (SPEC.md §12).
 pub(super) const MESSAGE_COST: u64 = 64;
 
-/// A queue that is empty and has more room than this, in bytes, gives back its memory.
+/// A queue whose memory is not larger than this, in bytes, keeps it.
 const SPARE: usize = 4 * 1024;
+
+/// A larger queue gives back memory when less than one part in this many is used. After that half
+/// of it is used. So a queue whose length varies by this factor is never reallocated, and giving
+/// back costs less than what filled the queue.
+const SHRINK_BELOW: usize = 8;
 
 /// The messages that were sent and not acknowledged, in order. Long chunks are kept by reference.
 /// All other bytes are copied into one queue, so that keeping a message usually allocates nothing.
@@ -31,8 +36,10 @@ pub(super) struct Replay {
     cost: u64,
     budget: u64,
     /// How long the peer may leave the first message in the queue unacknowledged. The timer runs
-    /// while everything has been sent and the peer has to acknowledge some of it.
+    /// while there is a socket and the peer has to acknowledge something.
     stall: WriteStall,
+    /// Whether the timer has expired since the peer has acknowledged something.
+    has_stalled: bool,
 }
 
 /// A message in the queue.
@@ -48,6 +55,14 @@ enum KeptPiece {
     /// This many of the copied bytes.
     Inline(u32),
     Chunk(Bytes),
+}
+
+/// How often the peer has acknowledged nothing for too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stall {
+    /// For the first time since it has acknowledged something.
+    First,
+    Again,
 }
 
 /// A place in the three queues, counted from their fronts.
@@ -76,12 +91,26 @@ impl Replay {
             cost: 0,
             budget,
             stall: WriteStall::new(timeout),
+            has_stalled: false,
         }
     }
 
     /// Returns how many messages were acknowledged.
     pub(super) fn acknowledged(&self) -> u64 {
         self.acknowledged
+    }
+
+    /// Whether everything that was sent has been acknowledged.
+    pub(super) fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+
+    /// Forgets all messages, because they cannot be sent any more.
+    pub(super) fn clear(&mut self) {
+        self.messages = VecDeque::new();
+        self.pieces = VecDeque::new();
+        self.inline = VecDeque::new();
+        (self.next, self.cost) = (Position::default(), 0);
     }
 
     /// Returns what the kept messages cost.
@@ -100,9 +129,22 @@ impl Replay {
         self.stall.deadline()
     }
 
-    /// Whether the peer has acknowledged nothing for too long.
-    pub(super) fn is_stalled(&mut self, now: Time) -> bool {
-        self.stall.is_over(now)
+    /// Whether the peer has acknowledged nothing for too long. If so, that time begins again.
+    pub(super) fn check_stall(&mut self, now: Time) -> Option<Stall> {
+        if !self.stall.is_over(now) {
+            return None;
+        }
+        self.stall.stop();
+        self.watch(now);
+        Some(match std::mem::replace(&mut self.has_stalled, true) {
+            false => Stall::First,
+            true => Stall::Again,
+        })
+    }
+
+    /// Records that there is no socket, so the peer cannot acknowledge anything.
+    pub(super) fn suspend(&mut self, now: Time) {
+        self.stall.pause(now);
     }
 
     /// Keeps a message that is sent for the first time. Nothing may be left to send again.
@@ -149,20 +191,22 @@ impl Replay {
         next.message = next.message.saturating_sub(newly as usize);
         next.piece = next.piece.saturating_sub(pieces);
         next.inline = next.inline.saturating_sub(inline);
-        if self.messages.is_empty() {
-            self.release_spare();
-        }
+        release_spare(&mut self.inline);
+        release_spare(&mut self.pieces);
+        release_spare(&mut self.messages);
         if newly > 0 {
             self.stall.stop();
+            self.has_stalled = false;
             self.watch(now);
         }
         true
     }
 
-    /// Starts to send all kept messages again. Returns their number and their length in bytes.
-    pub(super) fn rewind(&mut self) -> (u64, u64) {
+    /// Starts to send all kept messages again, on a new socket. Returns their number and their
+    /// length in bytes. The peer does not get more time to acknowledge something.
+    pub(super) fn rewind(&mut self, now: Time) -> (u64, u64) {
         self.next = Position::default();
-        self.stall.stop();
+        self.watch(now);
         (self.messages.len() as u64, self.bytes())
     }
 
@@ -172,7 +216,7 @@ impl Replay {
     }
 
     /// Writes the next message that has to be sent again to `out`. Returns whether there is one.
-    pub(super) fn next(&mut self, now: Time, out: &mut MessageBuf) -> bool {
+    pub(super) fn next(&mut self, out: &mut MessageBuf) -> bool {
         let Some(message) = self.messages.get(self.next.message) else { return false };
         out.clear();
         for piece in self.pieces.range(self.next.piece..).take(message.pieces as usize) {
@@ -187,7 +231,6 @@ impl Replay {
         }
         self.next.message += 1;
         self.next.piece += message.pieces as usize;
-        self.watch(now);
         true
     }
 
@@ -197,26 +240,22 @@ impl Replay {
     }
 
     /// Starts to wait for an acknowledgement if the peer has to send one, unless the wait has
-    /// begun already. While messages are sent again, the wait does not begin.
+    /// begun already.
     fn watch(&mut self, now: Time) {
         //
-        if !self.has_next() && self.bytes() > NEGLIGIBLE {
+        if self.bytes() > NEGLIGIBLE {
             self.stall.start(now);
         } else {
             self.stall.stop();
         }
     }
+}
 
-    fn release_spare(&mut self) {
-        if self.inline.capacity() > SPARE {
-            self.inline = VecDeque::new();
-        }
-        if self.pieces.capacity() * size_of::<KeptPiece>() > SPARE {
-            self.pieces = VecDeque::new();
-        }
-        if self.messages.capacity() * size_of::<Kept>() > SPARE {
-            self.messages = VecDeque::new();
-        }
+/// Gives back the memory of a queue that has become much shorter.
+fn release_spare<T>(queue: &mut VecDeque<T>) {
+    let capacity = queue.capacity();
+    if capacity * size_of::<T>() > SPARE && queue.len() < capacity / SHRINK_BELOW {
+        queue.shrink_to(2 * queue.len());
     }
 }
 
@@ -252,21 +291,21 @@ mod tests {
                 replay.push(NOW, &message(number));
             }
             assert!(!replay.has_next() && replay.acknowledge(NOW, received));
-            // It may be interrupted, and acknowledged meanwhile.
+            // A replay may be interrupted, and meanwhile messages may be acknowledged.
             for (again, acknowledged) in [(2, 0), (1, 2), (u64::MAX, 0)] {
                 let first = replay.acknowledged;
-                let (count, bytes) = replay.rewind();
+                let (count, bytes) = replay.rewind(NOW);
                 let lengths = (first..sent).map(|number| message(number).len() as u64);
                 assert_eq!((count, bytes), (sent - first, lengths.sum()));
                 let mut out = MessageBuf::new();
                 for number in (first..sent).take(again.min(sent) as usize) {
-                    assert!(replay.next(NOW, &mut out));
+                    assert!(replay.next(&mut out));
                     assert_eq!(out.to_bytes(), message(number).to_bytes());
                 }
                 assert!(replay.acknowledge(NOW, sent.min(first + acknowledged)));
             }
             let mut out = MessageBuf::new();
-            assert!(!replay.has_next() && !replay.next(NOW, &mut out));
+            assert!(!replay.has_next() && !replay.next(&mut out));
             assert!(replay.acknowledge(NOW, sent));
             assert_eq!((replay.cost, replay.inline.len(), replay.pieces.len()), (0, 0, 0));
         }
@@ -280,22 +319,66 @@ mod tests {
         for impossible in [0, 1, 6, u64::MAX] {
             assert!(!replay.acknowledge(NOW, impossible));
         }
-        assert_eq!(replay.rewind().0, 3);
+        assert_eq!(replay.rewind(NOW).0, 3);
     }
 
     #[test]
     fn an_acknowledgement_may_overtake_what_is_sent_again() {
         let mut replay = Replay::new(1 << 20, None);
         (0..9).for_each(|number| replay.push(NOW, &message(number)));
-        replay.rewind();
+        replay.rewind(NOW);
         let mut out = MessageBuf::new();
-        assert!(replay.next(NOW, &mut out) && replay.next(NOW, &mut out));
+        assert!(replay.next(&mut out) && replay.next(&mut out));
         assert!(replay.acknowledge(NOW, 7));
         for number in 7..9 {
-            assert!(replay.next(NOW, &mut out));
+            assert!(replay.next(&mut out));
             assert_eq!(out.to_bytes(), message(number).to_bytes());
         }
-        assert!(!replay.next(NOW, &mut out));
+        assert!(!replay.next(&mut out));
+    }
+
+    fn capacity(replay: &Replay) -> usize {
+        replay.messages.capacity() * size_of::<Kept>()
+            + replay.pieces.capacity() * size_of::<KeptPiece>()
+            + replay.inline.capacity()
+    }
+
+    #[test]
+    fn queues_that_have_shrunk_give_back_their_memory() {
+        let mut replay = Replay::new(1 << 30, None);
+        (0..10_000).for_each(|number| replay.push(NOW, &message(number)));
+        let full = capacity(&replay);
+        assert!(full > 500_000, "{full}");
+        // A small rest is left, and comes again unchanged.
+        assert!(replay.acknowledge(NOW, 9_950));
+        let rest = capacity(&replay);
+        assert!(rest <= full / 50, "{rest} of {full}");
+        replay.rewind(NOW);
+        let mut out = MessageBuf::new();
+        for number in 9_950..10_000 {
+            assert!(replay.next(&mut out));
+            assert_eq!(out.to_bytes(), message(number).to_bytes());
+        }
+        assert!(replay.acknowledge(NOW, 10_000));
+        assert!(capacity(&replay) <= 3 * SPARE);
+    }
+
+    #[test]
+    fn queues_whose_length_varies_are_not_allocated_again() {
+        let mut replay = Replay::new(1 << 30, None);
+        let mut sent = 0;
+        let mut capacities = Vec::new();
+        for _ in 0..20 {
+            // Between a quarter of the messages and all of them are unacknowledged.
+            while sent - replay.acknowledged() < 4_000 {
+                replay.push(NOW, &message(sent));
+                sent += 1;
+            }
+            capacities.push(capacity(&replay));
+            assert!(replay.acknowledge(NOW, sent - 1_000));
+            capacities.push(capacity(&replay));
+        }
+        assert!(capacities.iter().all(|&now| now == capacities[0]), "{capacities:?}");
     }
 
     #[test]
@@ -308,10 +391,10 @@ mod tests {
             sent += 1;
             assert!(replay.acknowledge(NOW, sent.saturating_sub(5)));
             let (first, split) = (replay.acknowledged(), replay.inline.as_slices().0.len());
-            replay.rewind();
+            replay.rewind(NOW);
             for number in first..sent {
                 let start = replay.next.inline;
-                assert!(replay.next(NOW, &mut out));
+                assert!(replay.next(&mut out));
                 assert_eq!(out.to_bytes(), message(number).to_bytes());
                 wrapped += usize::from((start + 1..replay.next.inline).contains(&split));
             }

@@ -1,7 +1,7 @@
 //! The states of a session that both ends can resume.
 //!
 //! ```text
-//!            the socket ends                 resume() of a client
+//!       a loss, or silence                   resume() of a client
 //!   Live ---------------------> Suspended ------------------------> Resuming
 //!     ^ ^                        |  |  ^                             |  |
 //!     | |     accept_resume()    |  |  |     the new socket ends     |  |
@@ -14,6 +14,9 @@
 //!
 //! `resume` and `accept_resume` also lead from `Live` and from `Resuming` to their result, because
 //! the newer socket wins.
+//!
+//! A session whose connection was closed by this end keeps its phase until the peer has answered
+//! the close (R-27). It ends in `Over` if the peer does not answer in time.
 
 use std::time::Duration;
 
@@ -25,30 +28,34 @@ use super::{
     keys::Prover,
     received::Received,
     replay::Replay,
+    timeouts::is_over,
     wire::{self, Answer, FirstMessage, Offer},
 };
 use crate::{
-    Connection, Frame, Incoming, MessageBuf, Outgoing, Side, SocketCapabilities, SocketError, Time,
+    Connection, ConnectionError, Frame, Incoming, Side, SocketCapabilities, SocketError, Time,
     TransportErrorCode, Wire, frame::Close,
 };
 
 /// What makes a session resumable, from the moment when both ends have offered it.
 #[derive(Debug)]
 pub(super) struct Resumption {
-    keys: SessionKeys,
+    pub(super) keys: SessionKeys,
     /// How long the session waits for a new socket. It is the shorter time of the two ends.
-    timeout: Duration,
-    replay: Replay,
-    received: Received,
+    pub(super) timeout: Duration,
+    pub(super) replay: Replay,
+    pub(super) received: Received,
+    /// When a new gap ends although it may have begun later: the deadline of the last gap, until
+    /// something new arrives after it. If the connection has ended, nothing can arrive any more.
+    last_deadline: Option<Time>,
     /// The number of a client's last attempt to resume, or of the last one that a server accepted.
-    attempt: u64,
-    phase: Phase,
+    pub(super) attempt: u64,
+    pub(super) phase: Phase,
     event: Option<SessionEvent>,
     stats: SessionStats,
 }
 
 #[derive(Debug)]
-enum Phase {
+pub(super) enum Phase {
     /// The socket carries data.
     Live {
         /// The answer that a server has to send first on a new socket.
@@ -65,17 +72,21 @@ enum Phase {
         request: Option<ResumeRequest>,
         /// Whether the server's parameters have arrived.
         parameters_received: bool,
+        /// Whether the connection had ended before, so the socket serves only to say so.
+        only_to_close: bool,
     },
+    /// The connection has ended, and the peer can no longer learn why.
+    Over,
 }
 
 /// A time without a socket that carries data.
 #[derive(Debug, Clone)]
-struct Gap {
-    since: Time,
+pub(super) struct Gap {
+    pub(super) since: Time,
     /// When the connection ends; `None` for a time that [`Time`] cannot express.
-    deadline: Option<Time>,
+    pub(super) deadline: Option<Time>,
     /// The error with which it ends.
-    error: SocketError,
+    pub(super) error: ConnectionError,
 }
 
 /// What a client makes of a message that arrives before the server's answer.
@@ -101,6 +112,7 @@ impl Resumption {
             timeout: local.timeout.min(peer.timeout),
             replay: Replay::new(local.budget, write_stall_timeout),
             received: Received::new(peer.budget),
+            last_deadline: None,
             attempt: 0,
             phase: Phase::Live { answer: None },
             event: None,
@@ -117,12 +129,13 @@ impl Resumption {
             Phase::Live { .. } => SessionState::Live,
             Phase::Suspended(_) => SessionState::Suspended,
             Phase::Resuming { .. } => SessionState::Resuming,
+            Phase::Over => SessionState::Ended,
         }
     }
 
     pub(super) fn suspension_deadline(&self) -> Option<Time> {
         match &self.phase {
-            Phase::Live { .. } => None,
+            Phase::Live { .. } | Phase::Over => None,
             Phase::Suspended(gap) | Phase::Resuming { gap, .. } => gap.deadline,
         }
     }
@@ -133,6 +146,29 @@ impl Resumption {
 
     pub(super) fn take_event(&mut self) -> Option<SessionEvent> {
         self.event.take()
+    }
+
+    /// Whether the connection has ended without a socket, and could still tell the peer why.
+    pub(super) fn lingers(&self, engine: &Connection) -> bool {
+        let has_no_socket = matches!(self.phase, Phase::Suspended(_) | Phase::Resuming { .. });
+        engine.is_closed_locally() && has_no_socket
+    }
+
+    /// Whether the session can go on with a new socket.
+    pub(super) fn may_go_on(&self, engine: &Connection) -> bool {
+        let is_closing = engine.is_closed_locally() && !engine.is_closed();
+        engine.close_reason().is_none() || is_closing || self.lingers(engine)
+    }
+
+    pub(super) fn is_closed(&self, engine: &Connection) -> bool {
+        match &self.phase {
+            Phase::Live { .. } => engine.is_closed(),
+            Phase::Resuming { only_to_close: true, .. } => false,
+            // R-20
+            Phase::Suspended(_) | Phase::Resuming { .. } | Phase::Over => {
+                engine.close_reason().is_some()
+            }
+        }
     }
 
     pub(super) fn handle(
@@ -146,8 +182,17 @@ impl Resumption {
             (Phase::Live { .. }, Incoming::Message(message)) => {
                 self.on_message(engine, now, message);
             }
+            // R-26
+            (Phase::Live { .. }, Incoming::Close { code, reason }) if self.is_open(engine) => {
+                let error = engine.error_of_websocket(code, &reason);
+                self.suspend(engine, link, now, error);
+            }
+            (Phase::Live { .. }, Incoming::ProtocolError(reason)) if self.is_open(engine) => {
+                let error = ConnectionError::WebSocketProtocol(reason.into());
+                self.suspend(engine, link, now, error);
+            }
             (Phase::Live { .. }, other) => engine.handle(now, other),
-            (Phase::Suspended(_), _) => {}
+            (Phase::Suspended(_) | Phase::Over, _) => {}
             (Phase::Resuming { .. }, other) => match self.reply(engine.wire(), other) {
                 Reply::Wait => {}
                 Reply::Answer(answer) => self.on_answer(engine, now, answer),
@@ -163,133 +208,59 @@ impl Resumption {
         engine: &mut Connection,
         link: &mut Link,
         now: Time,
-        error: SocketError,
+        error: ConnectionError,
     ) {
         match &self.phase {
-            // R-16
-            Phase::Live { .. } if engine.parameters_sent() => {
-                let deadline = now.checked_add(self.timeout);
-                engine.suspend(now);
-                self.phase = Phase::Suspended(Gap { since: now, deadline, error });
-                self.event = Some(SessionEvent::Suspended);
-                link.0 += 1;
+            Phase::Live { .. } => {
+                let deadline = self.limit(now.checked_add(self.timeout));
+                // Without this end's parameters the peer has no keys.
+                let may_wait = !is_over(deadline, now) && engine.parameters_sent();
+                match may_wait && self.may_go_on(engine) {
+                    true => self.begin_gap(engine, link, Gap { since: now, deadline, error }),
+                    false => engine.end_without_socket(now, error),
+                }
             }
-            // The peer does not have this end's parameters.
-            Phase::Live { .. } => engine.handle_socket_end(now, error),
-            Phase::Suspended(_) => {}
+            Phase::Suspended(_) | Phase::Over => {}
             Phase::Resuming { .. } => self.give_up(link),
         }
     }
 
-    pub(super) fn handle_timeout(&mut self, engine: &mut Connection, link: &mut Link, now: Time) {
-        let is_over = |deadline: Option<Time>| deadline.is_some_and(|deadline| deadline <= now);
-        match &self.phase {
-            Phase::Live { .. } => {
-                self.received.on_timeout(now);
-                engine.handle_timeout_of_session(now, self.has_something_to_send(engine));
-                // R-22
-                if engine.close_reason().is_none() && self.replay.is_stalled(now) {
-                    engine.fail_by_stall(now);
-                }
-                return;
-            }
-            // R-17
-            Phase::Suspended(gap) | Phase::Resuming { gap, .. } if is_over(gap.deadline) => {
-                self.end(engine, now);
-            }
-            Phase::Resuming { deadline, .. } if is_over(*deadline) => self.give_up(link),
-            Phase::Suspended(_) | Phase::Resuming { .. } => {}
+    fn is_open(&self, engine: &Connection) -> bool {
+        engine.close_reason().is_none() && engine.parameters_sent()
+    }
+
+    /// Returns the earlier one of two deadlines: this one, and the one of the last gap.
+    pub(super) fn limit(&self, deadline: Option<Time>) -> Option<Time> {
+        // R-17
+        [deadline, self.last_deadline].into_iter().flatten().min()
+    }
+
+    /// Begins to wait for a new socket.
+    pub(super) fn begin_gap(&mut self, engine: &mut Connection, link: &mut Link, gap: Gap) {
+        // R-16
+        if engine.close_reason().is_none() {
+            engine.suspend(gap.since);
+            self.event = Some(SessionEvent::Suspended);
+        } else {
+            engine.end_without_socket(gap.since, gap.error.clone());
         }
-        engine.handle_suspended_timeout(now);
+        self.replay.suspend(gap.since);
+        self.phase = Phase::Suspended(gap);
+        link.0 += 1;
     }
 
-    pub(super) fn poll_timeout(&self, engine: &Connection) -> Option<Time> {
-        let deadlines = match &self.phase {
-            Phase::Live { .. } if engine.close_reason().is_some() => [None, engine.poll_timeout()],
-            Phase::Live { .. } => {
-                let local = [self.received.deadline(), self.replay.deadline()];
-                [local.into_iter().flatten().min(), engine.poll_timeout()]
-            }
-            Phase::Suspended(_) | Phase::Resuming { .. } if engine.close_reason().is_some() => {
-                [None; 2]
-            }
-            Phase::Suspended(gap) => [gap.deadline, engine.poll_suspended_timeout()],
-            Phase::Resuming { gap, deadline, .. } => {
-                let without = engine.poll_suspended_timeout();
-                [gap.deadline.into_iter().chain(*deadline).min(), without]
-            }
-        };
-        deadlines.into_iter().flatten().min()
-    }
-
-    pub(super) fn poll_transmit<'a>(
-        &mut self,
-        engine: &mut Connection,
-        now: Time,
-        out: &'a mut MessageBuf,
-    ) -> Option<Outgoing<'a>> {
-        let has_ended = engine.close_reason().is_some();
-        match &mut self.phase {
-            Phase::Live { answer: None } if has_ended => engine.poll_transmit(now, out),
-            Phase::Live { answer } => {
-                // R-14. The answer precedes even a close, which the client would not believe.
-                if let Some(answer) = answer.take() {
-                    answer.encode(out);
-                } else if self.replay.next(now, out) {
-                    self.add_acknowledgement(now, out);
-                } else {
-                    return self.poll_new(engine, now, out);
-                }
-                // The engine gets its turn after this, so a steady replay is no stall (C-78).
-                engine.on_socket_room(now);
-                engine.on_foreign_message_sent(now, out.len());
-                Some(Outgoing::Message(out))
-            }
-            Phase::Suspended(_) => None,
-            Phase::Resuming { request, .. } => {
-                let request = request.take().filter(|_| !has_ended)?;
-                request.encode(engine.version(), out);
-                engine.on_foreign_message_sent(now, out.len());
-                Some(Outgoing::Message(out))
-            }
-        }
-    }
-
-    pub(super) fn wants_transmit(&self, engine: &Connection) -> bool {
-        let has_ended = engine.close_reason().is_some();
-        match &self.phase {
-            Phase::Live { .. } => {
-                self.has_something_to_send(engine)
-                    || match self.replay.is_full() && !has_ended {
-                        // The engine has to learn once that it cannot send.
-                        true => engine.wants_socket_full(),
-                        false => engine.wants_transmit(),
-                    }
-            }
-            Phase::Suspended(_) => false,
-            Phase::Resuming { request, .. } => request.is_some() && !has_ended,
-        }
-    }
-
-    /// Whether the session itself has something to send on a socket that carries data: its answer,
-    /// a message that is sent again, or an acknowledgement.
-    pub(super) fn has_something_to_send(&self, engine: &Connection) -> bool {
-        let Phase::Live { answer } = &self.phase else { return false };
-        let may_send = engine.close_reason().is_none();
-        answer.is_some() || may_send && (self.replay.has_next() || self.received.is_due())
-    }
-
-    /// Begins to resume a client's session on a new socket.
+    /// Begins to resume a client's session on a new socket. Returns whether the session has not
+    /// ended.
     pub(super) fn resume(
         &mut self,
         engine: &mut Connection,
         link: &mut Link,
         now: Time,
         socket: SocketCapabilities,
-    ) {
+    ) -> bool {
         // R-18
-        self.suspend(engine, link, now, SocketError::Eof);
-        let Phase::Suspended(gap) = &self.phase else { return };
+        self.suspend(engine, link, now, ConnectionError::SocketLost(SocketError::Eof));
+        let Phase::Suspended(gap) = &self.phase else { return false };
         // R-11
         self.attempt += 1;
         self.phase = Phase::Resuming {
@@ -298,7 +269,9 @@ impl Resumption {
             socket,
             request: Some(ResumeRequest::new(&self.keys, self.attempt, self.received.count())),
             parameters_received: false,
+            only_to_close: engine.close_reason().is_some(),
         };
+        true
     }
 
     /// Resumes a server's session on a new socket.
@@ -324,24 +297,41 @@ impl Resumption {
             return Err(ResumeError::Replayed);
         }
         // R-9
+        let is_new = *received > self.replay.acknowledged();
         if !self.replay.acknowledge(now, *received) {
             return Err(ResumeError::BadCount);
         }
         self.attempt = *attempt;
+        if is_new {
+            self.on_progress(engine);
+        }
         // R-18
-        self.suspend(engine, link, now, SocketError::Eof);
+        self.suspend(engine, link, now, ConnectionError::SocketLost(SocketError::Eof));
+        if !matches!(self.phase, Phase::Suspended(_)) {
+            return Err(ResumeError::Ended);
+        }
         let answer = Answer::new(&self.keys, *attempt, self.received.acknowledge());
-        self.go_on(engine, now, socket, Some(answer));
+        self.go_on(engine, now, socket, Some(answer), is_new);
         Ok(())
     }
 
     /// Ends a connection without a socket that carries data, with the error that suspended it.
-    pub(super) fn end(&self, engine: &mut Connection, now: Time) {
+    pub(super) fn end(&mut self, engine: &mut Connection, now: Time) {
         match &self.phase {
-            Phase::Live { .. } => {}
+            Phase::Live { .. } | Phase::Over => {}
             Phase::Suspended(gap) | Phase::Resuming { gap, .. } => {
-                engine.handle_socket_end(now, gap.error.clone());
+                engine.end_without_socket(now, gap.error.clone());
+                self.phase = Phase::Over;
+                self.replay.clear();
             }
+        }
+    }
+
+    /// Records that something new has arrived, so a later gap has a deadline of its own.
+    fn on_progress(&mut self, engine: &Connection) {
+        // R-17
+        if engine.close_reason().is_none() {
+            self.last_deadline = None;
         }
     }
 
@@ -360,12 +350,14 @@ impl Resumption {
                 if !(is_new && self.replay.acknowledge(now, count)) {
                     return engine.fail_by(now, wire::bad_ack());
                 }
+                self.last_deadline = None;
                 if message.is_empty() {
                     return engine.on_foreign_message(now, len);
                 }
             }
             Err(error) => return engine.fail_by(now, error),
         }
+        self.last_deadline = None;
         self.received.on_message(now, message.len());
         let skipped = len - message.len();
         engine.handle_rest(now, message, skipped);
@@ -407,6 +399,7 @@ impl Resumption {
     fn on_answer(&mut self, engine: &mut Connection, now: Time, answer: Answer) {
         let Answer { received, proof } = answer;
         let is_proven = self.keys.verify(Prover::Server, self.attempt, received, &proof);
+        let is_new = received > self.replay.acknowledged();
         // R-9, R-14
         if !is_proven || !self.replay.acknowledge(now, received) {
             return self.refuse(engine, now);
@@ -414,37 +407,45 @@ impl Resumption {
         // The request contained the count.
         self.received.acknowledge();
         if let Phase::Resuming { socket, .. } = self.phase {
-            self.go_on(engine, now, socket, None);
+            self.go_on(engine, now, socket, None, is_new);
         }
     }
 
-    /// Returns to the phase `Live`. The peer's count has been applied to the replay buffer.
+    /// Returns to the phase `Live`. The peer's count has been applied to the replay buffer, and
+    /// `is_new` says whether it was higher than before.
     fn go_on(
         &mut self,
         engine: &mut Connection,
         now: Time,
         socket: SocketCapabilities,
         answer: Option<Answer>,
+        is_new: bool,
     ) {
-        let since = match &self.phase {
-            Phase::Live { .. } => now,
-            Phase::Suspended(gap) | Phase::Resuming { gap, .. } => gap.since,
-        };
-        let gap = now - since;
+        let (Phase::Suspended(gap) | Phase::Resuming { gap, .. }) = &self.phase else { return };
+        self.last_deadline = gap.deadline;
+        let gap = now - gap.since;
+        if is_new {
+            self.on_progress(engine);
+        }
         // R-19
-        let (resent_messages, resent_bytes) = self.replay.rewind();
+        let (resent_messages, resent_bytes) = self.replay.rewind(now);
         self.stats.resumptions += 1;
         self.stats.resent_messages += resent_messages;
         self.stats.resent_bytes += resent_bytes;
         self.stats.longest_gap = self.stats.longest_gap.max(gap);
-        self.event = Some(SessionEvent::Resumed { gap, resent_messages, resent_bytes });
         self.phase = Phase::Live { answer };
         engine.resume(now, socket);
+        if engine.close_reason().is_none() {
+            self.event = Some(SessionEvent::Resumed { gap, resent_messages, resent_bytes });
+        } else {
+            // R-27
+            engine.close_again(self.last_deadline);
+        }
     }
 
     /// Gives up a client's new socket. The session waits for another one, until the deadline that
     /// it had before.
-    fn give_up(&mut self, link: &mut Link) {
+    pub(super) fn give_up(&mut self, link: &mut Link) {
         if let Phase::Resuming { gap, .. } = &self.phase {
             self.phase = Phase::Suspended(gap.clone());
             link.0 += 1;
@@ -454,58 +455,10 @@ impl Resumption {
     /// Ends a client's connection because the server cannot resume it.
     fn refuse(&mut self, engine: &mut Connection, now: Time) {
         if matches!(self.phase, Phase::Resuming { .. }) {
+            if engine.close_reason().is_none() {
+                self.event = Some(SessionEvent::Refused);
+            }
             self.end(engine, now);
-            self.event = Some(SessionEvent::Refused);
-        }
-    }
-
-    /// Returns something that was not sent before.
-    fn poll_new<'a>(
-        &mut self,
-        engine: &mut Connection,
-        now: Time,
-        out: &'a mut MessageBuf,
-    ) -> Option<Outgoing<'a>> {
-        // R-21
-        if self.replay.is_full() {
-            match engine.wants_transmit() {
-                true => engine.handle_socket_full(now),
-                false => engine.on_socket_room(now),
-            }
-        } else {
-            // The parameters are sent once, before everything that is counted.
-            let is_counted = engine.parameters_sent();
-            match engine.poll_transmit(now, out) {
-                None => {}
-                Some(Outgoing::Ping(payload)) => return Some(Outgoing::Ping(payload)),
-                Some(Outgoing::Close { code, reason }) => {
-                    return Some(Outgoing::Close { code, reason });
-                }
-                Some(Outgoing::Flush) => return Some(Outgoing::Flush),
-                Some(Outgoing::Message(_)) => {
-                    // What the engine sends after its end is not sent again.
-                    if is_counted && engine.close_reason().is_none() {
-                        self.replay.push(now, out);
-                        self.add_acknowledgement(now, out);
-                    }
-                    return Some(Outgoing::Message(out));
-                }
-            }
-        }
-        if !self.received.is_due() || engine.close_reason().is_some() {
-            return None;
-        }
-        out.clear();
-        self.add_acknowledgement(now, out);
-        engine.on_foreign_message_sent(now, out.len());
-        Some(Outgoing::Message(out))
-    }
-
-    /// Puts a SESSION_ACK in front of a message, if it is worth its bytes.
-    fn add_acknowledgement(&mut self, now: Time, out: &mut MessageBuf) {
-        if self.received.is_worth_sending(now) {
-            let count = self.received.acknowledge();
-            out.prepend_frame(|out| wire::put_ack(count, out));
         }
     }
 }

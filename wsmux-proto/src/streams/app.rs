@@ -33,9 +33,9 @@ impl Streams {
         self.limits.has_available()
     }
 
-    /// Returns a kind of stream that can be opened again: the local limit had kept the application
+    /// Returns a kind of stream that can be opened again. The local limit had kept the application
     /// from opening a stream of this kind, and a stream of this kind has ended since then. The same
-    /// kind is returned again only after another stream of it has ended.
+    /// kind is returned again only after another stream of this kind has ended.
     pub(crate) fn take_available(&mut self) -> Option<Dir> {
         self.limits.take_available()
     }
@@ -55,12 +55,12 @@ impl Streams {
     }
 
     /// Returns how many streams this end has opened, how many the peer has opened, and how many
-    /// streams of both have ended.
+    /// streams of both ends have ended.
     pub(crate) fn totals(&self) -> (u64, u64, u64) {
         self.limits.totals()
     }
 
-    /// Accepts a stream of the peer: the oldest one that the application has not accepted.
+    /// Accepts the oldest stream of the peer that the application has not accepted.
     pub(crate) fn accept(&mut self, dir: Dir) -> Option<StreamId> {
         self.unaccepted[dir as usize].pop_front()
     }

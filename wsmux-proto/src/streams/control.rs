@@ -136,10 +136,10 @@ impl Streams {
         let local = id.initiator() == self.side;
         let opens = self.caps.opens_with_grant() && local;
         // J-38: the peer forgets a stream once both halves have ended. If a grant arrives after
-        // that, the peer mistakes it for a new stream. If this end's half has ended, the end of the
-        // peer's half may be on its way. So a grant is sent only if the peer has used up its
-        // credit, because then it probably waits for more. SPEC.md §7.7 describes the one case in
-        // which it does not.
+        // that, the peer mistakes the grant for the beginning of a new stream. If this end's half
+        // has ended, the end of the peer's half may be on its way. So a grant is sent only if the
+        // peer has used up its credit, because such a peer probably waits for more credit. SPEC.md
+        // §7.7 describes the one case in which the peer does not wait for credit.
         let sent = stream.send.as_ref().is_none_or(|send| send.is_done());
         let revives = self.caps.end.grants_revive() && !local && sent;
         let recv = stream

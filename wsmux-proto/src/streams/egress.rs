@@ -250,8 +250,8 @@ impl Streams {
         }
     }
 
-    /// Stops the stopwatch of a stream that had no credit: the stream has credit again, or has
-    /// nothing left to send.
+    /// Stops the stopwatch of a stream that had no credit, because the stream has credit again or
+    /// has nothing left to send.
     pub(super) fn unblock(&mut self, now: Time, key: Key) {
         if let Some(send) = self.table.get_mut(key).and_then(|stream| stream.send.as_mut())
             && send.blocked.stop(now)

@@ -1,5 +1,5 @@
-//! Records which data has left the process. Some wires need this, because there the end of a stream
-//! is sent only after the data before it has left the process (SPEC.md J-16).
+//! Records which data has left the process. On some wires, the end of a stream is sent only after
+//! the stream's data has left the process (SPEC.md J-16).
 //!
 //! Invariant: data with the current mark may still be in a buffer of the socket, and data with any
 //! other mark has left the process.

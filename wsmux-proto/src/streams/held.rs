@@ -15,8 +15,8 @@ use std::collections::VecDeque;
 use crate::StreamId;
 
 /// How many bytes a stream may hold even if other streams have filled the window. This lets a
-/// request, or the head of a message, be sent at once. It costs little, because the state of a
-/// stream takes about as much memory.
+/// request, or the head of a message, be sent at once. This floor costs little, because the state
+/// of a stream takes about as much memory.
 pub(super) const ALWAYS: usize = 1024;
 
 /// The bytes of one stream, or of all streams, that wait to be sent.
@@ -56,8 +56,8 @@ pub(crate) struct SendBudget {
     window: usize,
     /// The most bytes that one stream may hold.
     buffer: usize,
-    /// If all streams together hold no more than this, every stream may fill its buffer, so that no
-    /// other limit has to be computed. `None` if the window is too small for that.
+    /// If all streams together hold no more than this, every stream may fill its buffer. In that
+    /// case no other limit has to be computed. `None` if the window is too small for that.
     plenty: Option<usize>,
     held: Held,
     /// The streams that hold nothing, have credit, and wait for room for a chunk, each with the
@@ -131,9 +131,9 @@ impl SendBudget {
         }
     }
 
-    /// Adds a stream that holds nothing to those that wait for room for a chunk of `len` bytes.
-    /// Returns whether there are so many more entries than streams that
-    /// [`forget_waiting`](Self::forget_waiting) should be called.
+    /// Adds a stream that holds no bytes to the streams that wait for room for a chunk. Its chunk
+    /// has `len` bytes. Returns whether the caller should call
+    /// [`forget_waiting`](Self::forget_waiting), because there are many more entries than streams.
     pub(super) fn wait(&mut self, id: StreamId, len: usize, streams: usize) -> bool {
         self.waiting.push_back((id, len));
         self.waiting.len() > 2 * streams + super::SPARE_TICKETS

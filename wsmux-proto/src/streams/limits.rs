@@ -88,7 +88,7 @@ impl Limits {
     }
 
     /// Returns how many streams this end has opened, how many the peer has opened, and how many
-    /// streams of both have ended.
+    /// streams of both ends have ended.
     pub(super) fn totals(&self) -> (u64, u64, u64) {
         let sum = |side, of: fn(&Count) -> u64| -> u64 {
             self.counts[side as usize].iter().map(of).sum()
@@ -174,9 +174,9 @@ impl Limits {
         Dir::ALL.into_iter().any(|dir| self.local(dir).available)
     }
 
-    /// Returns a kind of stream that can be opened again: the local limit had kept the application
+    /// Returns a kind of stream that can be opened again. The local limit had kept the application
     /// from opening a stream of this kind, and a stream of this kind has ended since then. The same
-    /// kind is returned again only after another stream of it has ended.
+    /// kind is returned again only after another stream of this kind has ended.
     pub(super) fn take_available(&mut self) -> Option<Dir> {
         let dir = Dir::ALL.into_iter().find(|&dir| self.local(dir).available)?;
         self.local_mut(dir).available = false;
@@ -282,8 +282,8 @@ pub(super) enum MaxStreamsDue {
 struct Count {
     /// How many streams were opened. These are the streams with an index below this number.
     opened: u64,
-    /// How many streams may be opened in all. If the peer opens these streams on a wire without
-    /// stream limits, this is how many may be open at once.
+    /// How many streams may be opened in all. For streams that the peer opens on a wire without
+    /// stream limits, this field says instead how many may be open at once.
     limit: u64,
     /// The limit that the peer knows. It is used only for streams that the peer opens.
     advertised: u64,
@@ -298,8 +298,8 @@ struct Count {
     /// The limit that the queued STREAMS_BLOCKED frame has to report.
     to_report: Option<u64>,
     /// Whether this end's own limit has kept the application from opening a stream. If so, an event
-    /// reports the end of each stream from then on, even when the limit is no longer reached. The
-    /// reason is that tasks of the application may still wait, which the engine cannot know.
+    /// reports the end of each stream from then on, even when the limit is no longer reached. Tasks
+    /// of the application may still be waiting then, and the engine cannot know whether they are.
     capped: bool,
     /// Whether a stream has ended since `capped` was set, and no event has reported that yet.
     available: bool,

@@ -89,8 +89,8 @@ pub(super) struct Streams {
     /// Streams of the peer that the application has not accepted, by direction. The stream limit
     /// bounds their number.
     unaccepted: [VecDeque<StreamId>; 2],
-    /// The initial window of a new stream: how many bytes the peer may send that the application
-    /// has not read.
+    /// The initial window of a new stream. This is the largest number of bytes that the peer may
+    /// have sent and that the application has not read.
     stream_receive_window: u64,
     auto_tune: AutoTune,
     /// The credit that the peer gives to all streams together.
@@ -230,8 +230,8 @@ impl Streams {
         }
     }
 
-    /// Begins a drain. From now on this end opens no streams. It refuses the streams of the peer
-    /// that wait, and every stream that the peer opens from now on.
+    /// Begins a drain. From now on this end opens no streams. It refuses the waiting streams of the
+    /// peer, and every stream that the peer opens from now on.
     pub(super) fn drain(&mut self) {
         if self.phase == Phase::Open {
             self.phase = Phase::Draining;
@@ -244,8 +244,8 @@ impl Streams {
         self.phase == Phase::Draining
     }
 
-    /// Whether the drain is complete: every stream has ended or waits only for the peer to answer a
-    /// stop, and this end has no control frame of a stream left to send.
+    /// Whether the drain is complete. It is complete when every stream has ended or waits only for
+    /// the peer to answer a stop, and when this end has no control frame of a stream left to send.
     pub(super) fn is_drained(&self) -> bool {
         self.is_draining() && self.table.all_linger() && self.control.is_empty()
     }
@@ -257,7 +257,7 @@ impl Streams {
                 || stream.recv.as_ref().is_some_and(Recv::is_open)
         };
         let streams = self.table.iter().filter(|&stream| is_in_flight(stream));
-        // The ids are sorted by a heap, because `sort` would add 4 kB to the WebAssembly module.
+        // A heap sorts the ids, because `sort` would add 4 kB to the WebAssembly module.
         let streams: BinaryHeap<_> = streams.map(|stream| stream.id).collect();
         InFlight {
             streams: streams.into_sorted_vec(),

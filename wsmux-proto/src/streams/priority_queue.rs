@@ -1,5 +1,5 @@
 //! A queue with priorities. Entries of the highest priority come first, and entries of equal
-//! priority in the order in which they were added.
+//! priority come in the order in which they were added.
 
 use std::collections::VecDeque;
 

@@ -130,14 +130,15 @@ impl Recv {
         matches!(self.state, RecvState::Recv | RecvState::Stopped { .. })
     }
 
-    /// Whether the peer can use more credit. It cannot after the half has ended or was stopped. On
-    /// the js-ws wire, a grant at that time could even open a new stream (C-20, RFC 9000 §3.3).
+    /// Whether the peer can use more credit. The peer can use no credit after the half has ended or
+    /// was stopped. On the js-ws wire, a grant at that time could even open a new stream (C-20, RFC
+    /// 9000 §3.3).
     pub(super) fn wants_credit(&self) -> bool {
         self.state == RecvState::Recv
     }
 
-    /// If the half has ended, releases the growth of its window that is no longer needed, and
-    /// returns how many bytes that is.
+    /// If the half has ended, releases the part of its window's growth that is no longer needed.
+    /// Returns the size of that part in bytes.
     pub(super) fn release_growth(&mut self) -> u64 {
         match self.state {
             RecvState::Recv => 0,
@@ -323,7 +324,7 @@ impl Recv {
         }
     }
 
-    /// Returns the code of a reset that was received. If there is none, records that the
+    /// Returns the code of a reset that was received. If no reset was received, records that the
     /// application waits for one.
     pub(super) fn poll_reset(&mut self) -> Option<VarInt> {
         match self.state {

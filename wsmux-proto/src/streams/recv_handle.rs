@@ -142,7 +142,7 @@ impl RecvStream<'_> {
 
     /// Returns the code with which the peer reset the stream. `Ok(None)` means that the peer has
     /// not reset it so far. In that case [`Event::Readable`](crate::Event::Readable) reports when
-    /// it does.
+    /// the peer resets the stream.
     ///
     /// # Errors
     /// [`ReadError::ClosedStream`] if the stream has ended in another way, was stopped, or its reset

@@ -7,10 +7,10 @@
 //!
 //! Invariant: a stream is in at most one of the two queues, and at most once. Its [`Scheduling`]
 //! says in which queue. A stream that leaves a queue before its turn leaves a *void* entry behind,
-//! which is recognized by its ticket. A queue without streams has no void entries either. The
-//! number of void entries in both queues together is at most the number of streams in them plus
-//! [`SPARE_TICKETS`]. So neither the cost of a turn nor the memory grows with how often streams are
-//! reset or get another priority (C-85).
+//! and the scheduler recognizes that entry by its ticket. A queue without streams has no void
+//! entries either. The number of void entries in both queues together is at most the number of
+//! streams in them plus [`SPARE_TICKETS`]. So neither the cost of a turn nor the memory grows with
+//! how often streams are reset or get another priority (C-85).
 
 use std::num::NonZeroU64;
 
@@ -19,7 +19,8 @@ use super::{
     table::{Key, Table},
 };
 
-/// If there are no more void entries than this, it is not worth looking for them in the queues.
+/// As long as there are no more void entries than this, the queues are not searched for void
+/// entries.
 pub(super) const SPARE_TICKETS: usize = 64;
 
 #[derive(Debug, Default)]
@@ -39,7 +40,8 @@ impl Scheduler {
         self.push(key, stream, WaitsFor::Turn);
     }
 
-    /// Adds a stream that could not use its turn to those that wait for credit of the connection.
+    /// Adds a stream that could not use its turn to the streams that wait for credit of the
+    /// connection.
     pub(super) fn park_for_connection(&mut self, key: Key, stream: &mut Scheduling) {
         self.push(key, stream, WaitsFor::ConnectionCredit);
     }

@@ -73,8 +73,8 @@ pub(super) enum EndWatch {
 }
 
 impl EndWatch {
-    /// Records that the half has ended. Returns whether a caller waits for that, so that an event
-    /// has to be queued.
+    /// Records that the half has ended. Returns whether an event has to be queued, because a caller
+    /// waits for the end.
     pub(super) fn notify(&mut self) -> bool {
         let waits = *self == Self::Waiting;
         if waits {

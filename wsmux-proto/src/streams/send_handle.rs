@@ -259,7 +259,8 @@ impl SendStream<'_> {
     /// [`Event::Ended`](crate::Event::Ended) reports when it ends.
     pub fn poll_end(&mut self) -> SendEnd {
         // If the application has neither reset nor released the half, its stream is freed only
-        // after the FIN was sent. So if the stream is no longer there, the half is finished.
+        // after the FIN was sent. So if the table no longer contains the stream, the half is
+        // finished.
         let Some(key) = self.streams.table.key(self.id) else { return SendEnd::Finished };
         let Some(send) = self.streams.table[key].send.as_mut() else { return SendEnd::Finished };
         let end = match send.state() {
@@ -336,8 +337,9 @@ impl SendStream<'_> {
             Some(SendState::Ready) => {
                 let _ = self.reset(VarInt::default());
             }
-            // A finished half is kept until its FIN has been sent. It is marked as released here,
-            // because if the peer stops it before that, no later call marks it.
+            // A finished half is kept until its FIN has been sent. The half is marked as released
+            // here. If the peer stops the half before its FIN is sent, no later call could mark the
+            // half.
             _ => {
                 stream.send_released = true;
                 self.streams.maybe_free(key);

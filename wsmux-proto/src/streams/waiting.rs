@@ -1,5 +1,6 @@
 //! Streams of the peer that wait until another stream has ended. They exist only on a wire that
-//! cannot advertise a limit on streams, so that a peer may open more than the limit (SPEC.md §7.5).
+//! cannot advertise a limit on streams. On such a wire, a peer may open more streams than the limit
+//! allows (SPEC.md §7.5).
 //!
 //! On that wire the peer cannot send data on a stream before this end's first grant, so a waiting
 //! stream takes no more memory than its entry in this module. When fewer streams are open than the

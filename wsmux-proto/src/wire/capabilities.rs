@@ -50,9 +50,10 @@ pub enum Messages {
     ///
     /// This has three consequences. A stream opens with a [grant](Opening::Grant). Only this end
     /// [knows](StreamLimit::Local) how many streams the peer may open. Pings are sent as WebSocket
-    /// pings. There are no datagrams, and the connection has no credit of its own. A message may use up
-    /// all the credit of its stream, so the window limits the size of a message. Windows therefore
-    /// never grow beyond their first size. If they grew, a peer could send ever larger messages.
+    /// pings. There are no datagrams, and the connection has no credit of its own. A message may
+    /// use up all the credit of its stream, so the window limits the size of a message. Windows
+    /// therefore never grow beyond their initial size. If they grew, a peer could send ever larger
+    /// messages.
     Single,
 }
 
@@ -85,8 +86,8 @@ pub enum StreamLimit {
     /// Both ends know the limit, because it is advertised. Opening a stream also opens all streams
     /// of its kind with lower ids. Opening a stream above the limit is an error (RFC 9000 §4.6).
     Advertised,
-    /// Only the receiver knows the limit. A stream above the limit waits at the receiver until
-    /// another one ends, or is refused. Opening a stream opens no other stream.
+    /// Only the receiver knows the limit. The receiver lets a stream above the limit wait until
+    /// another stream ends, or refuses it. Opening a stream opens no other stream.
     Local,
 }
 
@@ -191,7 +192,7 @@ impl Messages {
     }
 
     /// Whether the size limit of a message follows from the window of a stream. If so, windows
-    /// never grow beyond their first size, because the limit is fixed when the connection begins
+    /// never grow beyond their initial size, because the limit is fixed when the connection begins
     /// (SPEC.md J-30, J-39).
     #[inline]
     pub const fn are_bounded_by_window(self) -> bool {

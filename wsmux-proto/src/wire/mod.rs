@@ -28,8 +28,8 @@ pub(crate) const MIN_MAX_RECORD_SIZE: u64 = 16_382;
 /// Declares [`Wire`] with a variant for each wire, and `with_codec!`, which calls the wire's codec.
 /// Such a call compiles to a `match` on the variant, so it can be inlined.
 ///
-/// The variant after the semicolon is for tests. It is a different wire for each value of its
-/// field.
+/// The variant after the semicolon is for tests. Each value of the variant's field makes a
+/// different wire.
 macro_rules! wires {
     (
         ($d:tt)
@@ -128,9 +128,9 @@ pub enum Selection {
     /// The subprotocol on which the two ends agree chooses the wire.
     #[non_exhaustive]
     Subprotocols {
-        /// The names of the wire's versions, the most preferred one first. The subprotocol is such
-        /// a name alone, or such a name, a dot and the application's protocol, or only the
-        /// application's protocol.
+        /// The names of the wire's versions, the most preferred one first. The subprotocol has one
+        /// of three forms. It is such a name alone. Or it is such a name, a dot and the
+        /// application's protocol. Or it is only the application's protocol.
         versions: &'static [&'static str],
     },
     /// The wire is chosen if the client offers no subprotocol.
@@ -169,7 +169,7 @@ impl Wire {
     }
 
     /// Returns the type of the first frame in a message. If that frame is at fault, the close frame
-    /// names its type. Returns `None` on a wire whose close frame does not name one.
+    /// names its type. Returns `None` on a wire whose close frame names no frame type.
     pub fn frame_type(self, message: &[u8]) -> Option<VarInt> {
         with_codec!(self, codec => codec.frame_type(message))
     }

@@ -284,8 +284,9 @@ fn two_that_close_at_the_same_time_both_come_to_an_end() {
     }
 }
 
-/// When the connection ends, the reset of one stream has not been sent yet, and the half of another
-/// that we stopped has not ended. So both streams are reported as in flight.
+/// When the connection ends, the reset of one stream has not been sent yet. On another stream we
+/// have stopped the peer's half, and this half has not ended. So both streams are reported as in
+/// flight.
 #[test]
 fn what_the_peer_was_never_told_is_in_flight() {
     let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &Config::default());

@@ -1,9 +1,9 @@
-//! The codecs of both wires: every frame that is encoded as the specifications say is decoded to
-//! the same frame, and no input causes a panic.
+//! The codecs of both wires. Every frame that is encoded as the specifications say is decoded to
+//! the same frame. No input causes a panic.
 //!
 //! Most tests encode with `encode` of the test support, which was written from the specifications
 //! and not from the engine. `what_the_engine_writes_is_what_the_documents_say` compares the
-//! engine's encoder with it.
+//! engine's encoder with this `encode`.
 
 use std::time::Duration;
 
@@ -155,8 +155,8 @@ fn decode_all(wire: Wire, mut message: Bytes) -> usize {
     frames
 }
 
-/// Delivers the message to an idle engine of each side, to see whether one of them panics. Which
-/// error it reports is not checked.
+/// Delivers the message to an idle engine of each side, to see whether one of them panics. The test
+/// does not check which error the engine reports.
 fn feed(wire: Wire, message: &[u8]) {
     for side in [Side::Client, Side::Server] {
         let mut peer = ScriptedPeer::new(wire, side, &Config::default());

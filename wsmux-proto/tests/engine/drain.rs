@@ -14,8 +14,9 @@ fn a_stream_that_is_refused_by_a_drain_does_not_end_the_others() {
     peer.conn.send_stream(peer.now, busy).write(b"the first half").unwrap();
     peer.conn.drain(peer.now, None);
     peer.said();
-    // For 100 ms, until our stop can have reached it, the peer writes a log in lines of 32 bytes.
-    // It stays within the 1 MiB that each stream may send without a further grant.
+    // The peer writes a log in lines of 32 bytes for 100 ms, the time that our STOP_SENDING may
+    // take to reach it. It stays within the 1 MiB that each stream may send without a further
+    // grant.
     let log = uni(CLIENT, 0);
     for line in 0..20_000u64 {
         peer.now = at(ms(line / 200));

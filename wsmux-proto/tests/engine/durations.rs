@@ -40,7 +40,7 @@ fn optional() -> impl Strategy<Value = Option<Duration>> {
 enum Step {
     /// Moves the clock forward by this much, or to its end if that is sooner.
     Later(Duration),
-    /// Moves the clock to the next deadline plus this duration.
+    /// Moves the clock to this duration after the next deadline.
     Deadline(Duration),
     Padding,
     Ping,
@@ -114,8 +114,8 @@ fn apply(peer: &mut ScriptedPeer, step: &Step, pings: &mut Vec<Said>) {
         }
         Step::Close => peer.conn.close(peer.now, code(7), Bytes::new()),
     }
-    // At the end of the clock three deadlines can be due at the same time: that of a ping, that of
-    // the timeout after the ping, and that of a close. So the timers are handled three times. If a
+    // At the end of the clock, up to three deadlines can be due at the same time: for a ping, for
+    // the timeout after the ping, and for a close. So the timers are handled three times. If a
     // deadline were still due after that, a driver would spin.
     for _ in 0..3 {
         peer.conn.handle_timeout(peer.now);

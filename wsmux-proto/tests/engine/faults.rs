@@ -92,8 +92,8 @@ impl Exchange {
         }
     }
 
-    /// Both applications read what has arrived. Asserts that the bytes are those that were written
-    /// and that no stream ends before its last byte.
+    /// Both applications read what has arrived. Asserts that the bytes that were written arrive
+    /// unchanged, and that no stream ends before its last byte.
     fn read(&mut self) {
         for way in self.ways.iter_mut().filter(|way| way.end == End::Open) {
             let (data, end) = self.pair.end(!way.from).read(way.id);
@@ -107,8 +107,8 @@ impl Exchange {
         }
     }
 
-    /// Both applications write. Then the pair advances to its next event, by at most a millisecond,
-    /// and handles the timers that are due. Then both applications read.
+    /// Lets both applications write. Then advances the pair to its next event, by at most a
+    /// millisecond, and handles the timers that are due. Then lets both applications read.
     fn step(&mut self) {
         self.write();
         self.pair.tick(ms(1));
@@ -200,9 +200,9 @@ fn a_narrow_link_with_a_deep_queue_is_slow_and_not_dead() {
 #[test]
 fn both_ends_notice_a_black_hole_of_either_direction_by_the_idle_timeout() {
     let directions = [[true, false], [false, true], [true, true]];
-    // No acknowledgement arrives from a black hole. The socket's buffer either is full when the
-    // network fails, or still accepts bytes until it is full. `Endpoint` frees no room in a full
-    // buffer, because room counts as a sign of life (C-90).
+    // No acknowledgement arrives from a black hole. There are two cases: the socket's buffer is
+    // already full when the network fails, or it then accepts bytes until it is full. `Endpoint`
+    // frees no room in a full buffer, because room counts as a sign of life (C-90).
     for (wire, holes, fills) in WIRES
         .into_iter()
         .flat_map(|w| directions.map(|d| (w, d)))

@@ -10,7 +10,7 @@ fn small_window(window: u64) -> Config {
 }
 
 /// Returns a server whose peer has opened stream 0, on QMux by an empty STREAM frame and on js-ws
-/// by an Ack. The peer has sent no data on it.
+/// by an Ack. The peer has sent no data on this stream.
 fn server_with_stream(wire: Wire, config: &Config) -> ScriptedPeer {
     let mut peer = ScriptedPeer::new(wire, SERVER, config);
     let id = bidi(CLIENT, 0);
@@ -248,8 +248,9 @@ fn a_peers_connection_credit_is_obeyed_and_spent_only_on_what_is_sent() {
     assert_eq!(data_len(&frames), 1_500);
     let blocked = |frame: &&Frame| matches!(frame, Frame::DataBlocked(_));
     assert_eq!(frames.iter().filter(blocked).collect::<Vec<_>>(), [&Frame::DataBlocked(1_500)]);
-    // The first stream has sent all its 900 bytes and the second 600 of them. The 300 bytes that
-    // the second still holds when it is reset have used no credit.
+    // Each stream has 900 bytes to send. The first stream has sent all of them, and the second
+    // stream has sent 600. The second stream still holds 300 bytes when it is reset. These 300
+    // bytes have used no credit.
     peer.conn.send_stream(peer.now, ids[1]).reset(code(1)).unwrap();
     assert_eq!(peer.frames(), [reset(ids[1], 1, 600)]);
     peer.send(&[Frame::MaxData(1_500)]);
@@ -354,7 +355,7 @@ fn a_writer_that_found_no_room_is_told_when_half_the_buffer_is_free() {
         assert_eq!(pair.client.write(id, &[0; 3_000]), 0);
         pair.client.take_events();
         // The server renews credit each time it has read a quarter of the window. So half of the
-        // client's buffer is free once the server has read the last byte of the second quarter.
+        // client's buffer becomes free when the server reads the last byte of the second quarter.
         for read in [250, 249] {
             pair.server.read_up_to(id, read);
             pair.drive();
@@ -381,8 +382,9 @@ fn relative_and_absolute_grants_do_not_mix() {
     ));
 }
 
-/// An Ack for credit that is not used up could cross the peer's end of the stream. `@matrixai/ws`
-/// treats an Ack that arrives after the end as the opening of a new stream.
+/// If we sent an Ack before the peer has used up its credit, the Ack could cross the message with
+/// which the peer ends the stream. `@matrixai/ws` treats an Ack that arrives after the end as the
+/// opening of a new stream.
 ///
 /// [J-38] After our FIN or reset on a stream that the peer opened, we MUST NOT send an Ack unless
 /// the peer has used up its credit.

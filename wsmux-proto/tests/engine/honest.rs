@@ -1,5 +1,5 @@
-//! Two honest endpoints with extreme settings or applications: neither exceeds a budget of the
-//! other.
+//! Two honest endpoints with extreme settings or applications. Neither of them exceeds a budget of
+//! the other endpoint.
 
 use crate::support::*;
 use wsmux_proto::{Config, Dir, Frame, Side, StreamId, Wire};
@@ -154,8 +154,8 @@ fn a_declared_window_excuses_no_grants_that_are_smaller_or_useless() {
     let single: fn(u64, StreamId, u64) -> Frame =
         |window, id, count| max_stream_data(id, window + count);
     // Every 64 bytes that are sent refill the budget by one, including the bytes of the first
-    // window. With a window of 100 bytes, every 12 bytes refill it, because 12 is an eighth of the
-    // window.
+    // window. With a window of 100 bytes, every 12 bytes refill the budget by one, because 12 is an
+    // eighth of the window.
     for (window, at_most) in [(1 << 16, 11_300), (512, 10_200), (100, 11_000)] {
         let most = most(window, single);
         assert!((10_000..at_most).contains(&most), "a window of {window}: {most}");
@@ -200,15 +200,15 @@ fn a_limit_of_one_stream_serves_one_call_after_the_other() {
 /// A media sender opens 300 streams a second and resets nine of ten before they are read, because
 /// they are out of date.
 ///
-/// [C-61] We MUST NOT close a connection because of useless work that stays below what is
-/// replenished, however long the work continues. This holds if time alone replenishes the budgets,
-/// and if useful work alone does so, at any speed.
-/// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over if
-/// nothing of it was read, not even its end, and if the peer reset it or stopped our half before
-/// anything was sent on our half. Any stream that the peer opened MUST count as served when
-/// something was sent on it before such a reset or stop, or when its end and at least one byte of
-/// it were read. Any other stream of the peer counts as neither. A stream that we opened MUST NOT
-/// count.
+/// [C-61] We MUST NOT close a connection because of useless work whose rate stays below the rate at
+/// which its budget is replenished, however long the work continues. This holds if time alone
+/// replenishes the budget. It also holds if useful work alone replenishes the budget, at any speed.
+/// [C-62] When a bidirectional stream that the peer opened is over, it MUST count as cancelled if
+/// two conditions hold. First, nothing of the stream was read, not even its end. Second, the peer
+/// reset the stream, or stopped our half, before anything was sent on our half. Any stream that the
+/// peer opened MUST count as served when something was sent on it before such a reset or stop, or
+/// when its end and at least one byte of it were read. Any other stream of the peer counts as
+/// neither. A stream that we opened MUST NOT count.
 #[test]
 fn media_whose_sender_gives_up_nine_of_ten_streams_as_stale_goes_on() {
     let mut pair = pair(Wire::QMux, &config(1 << 20, 100));
@@ -285,7 +285,8 @@ fn a_page_may_cancel_ten_thousand_streams_each_time_it_closes() {
 }
 
 /// Some peers open a stream with an empty STREAM frame. Such a frame has an effect, so it is not
-/// charged to the budget of frames without effect. This end sends at most one for each stream.
+/// charged to the budget of frames without effect. This end sends at most one such frame for each
+/// stream.
 ///
 /// An empty STREAM frame without FIN MUST open its stream if the stream is not open yet, and
 /// has no other effect.
@@ -305,7 +306,8 @@ fn an_empty_frame_that_opens_a_stream_is_not_charged_and_not_repeated() {
     assert!(frames.iter().any(|frame| matches!(frame, Frame::StopSending { .. })), "{frames:?}");
 }
 
-/// Some implementations may reset every stream that they drop, even one that they have finished.
+/// Some implementations may reset every stream that they drop, even a stream that they have
+/// finished.
 #[test]
 fn a_reset_after_the_end_of_each_of_ten_thousand_streams_is_no_abuse() {
     let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &config(1 << 16, 10_000));
@@ -322,12 +324,12 @@ fn a_reset_after_the_end_of_each_of_ten_thousand_streams_is_no_abuse() {
 /// Each poll of the client is a stream with an end and no bytes. After two seconds without an
 /// answer the client cancels the poll and sends another.
 ///
-/// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over if
-/// nothing of it was read, not even its end, and if the peer reset it or stopped our half before
-/// anything was sent on our half. Any stream that the peer opened MUST count as served when
-/// something was sent on it before such a reset or stop, or when its end and at least one byte of
-/// it were read. Any other stream of the peer counts as neither. A stream that we opened MUST NOT
-/// count.
+/// [C-62] When a bidirectional stream that the peer opened is over, it MUST count as cancelled if
+/// two conditions hold. First, nothing of the stream was read, not even its end. Second, the peer
+/// reset the stream, or stopped our half, before anything was sent on our half. Any stream that the
+/// peer opened MUST count as served when something was sent on it before such a reset or stop, or
+/// when its end and at least one byte of it were read. Any other stream of the peer counts as
+/// neither. A stream that we opened MUST NOT count.
 #[test]
 fn long_polls_that_end_without_news_go_on_for_minutes() {
     for wire in WIRES {

@@ -246,8 +246,8 @@ fn each_message_holds_one_frame() {
 /// The messages of one exchange, each with the side that sent it.
 type Trace = Vec<(Side, Bytes)>;
 
-/// Loads the recorded traces. Of a long message the file holds only the first 20 bytes and the
-/// length, because all bytes after these are zeros.
+/// Loads the recorded traces. For a long message, the file has only the first 20 bytes and the
+/// length, because all further bytes are zeros.
 fn traces() -> BTreeMap<String, Trace> {
     let file = include_str!("data/jsws-traces.json");
     let mut traces = BTreeMap::<String, Trace>::new();
@@ -340,7 +340,7 @@ fn an_echo_with_a_real_endpoint_is_the_same_on_the_wire() {
         let (mut written, mut read) = (false, Vec::new());
         let client = replay(trace, Side::Client, |peer, _| {
             if !std::mem::replace(&mut written, true) {
-                // Streams with lower ids belonged to earlier exchanges of the recorded connection.
+                // In the recording, the streams with lower ids belonged to earlier exchanges.
                 for _ in 0..index {
                     let earlier = peer.conn.open(Dir::Bi).unwrap().unwrap();
                     peer.said_bytes();

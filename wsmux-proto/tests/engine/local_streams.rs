@@ -108,15 +108,16 @@ fn calls_that_are_dropped_hold_their_places_until_they_have_left() {
     }
 }
 
-/// STREAMS_BLOCKED is still sent when the peer's limit is the one that was reached.
+/// STREAMS_BLOCKED is sent only if the peer's limit was reached. It is sent even if our own limit
+/// was reached too.
 #[test]
 fn the_peer_hears_of_its_own_limit_alone() {
     let parameters = scripted_peer::generous_but(|limits| limits.initial_max_streams_bidi = 2);
     for (most, told) in [(1, false), (2, false), (3, true)] {
         let mut peer = ScriptedPeer::with_parameters(Wire::QMux, CLIENT, &config(most), parameters);
         while peer.conn.open(Dir::Bi).unwrap().is_some() {}
-        // When both limits are reached, it is the peer's limit that is reported, although raising
-        // only that limit would not help yet.
+        // When both limits are reached, the peer's limit is reported, although it would not be
+        // enough to raise only that limit.
         let reported = peer.conn.report_streams_blocked(Dir::Bi);
         assert_eq!(reported, told || most == 2, "{most}");
         let blocked = Frame::StreamsBlocked { dir: Dir::Bi, limit: 2 };

@@ -8,7 +8,7 @@ fn lengths_of_everything(wire: Wire, most: usize) -> Vec<usize> {
     lengths_over(SocketCapabilities::new(), wire, most)
 }
 
-/// Does the same over a socket with these capabilities.
+/// Does the same as [`lengths_of_everything`], over a socket with these capabilities.
 fn lengths_over(socket: SocketCapabilities, wire: Wire, most: usize) -> Vec<usize> {
     let mut config = Config::default();
     config.max_message_sent(most).keep_alive_interval(Some(secs(1)));

@@ -1,5 +1,5 @@
-//! What has arrived can be read, whatever comes after it. If something cannot arrive, the reader
-//! gets an error and never a clean end.
+//! Bytes that have arrived can be read, whatever arrives after them. If some bytes cannot arrive,
+//! the reader gets an error and never a clean end.
 
 use crate::support::*;
 use wsmux_proto::{
@@ -285,8 +285,8 @@ fn a_stream_with_a_waiter_is_forgotten_after_the_connections_end() {
                 pair.client.finish(id);
             }
             assert_eq!(pair.client.conn.send_stream(pair.now, id).poll_end(), SendEnd::Open);
-            // In two of the cases the application resets the stream, and so no longer waits. In
-            // the others it asks again after the connection has ended.
+            // In two of the cases the application resets the stream, and so no longer waits. In the
+            // other cases the application asks again after the connection has ended.
             match nth {
                 2 => pair.client.conn.send_stream(pair.now, id).reset(code(1)).unwrap(),
                 3 => drop(pair.client.conn.send_stream(pair.now, id).reset_at(code(1), 5)),

@@ -117,8 +117,8 @@ fn each_end_tells_what_its_configuration_says_and_no_parameter_twice() {
         .datagram_receive_buffer_size(0);
     for side in [Side::Client, Side::Server] {
         let mut peer = ScriptedPeer::fresh(Wire::QMux, side, &config);
-        // Compares the engine's encoding with that of the tests: it must have the same ids in the
-        // same order, in the shortest form, and nothing else.
+        // Compares the engine's encoding with the tests' own encoding. The engine must encode the
+        // same ids in the same order, in the shortest form, and nothing more.
         let expected = parameters_frame(&[
             parameter(0x01, 1_500),
             parameter(0x04, MAX),

@@ -57,7 +57,8 @@ fn a_higher_priority_goes_first_whenever_it_has_something() {
         }
         let rank = |id: StreamId| [1, 2, 0, 0][id.index() as usize];
         assert!(order.is_sorted_by_key(|&(id, _)| rank(id)), "{wire:?} {order:?}");
-        // A stream whose priority is raised while another is sending is served next.
+        // If the priority of a stream is raised while another stream sends, the raised stream is
+        // served next.
         for &id in &ids[..2] {
             write(&mut peer, id, 300_000);
         }

@@ -1,5 +1,5 @@
 //! The send window limits the unsent data of all streams of a connection together. No stream can
-//! keep the others from their share of it.
+//! take away another stream's share of the send window.
 
 use crate::support::*;
 use bytes::Bytes;
@@ -86,7 +86,7 @@ fn a_fan_out_to_a_peer_that_reads_nothing_is_held_within_the_window() {
                 let beside = match (whole, credit) {
                     (false, _) => 2_000 * ALWAYS,
                     // Here each stream accepts its whole chunk, because otherwise it could not use
-                    // its credit. So this bound does not apply.
+                    // its credit. So there is no bound to check.
                     (true, 100) => continue,
                     (true, _) => 2 * EVENT,
                 };
@@ -130,8 +130,8 @@ fn a_hundred_streams_that_send_at_once_have_their_whole_buffers() {
     }
 }
 
-/// Returns how many messages it takes to move a large amount of data over one stream while the
-/// readers of `stalled` others do not read.
+/// Returns how many messages it takes to move a large amount of data over one stream, while the
+/// readers of `stalled` other streams do not read.
 fn messages_for_bulk(wire: Wire, stalled: usize) -> u64 {
     const BULK: usize = 4 << 20;
     const STREAM_WINDOW: u64 = 64 * 1024;
@@ -226,7 +226,7 @@ fn writers_that_wait_for_the_window_are_let_in_by_turns_in_order() {
     }
 }
 
-/// Some of the writers that are woken do not write; the others are woken all the same.
+/// Some of the writers that are woken do not write. The other writers are still woken.
 #[test]
 fn writers_that_were_woken_and_do_not_write_hold_up_nobody() {
     for wire in WIRES {

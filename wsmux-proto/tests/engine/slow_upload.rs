@@ -1,5 +1,5 @@
-//! A slow path with large buffers below the engine: the answer to a ping comes late, and only the
-//! room that becomes free in the socket shows whether the path still carries anything.
+//! A slow path with large buffers below the engine. The answer to a ping comes late. Until then,
+//! only the room that becomes free in the socket shows that the path still carries data.
 
 use std::time::Duration;
 
@@ -92,7 +92,8 @@ fn a_slow_upload_through_a_deep_buffer_lives() {
 #[test]
 fn the_last_bytes_of_a_slow_upload_have_their_time() {
     for wire in WIRES {
-        // The upload may end at any time after a ping was sent, so several times are tried.
+        // The upload may end at any time after a ping was sent, so the test tries several times of
+        // the end.
         for end in (60..=100).step_by(4) {
             let mut upload = Upload::new(wire);
             upload.run(secs(end));
@@ -180,9 +181,9 @@ fn the_idle_timeout_is_three_round_trips_and_no_longer_than_its_triple() {
 }
 
 /// Runs a client that has more to send than any window allows. The peer's TCP acknowledges
-/// `acknowledged` more messages and then stops, because its application does not read. If `talks`,
-/// the peer goes on sending all the same. Returns how long after the last acknowledged message the
-/// connection ended, and by which timeout.
+/// `acknowledged` more messages and then stops, because its application does not read. If `talks`
+/// is true, the peer still sends messages of its own. Returns how long after the last acknowledged
+/// message the connection ended, and by which timeout.
 fn unread(wire: Wire, acknowledged: u64, talks: bool) -> (Duration, Timeout) {
     let mut config = Config::default();
     config.window_growth_budget(0);

@@ -26,8 +26,8 @@ impl Starving {
         Self { peer, ids, credit: 0 }
     }
 
-    /// Raises the connection credit by `bytes`. Returns the STREAM frames that are sent then, each
-    /// as the index of its stream and the length of its data.
+    /// Raises the connection credit by `bytes`. Returns the STREAM frames that are then sent. Each
+    /// frame is given by the index of its stream and the length of its data.
     fn raise(&mut self, bytes: u64) -> Vec<(u64, usize)> {
         self.credit += bytes;
         self.peer.send(&[Frame::MaxData(self.credit)]);
@@ -63,8 +63,8 @@ fn among_streams_that_wait_for_credit_the_highest_priority_takes_all() {
     let mut starving = Starving::new(&[100; 4]);
     starving.peer.conn.send_stream(starving.peer.now, starving.ids[2]).set_priority(5).unwrap();
     assert_eq!(starving.raise(60), [(2, 60)]);
-    // A new stream with a higher priority is served before those that wait; one with a lower
-    // priority waits.
+    // A new stream with a higher priority is served before the streams that wait. A new stream with
+    // a lower priority waits.
     let late = starving.peer.conn.open(Dir::Bi).unwrap().unwrap();
     starving.peer.conn.send_stream(starving.peer.now, late).set_priority(9).unwrap();
     starving.peer.conn.send_stream(starving.peer.now, late).write(&[7; 30]).unwrap();

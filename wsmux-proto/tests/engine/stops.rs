@@ -37,7 +37,7 @@ fn a_stop_just_before_the_end_is_not_reported_as_finished() {
     }
 }
 
-/// The same without the connection's end, for an application that calls in the order that
+/// Here the connection does not end, and the application makes its calls in the order that
 /// `Connection` documents.
 #[test]
 fn a_stop_is_not_reported_as_finished_once_its_answer_has_left() {
@@ -53,8 +53,8 @@ fn a_stop_is_not_reported_as_finished_once_its_answer_has_left() {
     assert_eq!(peer.conn.send_stream(peer.now, id).poll_end(), SendEnd::Stopped(code(7)));
 }
 
-/// The peer stops a stream that has a write pending, and then closes the connection: the write
-/// reports the stop, because it came first.
+/// The peer stops a stream that has a pending write, and then closes the connection. The write
+/// reports the stop, because the stop came first.
 #[test]
 fn a_write_learns_of_the_stop_that_came_before_the_end() {
     let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &Config::default());

@@ -1,5 +1,5 @@
-//! Time: when a silent connection ends, what keeps a connection alive, and which end a delay is
-//! attributed to.
+//! Time: when a silent connection ends, what keeps a connection alive, and to which of the two ends
+//! a delay is attributed.
 
 use std::time::Duration;
 
@@ -158,8 +158,8 @@ fn keep_alive_keeps_an_idle_pair_alive() {
 /// on js-ws.
 #[test]
 fn keep_alive_keeps_a_connection_that_receives_only_websocket_pings() {
-    // A proxy's pings prove only that the proxy is alive. On QMux they do not restart the idle
-    // timer (C-43). So they must not suppress our own pings, which do.
+    // A proxy's pings prove only that the proxy is alive. On QMux a proxy's pings do not restart
+    // the idle timer (C-43). So they must not suppress our own pings, which do restart the timer.
     let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &config(Some(30), Some(10)));
     for second in (5..300).step_by(5) {
         for said in wait(&mut peer, secs(second)) {

@@ -1,5 +1,5 @@
-//! What a peer must not do on the QMux wire: for each violation the bytes, the transport error, and
-//! the WebSocket code.
+//! What a peer must not do on the QMux wire. For each violation, the tests list the bytes, the
+//! transport error, and the WebSocket code.
 
 use crate::support::*;
 use bytes::Bytes;

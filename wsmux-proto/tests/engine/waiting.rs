@@ -309,7 +309,7 @@ fn a_higher_limit_opens_those_that_wait_and_a_lower_one_opens_none() {
 }
 
 /// The peer finishes each waiting stream and stops our half of it. The application still gets the
-/// stream, and starts to serve it in vain.
+/// stream and starts to serve it, although the peer no longer wants the answer.
 ///
 /// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a
 /// reason that names the budget.
@@ -333,9 +333,9 @@ fn streams_opened_in_advance_are_no_way_around_the_budget() {
     assert!(reason.contains("EXCESSIVE_LOAD") && reason.ends_with("cancelled streams"), "{reason}");
 }
 
-/// [C-61] We MUST NOT close a connection because of useless work that stays below what is
-/// replenished, however long the work continues. This holds if time alone replenishes the budgets,
-/// and if useful work alone does so, at any speed.
+/// [C-61] We MUST NOT close a connection because of useless work whose rate stays below the rate at
+/// which its budget is replenished, however long the work continues. This holds if time alone
+/// replenishes the budget. It also holds if useful work alone replenishes the budget, at any speed.
 #[test]
 fn a_page_that_cancels_all_that_waits_as_it_closes_is_no_attack() {
     for many in [10_000, 50_000] {

@@ -24,8 +24,8 @@ fn with_data(wire: Wire, config: &Config) -> (ScriptedPeer, StreamId) {
     (peer, id)
 }
 
-/// Lets a second pass in which the socket accepts nothing and the peer sends something that needs
-/// no answer.
+/// Advances the time by one second. Meanwhile the socket accepts nothing, and the peer sends
+/// something that needs no answer.
 fn deaf_second(peer: &mut ScriptedPeer) {
     let until = peer.now + secs(1);
     peer.conn.handle_socket_full(peer.now);
@@ -119,8 +119,8 @@ fn a_full_socket_is_no_stall_while_there_is_nothing_to_send() {
 }
 
 /// The machine sleeps for an hour, so the socket may have had room that this end did not notice.
-/// This excuse is accepted only once, because otherwise an end that is always late would never give
-/// up a dead peer.
+/// This end therefore allows the peer more time, but only once. Otherwise an end that is always
+/// late would never give up a dead peer.
 #[test]
 fn our_own_stall_is_not_taken_for_the_peers_but_only_once() {
     for wire in WIRES {

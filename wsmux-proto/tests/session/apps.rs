@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use wsmux_proto::{
-    Config, Connection, Dir, Read, ReadError, SendDatagramError, Side, StreamId, Time, WriteError,
+    Config, Connection, Dir, Incoming, Read, ReadError, SendDatagramError, SessionState, Side,
+    StreamId, Time, WriteError,
 };
 
 use crate::{
@@ -58,8 +59,27 @@ pub struct Kill {
     pub after: usize,
     /// How many of the items in flight still arrive at the server and at the client.
     pub keep: [usize; 2],
-    /// Whether the server does not notice.
-    pub half_open: bool,
+    pub loss: Loss,
+}
+
+/// How a socket is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loss {
+    /// Both ends notice it at once.
+    Cut,
+    /// The server does not notice it.
+    HalfOpen,
+    /// A proxy closes it.
+    Closed,
+    /// A proxy damages what it carries.
+    Damaged,
+    /// It carries nothing any more, and the ends have to find out.
+    Silence,
+}
+
+impl Loss {
+    pub const ALL: [Self; 5] =
+        [Self::Cut, Self::HalfOpen, Self::Closed, Self::Damaged, Self::Silence];
 }
 
 /// Two applications, and the sessions between them.
@@ -109,7 +129,10 @@ impl World {
     }
 
     fn with(config: &Config, streams: u64, largest: usize, capacity: usize) -> Self {
-        let mut net = Net::new(config);
+        // Many losses in a row, and nothing that arrives between them, are no reason to end.
+        let mut config = config.clone();
+        config.resume_timeout(Some(secs(3_600))).write_stall_timeout(Some(secs(3_600)));
+        let mut net = Net::new(&config);
         net.capacity = capacity;
         Self {
             net,
@@ -150,13 +173,56 @@ impl World {
                 self.net.deliver_one(to);
             });
         }
-        self.net.cut_client();
-        match kill.half_open {
-            true => self.net.fresh = None,
-            false => self.net.cut_server(),
+        match kill.loss {
+            Loss::Cut => self.net.cut(),
+            Loss::HalfOpen => {
+                self.net.cut_client();
+                self.net.fresh = None;
+            }
+            Loss::Closed => self.fail_both(|| Incoming::Close {
+                code: Some(1012),
+                reason: "service restart".into(),
+            }),
+            Loss::Damaged => self.fail_both(|| Incoming::ProtocolError("a reserved bit".into())),
+            Loss::Silence => self.fall_silent(),
         }
         self.net.now += ms(10);
         self.net.dial();
+    }
+
+    /// Lets both ends receive something from their socket that ends it.
+    fn fail_both(&mut self, incoming: impl Fn() -> Incoming) {
+        let net = &mut self.net;
+        for end in [&mut net.client, &mut net.server] {
+            end.in_flight.clear();
+        }
+        net.client.session.handle(net.now, net.client.link, incoming());
+        // The socket was one on which the server waited for a request.
+        if net.fresh.take().is_none() {
+            net.server.session.handle(net.now, net.server.link, incoming());
+        }
+    }
+
+    /// Loses all that is sent until the client has given up its socket.
+    fn fall_silent(&mut self) {
+        let net = &mut self.net;
+        for _ in 0..100 {
+            net.fresh = None;
+            for end in [&mut net.client, &mut net.server] {
+                end.in_flight.clear();
+            }
+            if net.client.session.state() == SessionState::Suspended {
+                return;
+            }
+            let due = net.client.session.poll_timeout().expect("a timer");
+            net.now = net.now.max(due);
+            net.fire();
+            while net.send_one(CLIENT) | net.send_one(SERVER) {
+                net.client.in_flight.clear();
+                net.server.in_flight.clear();
+            }
+        }
+        panic!("silence is not noticed");
     }
 
     /// Lets both applications act twice, and delivers one item in each direction. So several items

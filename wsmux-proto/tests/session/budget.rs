@@ -1,6 +1,8 @@
 //! How much is kept for a new socket.
 
-use wsmux_proto::{Config, ConnectionError, Dir, Link, MemoryUse, Time, Timeout, Wire};
+use wsmux_proto::{
+    Config, ConnectionError, Dir, Link, MemoryUse, SessionState, Time, Timeout, Wire,
+};
 
 use crate::{
     net::{Item, Net, hand_over, resumable, session, transmit},
@@ -79,11 +81,24 @@ fn size(item: &Item) -> usize {
 /// sent. For the write-stall timeout (C-78) the socket is full meanwhile.
 #[test]
 fn a_peer_that_acknowledges_nothing_is_given_up() {
-    let mut net = Net::new(&config());
+    let mut config = config();
+    config.window_growth_budget(0);
+    let mut net = Net::new(&config);
     fill(&mut net, 5_000);
     let start = net.now;
     assert_eq!(net.client.session.poll_timeout(), Some(start + secs(60)));
-    net.client.session.handle_timeout(start + secs(60));
+    net.now += secs(60);
+    net.client.session.handle_timeout(net.now);
+    assert_eq!(net.client.session.state(), SessionState::Suspended);
+    net.cut();
+    net.dial();
+    // The request, and the answer to it.
+    assert!(net.send_one(SERVER) && net.deliver_one(CLIENT));
+    assert!(net.send_one(CLIENT) && net.deliver_one(SERVER));
+    assert!(net.send_one(SERVER) && net.deliver_one(CLIENT));
+    while net.send_one(CLIENT) {}
+    assert_eq!(net.client.session.poll_timeout(), Some(start + secs(120)));
+    net.client.session.handle_timeout(start + secs(120));
     assert!(matches!(
         net.client.session.engine().close_reason(),
         Some(ConnectionError::TimedOut(Timeout::WriteStall))

@@ -327,7 +327,7 @@ fn only_a_server_accepts_and_only_a_client_asks() {
     assert_eq!(net.server.session.resume(net.now, caps), None);
     let mut fresh = session(&resumable(), SERVER, 0);
     assert_eq!(fresh.accept_resume(net.now, caps, &request), Err(ResumeError::UnknownSession));
-    net.server.session.engine_mut().close(net.now, code(0), Bytes::new());
+    net.server.session.give_up(net.now);
     assert_eq!(accept(&mut net, &message), Err(ResumeError::Ended));
 }
 

@@ -1,10 +1,10 @@
 //! The socket is lost at any message, in either direction, and during any step of a resumption.
 
-use proptest::{collection::vec, prelude::*, test_runner::RngSeed};
+use proptest::{collection::vec, prelude::*, sample::select, test_runner::RngSeed};
 use wsmux_proto::SessionState;
 
 use crate::{
-    apps::{Kill, World},
+    apps::{Kill, Loss, World},
     support::ms,
 };
 
@@ -37,7 +37,7 @@ fn no_byte_is_lost_or_repeated_wherever_the_socket_is_lost() {
         let (mut to_server, mut to_client) = (0, 0);
         // All numbers of items that still arrive, in both directions.
         while to_server <= most[0] {
-            let kill = Kill { after, keep: [to_server, to_client], half_open: false };
+            let kill = Kill { after, keep: [to_server, to_client], loss: Loss::Cut };
             most = small().run(&[kill]);
             to_client += 1;
             if to_client > most[1] {
@@ -45,7 +45,9 @@ fn no_byte_is_lost_or_repeated_wherever_the_socket_is_lost() {
             }
         }
         for keep in [[0, 0], [most[0], 0], [0, most[1]], most] {
-            small().run(&[Kill { after, keep, half_open: true }]);
+            for loss in &Loss::ALL[1..] {
+                small().run(&[Kill { after, keep, loss: *loss }]);
+            }
         }
     }
 }
@@ -59,10 +61,10 @@ fn a_resumption_that_is_interrupted_at_any_step_is_done_again() {
         for keep in [[0, 0], [CAPACITY, CAPACITY]] {
             // The server's parameters, the request, the answer, and what is sent again.
             for during in 0..8 {
-                for half_open in [false, true] {
-                    let first = Kill { after, keep, half_open: false };
-                    let second = Kill { after: during, keep: [0, 0], half_open };
-                    let third = Kill { after: during / 2, keep: [0, 1], half_open };
+                for loss in [Loss::Cut, Loss::ALL[1 + (after + during) % 4]] {
+                    let first = Kill { after, keep, loss: Loss::Cut };
+                    let second = Kill { after: during, keep: [0, 0], loss };
+                    let third = Kill { after: during / 2, keep: [0, 1], loss };
                     small().run(&[first, second]);
                     small().run(&[first, second, third]);
                 }
@@ -73,7 +75,7 @@ fn a_resumption_that_is_interrupted_at_any_step_is_done_again() {
 
 #[test]
 fn a_connection_survives_the_loss_of_hundreds_of_sockets() {
-    let kill = Kill { after: 6, keep: [1, 0], half_open: false };
+    let kill = Kill { after: 6, keep: [1, 0], loss: Loss::Cut };
     let mut world = World::new(30, 9_000, CAPACITY);
     world.run(&[kill; 300]);
     let stats = world.net.client.session.session_stats();
@@ -94,12 +96,8 @@ fn cases() -> ProptestConfig {
 }
 
 fn kill() -> impl Strategy<Value = Kill> {
-    (0usize..60, 0usize..8, 0usize..8, any::<bool>()).prop_map(
-        |(after, to_server, to_client, half_open)| Kill {
-            after,
-            keep: [to_server, to_client],
-            half_open,
-        },
+    (0usize..60, 0usize..8, 0usize..8, select(&Loss::ALL[..])).prop_map(
+        |(after, to_server, to_client, loss)| Kill { after, keep: [to_server, to_client], loss },
     )
 }
 

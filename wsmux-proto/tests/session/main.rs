@@ -4,12 +4,14 @@
 mod acknowledgements;
 mod apps;
 mod budget;
+mod closing;
 mod hostile;
 mod kills;
 mod lifetime;
 mod negotiation;
 mod net;
 mod secrets;
+mod silence;
 mod stalls;
 
 use wsmux_testing::engine as support;

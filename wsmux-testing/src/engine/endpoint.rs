@@ -64,8 +64,8 @@ impl Loss {
         let mut worst = Duration::ZERO;
         for _ in 0..bytes.div_ceil(Self::SEGMENT).max(1) {
             let mut delay = Duration::ZERO;
-            // Each retransmission takes a round trip, and may be lost too. If it is, only a timer
-            // detects that, so the next one takes twice as long.
+            // Each retransmission takes a round trip, and may be lost too. If it is lost, only a
+            // timer detects the loss, so the next retransmission takes twice as long.
             let mut again = self.rtt;
             while self.next() % 1_000 < self.per_mille {
                 self.lost += 1;
@@ -106,15 +106,15 @@ pub struct Endpoint {
     /// Whether everything that is sent is lost, as behind a router that has failed.
     pub black_hole: bool,
     /// Whether no acknowledgement arrives, because one of the two directions is a black hole. TCP
-    /// then accepts what its send buffer has room for (`capacity`), and nothing after that: it has
-    /// to keep the data until it is acknowledged, and only acknowledgements make the buffer larger
-    /// (on Linux in `tcp_new_space`).
+    /// then accepts what its send buffer has room for (`capacity`), and nothing after that. TCP has
+    /// to keep the data until the data is acknowledged. Only acknowledgements make the buffer
+    /// larger (on Linux in `tcp_new_space`).
     unacknowledged: bool,
-    /// The bytes that stay in the buffer while no acknowledgement arrives: those that waited for
-    /// the link, and those that were accepted since.
+    /// The bytes that stay in the buffer while no acknowledgement arrives: the bytes that waited
+    /// for the link, and the bytes that were accepted since.
     kept: usize,
     pub loss: Option<Loss>,
-    /// Whether to record items in `sent`. Turned off in tests that move much data.
+    /// Whether to record items in `sent`. Tests that move much data turn this off.
     pub record: bool,
     pub(super) in_flight: VecDeque<(Time, Item)>,
     bytes_in_flight: usize,
@@ -160,7 +160,7 @@ impl Endpoint {
         self.rate.map(nanos).map(Duration::from_nanos).unwrap_or_default()
     }
 
-    /// Returns when a message can be accepted, or `None` if something else has to happen first.
+    /// Returns when the pipe can accept a message, or `None` if something else has to happen first.
     pub(super) fn room_at(&self, now: Time) -> Option<Time> {
         let Some(capacity) = self.capacity.filter(|_| !self.stalled) else {
             return (!self.stalled).then_some(now);
@@ -185,8 +185,8 @@ impl Endpoint {
     pub(super) fn push(&mut self, now: Time, latency: Duration, item: Item) {
         self.idle_at = self.idle_at.max(now) + self.serialisation(item.size());
         let late = self.loss.as_mut().map(|loss| loss.delay(item.size())).unwrap_or_default();
-        // Items are delivered in the order in which they were sent, so a late one delays all after
-        // it.
+        // Items are delivered in the order in which they were sent, so a late item delays all items
+        // after it.
         let arrival = self.idle_at + latency + late;
         self.bytes_in_flight += item.size();
         self.kept += if self.unacknowledged { item.size() } else { 0 };

@@ -79,8 +79,8 @@ impl Pair {
         let (now, latency) = (self.now, self.latency);
         let end = self.end(to);
         match item {
-            // A message counts as the engine's memory. Its block may be twice as large as the
-            // message (C-72), so here it is.
+            // A message counts as the engine's memory. Its block may be up to twice as large as the
+            // message (C-72), so this uses a block of that size.
             Item::Message(message) => end.of(|conn| {
                 let mut block = BytesMut::with_capacity(2 * message.len());
                 block.extend_from_slice(&message);

@@ -120,8 +120,9 @@ impl ScriptedPeer {
         assert!(self.conn.is_established(), "{what}: {:?}", self.conn.close_reason());
     }
 
-    /// Asserts that the engine closed with this error, and reported it in a CONNECTION_CLOSE frame
-    /// (where the wire has one) and in the WebSocket Close. Returns the frame type that it named.
+    /// Asserts that the engine closed with this error. The engine must have reported the error in
+    /// the WebSocket Close and, if the wire has such a frame, in a CONNECTION_CLOSE. Returns the
+    /// frame type that the engine named.
     pub fn assert_violation(
         &mut self,
         what: &str,

@@ -1,5 +1,5 @@
-//! Makes choices from bytes. Past the end of the bytes every choice is the smallest one, so any
-//! bytes are a valid case, and so is any prefix of them.
+//! Makes choices from bytes. Past the end of the bytes, every choice is the smallest one. So any
+//! bytes are a valid case, and any prefix of them is a valid case too.
 
 use arbitrary::Unstructured;
 

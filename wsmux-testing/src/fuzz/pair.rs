@@ -35,8 +35,8 @@ pub fn run(data: &[u8]) {
         Ending::Close(CLIENT),
         Ending::Drain(SERVER),
     ]);
-    // With a window of one byte, each byte takes a round trip. So little is written then: a few
-    // bytes show as much as many would.
+    // With a window of one byte, each byte takes a round trip. So with small windows less is
+    // written. A few bytes show as much as many would.
     let most = (windows.0 * 40).clamp(40, 20_000) as usize;
     let mut world = World::new(wire, windows, send_buffer, latency);
     for _ in 0..MAX_OPS {
@@ -56,7 +56,7 @@ pub fn run(data: &[u8]) {
 fn pieces(world: &mut World, input: &mut Input<'_>, most: usize) {
     let (side, nth) = (input.pick(&[CLIENT, SERVER]), input.below(3));
     if nth == 0 {
-        // This makes the new stream the newest one that each end has.
+        // After this, the new stream is the newest stream at each end.
         world.apply(&Op::Open(side, Dir::Bi));
         world.apply(&Op::Announce(side, 0));
         world.apply(&Op::Steps(3));

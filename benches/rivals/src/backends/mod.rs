@@ -51,9 +51,10 @@ pub trait Connection: Clone + Send + Sync + 'static {
     /// Ends the connection in the crate's own way, without waiting for the peer. With some crates,
     /// dropping the last handle does that.
     fn close(self) {}
-    /// Whether the crate has a close that first sends what was written, beside the one above.
+    /// Whether the crate has a second kind of close, which sends everything that was written before
+    /// it ends the connection.
     const DRAINS: bool = false;
-    /// Ends the connection in that way, and waits until it has ended.
+    /// Ends the connection with the second kind of close, and waits until the connection has ended.
     fn drain(self) -> impl Future<Output = ()> + Send {
         async { self.close() }
     }
@@ -142,7 +143,8 @@ impl Backend {
         }
     }
 
-    /// Whether the backend uses TLS over TCP, so that it is compared with others that do.
+    /// Whether the backend uses TLS over TCP. Such a backend is compared with other backends that
+    /// use TLS.
     pub fn wss(self) -> bool {
         matches!(self, Self::WsmuxWss | Self::QmuxWss | Self::ZmuxWss | Self::WssRaw)
     }
@@ -150,8 +152,8 @@ impl Backend {
     /// Whether the workload is meaningful for this backend.
     pub fn takes_part(self, workload: Workload) -> bool {
         match workload {
-            // Without a mux each stream has a connection of its own, so a stalled one cannot affect
-            // others.
+            // Without a mux each stream has a connection of its own. So a stalled stream cannot
+            // affect other streams.
             Workload::Stalled1 | Workload::Stalled8 | Workload::Stalled32 => {
                 self.kind() != Kind::NoMux
             }

@@ -15,12 +15,13 @@ use crate::{
     watchdog,
 };
 
-/// What is written before a close. It is within the initial credit of every backend.
+/// How many bytes are written before a close. The initial credit of every backend permits them.
 const SENT: u64 = 128 * 1024;
-/// After this many bytes a writer counts as one that goes on without end.
+/// A writer that has written this many bytes counts as a writer that never has to stop.
 const ENDLESS: u64 = 256 * 1024 * 1024;
-/// Round trips on another stream, after which data that was written before them has arrived. One
-/// would do if the sender sent in the order of the writes.
+/// How many round trips are made on another stream, to be sure that data that was written earlier
+/// has arrived. A single round trip would be enough if the sender sent data in the order of the
+/// writes.
 const ROUND_TRIPS: usize = 50;
 
 /// Drops a stream after some data, and tells what the reader sees.
@@ -83,7 +84,8 @@ pub async fn close_unfinished<C: Connection>(connection: C) -> Result<Seen> {
     Ok(at_reader(None).await)
 }
 
-/// Closes after all data of a finished stream has arrived. The reader begins to read only then.
+/// Closes after all data of a finished stream has arrived. The reader begins to read only after the
+/// close.
 pub async fn close_unread<C: Connection>(connection: C) -> Result<Seen> {
     let _sentinel = greet(&connection, SENTINEL).await?;
     let mut stream = greet(&connection, WATCH_LATER).await?;
@@ -114,8 +116,8 @@ async fn arrive<C: Connection>(connection: &C) -> Result<()> {
     ended
 }
 
-/// Tells what the server's reader saw of a stream that was finished after `whole` bytes, or that
-/// was not finished.
+/// Tells what the server's reader saw of a stream. The stream was finished after `whole` bytes, or
+/// was not finished if `whole` is `None`.
 async fn at_reader(whole: Option<u64>) -> Seen {
     match in_time(server::ended()).await {
         Some(Some(Ended::End(count))) if Some(count) == whole => Seen::Complete,

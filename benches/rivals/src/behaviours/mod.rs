@@ -30,7 +30,7 @@ pub use table::run;
 /// what any backend takes over loopback.
 const NEVER: Duration = Duration::from_secs(3);
 
-/// What is shown, in the order of the rows.
+/// The behaviours that are shown, in the order of the table's rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum Behaviour {
     /// what a stopped reader's stream accepts
@@ -92,7 +92,7 @@ pub trait Shown: Rival {
     fn set_address(&mut self, address: SocketAddr);
     /// The protocol of the server, for a client that breaks its rules.
     fn raw(&self) -> Raw;
-    /// Whether an application can leave streams unaccepted while it uses others.
+    /// Whether an application can leave streams unaccepted while it uses other streams.
     fn may_leave_streams(&self) -> bool {
         true
     }

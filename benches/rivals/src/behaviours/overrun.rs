@@ -24,12 +24,14 @@ use crate::{peer::STALL, watchdog};
 
 /// The length of a piece. With its header, it fits into the smallest limit on messages.
 const PIECE: usize = 16_000;
-/// Sent above all credit: 128 MiB, and 8,000 frames for a mux that counts frames.
+/// How many pieces are sent. Together they are 128 MiB, which is above the credit of every mux that
+/// counts bytes. They are also more than 8,000 frames, which is above the credit of a mux that
+/// counts frames.
 const PIECES: usize = 8_389;
 
-/// The pieces that are within the smallest credit, which is 256 KiB.
+/// This many pieces are within the smallest credit, which is 256 KiB.
 const WITHIN_CREDIT: usize = 8;
-/// How long the server has to refuse them.
+/// How long the server has to refuse these pieces.
 const QUIET: Duration = Duration::from_millis(500);
 
 const QX_TRANSPORT_PARAMETERS: u64 = 0x3f51_5330_0d0a_0d0a;
@@ -74,7 +76,8 @@ pub async fn run(raw: Raw, server: SocketAddr) -> Result<Seen> {
         () = sending => true,
         () = watchdog::quiet(NEVER) => false,
     };
-    // The server has time to answer. A task that has not seen an end by then never will.
+    // This gives the server time to answer. If the connection has not ended after this time, it
+    // will not end.
     let answer = tokio::select! {
         answer = &mut answers => answer?,
         () = watchdog::running(NEVER) => Answer::None,
@@ -88,8 +91,9 @@ pub async fn run(raw: Raw, server: SocketAddr) -> Result<Seen> {
     })
 }
 
-/// Sends a little that is within the credit of every backend. If the server answers that with an
-/// error, this client does not speak its protocol, and what follows would show nothing.
+/// Sends a few pieces, which are within the credit of every backend. If the server answers with an
+/// error, this client does not speak the server's protocol, and the rest of the test would show
+/// nothing.
 async fn check(
     raw: Raw,
     sink: &mut SplitSink<WebSocketStream<TcpStream>, Message>,
@@ -108,15 +112,16 @@ async fn check(
 
 /// What the server answered.
 enum Answer {
-    /// It ended the connection.
+    /// The server ended the connection.
     Ended,
-    /// It reset the stream.
+    /// The server reset the stream.
     Reset,
-    /// It did neither.
+    /// The server did neither.
     None,
 }
 
-/// Whether an error for the connection has been received, which the end may or may not follow.
+/// Whether the server has sent an error for the connection. After such an error, the server may or
+/// may not end the connection.
 static ERROR_SENT: AtomicBool = AtomicBool::new(false);
 
 async fn answer(raw: Raw, mut stream: SplitStream<WebSocketStream<TcpStream>>) -> Answer {

@@ -14,11 +14,11 @@ use tokio::{
 use super::Shown;
 use crate::path;
 
-/// How long a byte takes through a relay that delays: half a round trip.
+/// How long a relay with a delay holds each byte. This is half a round trip.
 const DELAY: Duration = Duration::from_millis(50);
-/// The most that is under way in one direction of such a relay.
+/// The most bytes that a relay with a delay holds in one direction.
 const UNDER_WAY: usize = 256 * 1024 * 1024;
-/// The most that such a relay reads at once.
+/// The most bytes that a relay with a delay reads at once.
 const READ: usize = 256 * 1024;
 
 pub struct Relay(watch::Sender<bool>);
@@ -43,7 +43,7 @@ pub async fn start<R: Shown>(rival: &mut R, delayed: bool) -> Result<Relay> {
                     tokio::spawn(delay(from_server, to_client));
                     return anyhow::Ok(());
                 }
-                // Both sockets are dropped when this ends.
+                // Both sockets are dropped when this task ends.
                 tokio::select! {
                     _ = copy_bidirectional(&mut client, &mut server) => (),
                     _ = cut.wait_for(|cut| *cut) => (),
@@ -62,7 +62,7 @@ impl Relay {
     }
 }
 
-/// Passes on what is read, each byte after [`DELAY`].
+/// Passes on each byte after [`DELAY`].
 async fn delay(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin + Send + 'static,

@@ -16,7 +16,7 @@ pub enum Seen {
     ConnectionEnds,
     /// An application cannot get into this situation.
     NotPossible,
-    /// The crate has no other close than the one of the row above.
+    /// The crate has only the close that the row above shows.
     NoOtherClose,
     /// This many bytes are accepted before a write waits.
     Accepts(u64),

@@ -1,7 +1,7 @@
-//! The server's end. The byte after [`SHOW`](crate::peer::SHOW) is one of the commands below.
+//! The server's side. The byte after [`SHOW`](crate::peer::SHOW) is one of the commands below.
 //!
-//! Both ends are in one process, so they also meet in the statics of this file. What they exchange
-//! there does not depend on the connection, which may have ended.
+//! Client and server are in one process, so they can also communicate through the statics of this
+//! file. That works even after the connection has ended.
 
 use std::sync::LazyLock;
 
@@ -36,7 +36,7 @@ const READ_FIRST: usize = 8 * 1024 * 1024;
 /// How a stream ended for its reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
-    /// With an end of the stream, after this many bytes.
+    /// The stream was finished after this many bytes.
     End(u64),
     Error,
 }
@@ -45,7 +45,7 @@ static GATE: Semaphore = Semaphore::const_new(0);
 static ENDED: LazyLock<watch::Sender<Option<Ended>>> = LazyLock::new(|| watch::Sender::new(None));
 static ACCEPTING: LazyLock<watch::Sender<bool>> = LazyLock::new(|| watch::Sender::new(true));
 
-/// Lets the commands continue that wait for the gate.
+/// Opens the gate, so that the commands that wait for it continue.
 pub fn open_gate() {
     GATE.add_permits(Semaphore::MAX_PERMITS / 2);
 }
@@ -55,7 +55,7 @@ pub fn stop_accepting() {
     ACCEPTING.send_replace(false);
 }
 
-/// Waits, for a server that is about to accept a stream, until it may do so.
+/// Waits until a server may accept its next stream.
 pub async fn accepting() {
     let _ = ACCEPTING.subscribe().wait_for(|accepting| *accepting).await;
 }
@@ -73,7 +73,7 @@ pub async fn serve<S: Stream>(mut stream: S) -> Result<()> {
         WATCH => {
             greet(&mut stream).await?;
             report(&mut stream).await;
-            // The stream is kept, because dropping it would show the client an end of its own.
+            // The stream is kept. Dropping it would end it, and the client would see that end.
             Box::leak(Box::new(stream));
         }
         WATCH_LATER => {

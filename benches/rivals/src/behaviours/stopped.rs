@@ -21,7 +21,7 @@ use crate::{
 
 /// Streams count as full if they accept nothing for this long.
 const FULL: Duration = Duration::from_millis(300);
-/// What is sent to see whether another stream works.
+/// How many bytes are sent to see whether another stream works.
 const PROBE: u64 = 1024 * 1024;
 
 /// Streams whose writers wait.
@@ -65,7 +65,8 @@ pub async fn fill<C: Connection>(connection: &C, count: usize, command: &[u8]) -
             stream.flush().await?;
             anyhow::Ok(stream)
         };
-        // When the streams before have stopped the connection, not even this works.
+        // If the earlier streams have stopped the whole connection, not even opening a stream
+        // works.
         let Some(stream) = in_time(open).await else { break };
         let mut stream = stream?;
         watchdog::progress();

@@ -23,7 +23,7 @@ const BACKENDS: [Backend; 6] = [
     Backend::Penguin,
 ];
 
-/// Prints what is seen of these behaviours of these backends. An empty list stands for all.
+/// Runs these behaviours on these backends, and prints what was seen. An empty list stands for all.
 pub fn run(backends: &[Backend], behaviours: &[Behaviour]) -> Result<()> {
     let backends = if backends.is_empty() { &BACKENDS } else { backends };
     let behaviours = if behaviours.is_empty() { Behaviour::value_variants() } else { behaviours };

@@ -1,4 +1,4 @@
-//! Streams that are dropped unread, that nobody accepts, and that are too many.
+//! Streams that are dropped unread, streams that nobody accepts, and streams above the limit.
 
 use anyhow::{Result, ensure};
 
@@ -13,7 +13,7 @@ use crate::{
     watchdog,
 };
 
-/// The number of streams after which opening more is not tried.
+/// The largest number of streams that this tries to open.
 const MANY: u64 = 2_000;
 
 /// Tells whether another stream works after receivers were dropped with unread data.
@@ -48,7 +48,7 @@ pub async fn unaccepted<C: Connection>(connection: &C) -> Result<Seen> {
     })
 }
 
-/// Tells how many streams can be open at once, and what happens to the one above that.
+/// Tells how many streams can be open at once, and what happens when one more is opened.
 pub async fn limit<C: Connection>(connection: &C) -> Result<Seen> {
     let mut first = greet(connection, ECHO).await?;
     let mut streams = Vec::new();

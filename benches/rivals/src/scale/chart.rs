@@ -151,7 +151,7 @@ struct Axis {
 }
 
 impl Axis {
-    /// Makes an axis for these values that covers at least so many powers of ten.
+    /// Makes an axis for these values. It covers at least `least` powers of ten.
     fn new(values: impl Iterator<Item = f64>, pixels: (i32, i32), least: f64) -> Self {
         let logs: Vec<_> = values.map(|value| value.max(f64::MIN_POSITIVE).log10()).collect();
         let from = logs.iter().copied().fold(f64::INFINITY, f64::min);

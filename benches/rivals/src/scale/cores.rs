@@ -1,5 +1,5 @@
 //! Measures a server on one or more cores. The clients run on the same cores, because a machine may
-//! have no others, so each figure is the work of both ends.
+//! have no others. So each figure includes the work of both client and server.
 
 use std::{
     sync::Arc,
@@ -35,7 +35,7 @@ use crate::{
 /// How many calls are in progress on each core, each on a connection of its own. The kernel chooses
 /// the listener of a connection at random, so there are enough connections for an even spread.
 const CALLERS: usize = 64;
-/// How many connections are in the making on each core.
+/// How many connections are being opened at a time on each core.
 const OPENERS: usize = 32;
 /// The length of the accept queue, which is more than all clients together.
 const BACKLOG: u32 = 4096;

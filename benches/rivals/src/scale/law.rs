@@ -36,9 +36,10 @@ impl Law {
         Some(Self { exponent, off: logs.iter().map(off).fold(0.0, f64::max).exp() })
     }
 
-    /// Fits two laws, one for the points up to one of them, and one for the points from there. The
-    /// point at which they meet is the one with the least squares. Returns its index. There are
-    /// none for fewer than five points, because each law needs three.
+    /// Fits two laws to a curve that bends at one of its points. One law is for the points up to
+    /// the bend, the other for the points from the bend on. Chooses the bend for which the sum of
+    /// the squares is least, and returns its index and both laws. Returns `None` for fewer than
+    /// five points, because each law needs three points.
     pub fn fit_two(points: &[(f64, f64)]) -> Option<(usize, Self, Self)> {
         let meetings = 2..points.len().saturating_sub(2);
         let fits = meetings.filter_map(|at| {
@@ -56,7 +57,7 @@ impl Law {
         rests.iter().map(|rest| (rest - mean).powi(2)).sum()
     }
 
-    /// Returns what such a growth is called, if it has a name.
+    /// Returns the name of a growth with this exponent, if there is one.
     pub fn name(self) -> Option<&'static str> {
         let is = |exponent: f64| (self.exponent - exponent).abs() < FLAT;
         let names = [(0.0, "constant"), (0.5, "square root"), (1.0, "linear"), (-1.0, "inverse")];
@@ -87,7 +88,8 @@ mod tests {
         let points = [(1.0, 1.0), (10.0, 8.0), (100.0, 1.0)];
         let law = Law::fit(&points).expect("a law");
         assert!(law.exponent.abs() < 1e-9, "{law:?}");
-        // The mean of the logarithms is that of 2, and 8 is four times as much.
+        // The mean of the three logarithms is the logarithm of 2. The point 8 is four times as
+        // much.
         assert!((law.off - 4.0).abs() < 1e-9, "{law:?}");
     }
 

@@ -19,8 +19,8 @@ use crate::{
 pub const AT_ONCE: u64 = 64;
 /// How many round trips are made before the clock starts. They open the windows.
 const WARM_UP: usize = 20;
-/// The memory of fewer streams or connections is not reported, because it is lost among what the
-/// allocator keeps for other purposes.
+/// The memory of fewer streams or connections than this is not reported. It could not be
+/// distinguished from the memory that the allocator keeps for other purposes.
 const COUNTED: u64 = 1_000;
 
 pub async fn run<R: Rival>(
@@ -83,7 +83,8 @@ where
 {
     // Sockets are reserved for streams too, because that is simpler and does no harm.
     crowd::reserve(count)?;
-    // What the first ones take once, such as pages of code, is not counted for each.
+    // Half of the objects are made before the measurement. So memory that is needed only once, such
+    // as pages of code, is not counted for each object.
     let first = count / 2;
     let mut kept = crowd::make(first, one.clone()).await?;
     let before = resident()?;
@@ -132,7 +133,8 @@ async fn writes<C: Connection>(
     size: u64,
     time: Duration,
 ) -> Result<Metrics> {
-    /// How many bytes are written between two looks at the clock, which takes as long as a write.
+    /// How many bytes are written between two looks at the clock. One look takes as long as one
+    /// write.
     const BETWEEN_LOOKS: u64 = 1024 * 1024;
 
     let data = vec![0x5a; size as usize];

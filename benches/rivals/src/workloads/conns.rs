@@ -16,8 +16,8 @@ use crate::{
 /// The number of messages in a burst.
 const BURST: usize = 16;
 
-/// Runs the workload. Here a call is one message, and the percentiles are those of the time of a
-/// burst.
+/// Runs the workload. Here a call is one message. The percentiles are of the time that a burst
+/// takes.
 pub async fn run<R: Rival>(bench: &Bench<R>, count: u64, bursts: u64) -> Result<Metrics> {
     crowd::reserve_all(count)?;
     let members = crowd::on_many(bench.rival, count, ECHO).await?;

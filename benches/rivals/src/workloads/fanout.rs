@@ -20,8 +20,8 @@ use crate::{
 };
 
 /// Publishes one event after another. An event is published when all subscribers have received the
-/// previous one. Here a call is one delivery, and the percentiles are those of the time from the
-/// publication of an event to its last delivery.
+/// previous one. Here a call is one delivery. The percentiles are of the time from the publication
+/// of an event to its last delivery.
 pub async fn run<R: Rival>(
     bench: &Bench<R>,
     subscribers: Vec<Member<R::Connection>>,
@@ -30,7 +30,8 @@ pub async fn run<R: Rival>(
     let count = subscribers.len();
     // How many subscribers have yet to receive the current event.
     let waiting = Arc::new(AtomicUsize::new(0));
-    // The last subscriber that receives an event reports here, and so does each that fails.
+    // The last subscriber that receives an event reports here. Each subscriber that fails reports
+    // here as well.
     let (report, mut reports) = mpsc::channel(1);
     let mut tasks = JoinSet::new();
     for mut subscriber in subscribers {

@@ -105,9 +105,9 @@ impl Workload {
         }
     }
 
-    /// Whether the tables compare this metric of a backend with that of other backends. Of the
-    /// rates and times of calls, only the headline metric is compared, because the best backend by
-    /// one percentile may not be the best by another.
+    /// Whether the tables compare the backends by this metric. Of the rates and times of calls,
+    /// only the headline metric is compared, because the best backend by one percentile may not be
+    /// the best by another.
     pub fn compares(self, metric: Metric) -> bool {
         match metric {
             Metric::P50Us | Metric::P99Us | Metric::OpsPerS => metric == self.headline(),

@@ -199,7 +199,7 @@ async fn it_fits_a_phone() {
     .await;
 }
 
-/// For the README: examples/browser/screenshot takes these pictures.
+/// Takes the pictures of the README. The script examples/browser/screenshot runs this.
 #[tokio::test]
 #[ignore = "writes into the repository"]
 async fn it_has_its_picture_taken() {

@@ -58,7 +58,7 @@ pub(crate) struct State {
     pub(crate) kept: Option<Kept>,
     /// The connection's place among a server's connections with a socket.
     pub(crate) slot: Option<Kept>,
-    /// The earlier connection to which the socket of this one has moved.
+    /// The earlier connection to which the socket of this connection has moved.
     pub(crate) moved_to: Option<Weak<Shared>>,
     /// A new socket for a server's connection, which its task will find.
     #[cfg(not(target_family = "wasm"))]

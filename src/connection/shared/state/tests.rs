@@ -40,7 +40,8 @@ struct Sleeper {
 impl Sleeper {
     fn new() -> Self {
         let engine = Connection::new(Config::default(), Side::Client, Wire::JsWs, Time::EPOCH);
-        let shared = Shared::new(engine, Instant::now(), ConnectionInfo::default());
+        let shared =
+            Shared::new(Session::new(engine, None), Instant::now(), ConnectionInfo::default());
         shared.dispatch(&mut shared.lock());
         Self { handle: ConnectionRef::new(shared.clone()), shared }
     }

@@ -256,8 +256,8 @@ impl Log {
 
     fn closed(&mut self) -> schema::ConnectionClosed {
         let Some(error) = self.shared.lock().engine().close_reason().cloned() else {
-            // When a driver is dropped, it ends its connection. So this log was never given to a
-            // driver.
+            // The connection has not ended. A driver that is dropped ends its connection, so this
+            // log was never given to a driver.
             let reason = "never began".to_owned();
             return schema::ConnectionClosed { reason, trigger: "error", ..Default::default() };
         };

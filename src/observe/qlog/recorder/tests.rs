@@ -1,4 +1,4 @@
-//! Tests which events a log has for messages, and that a log stays within its bounds.
+//! Tests which events a log contains for each message, and that a log stays within its bounds.
 
 use std::{
     io::{self, Write},
@@ -7,7 +7,7 @@ use std::{
 
 use allocation_counter::measure;
 use tokio::time::Instant;
-use wsmux_proto::{Config, Connection, Incoming, Time};
+use wsmux_proto::{Config, Connection, Incoming, Session, Time};
 
 use super::*;
 use crate::{
@@ -15,8 +15,8 @@ use crate::{
     observe::qlog::{QlogConfig, config::MIN_SIZE, output::MAX_HELD, writer::Writer},
 };
 
-/// A writer that waits for a permit before its first write, and sends everything that was written
-/// when it is dropped.
+/// A writer that waits for a permit before its first write. When it is dropped, it sends everything
+/// that was written to it.
 struct Stuck(mpsc::Receiver<()>, Vec<u8>, mpsc::Sender<Vec<u8>>);
 
 impl Write for Stuck {
@@ -39,7 +39,7 @@ impl Drop for Stuck {
 
 fn shared() -> Arc<Shared> {
     let engine = Connection::new(Config::default(), Side::Client, Wire::QMux, Time::EPOCH);
-    Shared::new(engine, Instant::now(), ConnectionInfo::default())
+    Shared::new(Session::new(engine, None), Instant::now(), ConnectionInfo::default())
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn logged(max_size: Option<u64>, messages: impl Iterator<Item = Vec<u8>>) -> (St
         None => config,
     };
     let engine = Connection::new(Config::default(), Side::Server, Wire::QMux, Time::EPOCH);
-    let shared = Shared::new(engine, Instant::now(), ConnectionInfo::default());
+    let shared = Shared::new(Session::new(engine, None), Instant::now(), ConnectionInfo::default());
     let _entered = runtime.enter();
     let mut log = config.start(&shared).unwrap();
     let mut traffic = 0;
@@ -156,7 +156,7 @@ fn a_message_of_very_many_frames_has_no_more_entries_than_fit() {
 fn the_end_has_room_for_the_longest_reason() {
     let (reason, code) = (Bytes::from(vec![0x06; 60_000]), 7u32.into());
     let engine = Connection::new(Config::default(), Side::Client, Wire::QMux, Time::EPOCH);
-    let shared = Shared::new(engine, Instant::now(), ConnectionInfo::default());
+    let shared = Shared::new(Session::new(engine, None), Instant::now(), ConnectionInfo::default());
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let _entered = runtime.enter();
     let config = QlogConfig::new(|_| Some(Box::new(io::sink())));

@@ -17,7 +17,7 @@ pub(in crate::observe::qlog) struct SizedFrame {
     pub(in crate::observe::qlog) frame: Frame,
     pub(in crate::observe::qlog) frame_size: usize,
     /// How many equal frames this entry stands for. The schema combines only PADDING frames, into
-    /// one with their total length, but it allows additional fields such as this.
+    /// one frame with their total length. But it allows additional fields, such as this one.
     #[serde(skip_serializing_if = "is_one")]
     pub(in crate::observe::qlog) count: u64,
 }
@@ -125,7 +125,7 @@ pub(in crate::observe::qlog) enum Frame {
         #[serde(skip_serializing_if = "Option::is_none")]
         trigger_frame_type: Option<Uint>,
     },
-    /// RFC 9221's frame, which 0.3 does not have.
+    /// RFC 9221's frame, which version 0.3 of the schema does not have.
     Datagram {
         length: usize,
     },
@@ -219,7 +219,7 @@ impl Frame {
 /// Converts the reason of a close to text, and cuts it to [`MAX_REASON`] bytes. A reason is UTF-8
 /// by convention.
 pub(in crate::observe::qlog) fn reason(bytes: &[u8]) -> String {
-    // A few bytes more, so that the last character that fits is complete.
+    // A few more bytes than fit are converted, so that the last character that fits is complete.
     let bytes = &bytes[..bytes.len().min(MAX_REASON + 3)];
     let mut text = String::from_utf8_lossy(bytes).into_owned();
     text.truncate(text.floor_char_boundary(MAX_REASON));

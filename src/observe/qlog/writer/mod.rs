@@ -270,7 +270,7 @@ pub(super) struct Written {
 }
 
 impl Written {
-    /// Waits until the log is written or the writer hangs. If it did not stop for a writer that
+    /// Waits until the log is written or the writer hangs. If this also waited for a writer that
     /// hangs, code that waits for all tasks of a runtime would wait for ever.
     pub(super) async fn wait(mut self) {
         while !self.given_up {

@@ -131,12 +131,12 @@ pub(super) fn agree(side: Side, input: &[u8], chops: &[usize]) {
             assert!(theirs.starts_with(&ours), "{}", context);
             return;
         }
-        // Their reader replaces codes that must not be sent; ours refuses them.
+        // Their reader replaces codes that must not be sent. Our reader refuses such codes.
         (End::Refused(words), end) if words.starts_with("close code that") && is_bad_code(end) => {}
         // This code was registered after RFC 6455, and their reader does not know it.
         (End::Close(Some(1014), _), end) if is_bad_code(end) => {}
-        // Our reader refuses a frame as soon as it has the header, theirs only at the end of the
-        // frame.
+        // Our reader refuses a frame as soon as it has the header. Their reader refuses the frame
+        // only at its end.
         (End::Refused(_), End::Eof) => {
             let longer = [input, &[0; LIMIT + 14]].concat();
             let (_, end) = self::theirs(side, &longer, &[]);

@@ -95,7 +95,7 @@ async fn write_until_it_stalls(
             (written, looks) = (written + 1024, 0);
             continue;
         }
-        // A server that is only slow reads on before it answers this echo.
+        // If the server is only slow, it continues to read before it answers this echo.
         echo(connection, 0, CHUNK).await;
         looks += 1;
         let stats = stream.send().stats().expect("a stream");

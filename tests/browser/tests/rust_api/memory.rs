@@ -16,9 +16,9 @@ crate::tests_at! { everywhere:
     a_slow_network_slows_the_writers_and_fills_no_memory;
 }
 
-// The test needs an interface that this end polls, and `WebSocketStream` is not polled. It also
-// needs bytes that wait in the browser, and crate `qmux` grants fewer bytes than the system's
-// buffers hold.
+// This test does not run with `WebSocketStream`, because this end polls only a `WebSocket` for its
+// waiting bytes. It does not run against crate `qmux` either. That crate grants fewer bytes than
+// the system's buffers hold, so no bytes would wait in the browser.
 crate::tests_at! { of_ours_by_web_socket:
     what_waits_for_a_silent_network_is_seldom_looked_after;
 }
@@ -146,7 +146,8 @@ async fn what_waits_for_a_silent_network_is_seldom_looked_after(place: Place) {
     let before = spy.seen("looks");
     timer(Duration::from_secs(4)).await;
     assert!(spy.seen("waits") > 0.0, "the network took all");
-    // Each round of the driver looks at most twice. One look every 4 ms would make a thousand.
+    // The driver looks at most twice in each of its rounds. If it looked every 4 ms, there would be
+    // a thousand looks.
     let looks = spy.seen("looks") - before;
     assert!((1.0..=100.0).contains(&looks), "{looks} looks in 4 s");
 }

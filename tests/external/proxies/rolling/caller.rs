@@ -136,7 +136,7 @@ impl Caller {
         SlowCalls { server: server.expect("a call"), calls }
     }
 
-    /// Makes no new calls, waits until those in progress have ended, and returns all calls.
+    /// Makes no new calls, waits until the calls in progress have ended, and returns all calls.
     pub(super) async fn stop(self) -> Vec<(Call, Outcome)> {
         self.shared.stop.store(true, Ordering::Relaxed);
         self.callers.join_all().await;
@@ -174,7 +174,7 @@ impl Shared {
         Call { question, attempt: 0, slow }
     }
 
-    /// Calls until the question is answered, as often as necessary.
+    /// Asks one question. Makes as many calls as are needed until one of them is answered.
     async fn ask(&self) {
         let mut call = self.question(false);
         loop {

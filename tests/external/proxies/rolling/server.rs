@@ -18,13 +18,13 @@ use wsmux::{WebSocketConnection, WebSocketServer, WebSocketStream};
 pub(super) struct Call {
     pub(super) question: u64,
     pub(super) attempt: u32,
-    /// Whether it is answered only when its server drains.
+    /// Whether the call is answered only when its server drains.
     pub(super) slow: bool,
 }
 
-/// The length of a request in bytes, which is one call.
+/// The length of a request in bytes. A request is an encoded [`Call`].
 pub(super) const REQUEST: usize = 13;
-/// The length of an answer in bytes, which is the same call with the server's name.
+/// The length of an answer in bytes. An answer is the request followed by the server's name.
 pub(super) const ANSWER: usize = REQUEST + 1;
 
 impl Call {
@@ -45,8 +45,8 @@ impl Call {
     }
 }
 
-/// Which calls were executed, how often, and by which server last. It covers all servers, before
-/// and after their restarts.
+/// Records which calls were executed, how often, and by which server last. It covers all servers,
+/// before and after their restarts.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     executed: Mutex<HashMap<Call, (u32, usize)>>,

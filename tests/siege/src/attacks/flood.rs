@@ -175,9 +175,10 @@ async fn never_reads(raw: &mut Raw) -> Result<Infallible> {
     std::future::pending().await
 }
 
-/// Sends everything that the victim grants at first, on each stream of either kind. The sizes are
-/// those that cost an earlier version of wsmux the most memory. It allocated a large block for the
-/// single byte, and the next chunk left that block almost empty.
+/// Sends everything that the victim grants at first, on each stream of either kind. After two large
+/// messages, single bytes and chunks of 4 KiB alternate. These sizes cost an earlier version of
+/// wsmux the most memory. That version allocated a large block for the single byte, and the next
+/// chunk left that block almost empty.
 async fn bytes_and_chunks(raw: &mut Raw) -> Result<Infallible> {
     const CHUNK: usize = 4 * 1024;
     let data = [7; MESSAGE];

@@ -127,8 +127,8 @@ impl Attack {
         }
     }
 
-    /// Returns the budgets that may end the attack, one of which it has to exhaust. The list is
-    /// empty if no budget applies.
+    /// Returns the budgets that may end the attack. The attack has to exhaust one of them. The list
+    /// is empty if no budget applies.
     fn budgets(self) -> &'static [&'static str] {
         match self {
             Self::OpenReset | Self::JswsOpenReset => &["cancelled streams"],

@@ -1,6 +1,7 @@
 //! A client of either wire without wsmux. It uses tungstenite's WebSocket, and makes frames
 //! according to RFC 9000 section 19, or with `jsws`. Only what the server sends is decoded with
-//! wsmux: an attacker that did not know its limits would exceed them and soon be disconnected.
+//! wsmux, so that the attacker learns its limits. Otherwise the attacker would exceed them and soon
+//! be disconnected.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -57,7 +58,7 @@ pub struct Raw {
 }
 
 /// The reader of the connection's messages. `Reads` is a task that reads during the attack, and
-/// `Waits` reads only after it. The last message says how the connection ended.
+/// `Waits` reads only after the attack. The last message says how the connection ended.
 enum Reader {
     Reads(JoinHandle<String>),
     Waits(SplitStream<Socket>, watch::Sender<Granted>),

@@ -67,7 +67,8 @@ impl World {
         let place = &self.places[usize::from(tls)];
         let (client, cut) = if can_be_cut {
             let mut tcp = TcpStream::connect(place.server.local_addr()?).await?;
-            // Half of the connections end with an RST when they are cut, the others with a FIN.
+            // When connections are cut, half of them end with an RST, and the other half with a
+            // FIN.
             if number.is_multiple_of(2) {
                 tcp.set_zero_linger()?;
             }

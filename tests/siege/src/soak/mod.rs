@@ -38,7 +38,7 @@ pub struct Plan {
     seed: u64,
     #[arg(long, default_value_t = 60)]
     seconds: u64,
-    /// Seconds after which everything ends once and is counted
+    /// Seconds in each interval; at its end all connections end, and what is left is counted
     #[arg(long, default_value_t = 10)]
     interval: u64,
     /// Concurrent connections

@@ -174,7 +174,8 @@ impl Player {
                 Err(WriteError::Stopped(_)) => Ok(()),
                 done => Ok(done?),
             },
-            // An acceptor that only sends may have finished and dropped the stream before this end.
+            // An acceptor that only sends may have finished and dropped the stream before this end
+            // does so.
             (Kind::Source | Kind::SourceReset | Kind::SourceStop, Ok(())) => match send.finish() {
                 Ok(()) | Err(WriteError::Stopped(_)) => Ok(()),
                 Err(error) => Err(error.into()),

@@ -112,8 +112,9 @@ pub fn must(holds: bool, what: impl FnOnce() -> String) -> Result<(), Wrong> {
 }
 
 /// Checks how reading ended, and returns the number of bytes that were read. An unexpected FIN is
-/// always wrong. An unexpected reset is an error only while the connection is to go on: when its
-/// handles are dropped one by one, the end of the connection may first appear as a reset.
+/// always wrong. An unexpected reset is an error only while the connection is meant to continue.
+/// When the handles of a connection are dropped one by one, the end of the connection may first
+/// appear as a reset.
 pub fn ends(
     script: Script,
     (read, end): (u64, End),

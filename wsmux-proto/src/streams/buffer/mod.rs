@@ -1,10 +1,10 @@
 //! A queue of bytes. It shares large chunks, and copies small chunks into common blocks.
 //!
 //! The queue bounds memory rather than payload. A `Bytes` keeps alive the whole allocation that it
-//! is a slice of, and also costs some memory itself. Invariant: whenever something has just been
-//! added, each shared chunk is at least half of its allocation, and chunks that would cost more
-//! than they contain have been copied. Each byte is copied at most a constant number of times, for
-//! any sizes and any order of writes and reads.
+//! is a slice of, and also costs some memory itself. Invariant: right after bytes were added, each
+//! shared chunk is at least half of its allocation. Chunks whose overhead would exceed their
+//! content have been copied. Each byte is copied at most a constant number of times, for any sizes
+//! and any order of writes and reads.
 
 use std::collections::VecDeque;
 
@@ -15,7 +15,8 @@ use bytes::{Bytes, BytesMut};
 /// bytes in large messages could make this end hold a multiple of its credit.
 const GATHER_BELOW: usize = 4 * 1024;
 
-/// A slice that is shorter than its message divided by this number is copied, for the same reason.
+/// A slice is also copied if its length is less than the length of its message divided by this
+/// number. The reason is the same as for [`GATHER_BELOW`].
 const SHARE_AT_LEAST_ONE_IN: usize = 2;
 
 /// The most that a shared chunk costs in addition to its bytes. The chunk needs two slots of the
@@ -40,10 +41,10 @@ const GATHER_ONE_IN: usize = 4;
 /// A queue with more slots than this gives back half of them when less than a quarter is in use.
 const SPARE_PLACES: usize = 16;
 
-/// The rest of a chunk that is being read is copied when it is shorter than its allocation divided
-/// by this number, even if nothing is added to the queue. If this number were larger, the rest
-/// would be copied later. Until then a few bytes would keep a larger allocation alive. With a
-/// smaller number, there would be more copies.
+/// When a chunk has been read in part, its rest is copied if the rest is shorter than the
+/// allocation divided by this number. This happens even if nothing is added to the queue. If this
+/// number were larger, the rest would be copied later. Until then a few bytes would keep a larger
+/// allocation alive. With a smaller number, there would be more copies.
 const SETTLE_BELOW_ONE_IN: usize = 8;
 
 /// Bytes, and the size of the allocation that they are a slice of.
@@ -72,7 +73,7 @@ pub(super) struct Buffer {
     /// How many bytes were gathered in a row, which means after the last shared chunk. The reader
     /// may already have removed some of them.
     gathered: u32,
-    /// The chunks after the first one. It is empty if there is no first chunk.
+    /// The chunks after the first one. There are none if there is no first chunk.
     #[expect(clippy::box_collection, reason = "of thousands of streams few have any")]
     rest: Option<Box<VecDeque<Chunk>>>,
     /// The small chunks at the end, copied together. All shared chunks come before them.
@@ -120,7 +121,7 @@ impl Buffer {
             return;
         }
         // A new block is allocated, because growing the old one would move its bytes. The first
-        // block of a row may remain the only one, so it is only as large as it has to be.
+        // block of a row may remain its only block, so it is only as large as it has to be.
         self.seal();
         let wanted = match self.len.min(self.gathered as usize) {
             0 => 0,

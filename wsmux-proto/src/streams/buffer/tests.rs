@@ -167,7 +167,7 @@ fn whatever_arrives_costs_four_times_its_bytes() {
 
 #[test]
 fn what_is_left_of_a_chunk_keeps_no_more_than_a_multiple_of_itself() {
-    // A reader takes all bytes except the last one of each chunk.
+    // A reader takes all bytes except the last byte of each chunk.
     let (mut heap, mut buffer) = (Heap::default(), Buffer::default());
     for len in (1..64).map(|kib| kib * 1024) {
         heap.of(|| arrives(&mut buffer, len, 0));
@@ -221,7 +221,7 @@ fn a_byte_is_copied_a_constant_number_of_times() {
                 buffer.settle();
             }
         });
-        // One of the four times is the vector that the test itself allocates.
+        // A fourth of the bound is for the vectors that the test itself allocates.
         assert!(allocated.bytes_total <= 4 * bytes, "{} for {bytes}", allocated.bytes_total);
     }
 }
@@ -238,8 +238,8 @@ impl Random {
         (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % end.max(1)
     }
 
-    /// Returns a size. All orders of magnitude are about equally frequent. One in four sizes is one
-    /// at which a rule changes.
+    /// Returns a size. All orders of magnitude are about equally frequent. At a quarter of the
+    /// sizes, a rule changes.
     fn size(&mut self) -> usize {
         match self.below(4) {
             0 => [1, 2, 511, 512, 513, 4095, 4096, 4097][self.below(8)],

@@ -23,7 +23,7 @@ const HEADROOM: u64 = 2;
 const LEAST_STEP_ONE_IN: u64 = 8;
 
 /// A stream takes at most what the other streams leave of the budget, divided by this number.
-/// Otherwise the first streams would take all of it, and keep it as long as they live.
+/// Otherwise the first streams would take the whole budget, and keep it as long as they live.
 const SHARE_ONE_IN: u64 = 2;
 
 /// A window does not grow past this many times the bytes that the previous span delivered. This is
@@ -89,8 +89,8 @@ impl Mark {
     fn per_rtt(&self, here: Mark, rtt: Duration) -> u64 {
         // Only bytes that were both received and read in this span count.
         let delivered = (here.received - self.received).min(here.consumed - self.consumed);
-        // The number is not scaled up if the span is shorter than a round trip, because the whole
-        // round trip delivers at least as much.
+        // If the span is shorter than a round trip, the number is not scaled up. A whole round trip
+        // delivers at least this number of bytes.
         let span = (here.at - self.at).max(rtt).as_nanos().max(1);
         let brought = u128::from(delivered).saturating_mul(rtt.as_nanos()) / span;
         u64::try_from(brought).unwrap_or(u64::MAX)
@@ -167,7 +167,7 @@ impl AutoTune {
         let received = credit.received();
         self.undisturbed &= received == before;
         // The bytes that one grant allows arrive in one piece. The new span begins before the first
-        // of them, so that it contains all of them.
+        // of these bytes, so that it contains all of them.
         let here = Mark { at: now, received: before, consumed: credit.consumed() };
         let Some(measure) = &mut credit.measure else {
             if received >= self.initial_window / MEASURED_FROM_ONE_IN && self.is_on() {
@@ -244,10 +244,10 @@ mod tests {
     use super::*;
     use crate::Wire;
 
-    /// [C-58] The round-trip time on which growth is based MUST be the smaller of two: the least
-    /// time of a ping, and the least time from a grant to the first byte that it allowed. Both are
-    /// reset by a ping that is sent after a second without anything received, and that is answered
-    /// before any stream data arrives. Without an answered ping no window grows.
+    /// [C-58] The round-trip time on which growth is based MUST be the smaller of two times: the
+    /// least time of a ping, and the least time from a grant to the first byte that this grant
+    /// allowed. A ping resets both times if it is sent after nothing was received for a second, and
+    /// if no stream data arrives before its answer. Without an answered ping no window grows.
     #[test]
     fn a_longer_time_counts_only_after_a_silence_and_before_any_data() {
         let ms = Duration::from_millis;

@@ -41,7 +41,8 @@ impl RecvCredit {
         Self { initial_window: window, growth: 0, granted, received: 0, consumed: 0, measure: None }
     }
 
-    /// Returns the window: how many bytes the peer may send that the application has not read.
+    /// Returns the window. This is the largest number of bytes that the peer may have sent and that
+    /// the application has not read.
     pub(in crate::streams) fn window(&self) -> u64 {
         self.initial_window + self.growth
     }

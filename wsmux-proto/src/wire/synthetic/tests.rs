@@ -28,7 +28,7 @@ const STREAMS: u64 = 2;
 /// Records that have the same capabilities as QUIC.
 const RECORDS: Messages = records(Opening::FirstFrame { unidirectional: true });
 
-/// The capabilities that a test starts from. Each test changes those that it is about.
+/// The capabilities that a test starts from. Each test changes the capabilities that it is about.
 const BASE: Capabilities = Capabilities {
     messages: RECORDS,
     grants: Grants::Total,
@@ -123,7 +123,7 @@ fn cancel(pair: &mut Pair, side: Side) {
     pair.release(id);
 }
 
-/// More streams than the limit allows at once are opened, and in the end all of them are served.
+/// The test opens more streams than the limit allows at once. In the end all of them are served.
 fn crowd(pair: &mut Pair, side: Side) {
     let mut left = 3 * STREAMS;
     let mut served = 0;
@@ -464,7 +464,7 @@ fn an_end_that_lacks_credit_or_streams_says_so_only_where_it_can() {
 }
 
 /// A peer whose initial window is zero grants credit only once it has seen the stream. So this end
-/// has to send a first frame although it may send no data.
+/// has to send a first frame, although it is not allowed to send data yet.
 #[test]
 fn a_stream_without_credit_is_shown_to_the_peer_without_a_blocked_frame() {
     for blocked_frames in [true, false] {

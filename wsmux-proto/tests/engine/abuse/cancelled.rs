@@ -7,12 +7,12 @@ use wsmux_proto::Read;
 ///
 /// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a
 /// reason that names the budget.
-/// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over if
-/// nothing of it was read, not even its end, and if the peer reset it or stopped our half before
-/// anything was sent on our half. Any stream that the peer opened MUST count as served when
-/// something was sent on it before such a reset or stop, or when its end and at least one byte of
-/// it were read. Any other stream of the peer counts as neither. A stream that we opened MUST NOT
-/// count.
+/// [C-62] When a bidirectional stream that the peer opened is over, it MUST count as cancelled if
+/// two conditions hold. First, nothing of the stream was read, not even its end. Second, the peer
+/// reset the stream, or stopped our half, before anything was sent on our half. Any stream that the
+/// peer opened MUST count as served when something was sent on it before such a reset or stop, or
+/// when its end and at least one byte of it were read. Any other stream of the peer counts as
+/// neither. A stream that we opened MUST NOT count.
 #[test]
 fn a_flood_of_requests_that_are_cancelled_at_once_ends_the_connection() {
     for wire in WIRES {
@@ -25,12 +25,12 @@ fn a_flood_of_requests_that_are_cancelled_at_once_ends_the_connection() {
     }
 }
 
-/// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over if
-/// nothing of it was read, not even its end, and if the peer reset it or stopped our half before
-/// anything was sent on our half. Any stream that the peer opened MUST count as served when
-/// something was sent on it before such a reset or stop, or when its end and at least one byte of
-/// it were read. Any other stream of the peer counts as neither. A stream that we opened MUST NOT
-/// count.
+/// [C-62] When a bidirectional stream that the peer opened is over, it MUST count as cancelled if
+/// two conditions hold. First, nothing of the stream was read, not even its end. Second, the peer
+/// reset the stream, or stopped our half, before anything was sent on our half. Any stream that the
+/// peer opened MUST count as served when something was sent on it before such a reset or stop, or
+/// when its end and at least one byte of it were read. Any other stream of the peer counts as
+/// neither. A stream that we opened MUST NOT count.
 #[test]
 fn a_reset_request_is_cancelled_although_an_application_answers_it() {
     for wire in WIRES {
@@ -53,15 +53,15 @@ fn a_reset_request_is_cancelled_although_an_application_answers_it() {
     }
 }
 
-/// [C-61] We MUST NOT close a connection because of useless work that stays below what is
-/// replenished, however long the work continues. This holds if time alone replenishes the budgets,
-/// and if useful work alone does so, at any speed.
-/// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over if
-/// nothing of it was read, not even its end, and if the peer reset it or stopped our half before
-/// anything was sent on our half. Any stream that the peer opened MUST count as served when
-/// something was sent on it before such a reset or stop, or when its end and at least one byte of
-/// it were read. Any other stream of the peer counts as neither. A stream that we opened MUST NOT
-/// count.
+/// [C-61] We MUST NOT close a connection because of useless work whose rate stays below the rate at
+/// which its budget is replenished, however long the work continues. This holds if time alone
+/// replenishes the budget. It also holds if useful work alone replenishes the budget, at any speed.
+/// [C-62] When a bidirectional stream that the peer opened is over, it MUST count as cancelled if
+/// two conditions hold. First, nothing of the stream was read, not even its end. Second, the peer
+/// reset the stream, or stopped our half, before anything was sent on our half. Any stream that the
+/// peer opened MUST count as served when something was sent on it before such a reset or stop, or
+/// when its end and at least one byte of it were read. Any other stream of the peer counts as
+/// neither. A stream that we opened MUST NOT count.
 #[test]
 fn a_client_that_cancels_four_of_five_calls_goes_on_at_any_speed() {
     for wire in WIRES {
@@ -76,15 +76,15 @@ fn a_client_that_cancels_four_of_five_calls_goes_on_at_any_speed() {
     }
 }
 
-/// [C-61] We MUST NOT close a connection because of useless work that stays below what is
-/// replenished, however long the work continues. This holds if time alone replenishes the budgets,
-/// and if useful work alone does so, at any speed.
-/// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over if
-/// nothing of it was read, not even its end, and if the peer reset it or stopped our half before
-/// anything was sent on our half. Any stream that the peer opened MUST count as served when
-/// something was sent on it before such a reset or stop, or when its end and at least one byte of
-/// it were read. Any other stream of the peer counts as neither. A stream that we opened MUST NOT
-/// count.
+/// [C-61] We MUST NOT close a connection because of useless work whose rate stays below the rate at
+/// which its budget is replenished, however long the work continues. This holds if time alone
+/// replenishes the budget. It also holds if useful work alone replenishes the budget, at any speed.
+/// [C-62] When a bidirectional stream that the peer opened is over, it MUST count as cancelled if
+/// two conditions hold. First, nothing of the stream was read, not even its end. Second, the peer
+/// reset the stream, or stopped our half, before anything was sent on our half. Any stream that the
+/// peer opened MUST count as served when something was sent on it before such a reset or stop, or
+/// when its end and at least one byte of it were read. Any other stream of the peer counts as
+/// neither. A stream that we opened MUST NOT count.
 #[test]
 fn a_client_that_only_cancels_a_hundred_calls_a_second_goes_on() {
     honest(peer(Wire::QMux), |peer, index| {
@@ -93,12 +93,12 @@ fn a_client_that_only_cancels_a_hundred_calls_a_second_goes_on() {
     });
 }
 
-/// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over if
-/// nothing of it was read, not even its end, and if the peer reset it or stopped our half before
-/// anything was sent on our half. Any stream that the peer opened MUST count as served when
-/// something was sent on it before such a reset or stop, or when its end and at least one byte of
-/// it were read. Any other stream of the peer counts as neither. A stream that we opened MUST NOT
-/// count.
+/// [C-62] When a bidirectional stream that the peer opened is over, it MUST count as cancelled if
+/// two conditions hold. First, nothing of the stream was read, not even its end. Second, the peer
+/// reset the stream, or stopped our half, before anything was sent on our half. Any stream that the
+/// peer opened MUST count as served when something was sent on it before such a reset or stop, or
+/// when its end and at least one byte of it were read. Any other stream of the peer counts as
+/// neither. A stream that we opened MUST NOT count.
 #[test]
 fn a_stream_that_was_read_or_answered_is_not_cancelled_however_it_ends() {
     let read = honest(peer(Wire::QMux), |peer, index| {
@@ -124,12 +124,12 @@ fn a_stream_that_was_read_or_answered_is_not_cancelled_however_it_ends() {
 /// The peer uploads on its half and stops ours. On js-ws, which has no unidirectional streams, this
 /// is the only way to use a stream in one direction.
 ///
-/// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over if
-/// nothing of it was read, not even its end, and if the peer reset it or stopped our half before
-/// anything was sent on our half. Any stream that the peer opened MUST count as served when
-/// something was sent on it before such a reset or stop, or when its end and at least one byte of
-/// it were read. Any other stream of the peer counts as neither. A stream that we opened MUST NOT
-/// count.
+/// [C-62] When a bidirectional stream that the peer opened is over, it MUST count as cancelled if
+/// two conditions hold. First, nothing of the stream was read, not even its end. Second, the peer
+/// reset the stream, or stopped our half, before anything was sent on our half. Any stream that the
+/// peer opened MUST count as served when something was sent on it before such a reset or stop, or
+/// when its end and at least one byte of it were read. Any other stream of the peer counts as
+/// neither. A stream that we opened MUST NOT count.
 #[test]
 fn uploads_whose_answers_nobody_wants_are_let_pass() {
     for wire in WIRES {
@@ -153,12 +153,12 @@ fn uploads_whose_answers_nobody_wants_are_let_pass() {
 
 /// The backend of the application hangs, so the peer cancels every call at its deadline.
 ///
-/// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over if
-/// nothing of it was read, not even its end, and if the peer reset it or stopped our half before
-/// anything was sent on our half. Any stream that the peer opened MUST count as served when
-/// something was sent on it before such a reset or stop, or when its end and at least one byte of
-/// it were read. Any other stream of the peer counts as neither. A stream that we opened MUST NOT
-/// count.
+/// [C-62] When a bidirectional stream that the peer opened is over, it MUST count as cancelled if
+/// two conditions hold. First, nothing of the stream was read, not even its end. Second, the peer
+/// reset the stream, or stopped our half, before anything was sent on our half. Any stream that the
+/// peer opened MUST count as served when something was sent on it before such a reset or stop, or
+/// when its end and at least one byte of it were read. Any other stream of the peer counts as
+/// neither. A stream that we opened MUST NOT count.
 #[test]
 fn calls_that_were_read_and_run_into_their_deadlines_are_let_pass() {
     for wire in WIRES {
@@ -176,12 +176,12 @@ fn calls_that_were_read_and_run_into_their_deadlines_are_let_pass() {
 /// Each served stream would refill the budget of cancelled streams by four, but none of these
 /// streams counts as served.
 ///
-/// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over if
-/// nothing of it was read, not even its end, and if the peer reset it or stopped our half before
-/// anything was sent on our half. Any stream that the peer opened MUST count as served when
-/// something was sent on it before such a reset or stop, or when its end and at least one byte of
-/// it were read. Any other stream of the peer counts as neither. A stream that we opened MUST NOT
-/// count.
+/// [C-62] When a bidirectional stream that the peer opened is over, it MUST count as cancelled if
+/// two conditions hold. First, nothing of the stream was read, not even its end. Second, the peer
+/// reset the stream, or stopped our half, before anything was sent on our half. Any stream that the
+/// peer opened MUST count as served when something was sent on it before such a reset or stop, or
+/// when its end and at least one byte of it were read. Any other stream of the peer counts as
+/// neither. A stream that we opened MUST NOT count.
 #[test]
 fn what_was_read_in_part_or_dropped_unread_makes_good_for_nothing() {
     let most = flood(peer(Wire::QMux), "cancelled streams", |peer, index| {
@@ -209,12 +209,12 @@ fn what_was_read_in_part_or_dropped_unread_makes_good_for_nothing() {
     assert_eq!(most, 3_003);
 }
 
-/// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over if
-/// nothing of it was read, not even its end, and if the peer reset it or stopped our half before
-/// anything was sent on our half. Any stream that the peer opened MUST count as served when
-/// something was sent on it before such a reset or stop, or when its end and at least one byte of
-/// it were read. Any other stream of the peer counts as neither. A stream that we opened MUST NOT
-/// count.
+/// [C-62] When a bidirectional stream that the peer opened is over, it MUST count as cancelled if
+/// two conditions hold. First, nothing of the stream was read, not even its end. Second, the peer
+/// reset the stream, or stopped our half, before anything was sent on our half. Any stream that the
+/// peer opened MUST count as served when something was sent on it before such a reset or stop, or
+/// when its end and at least one byte of it were read. Any other stream of the peer counts as
+/// neither. A stream that we opened MUST NOT count.
 #[test]
 fn streams_of_our_own_may_be_stopped_unserved() {
     let own = honest(peer(Wire::QMux), |peer, _| {
@@ -227,12 +227,12 @@ fn streams_of_our_own_may_be_stopped_unserved() {
     assert_eq!(useless(&own), 0, "how many there are is our application's affair");
 }
 
-/// [C-62] A bidirectional stream that the peer opened MUST count as cancelled when it is over if
-/// nothing of it was read, not even its end, and if the peer reset it or stopped our half before
-/// anything was sent on our half. Any stream that the peer opened MUST count as served when
-/// something was sent on it before such a reset or stop, or when its end and at least one byte of
-/// it were read. Any other stream of the peer counts as neither. A stream that we opened MUST NOT
-/// count.
+/// [C-62] When a bidirectional stream that the peer opened is over, it MUST count as cancelled if
+/// two conditions hold. First, nothing of the stream was read, not even its end. Second, the peer
+/// reset the stream, or stopped our half, before anything was sent on our half. Any stream that the
+/// peer opened MUST count as served when something was sent on it before such a reset or stop, or
+/// when its end and at least one byte of it were read. Any other stream of the peer counts as
+/// neither. A stream that we opened MUST NOT count.
 /// [C-64] The number of streams that may be cancelled each second MUST be a setting that can be
 /// turned off.
 #[test]

@@ -33,7 +33,7 @@ fn a_flood_of_frames_for_an_ended_stream_ends_the_connection() {
     }
 }
 
-/// C-55 says that these frames are ignored. They are charged to the budget all the same.
+/// C-55 says that these frames are ignored. They are still charged to the budget.
 ///
 /// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a
 /// reason that names the budget.
@@ -49,9 +49,9 @@ fn a_flood_behind_a_reset_that_answers_a_stop_ends_the_connection() {
     flood(peer, "frames of ended streams", |peer, _| peer.send(&[stream(id, 1, b"x", false)]));
 }
 
-/// [C-61] We MUST NOT close a connection because of useless work that stays below what is
-/// replenished, however long the work continues. This holds if time alone replenishes the budgets,
-/// and if useful work alone does so, at any speed.
+/// [C-61] We MUST NOT close a connection because of useless work whose rate stays below the rate at
+/// which its budget is replenished, however long the work continues. This holds if time alone
+/// replenishes the budget. It also holds if useful work alone replenishes the budget, at any speed.
 #[test]
 fn a_grant_and_a_stop_that_cross_the_end_of_each_stream_are_let_pass() {
     honest(peer(Wire::QMux), |peer, index| {

@@ -58,9 +58,9 @@ fn a_flood_of_grants_that_nobody_uses_ends_the_connection() {
     flood(peer, "grants", |peer, _| peer.send(&[ack(id, 1)]));
 }
 
-/// [C-61] We MUST NOT close a connection because of useless work that stays below what is
-/// replenished, however long the work continues. This holds if time alone replenishes the budgets,
-/// and if useful work alone does so, at any speed.
+/// [C-61] We MUST NOT close a connection because of useless work whose rate stays below the rate at
+/// which its budget is replenished, however long the work continues. This holds if time alone
+/// replenishes the budget. It also holds if useful work alone replenishes the budget, at any speed.
 /// [C-63] The budget of grants MUST be replenished as follows. Each stream that either end opens
 /// adds 1. Each 64 bytes of stream data that we send add 1. If an eighth of the window that the
 /// peer declared is less than 64 bytes, a frame that fits into the window adds 1 for each such
@@ -79,9 +79,9 @@ fn a_grant_for_every_64_bytes_that_were_sent_is_let_pass() {
     });
 }
 
-/// [C-61] We MUST NOT close a connection because of useless work that stays below what is
-/// replenished, however long the work continues. This holds if time alone replenishes the budgets,
-/// and if useful work alone does so, at any speed.
+/// [C-61] We MUST NOT close a connection because of useless work whose rate stays below the rate at
+/// which its budget is replenished, however long the work continues. This holds if time alone
+/// replenishes the budget. It also holds if useful work alone replenishes the budget, at any speed.
 /// [C-63] The budget of grants MUST be replenished as follows. Each stream that either end opens
 /// adds 1. Each 64 bytes of stream data that we send add 1. If an eighth of the window that the
 /// peer declared is less than 64 bytes, a frame that fits into the window adds 1 for each such
@@ -93,8 +93,8 @@ fn a_js_ws_reader_that_gives_back_each_byte_that_it_reads_is_let_pass() {
     let id = peer.conn.open(Dir::Bi).unwrap().unwrap();
     peer.send(&[ack(id, MANY)]);
     peer.conn.send_stream(peer.now, id).append_chunk(vec![0; 2 * MANY as usize].into()).unwrap();
-    // The first window is sent in one message. After that the peer grants each byte that it reads
-    // again, and each such grant lets us send one more byte.
+    // The first window is sent in one message. After that the peer grants one byte for each byte
+    // that it reads, and each such grant lets us send one more byte.
     peer.said();
     honest(peer, |peer, _| peer.send(&[ack(id, 1)]));
 }
@@ -102,9 +102,9 @@ fn a_js_ws_reader_that_gives_back_each_byte_that_it_reads_is_let_pass() {
 /// [C-38] A stream's credit MUST be renewed in two cases, and not for each read. In the first, the
 /// application has read a quarter of the window since the last grant, or 1 MiB if that is less (at
 /// least one byte). In the second, the window is to grow (C-56).
-/// [C-61] We MUST NOT close a connection because of useless work that stays below what is
-/// replenished, however long the work continues. This holds if time alone replenishes the budgets,
-/// and if useful work alone does so, at any speed.
+/// [C-61] We MUST NOT close a connection because of useless work whose rate stays below the rate at
+/// which its budget is replenished, however long the work continues. This holds if time alone
+/// replenishes the budget. It also holds if useful work alone replenishes the budget, at any speed.
 #[test]
 fn a_reader_of_single_bytes_with_a_window_of_a_few_kib_meets_no_budget() {
     for wire in WIRES {

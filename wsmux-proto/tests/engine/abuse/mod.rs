@@ -26,7 +26,7 @@ fn peer(wire: Wire) -> ScriptedPeer {
 }
 
 /// Has the peer repeat an action and read all our answers, until the connection is closed. Asserts
-/// that it is closed because of `budget`, and returns how many actions the budget allowed.
+/// that `budget` is the reason for the close, and returns how many actions the budget allowed.
 fn flood(
     mut peer: ScriptedPeer,
     budget: &str,

@@ -28,9 +28,9 @@ fn a_flood_of_frames_without_effect_ends_the_connection() {
     }
 }
 
-/// [C-61] We MUST NOT close a connection because of useless work that stays below what is
-/// replenished, however long the work continues. This holds if time alone replenishes the budgets,
-/// and if useful work alone does so, at any speed.
+/// [C-61] We MUST NOT close a connection because of useless work whose rate stays below the rate at
+/// which its budget is replenished, however long the work continues. This holds if time alone
+/// replenishes the budget. It also holds if useful work alone replenishes the budget, at any speed.
 #[test]
 fn a_peer_that_writes_single_bytes_one_by_one_does_nothing_useless() {
     for wire in WIRES {
@@ -49,9 +49,9 @@ fn a_peer_that_writes_single_bytes_one_by_one_does_nothing_useless() {
     }
 }
 
-/// [C-61] We MUST NOT close a connection because of useless work that stays below what is
-/// replenished, however long the work continues. This holds if time alone replenishes the budgets,
-/// and if useful work alone does so, at any speed.
+/// [C-61] We MUST NOT close a connection because of useless work whose rate stays below the rate at
+/// which its budget is replenished, however long the work continues. This holds if time alone
+/// replenishes the budget. It also holds if useful work alone replenishes the budget, at any speed.
 #[test]
 fn an_empty_frame_beside_each_byte_is_let_pass() {
     let id = bidi(CLIENT, 0);
@@ -60,16 +60,16 @@ fn an_empty_frame_beside_each_byte_is_let_pass() {
     });
 }
 
-/// [C-61] We MUST NOT close a connection because of useless work that stays below what is
-/// replenished, however long the work continues. This holds if time alone replenishes the budgets,
-/// and if useful work alone does so, at any speed.
+/// [C-61] We MUST NOT close a connection because of useless work whose rate stays below the rate at
+/// which its budget is replenished, however long the work continues. This holds if time alone
+/// replenishes the budget. It also holds if useful work alone replenishes the budget, at any speed.
 #[test]
 fn a_chat_of_a_byte_each_second_goes_on_for_ever() {
     let id = bidi(CLIENT, 0);
     let mut peer = peer(Wire::QMux);
     // Every second the peer also sends a ping of each kind, padding, a grant and an empty STREAM
-    // frame, each of which has a budget. The budgets are refilled every second as well. So a peer
-    // that can go on for `MANY` seconds can go on for ever.
+    // frame. Each of these has a budget, which is also refilled every second. So a peer that can go
+    // on for `MANY` seconds can go on for ever.
     for second in 0..MANY {
         peer.now = at(secs(second));
         peer.send(&[

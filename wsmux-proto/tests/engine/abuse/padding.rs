@@ -10,9 +10,9 @@ fn a_flood_of_padding_ends_the_connection() {
     assert_eq!(most, 1_024, "64 MiB");
 }
 
-/// [C-61] We MUST NOT close a connection because of useless work that stays below what is
-/// replenished, however long the work continues. This holds if time alone replenishes the budgets,
-/// and if useful work alone does so, at any speed.
+/// [C-61] We MUST NOT close a connection because of useless work whose rate stays below the rate at
+/// which its budget is replenished, however long the work continues. This holds if time alone
+/// replenishes the budget. It also holds if useful work alone replenishes the budget, at any speed.
 #[test]
 fn traffic_that_is_shaped_by_padding_is_let_pass() {
     let id = bidi(CLIENT, 0);

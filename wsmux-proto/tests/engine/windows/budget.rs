@@ -16,10 +16,10 @@ fn a_hundred(budget: u64) -> Bulk {
     bulk
 }
 
-/// [C-57] The growth of all windows of a connection MUST NOT exceed its growth budget, and the
-/// growth of one stream MUST NOT exceed half of what the other streams leave of it. Every stream
-/// keeps the window that it began with. When a stream can receive no more, it returns its share,
-/// except for the part that unread data occupies.
+/// [C-57] The growth of all windows of a connection MUST NOT exceed the connection's growth budget.
+/// The growth of one stream MUST NOT exceed half of what the other streams leave of this budget.
+/// Every stream keeps the window that it began with. When a stream can receive no more, it returns
+/// its share, except for the part that unread data occupies.
 #[test]
 fn a_hundred_streams_keep_their_windows_and_grow_within_the_budget() {
     for budget in [0, 100, 64 * KIB, MIB, 64 * MIB] {
@@ -40,10 +40,10 @@ fn a_hundred_streams_keep_their_windows_and_grow_within_the_budget() {
     }
 }
 
-/// [C-57] The growth of all windows of a connection MUST NOT exceed its growth budget, and the
-/// growth of one stream MUST NOT exceed half of what the other streams leave of it. Every stream
-/// keeps the window that it began with. When a stream can receive no more, it returns its share,
-/// except for the part that unread data occupies.
+/// [C-57] The growth of all windows of a connection MUST NOT exceed the connection's growth budget.
+/// The growth of one stream MUST NOT exceed half of what the other streams leave of this budget.
+/// Every stream keeps the window that it began with. When a stream can receive no more, it returns
+/// its share, except for the part that unread data occupies.
 #[test]
 fn a_stream_that_comes_late_finds_something_left_of_the_budget() {
     let mut config = Config::default();
@@ -55,18 +55,18 @@ fn a_stream_that_comes_late_finds_something_left_of_the_budget() {
         bulk.run(secs(5));
         grown.push(bulk.window(flow) - INITIAL);
     }
-    // Each stream may grow by half of what the other streams leave. Its growth can be smaller,
-    // because the last step is not made if it would be too small.
+    // Each stream may grow by half of what the other streams leave. Its growth can be less than
+    // that, because a last step that would be too small is not made.
     assert!(grown[0] <= 4 * MIB && grown[0] > 3 * MIB, "{grown:?}");
     assert!(grown[1] <= 3 * MIB && grown[1] > MIB, "{grown:?}");
     assert!(grown[2] > MIB / 2, "{grown:?}");
     assert!(bulk.growth() <= 8 * MIB);
 }
 
-/// [C-57] The growth of all windows of a connection MUST NOT exceed its growth budget, and the
-/// growth of one stream MUST NOT exceed half of what the other streams leave of it. Every stream
-/// keeps the window that it began with. When a stream can receive no more, it returns its share,
-/// except for the part that unread data occupies.
+/// [C-57] The growth of all windows of a connection MUST NOT exceed the connection's growth budget.
+/// The growth of one stream MUST NOT exceed half of what the other streams leave of this budget.
+/// Every stream keeps the window that it began with. When a stream can receive no more, it returns
+/// its share, except for the part that unread data occupies.
 /// [C-54] When all streams have ended and been read, every table and queue MUST be empty again.
 #[test]
 fn the_budget_has_back_what_a_stream_held_when_the_stream_ends() {
@@ -115,10 +115,10 @@ fn the_budget_has_back_what_a_stream_held_when_the_stream_ends() {
     assert_eq!(bulk.growth(), 0);
 }
 
-/// [C-57] The growth of all windows of a connection MUST NOT exceed its growth budget, and the
-/// growth of one stream MUST NOT exceed half of what the other streams leave of it. Every stream
-/// keeps the window that it began with. When a stream can receive no more, it returns its share,
-/// except for the part that unread data occupies.
+/// [C-57] The growth of all windows of a connection MUST NOT exceed the connection's growth budget.
+/// The growth of one stream MUST NOT exceed half of what the other streams leave of this budget.
+/// Every stream keeps the window that it began with. When a stream can receive no more, it returns
+/// its share, except for the part that unread data occupies.
 #[test]
 fn without_a_budget_no_window_grows_and_nobody_asks() {
     for config in [

@@ -22,8 +22,8 @@ fn one_stream_fills_a_gigabit_over_200_ms_within_two_seconds_by_default() {
         let brought = bulk.brings(flow, secs(1));
         assert!(brought >= second / 100 * 99, "{brought} of {second} in second {nth}");
     }
-    // 25 MB are in flight, although the send buffer holds only half a mebibyte: the window's growth
-    // does not depend on the size of the send buffer.
+    // 25 MB are in flight, although the send buffer holds only half a mebibyte. So the window's
+    // growth does not depend on the size of the send buffer.
     let (window, need) = (bulk.window(flow), path.bandwidth_delay());
     assert!(window >= need && window <= 32 * MIB, "{window}");
     let stats = bulk.pair.client.conn.stats(bulk.pair.now);
@@ -45,8 +45,8 @@ fn a_window_grows_to_twice_what_is_on_the_way_and_no_further() {
         let share = brought as f64 / path.bytes_in(secs(5)) as f64;
         let (window, on_the_way) = (bulk.window(flow), path.bandwidth_delay());
         assert!(share > 0.99, "{path:?}: {share} of the link");
-        // What waits in the socket's buffer does not count, but one more message may arrive during
-        // the measurement. So the bound includes a message.
+        // Bytes that wait in the socket's buffer do not count. But one more message may arrive
+        // during the measurement, so the bound includes a message.
         let most = 2 * (on_the_way + 64 * KIB);
         assert!(window >= on_the_way * 3 / 2, "{path:?}: {window}");
         assert!(window <= most, "{path:?}: {window} where {most} is enough");
@@ -85,8 +85,8 @@ fn a_window_grows_for_no_reader_that_does_not_read() {
     bulk.run(secs(2));
     assert!(bulk.window(reading) > 8 * MIB, "the path is known, and long");
     assert_eq!(bulk.window(standing), INITIAL);
-    // The window does not grow either when its reader has stopped reading and a full window waits
-    // to be read.
+    // The window does not grow either if its reader has stopped reading while a full window of
+    // bytes waits to be read.
     let id = bulk.flows[reading].id;
     bulk.flows[reading].reader = Reader::Never;
     bulk.run(secs(1));
@@ -150,10 +150,10 @@ fn bytes_that_lay_unread_do_not_count_when_they_are_read_at_last() {
 
 /// [C-41] Credit that was granted MUST NOT be taken back when a window is made smaller. No window
 /// becomes smaller by itself.
-/// [C-57] The growth of all windows of a connection MUST NOT exceed its growth budget, and the
-/// growth of one stream MUST NOT exceed half of what the other streams leave of it. Every stream
-/// keeps the window that it began with. When a stream can receive no more, it returns its share,
-/// except for the part that unread data occupies.
+/// [C-57] The growth of all windows of a connection MUST NOT exceed the connection's growth budget.
+/// The growth of one stream MUST NOT exceed half of what the other streams leave of this budget.
+/// Every stream keeps the window that it began with. When a stream can receive no more, it returns
+/// its share, except for the part that unread data occupies.
 #[test]
 fn a_window_that_the_application_sets_takes_the_place_of_growth() {
     let mut bulk = Bulk::new(path(100, 500), &Config::default());

@@ -7,10 +7,10 @@ use wsmux_proto::{Config, Credit, Frame, Read, Wire};
 use super::{INITIAL, KIB, MBIT, is_ping, path};
 use crate::support::*;
 
-/// [C-58] The round-trip time on which growth is based MUST be the smaller of two: the least time
-/// of a ping, and the least time from a grant to the first byte that it allowed. Both are reset by
-/// a ping that is sent after a second without anything received, and that is answered before any
-/// stream data arrives. Without an answered ping no window grows.
+/// [C-58] The round-trip time on which growth is based MUST be the smaller of two times: the least
+/// time of a ping, and the least time from a grant to the first byte that this grant allowed. A
+/// ping resets both times if it is sent after nothing was received for a second, and if no stream
+/// data arrives before its answer. Without an answered ping no window grows.
 #[test]
 fn a_queue_on_the_way_does_not_make_a_window_grow() {
     // A buffer before a slow link holds 64 MiB, so data that is sent into it arrives a minute late.
@@ -23,10 +23,10 @@ fn a_queue_on_the_way_does_not_make_a_window_grow() {
     }
 }
 
-/// [C-58] The round-trip time on which growth is based MUST be the smaller of two: the least time
-/// of a ping, and the least time from a grant to the first byte that it allowed. Both are reset by
-/// a ping that is sent after a second without anything received, and that is answered before any
-/// stream data arrives. Without an answered ping no window grows.
+/// [C-58] The round-trip time on which growth is based MUST be the smaller of two times: the least
+/// time of a ping, and the least time from a grant to the first byte that this grant allowed. A
+/// ping resets both times if it is sent after nothing was received for a second, and if no stream
+/// data arrives before its answer. Without an answered ping no window grows.
 #[test]
 fn a_time_that_was_taken_before_a_queue_stood_is_not_lost_to_a_later_one() {
     let path = Path { rtt: ms(100), rate: 50 * MBIT, queue: 64 << 20 };
@@ -38,10 +38,10 @@ fn a_time_that_was_taken_before_a_queue_stood_is_not_lost_to_a_later_one() {
     assert!(bulk.window(flow) <= most, "{} of {most}", bulk.window(flow));
 }
 
-/// [C-58] The round-trip time on which growth is based MUST be the smaller of two: the least time
-/// of a ping, and the least time from a grant to the first byte that it allowed. Both are reset by
-/// a ping that is sent after a second without anything received, and that is answered before any
-/// stream data arrives. Without an answered ping no window grows.
+/// [C-58] The round-trip time on which growth is based MUST be the smaller of two times: the least
+/// time of a ping, and the least time from a grant to the first byte that this grant allowed. A
+/// ping resets both times if it is sent after nothing was received for a second, and if no stream
+/// data arrives before its answer. Without an answered ping no window grows.
 #[test]
 fn a_path_that_has_become_longer_is_measured_anew_after_a_silence() {
     let mut bulk = Bulk::new(path(10, 500), &Config::default());
@@ -62,8 +62,9 @@ fn a_path_that_has_become_longer_is_measured_anew_after_a_silence() {
     assert!(brought > long.bytes_in(secs(1)) / 100 * 99, "{brought}, window {short} before");
 }
 
-/// A client written by hand that runs once per millisecond. Each time it takes up its new grants
-/// and sends what they allow, but at most `bound` bytes. It sends its messages without a pause.
+/// A client written by hand that runs once per millisecond. Each time it processes the new grants,
+/// and sends as many bytes as they allow, but at most `bound`. It makes no pause between its
+/// messages.
 struct ByHand {
     peer: ScriptedPeer,
     bound: u64,
@@ -133,10 +134,10 @@ impl ByHand {
     }
 }
 
-/// [C-58] The round-trip time on which growth is based MUST be the smaller of two: the least time
-/// of a ping, and the least time from a grant to the first byte that it allowed. Both are reset by
-/// a ping that is sent after a second without anything received, and that is answered before any
-/// stream data arrives. Without an answered ping no window grows.
+/// [C-58] The round-trip time on which growth is based MUST be the smaller of two times: the least
+/// time of a ping, and the least time from a grant to the first byte that this grant allowed. A
+/// ping resets both times if it is sent after nothing was received for a second, and if no stream
+/// data arrives before its answer. Without an answered ping no window grows.
 /// [C-59] To measure for window growth, an endpoint MUST send a ping only on two occasions: in the
 /// message of its transport parameters, if windows may grow, and with each step of growth. It MUST
 /// NOT send such a ping while another ping is unanswered.

@@ -13,8 +13,8 @@ const STREAM_STATE: u64 = 1024;
 const CONNECTION_STATE: u64 = 8 * 1024;
 
 impl World {
-    /// Checks what was sent since the previous call against what was allowed, and checks how much
-    /// each engine holds.
+    /// Checks that everything that was sent since the previous call was allowed. Also checks how
+    /// much memory each engine holds.
     pub(super) fn observe(&mut self) {
         for side in [CLIENT, SERVER] {
             for item in self.pair.end(side).take_sent() {
@@ -46,7 +46,8 @@ impl World {
 
     /// Checks the memory of a connection against SPEC.md §10, without what a socket holds (C-53).
     /// The formula counts whole windows and buffers. For each stream that an application still
-    /// holds, this counts instead the most unread and unsent bytes that the stream has had (C-70).
+    /// holds, this check instead counts the most unread and unsent bytes that the stream has had
+    /// (C-70).
     fn check_memory(&mut self, side: Side) {
         let most_chunk = self.largest_chunk as u64;
         let now = self.pair.now;
@@ -133,7 +134,8 @@ impl World {
                     Credit::More(more) => half.granted += more,
                     _ => panic!("a credit of an unknown kind"),
                 }
-                // So the unread bytes of a stream never exceed one window (C-53, C-56).
+                // This implies that the unread bytes of a stream never exceed one window (C-53,
+                // C-56).
                 assert!(
                     half.granted <= half.read as u64 + window,
                     "{id}: more than a window ahead"
@@ -144,8 +146,8 @@ impl World {
     }
 }
 
-/// Asserts that the message is what the tests' own encoder makes of its frames: each is in its
-/// shortest form, and only the last one may lack its length.
+/// Asserts that the tests' own encoder makes the same message of these frames. In that message each
+/// frame has its shortest form, and only the last frame may lack its length.
 fn assert_is_canonical(wire: Wire, frames: &[Frame], message: &[u8]) {
     let (last, others) = frames.split_last().expect("no message is empty");
     let head: Vec<_> = others.iter().flat_map(|frame| encode::encode(wire, frame, false)).collect();

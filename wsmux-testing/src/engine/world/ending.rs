@@ -1,4 +1,4 @@
-//! How a world ends. At its end nothing may be left.
+//! How a world ends. After that nothing may be left.
 
 use wsmux_proto::Time;
 

@@ -34,7 +34,7 @@ pub enum Op {
     Window(Side, u64),
     /// Sets how many streams of each kind one side lets the other open.
     Limit(Side, u64),
-    /// Sets the capacity of the pipe in one direction; with none, the socket accepts nothing.
+    /// Sets the capacity of the pipe in one direction. With `None`, the socket accepts nothing.
     Pipe(Side, Option<usize>),
     /// Runs this many steps of the pair.
     Steps(usize),
@@ -61,11 +61,11 @@ pub struct Half {
     /// Bytes that the writer's engine accepted.
     written: usize,
     finished: bool,
-    /// Whether it was reset, or dropped unfinished.
+    /// Whether the writer reset this half, or dropped it unfinished.
     given_up: bool,
     /// How many bytes the reader still receives of a half that was reset.
     reliable: usize,
-    /// Whether the reader stopped or dropped it.
+    /// Whether the reader stopped or dropped this half.
     stopped: bool,
     /// Bytes that the reader has read.
     read: usize,
@@ -103,7 +103,7 @@ pub struct World {
 
 const DATAGRAMS: usize = 5_000;
 
-/// Far more steps than any world needs. Two engines that take more will never stop.
+/// Far more steps than any world needs. Two engines that take more steps than this will never stop.
 const MAX_STEPS: usize = 1_000_000;
 
 fn writes(id: StreamId, side: Side) -> bool {
@@ -124,8 +124,8 @@ impl World {
         latency: u64,
     ) -> Self {
         let mut config = Config::default();
-        // In half of the worlds the connection's send window is full before the buffers of the
-        // streams are.
+        // In half of the worlds, the connection's send window is full before the send buffers of
+        // the streams are full.
         let send_window = if send_buffer.is_multiple_of(2) { 0 } else { 64 << 20 };
         // On js-ws this limit is never reached, because this model does not cover streams above it.
         let streams = if wire == Wire::QMux { 3 } else { 1_000 };
@@ -182,7 +182,8 @@ impl World {
 
     fn pick(&self, side: Side, nth: usize) -> Option<StreamId> {
         let held = &self.held[side as usize];
-        // The number counts from the newest stream, because most things happen on the newest ones.
+        // The number counts from the newest stream, because most things happen on the newest
+        // streams.
         held.len().checked_sub(1 + nth % held.len().max(1)).map(|at| held[at])
     }
 }

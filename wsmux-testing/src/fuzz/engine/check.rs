@@ -101,8 +101,8 @@ impl Case {
         }
         while self.heap.of(|| self.conn.read_datagram()).is_some() {}
         self.conn.close(self.now, VarInt::default(), Bytes::new());
-        // Each call that waited for the end of a stream is made again, and gets the end of the
-        // connection.
+        // Each call that waited for the end of a stream is made again, and now returns, because the
+        // connection has ended.
         for id in std::mem::take(&mut self.watched) {
             self.heap.of(|| self.conn.send_stream(self.now, id).poll_end());
         }

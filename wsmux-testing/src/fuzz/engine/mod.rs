@@ -130,7 +130,8 @@ impl Case {
                 let frames: Vec<_> = (0..=input.below(3)).map(|_| self.frame(input)).collect();
                 self.say(&frames);
             }
-            // Something that costs nothing once may cost something if it is repeated.
+            // A message that costs nothing when it is sent once may cost something when it is
+            // repeated.
             16 => {
                 for _ in 0..input.below(250) {
                     let message = self.last_message.clone();

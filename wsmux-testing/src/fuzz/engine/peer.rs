@@ -14,8 +14,8 @@ use crate::{
 
 impl Case {
     pub(super) fn message(&mut self, message: Vec<u8>) {
-        // The message counts as the engine's memory, as one from a socket does. Its block may be
-        // twice as large as the message (C-72), so here it is.
+        // The message counts as the engine's memory, as a message from a socket does. Its block may
+        // be up to twice as large as the message (C-72), so this uses a block of that size.
         self.heap.of(|| {
             let mut block = BytesMut::with_capacity(2 * message.len());
             block.extend_from_slice(&message);
@@ -33,7 +33,7 @@ impl Case {
         }
     }
 
-    /// Returns a stream id, in most cases one of a few.
+    /// Returns a stream id. In most cases it is one of a few ids that occur again and again.
     fn stream_id(&self, input: &mut Input<'_>) -> StreamId {
         let initiator = input.pick(&[!self.side, !self.side, self.side]);
         let uni = self.wire == Wire::QMux && input.below(4) == 0;
@@ -183,8 +183,8 @@ fn number(input: &mut Input<'_>) -> u64 {
     }
 }
 
-/// Returns a count within the limit of RFC 9000 §19.11. A larger one would be an error at once, and
-/// the checks after that one would not be reached.
+/// Returns a count within the limit of RFC 9000 §19.11. A larger count would be an error at once,
+/// so the later checks of the engine would not be reached.
 fn count(input: &mut Input<'_>) -> u64 {
     number(input).min(MAX_COUNT)
 }
