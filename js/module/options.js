@@ -29,6 +29,8 @@ const SETTINGS = {
   connectTimeout: [isTime, "a number of milliseconds"],
   handshakeTimeout: [isTime, "a number of milliseconds"],
   closeTimeout: [isTime, "a number of milliseconds"],
+  resumeTimeout: [(value) => isTime(value) || value === Infinity, "a number of milliseconds, or Infinity"],
+  replayBudget: [isCount, "a number of bytes"],
   datagramReceiveBufferSize: [isCount, "a number of bytes"],
   datagramSendBufferSize: [isCount, "a number of bytes"],
 };

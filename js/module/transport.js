@@ -26,12 +26,19 @@ const STATS = [
   "blockedBySocket",
   "droppedIncoming",
   "expiredOutgoing",
+  "resumptions",
+  "resentMessages",
+  "resentBytes",
+  "longestGap",
+  "replayHeld",
 ];
 
 function statsOf(connection) {
-  const { droppedIncoming, expiredOutgoing, ...stats } = named(STATS, connection.stats());
+  const { droppedIncoming, expiredOutgoing, resumptions, resentMessages, resentBytes, longestGap, replayHeld, ...stats } =
+    named(STATS, connection.stats());
   if (Number.isNaN(stats.smoothedRtt)) stats.smoothedRtt = null;
-  return { ...stats, datagrams: { droppedIncoming, expiredOutgoing } };
+  const session = { resumptions, resentMessages, resentBytes, longestGap, replayHeld };
+  return { ...stats, datagrams: { droppedIncoming, expiredOutgoing }, session };
 }
 
 /** Returns the promise. Its rejection needs no handler in the page. */
@@ -40,8 +47,10 @@ function quiet(promise) {
   return promise;
 }
 
-/** One WebSocket with the API of WebTransport. */
-export class WebSocketTransport {
+/**
+ * One WebSocket with the API of WebTransport. It dispatches the events `suspended` and `resumed`.
+ */
+export class WebSocketTransport extends EventTarget {
   #state = "connecting";
   #dial;
   #giveUp;
@@ -65,6 +74,7 @@ export class WebSocketTransport {
   #stats;
 
   constructor(url, options) {
+    super();
     if (arguments.length === 0) throw new TypeError("a URL is wanted");
     const target = parseUrl(url);
     const settings = parseOptions(options);
@@ -120,6 +130,10 @@ export class WebSocketTransport {
 
   get protocol() {
     return this.#protocol;
+  }
+
+  get sessionState() {
+    return this.#connection?.sessionState() ?? (this.#state === "connecting" ? "connecting" : "ended");
   }
 
   get datagrams() {
@@ -190,6 +204,11 @@ export class WebSocketTransport {
     }
     this.#state = "connected";
     this.#connection = connection;
+    connection.watch(
+      () => this.dispatchEvent(new Event("suspended")),
+      (gap, resentMessages, resentBytes) =>
+        this.dispatchEvent(new CustomEvent("resumed", { detail: { gap, resentMessages, resentBytes } })),
+    );
     this.#protocol = connection.protocol() ?? "";
     return connection;
   }

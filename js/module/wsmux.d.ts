@@ -18,7 +18,7 @@ export interface WebSocketTransportOptions {
   /**
    * Which of the browser's APIs to use; default `WebSocket`. Chromium's `WebSocketStream` reads no
    * more from the network than the page takes from it. But Chromium 156 crashes if the network is
-   * lost while a message waits to be sent.
+   * lost while a message waits to be sent, so `resumeTimeout` is of little use with it.
    */
   browserApi?: "WebSocket" | "WebSocketStream";
   /** How many bytes the peer may send on a stream before any of them are read. */
@@ -57,6 +57,18 @@ export interface WebSocketTransportOptions {
   connectTimeout?: number;
   handshakeTimeout?: number;
   closeTimeout?: number;
+  /**
+   * How long the connection may be without a WebSocket. During this time it dials again, and goes
+   * on over the new WebSocket as if nothing had happened. `Infinity` sets no limit, and 0, the
+   * default, turns this off. It needs a server that has it turned on too, the wire `qmux`, and
+   * `wss` or a server on this machine. The shorter time of both ends applies.
+   */
+  resumeTimeout?: number;
+  /**
+   * How many bytes of sent messages are kept until the server acknowledges them, with
+   * `resumeTimeout`. When this many are unacknowledged, sending pauses.
+   */
+  replayBudget?: number;
   datagramReceiveBufferSize?: number;
   datagramSendBufferSize?: number;
 }
@@ -130,6 +142,45 @@ export interface WebSocketTransportStats {
   /** Milliseconds during which there was data to send while the socket was full. */
   blockedBySocket: number;
   datagrams: { droppedIncoming: number; expiredOutgoing: number };
+  session: WebSocketTransportSessionStats;
+}
+
+/** All of these are 0 if the connection cannot be resumed. */
+export interface WebSocketTransportSessionStats {
+  /** How often the connection went on over a new WebSocket. */
+  resumptions: number;
+  /** Messages that were sent again, or have to be. */
+  resentMessages: number;
+  /** The length of these messages in bytes. */
+  resentBytes: number;
+  /** The longest time without a WebSocket, in milliseconds. */
+  longestGap: number;
+  /** Bytes that are kept because the server has not acknowledged them. */
+  replayHeld: number;
+}
+
+/**
+ * `fixed`: there is a WebSocket, and the connection would end with it. `live`: there is a
+ * WebSocket, and the connection would outlive it. `suspended`: there is none, and the connection
+ * dials again. `resuming`: there is a new WebSocket, and the server has not answered yet.
+ */
+export type SessionState = "connecting" | "fixed" | "live" | "suspended" | "resuming" | "ended";
+
+/** What `resumed` says of the time without a WebSocket. */
+export interface WebSocketTransportResumedDetail {
+  /** How long the connection had no WebSocket, in milliseconds. */
+  gap: number;
+  /** How many messages this end sends again. */
+  resentMessages: number;
+  /** The length of these messages in bytes. */
+  resentBytes: number;
+}
+
+export interface WebSocketTransportEventMap {
+  /** The connection has lost its WebSocket. Reads and writes wait. */
+  suspended: Event;
+  /** The connection goes on over a new WebSocket. */
+  resumed: CustomEvent<WebSocketTransportResumedDetail>;
 }
 
 export type WebSocketTransportErrorSource = "stream" | "session";
@@ -199,7 +250,7 @@ export interface WebSocketTransportDatagrams {
   readonly maxDatagramSize: number;
 }
 
-export class WebSocketTransport {
+export class WebSocketTransport extends EventTarget {
   /**
    * `url` has the scheme `ws`, `wss`, `http` or `https`, and may be relative to the page's URL. Any
    * other scheme is a `SyntaxError`.
@@ -221,6 +272,8 @@ export class WebSocketTransport {
   readonly congestionControl: "default";
   /** The negotiated application protocol, or the empty string. */
   readonly protocol: string;
+  /** Whether the connection has a WebSocket, and would outlive it. */
+  readonly sessionState: SessionState;
   readonly datagrams: WebSocketTransportDatagrams;
   readonly incomingBidirectionalStreams: ReadableStream<WebSocketTransportBidirectionalStream>;
   /** The js-ws wire has no such streams. */
@@ -232,6 +285,26 @@ export class WebSocketTransport {
   /** Ends the connection once its streams have ended. After this call no streams can be opened. */
   shutdown(): Promise<void>;
   getStats(): Promise<WebSocketTransportStats>;
+  addEventListener<K extends keyof WebSocketTransportEventMap>(
+    type: K,
+    listener: (this: WebSocketTransport, event: WebSocketTransportEventMap[K]) => void,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
+  addEventListener(
+    type: string,
+    listener: EventListenerOrEventListenerObject | null,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
+  removeEventListener<K extends keyof WebSocketTransportEventMap>(
+    type: K,
+    listener: (this: WebSocketTransport, event: WebSocketTransportEventMap[K]) => void,
+    options?: boolean | EventListenerOptions,
+  ): void;
+  removeEventListener(
+    type: string,
+    listener: EventListenerOrEventListenerObject | null,
+    options?: boolean | EventListenerOptions,
+  ): void;
 }
 
 /**

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use js_sys::{Array, Promise, Uint8Array};
+use js_sys::{Array, Function, Promise, Uint8Array};
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::future_to_promise;
-use wsmux::{WebSocketConnection, WebSocketStream};
+use wasm_bindgen_futures::{future_to_promise, spawn_local};
+use wsmux::{
+    ConnectionEvent, ConnectionEvents, SessionState, WebSocketConnection, WebSocketStream,
+};
 
 use crate::{
     count::Counted,
@@ -19,6 +21,8 @@ use crate::{
 #[wasm_bindgen]
 pub struct Connection {
     connection: WebSocketConnection,
+    /// The events since the connection was established.
+    events: ConnectionEvents,
     _counted: Counted,
 }
 
@@ -34,7 +38,8 @@ pub(crate) fn milliseconds(time: Duration) -> f64 {
 
 impl Connection {
     pub(crate) fn new(connection: WebSocketConnection) -> Self {
-        Self { connection, _counted: Counted::new() }
+        let events = connection.events();
+        Self { connection, events, _counted: Counted::new() }
     }
 }
 
@@ -137,10 +142,48 @@ impl Connection {
         future_to_promise(async move { Ok(Fault::from(connection.closed().await).into()) })
     }
 
+    /// Calls `suspended` when the connection loses its socket, and `resumed` when it goes on over a
+    /// new one, with the gap in milliseconds and the number and length of the messages that are
+    /// sent again. This ends with the connection.
+    pub fn watch(&self, suspended: Function, resumed: Function) {
+        let mut events = self.events.clone();
+        spawn_local(async move {
+            while let Some(event) = events.next().await {
+                // The functions of the modules do not throw.
+                let _ = match event {
+                    ConnectionEvent::Suspended => suspended.call0(&JsValue::UNDEFINED),
+                    ConnectionEvent::Resumed { gap, resent_messages, resent_bytes, .. } => resumed
+                        .call3(
+                            &JsValue::UNDEFINED,
+                            &milliseconds(gap).into(),
+                            &(resent_messages as f64).into(),
+                            &(resent_bytes as f64).into(),
+                        ),
+                    _ => continue,
+                };
+            }
+        });
+    }
+
+    /// Returns whether the connection has a socket, and whether it could lose it.
+    #[wasm_bindgen(js_name = sessionState)]
+    pub fn session_state(&self) -> String {
+        let state = match self.connection.session_state() {
+            SessionState::Fixed => "fixed",
+            SessionState::Live => "live",
+            SessionState::Suspended => "suspended",
+            SessionState::Resuming => "resuming",
+            SessionState::Ended => "ended",
+            _ => "unknown",
+        };
+        state.into()
+    }
+
     /// Returns the connection's statistics, in the order in which the modules name them. Times are
     /// in milliseconds; NaN stands for an unknown time.
     pub fn stats(&self) -> Vec<f64> {
         let stats = self.connection.stats();
+        let session = self.connection.session_stats();
         vec![
             stats.bytes_sent as f64,
             stats.bytes_received as f64,
@@ -157,6 +200,11 @@ impl Connection {
             milliseconds(stats.blocked_by_socket),
             stats.datagrams_dropped_incoming as f64,
             stats.datagrams_dropped_outgoing as f64,
+            session.resumptions as f64,
+            session.resent_messages as f64,
+            session.resent_bytes as f64,
+            milliseconds(session.longest_gap),
+            session.replay_held as f64,
         ]
     }
 }

@@ -18,7 +18,7 @@ fn milliseconds(ms: f64) -> Option<Duration> {
 fn config(settings: &Object) -> Config {
     type Set = fn(&mut Config, f64);
     // A number beyond the range of its integer type becomes the nearest integer in this range.
-    let sets: [(&str, Set); 19] = [
+    let sets: [(&str, Set); 21] = [
         ("streamReceiveWindow", |config, n| _ = config.stream_receive_window(n as u64)),
         ("maxStreamReceiveWindow", |config, n| _ = config.max_stream_receive_window(n as u64)),
         ("windowGrowthBudget", |config, n| _ = config.window_growth_budget(n as u64)),
@@ -46,6 +46,10 @@ fn config(settings: &Object) -> Config {
         ("closeTimeout", |config, ms| {
             config.close_timeout(milliseconds(ms).unwrap_or(Duration::MAX));
         }),
+        ("resumeTimeout", |config, ms| {
+            config.resume_timeout(Some(milliseconds(ms).unwrap_or(Duration::MAX)));
+        }),
+        ("replayBudget", |config, n| _ = config.replay_budget(n as u64)),
         ("datagramReceiveBufferSize", |config, n| {
             config.datagram_receive_buffer_size(n as usize);
         }),

@@ -3,7 +3,7 @@
 use std::process::Stdio;
 
 use anyhow::Context;
-use serde_json::Value;
+use serde_json::{Value, json};
 use thirtyfour::{ChromiumLikeCapabilities, DesiredCapabilities, WebDriver};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
@@ -51,6 +51,23 @@ impl Browser {
     /// function.
     pub(crate) async fn run(&self, script: &str, arguments: Vec<Value>) -> anyhow::Result<Value> {
         Ok(self.driver.execute_async(script, arguments).await?.json().clone())
+    }
+
+    /// Freezes the page, as a browser freezes one that was hidden for long, or thaws it.
+    pub(crate) async fn freeze(&self, frozen: bool) -> anyhow::Result<()> {
+        let state = if frozen { "frozen" } else { "active" };
+        let state = json!({ "state": state });
+        self.driver.cdp().send_raw("Page.setWebLifecycleState", state).await?;
+        Ok(())
+    }
+
+    /// Minimizes the browser's window, which hides the page.
+    pub(crate) async fn hide(&self) -> anyhow::Result<()> {
+        Ok(self.driver.minimize_window().await?)
+    }
+
+    pub(crate) async fn show(&self) -> anyhow::Result<()> {
+        Ok(self.driver.maximize_window().await?)
     }
 
     pub(crate) async fn quit(&self) {

@@ -22,7 +22,7 @@ use peer::Kind;
 use site::Site;
 
 /// The number of all tests, which is checked so that no test is lost unnoticed.
-const TESTS: usize = 159;
+const TESTS: usize = 174;
 
 /// A limit that only a failure reaches. The longest test moves 64 MiB there and back in a debug
 /// build.
@@ -69,12 +69,32 @@ fn main() -> anyhow::Result<()> {
 async fn run(browser: &Browser, site: &Site, name: &str, kind: Kind) -> anyhow::Result<()> {
     let url = site.set_up(kind).await?;
     browser.open(&site.url()).await?;
-    let script = "const [name, options, done] = arguments;
-        import('/page/tests.js')
-            .then(({ run }) => run(name, options))
-            .then(() => done('passed'), (error) => done(error?.stack ?? String(error)))";
     let options = json!({ "url": url, "peer": kind.name(), "wire": kind.wire() });
-    let said = browser.run(script, vec![name.into(), options]).await?;
-    ensure!(said == "passed", "{}", said.as_str().unwrap_or("the page said nothing"));
-    Ok(())
+    let mut script = "const [name, options, done] = arguments;
+        import('/page/tests.js')
+            .then(({ start, news }) => (start(name, options), news()))
+            .then(done, (error) => done(String(error)))";
+    let mut arguments = vec![name.into(), options];
+    loop {
+        let said = browser.run(script, arguments).await?;
+        // A page cannot do these things itself.
+        match said["wanted"].as_str() {
+            Some("hide") => browser.hide().await?,
+            Some("show") => browser.show().await?,
+            Some("freeze") => {
+                browser.freeze(true).await?;
+                site.lose_connections().await;
+                browser.freeze(false).await?;
+            }
+            _ => {
+                ensure!(said == "passed", "{}", said.as_str().unwrap_or("the page said nothing"));
+                return Ok(());
+            }
+        }
+        script = "const [done] = arguments;
+            import('/page/tests.js')
+                .then((tests) => (tests.done(), tests.news()))
+                .then(done, (error) => done(String(error)))";
+        arguments = vec![];
+    }
 }

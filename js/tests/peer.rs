@@ -1,12 +1,12 @@
 //! A native server that executes the command in the first line of each stream.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use tokio::{net::TcpListener, task::JoinSet};
 use web_transport_trait::{Error as _, RecvStream, SendStream, Session};
-use wsmux::{WebSocketServer, Wire};
+use wsmux::{Config, WebSocketServer, Wire};
 
 use crate::{journal::Journal, scripted};
 
@@ -58,8 +58,12 @@ impl Peer {
         let mut tasks = JoinSet::new();
         let address = match kind {
             Kind::Wsmux(wire) => {
+                let mut config = Config::default();
+                // Only pages that want it too can resume their connections.
+                config.resume_timeout(Some(Duration::from_secs(60)));
                 let builder = WebSocketServer::builder()
                     .wires([wire])
+                    .config(config)
                     .protocol("chat")
                     .bare_protocol("com.example.bare");
                 let server = builder.bind("127.0.0.1:0").await?;

@@ -1,4 +1,5 @@
-//! The network between the page and a server: a TCP relay that can pause and be cut.
+//! The network between the page and a server: a TCP relay that can pause, lose its connections,
+//! and be cut.
 
 use std::{io, net::SocketAddr, sync::Arc};
 
@@ -23,6 +24,8 @@ enum Network {
 pub(crate) struct Relay {
     address: SocketAddr,
     network: Arc<watch::Sender<Network>>,
+    /// How often the connections of the moment were lost.
+    losses: watch::Sender<u64>,
     _tasks: JoinSet<()>,
 }
 
@@ -33,13 +36,15 @@ impl Relay {
         let network = Arc::new(watch::Sender::new(Network::Runs));
         let mut tasks = JoinSet::new();
         let seen = network.subscribe();
+        let losses = watch::Sender::new(0);
+        let lost = losses.clone();
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((page, _)) = listener.accept().await {
-                connections.spawn(carry(page, server, seen.clone()));
+                connections.spawn(carry(page, server, seen.clone(), lost.subscribe()));
             }
         });
-        Ok(Self { address, network, _tasks: tasks })
+        Ok(Self { address, network, losses, _tasks: tasks })
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -54,12 +59,23 @@ impl Relay {
         self.network.send_replace(Network::Runs);
     }
 
+    /// Ends all connections, and each new one at once, until [`run`](Self::run).
     pub(crate) fn cut(&self) {
         self.network.send_replace(Network::Cut);
     }
+
+    /// Ends the connections that exist now.
+    pub(crate) fn lose(&self) {
+        self.losses.send_modify(|losses| *losses += 1);
+    }
 }
 
-async fn carry(page: TcpStream, server: SocketAddr, mut network: watch::Receiver<Network>) {
+async fn carry(
+    page: TcpStream,
+    server: SocketAddr,
+    mut network: watch::Receiver<Network>,
+    mut losses: watch::Receiver<u64>,
+) {
     let Ok(server) = TcpStream::connect(server).await else { return };
     for tcp in [&page, &server] {
         let _ = tcp.set_nodelay(true);
@@ -71,6 +87,7 @@ async fn carry(page: TcpStream, server: SocketAddr, mut network: watch::Receiver
     tokio::select! {
         _ = async { tokio::join!(there, back) } => {}
         _ = network.wait_for(|network| *network == Network::Cut) => {}
+        _ = losses.changed() => {}
     }
 }
 

@@ -33,6 +33,7 @@ impl Site {
         let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("page");
         let router = Router::new()
             .route("/network/cut", post(cut))
+            .route("/network/lose", post(lose))
             .route("/network/stand", post(stand))
             .route("/network/run", post(run))
             .route("/ended", post(ended))
@@ -47,6 +48,11 @@ impl Site {
 
     pub(crate) fn url(&self) -> String {
         format!("http://{}/page/index.html", self.address)
+    }
+
+    /// Ends the connections of the current test.
+    pub(crate) async fn lose_connections(&self) {
+        relay(self.stage.clone(), Relay::lose).await;
     }
 
     /// Replaces the server and the network of the previous test. Returns the URL of the new
@@ -70,6 +76,10 @@ async fn relay(stage: Shared, act: impl FnOnce(&Relay)) -> StatusCode {
 
 async fn cut(State(stage): State<Shared>) -> StatusCode {
     relay(stage, Relay::cut).await
+}
+
+async fn lose(State(stage): State<Shared>) -> StatusCode {
+    relay(stage, Relay::lose).await
 }
 
 async fn stand(State(stage): State<Shared>) -> StatusCode {

@@ -29,6 +29,7 @@ export async function may(): Promise<void> {
     await stream.cancel(new WebSocketTransportError("no", { streamErrorCode: 3 }));
   }
   await transport.datagrams.createWritable().getWriter().write(new Uint8Array(1));
+  transport.addEventListener("resumed", ({ detail: { gap, resentBytes } }) => console.log(gap, resentBytes));
   const { closeCode, reason } = await transport.closed;
   const told: [number, string, number | undefined, number, boolean] = [
     closeCode,

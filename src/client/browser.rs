@@ -195,11 +195,18 @@ struct Opened {
 }
 
 /// Dials the server of one connection again.
-#[derive(Debug)]
 struct Redialer {
     client: WebSocketClient,
     url: String,
     subprotocol: Option<String>,
+}
+
+/// The output leaves out the client. Otherwise each page would contain the code that prints all
+/// settings.
+impl fmt::Debug for Redialer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Redialer").finish_non_exhaustive()
+    }
 }
 
 impl resume::Redial for Redialer {

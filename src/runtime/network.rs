@@ -28,13 +28,14 @@ struct Listening {
 
 impl Listening {
     /// `pageshow`: the page was restored from the back/forward cache. `visibilitychange`, which
-    /// bubbles to the window: the page is shown or hidden. `resume`: the page is thawed.
+    /// bubbles to the window: the page is shown or hidden. `resume`, which the document receives and
+    /// which does not bubble: the page is thawed. Therefore the listeners listen for capture.
     const EVENTS: [&str; 4] = ["online", "pageshow", "visibilitychange", "resume"];
 
     fn new(scope: EventTarget, listener: Closure<dyn FnMut()>) -> Self {
         for event in Self::EVENTS {
             let function = listener.as_ref().unchecked_ref();
-            let _ = scope.add_event_listener_with_callback(event, function);
+            let _ = scope.add_event_listener_with_callback_and_bool(event, function, true);
         }
         Self { scope, listener }
     }
@@ -44,7 +45,7 @@ impl Drop for Listening {
     fn drop(&mut self) {
         for event in Self::EVENTS {
             let function = self.listener.as_ref().unchecked_ref();
-            let _ = self.scope.remove_event_listener_with_callback(event, function);
+            let _ = self.scope.remove_event_listener_with_callback_and_bool(event, function, true);
         }
     }
 }

@@ -57,6 +57,7 @@ function remember() {
 function enter(state) {
   document.body.dataset.state = state;
   find("disconnect").disabled = state !== "open";
+  find("cut").disabled = state !== "open";
   find("lost").hidden = state !== "lost";
   for (const card of cards.values()) card.button.disabled = state !== "open";
   tellActions();
@@ -67,6 +68,7 @@ async function connect() {
   session?.close();
   session = null;
   [cards, times, marks] = [new Map(), [], []];
+  document.body.dataset.resumptions = 0;
   find("down").replaceChildren();
   find("up").replaceChildren();
   enter("connecting");
@@ -80,6 +82,18 @@ async function connect() {
     return;
   }
   enter("open");
+  const mark = (text) => {
+    marks.push({ time: performance.now(), text });
+    tellVerdict();
+  };
+  session.watch(
+    () => mine === attempt && mark("socket lost"),
+    (gap) => {
+      if (mine !== attempt) return;
+      document.body.dataset.resumptions++;
+      mark(`back after ${Math.ceil(gap)} ms`);
+    },
+  );
   session.keep(counts(), arrange);
   measure(session);
   const [how, why] = await session.ended();
@@ -157,6 +171,7 @@ function tell(now) {
 /** Shows a sentence that sums up the page, with the figure that supports it. */
 function tellVerdict() {
   if (!session) return;
+  if (session.suspended) return say("The socket is lost, and the streams wait", "The page dials again.");
   const { streams, rate } = session;
   const still = streams.filter((stream) => stream.stalled);
   const free = streams.length - still.length;
@@ -213,6 +228,7 @@ find("stall-all").addEventListener("click", () => {
   cards.get(one).element.scrollIntoView({ block: "nearest" });
 });
 find("resume-all").addEventListener("click", () => stallThese(session.streams, false));
+find("cut").addEventListener("click", () => session.cut());
 find("disconnect").addEventListener("click", () => session.close());
 find("reconnect").addEventListener("click", connect);
 find("settings").addEventListener("submit", (event) => event.preventDefault());

@@ -17,7 +17,9 @@ const RIVERS = {
 const CONFIG = {
   // Windows do not grow, so that the cards can be compared.
   windowGrowthBudget: 0,
-  // A person who watches the page should learn of a loss soon.
+  // The streams outlive the loss of a socket. But a person who watches the page should soon learn
+  // that a server is gone.
+  resumeTimeout: 10_000,
   maxIdleTimeout: 10_000,
 };
 
@@ -53,6 +55,23 @@ export class Session {
   /** The number of bytes that a stream moves in a second when nothing blocks it. */
   get rate() {
     return this.#control.rate;
+  }
+
+  /** Whether the connection waits for a new socket. */
+  get suspended() {
+    return ["suspended", "resuming"].includes(this.#transport.sessionState);
+  }
+
+  /** Calls `lost` when the socket is lost, and `back` with the milliseconds until there is another. */
+  watch(lost, back) {
+    this.#transport.addEventListener("suspended", lost);
+    this.#transport.addEventListener("resumed", ({ detail }) => back(detail.gap));
+  }
+
+  /** Lets the server cut all sockets, as a network does. */
+  cut() {
+    // The answer may be lost with the socket.
+    fetch("cut", { method: "POST" }).catch(() => {});
   }
 
   /** Waits for the end of the connection, and returns a description of it. */

@@ -1,43 +1,74 @@
 //! A server for a page, its scripts, and the WebSocket whose streams the page shows, all on one
 //! port.
 
+mod network;
 mod streams;
 
-use std::{num::NonZero, path::Path};
+use std::{error::Error, net::Ipv4Addr, num::NonZero, path::Path, time::Duration};
 
-use axum::{Router, extract::State, response::Response, routing::any};
+use axum::{
+    Router,
+    extract::State,
+    response::Response,
+    routing::{any, post},
+};
+use tokio::net::TcpListener;
 use tower_http::services::ServeDir;
 use wsmux::{
     BuildError, Config, WebSocketAcceptor, WebSocketServer, Wire,
     authorize::{Accept, Refuse, UpgradeRequest},
     axum::WsMuxUpgrade,
     http::{StatusCode, header},
+    hyper::HttpServer,
 };
+
+use network::Cutter;
+
+/// How long a page may be without a socket until its connection ends.
+const RESUME_TIMEOUT: Duration = Duration::from_secs(60);
 
 #[derive(Clone)]
 struct App {
     acceptor: WebSocketAcceptor,
     rate: NonZero<usize>,
+    cutter: Cutter,
 }
 
-/// Returns the routes: the page at `/`, the npm package from the directory `package` at `/wsmux/`,
-/// and the WebSocket at `/streams`. Each stream to the page sends `rate` bytes a second.
+/// Serves the page at `/`, the npm package from the directory `package` at `/wsmux/`, and the
+/// WebSocket at `/streams`. Each stream to the page sends `rate` bytes a second. `POST /cut` cuts
+/// all TCP connections.
 ///
 /// # Errors
-/// [`BuildError`], as for any server's settings.
-pub fn routes(package: &Path, rate: NonZero<usize>) -> Result<Router, BuildError> {
+/// The server's settings are invalid, or it cannot listen.
+pub async fn serve(
+    listener: TcpListener,
+    package: &Path,
+    rate: NonZero<usize>,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let cutter = Cutter::default();
+    let routes = routes(package, rate, cutter.clone())?;
+    let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let address = server.local_addr()?;
+    tokio::select! {
+        error = network::forward(listener, address, cutter) => Err(error.into()),
+        never = HttpServer::new().serve_routes(server, routes) => match never {},
+    }
+}
+
+fn routes(package: &Path, rate: NonZero<usize>, cutter: Cutter) -> Result<Router, BuildError> {
     // Windows do not grow, so that the page's cards can be compared.
     let mut config = Config::default();
-    config.window_growth_budget(0);
+    config.window_growth_budget(0).resume_timeout(Some(RESUME_TIMEOUT));
     let wires = [Wire::QMux, Wire::JsWs];
     let server = WebSocketServer::builder().wires(wires).config(config);
     let acceptor = server.authorizer(of_this_page).build()?;
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("page");
     Ok(Router::new()
         .route("/streams", any(streams))
+        .route("/cut", post(cut))
         .nest_service("/wsmux", ServeDir::new(package))
         .fallback_service(ServeDir::new(page))
-        .with_state(App { acceptor, rate }))
+        .with_state(App { acceptor, rate, cutter }))
 }
 
 /// Accepts only this server's page, because any page in the browser can request the WebSocket.
@@ -56,4 +87,10 @@ async fn streams(State(app): State<App>, upgrade: WsMuxUpgrade) -> Response {
         .on_failed(|error| eprintln!("no connection: {error}"))
         .on_connection(&app.acceptor, move |connection| streams::serve(connection, app.rate))
         .await
+}
+
+/// Cuts also the connection of this request, so the page may receive no answer.
+async fn cut(State(app): State<App>) -> StatusCode {
+    app.cutter.cut();
+    StatusCode::NO_CONTENT
 }

@@ -9,7 +9,6 @@ use std::{
 
 use clap::Parser;
 use tokio::net::TcpListener;
-use wsmux::hyper::HttpServer;
 
 #[derive(Debug, Parser)]
 struct Args {
@@ -29,11 +28,9 @@ fn package() -> PathBuf {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let args = Args::parse();
-    let routes = wsmux_browser_page::routes(&args.package, args.rate)?;
     let listener = TcpListener::bind(args.listen).await?;
     println!("open http://{}/", listener.local_addr()?);
-    HttpServer::new().serve_routes(listener, routes).await;
-    Ok(())
+    wsmux_browser_page::serve(listener, &args.package, args.rate).await
 }

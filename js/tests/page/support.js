@@ -160,10 +160,21 @@ export class Stage {
     return transport;
   }
 
-  /** Controls the network: `cut` ends its connections, `stand` pauses them, `run` resumes them. */
+  /**
+   * Controls the network: `lose` ends its connections, `cut` also ends each new one at once,
+   * `stand` pauses them, `run` ends these states.
+   */
   async network(does) {
     const { ok } = await fetch(`/network/${does}`, { method: "POST" });
     assert(ok, `the network did not ${does}`);
+  }
+
+  /**
+   * Lets the runner do something to the browser: `hide` or `show` the page, or `freeze` it, lose
+   * its connections and bring the network back, and thaw it.
+   */
+  browser(does) {
+    return new Promise((resolve) => ask(does, resolve));
   }
 
   /** Returns how the next connection ended at the server. */
@@ -197,7 +208,7 @@ function afterRejections() {
   });
 }
 
-export async function run(name, options) {
+async function run(name, options) {
   const unheard = [];
   addEventListener("unhandledrejection", ({ reason }) => unheard.push(reason));
   const stage = new Stage(options);
@@ -212,4 +223,38 @@ export async function run(name, options) {
   // The last rejection is the one that `afterRejections` has caused.
   unheard.pop();
   if (unheard.length > 0) throw new Error(`rejected, and nobody heard: ${unheard.map((reason) => reason?.stack ?? reason).join("; ")}`);
+}
+
+/** The next thing that the runner has to know. */
+let told;
+let tell;
+let finish;
+
+function expectNews() {
+  told = new Promise((resolve) => (tell = resolve));
+}
+
+function ask(wanted, resolve) {
+  finish = resolve;
+  tell({ wanted });
+}
+
+/** Starts a test. */
+export function start(name, options) {
+  expectNews();
+  run(name, options).then(
+    () => tell("passed"),
+    (error) => tell(error?.stack ?? String(error)),
+  );
+}
+
+/** Waits for the end of the test, or for something that the runner has to do. */
+export function news() {
+  return told;
+}
+
+/** Says that the runner has done what was wanted. */
+export function done() {
+  expectNews();
+  finish();
 }

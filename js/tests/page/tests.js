@@ -7,5 +7,6 @@ import "./closing.js";
 import "./last.js";
 import "./datagrams.js";
 import "./objects.js";
+import "./resuming.js";
 
-export { list, run } from "./support.js";
+export { done, list, news, start } from "./support.js";

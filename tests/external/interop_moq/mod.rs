@@ -9,8 +9,10 @@ use wsmux_testing::interop;
 use wsmux_testing::node;
 mod pair;
 
+use std::time::Duration;
+
 use serde_json::json;
-use wsmux::{Config, ConnectionError, ReadError, WriteError};
+use wsmux::{Config, ConnectionError, ReadError, SessionState, SessionStats, WriteError};
 
 use super::node_stories::*;
 use interop::*;
@@ -28,6 +30,7 @@ in_both_roles! {
     our_close_reaches_the_peer_with_code_and_reason,
     the_peers_close_reaches_us_with_code_and_reason,
     datagrams_go_both_ways,
+    a_peer_that_cannot_resume_is_not_affected_by_resumption,
     an_application_protocol_is_agreed_on,
     everything_works_over_tls,
 }
@@ -229,6 +232,18 @@ async fn datagrams_go_both_ways(role: Role) {
         assert!(sent["maxDatagramSize"].as_u64().unwrap() >= 16_000, "{sent}");
         assert_eq!(within("a datagram", pair.ours.read_datagram()).await.unwrap(), text);
     }
+    pair.node.assert_unharmed().await;
+}
+
+async fn a_peer_that_cannot_resume_is_not_affected_by_resumption(role: Role) {
+    let ours = config(|config| _ = config.resume_timeout(Some(Duration::from_secs(60))));
+    let pair = Pair::new(role, ours, &[]).await;
+    assert_eq!(pair.ours.session_state(), SessionState::Fixed);
+    pair.start_node_echo().await;
+    get_echo(&pair.ours, 1, 8 * MIB).await;
+    send_uni(&pair, 2, MIB).await;
+    receive_uni(&pair, 3, MIB).await;
+    assert_eq!(pair.ours.session_stats(), SessionStats::default());
     pair.node.assert_unharmed().await;
 }
 

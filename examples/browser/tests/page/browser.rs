@@ -46,6 +46,7 @@ const READ: &str = r#"
         state: document.body.dataset.state,
         wire: document.querySelector("[name=wire]:checked").value,
         verdict: document.getElementById("verdict").textContent,
+        resumptions: Number(document.body.dataset.resumptions),
         ended: document.getElementById("lost").textContent,
         cards: [...document.querySelectorAll(".card")].map((card) => ({
             name: card.querySelector("h3").textContent,
@@ -72,6 +73,7 @@ pub(crate) struct Shown {
     pub(crate) state: String,
     pub(crate) wire: String,
     pub(crate) verdict: String,
+    pub(crate) resumptions: u32,
     pub(crate) ended: String,
     pub(crate) cards: Vec<Card>,
 }

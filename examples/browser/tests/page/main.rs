@@ -146,6 +146,24 @@ async fn a_lost_connection_is_told_and_a_new_one_flows() {
 }
 
 #[tokio::test]
+async fn streams_outlive_the_socket_that_a_button_cuts() {
+    let server = Server::start();
+    visit(server.address, "?down=6&up=2", Look::default(), async |browser| {
+        let mut page =
+            browser.until("all flow", |page| page.cards.len() == 8 && page.all_moved(1)).await;
+        for losses in 1..=3 {
+            browser.click("#cut").await;
+            browser.until("the socket is back", |page| page.resumptions == losses).await;
+            page = browser.until("all go on", |now| now.all_moved_since(&page, FAR)).await;
+            assert_eq!(page.state, "open");
+        }
+        assert!(!browser.is_displayed("#lost").await);
+        browser.until("full rate", |page| page.verdict == "All 8 streams flow at full rate").await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn the_settings_take_effect() {
     let server = Server::start();
     visit(server.address, "?down=3&up=1", Look::default(), async |browser| {

@@ -39,7 +39,6 @@ impl Server {
             "MISSING: the npm package, which js/pack builds"
         );
         let bytes = NonZero::new(rate).expect("a rate");
-        let routes = wsmux_browser_page::routes(&package, bytes).expect("settings in order");
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.expect("a runtime");
         let listener = std::net::TcpListener::bind(address).expect("a port");
@@ -47,7 +46,7 @@ impl Server {
         let address = listener.local_addr().expect("an address");
         runtime.spawn(async move {
             let listener = TcpListener::from_std(listener).expect("a listener");
-            axum::serve(listener, routes).await
+            wsmux_browser_page::serve(listener, &package, bytes).await.expect("a server")
         });
         Self { address, rate, runtime: Some(runtime) }
     }
