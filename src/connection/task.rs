@@ -59,7 +59,7 @@ struct Wait {
     alarm: Alarm,
     records: Records,
     redial: Option<Pin<Box<dyn Redialling>>>,
-    /// The connection's place among those without a socket.
+    /// Counts the connection among those without a socket, as long as this value exists.
     _suspended: Option<Kept>,
 }
 
