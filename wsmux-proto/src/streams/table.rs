@@ -136,6 +136,11 @@ pub(super) struct Stream {
     lingers: bool,
 }
 
+// There may be tens of thousands of idle streams. What only some streams need is allocated when it is
+// needed.
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<Stream>() <= 288);
+
 impl Stream {
     pub(super) fn new(id: StreamId, send: Option<Send>, recv: Option<Recv>) -> Self {
         let (send_released, recv_released) = (send.is_none(), recv.is_none());
