@@ -7,7 +7,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use wsmux_proto::{DriverLost, Link, Side};
+use wsmux_proto::{DriverLost, Link, SessionState, Side};
 
 use super::{
     alarm::Alarm,
@@ -35,8 +35,8 @@ pub(super) struct Task {
     stage: Stage,
     /// The way of a client to a new socket.
     redial: Option<Arc<dyn Redial>>,
-    /// How often the connection was resumed when it last lost its socket.
-    resumptions: u64,
+    /// How often the connection was resumed when it last lost a socket; `None` if it has lost none.
+    resumptions: Option<u64>,
     /// How many new sockets were lost since the connection was last resumed.
     failures: u32,
     /// Whether the task is being polled. If it is dropped while this is set, something in it has
@@ -85,7 +85,7 @@ impl Task {
             shared,
             stage: Stage::Driving(drive),
             redial,
-            resumptions: 0,
+            resumptions: None,
             failures: 0,
             polled: false,
         }
@@ -126,15 +126,17 @@ impl Task {
             state = self.shared.lock();
         }
         let stats = state.session.session_stats();
-        // A connection without a socket does not take the place of one with a socket.
-        let slot = state.slot.take();
+        // A connection without a socket does not take the place of one with a socket. If a newer
+        // socket has replaced this one, it has the place.
+        let is_replaced = state.session.state() == SessionState::Live;
+        let slot = if is_replaced { None } else { state.slot.take() };
         drop(state);
         drop(slot);
-        self.failures = match stats.resumptions == self.resumptions && self.failures > 0 {
-            true => self.failures + 1,
+        self.failures = match self.resumptions == Some(stats.resumptions) {
+            true => self.failures.saturating_add(1),
             false => 0,
         };
-        self.resumptions = stats.resumptions;
+        self.resumptions = Some(stats.resumptions);
         let redial = self.redial.clone().map(|dialer| -> Pin<Box<dyn Redialling>> {
             Box::pin(redial(self.shared.clone(), dialer, self.failures))
         });
