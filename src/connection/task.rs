@@ -7,7 +7,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use wsmux_proto::{DriverLost, Link, Side};
+use wsmux_proto::{DriverLost, Link, SessionState, Side};
 
 use super::{
     alarm::Alarm,
@@ -128,8 +128,10 @@ impl Task {
             state = self.shared.lock();
         }
         let stats = state.session.session_stats();
-        // A connection without a socket does not take the place of one with a socket.
-        let slot = state.slot.take();
+        // A connection without a socket does not take the place of one with a socket. If a newer
+        // socket has replaced this one, it has the place.
+        let is_replaced = state.session.state() == SessionState::Live;
+        let slot = if is_replaced { None } else { state.slot.take() };
         drop(state);
         drop(slot);
         let before = self.resumptions.replace(stats.resumptions);

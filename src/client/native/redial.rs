@@ -55,8 +55,9 @@ impl<D: Dialer> resume::Redial for Redial<D> {
         let cookies = lock(&newest).clone();
         Box::pin(async move {
             let Opened { socket, info, .. } = dialer.dial(cookies).await?;
-            if info.subprotocol() != subprotocol.as_deref() {
-                return Err(resume::other_subprotocol());
+            let (before, now) = (subprotocol.as_deref(), info.subprotocol());
+            if before != now {
+                return Err(resume::other_subprotocol(before, now));
             }
             if let Some(cookies) = info.response_headers().and_then(cookies_of) {
                 *lock(&newest) = Some(cookies);
