@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -12,7 +12,7 @@ use std::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{
-        TcpListener, TcpStream,
+        TcpListener, TcpSocket, TcpStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
     sync::watch,
@@ -42,6 +42,8 @@ pub struct Cutter {
 #[derive(Debug)]
 struct Shared {
     server: Mutex<SocketAddr>,
+    /// The address that the server takes for the client's.
+    source: Mutex<IpAddr>,
     /// The number of the last cut, and the way in which it cuts.
     cut: watch::Sender<(u64, Cut)>,
     /// Whether new connections are refused.
@@ -57,6 +59,7 @@ impl Cutter {
         let address = listener.local_addr().expect("an address");
         let shared = Arc::new(Shared {
             server: Mutex::new(server),
+            source: Mutex::new(Ipv4Addr::LOCALHOST.into()),
             cut: watch::Sender::new((0, Cut::Reset)),
             down: watch::Sender::new(false),
             accepted: AtomicU64::new(0),
@@ -83,6 +86,12 @@ impl Cutter {
     /// Forwards new connections to another server.
     pub fn forward_to(&self, server: SocketAddr) {
         *self.shared.server.lock().expect("no panic") = server;
+    }
+
+    /// Lets new connections come from another loopback address, as if the client had moved to
+    /// another network.
+    pub fn come_from(&self, source: Ipv4Addr) {
+        *self.shared.source.lock().expect("no panic") = source.into();
     }
 
     /// Returns how many connections were accepted, including those that were reset at once.
@@ -120,7 +129,10 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>) {
 async fn forward(client: TcpStream, server: SocketAddr, shared: Arc<Shared>) -> io::Result<()> {
     let mut cut = shared.cut.subscribe();
     let before = cut.borrow_and_update().0;
-    let server = TcpStream::connect(server).await?;
+    let source = *shared.source.lock().expect("no panic");
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((source, 0).into())?;
+    let server = socket.connect(server).await?;
     for stream in [&client, &server] {
         stream.set_nodelay(true)?;
     }
