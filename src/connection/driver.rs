@@ -214,6 +214,7 @@ impl<S: Socket + Unpin> Driver<S> {
         #[cfg(feature = "qlog")]
         if let Some(qlog) = &mut self.records.qlog {
             qlog.rtt(now, state.engine().rtt());
+            qlog.session(now, &state.events);
         }
         #[cfg(feature = "tracing")]
         if let Some(total) = self.records.refused.increase(state.engine()) {

@@ -29,6 +29,19 @@ pub(super) struct Records {
     pub(super) registered: Option<Box<dyn Registered>>,
 }
 
+impl Records {
+    /// Records what has happened to the sockets.
+    #[cfg_attr(not(feature = "qlog"), expect(unused_variables, clippy::unused_self))]
+    fn log_session(&mut self, shared: &Shared) {
+        #[cfg(feature = "qlog")]
+        if let Some(qlog) = &mut self.qlog {
+            let mut state = shared.lock();
+            let now = state.time(shared.now());
+            qlog.session(now, &state.events);
+        }
+    }
+}
+
 /// The task of a connection.
 pub(super) struct Task {
     shared: Arc<Shared>,
@@ -97,7 +110,8 @@ impl Task {
         loop {
             self.stage = match &mut self.stage {
                 Stage::Driving(drive) => {
-                    let records = ready!(drive.as_mut().poll(cx));
+                    let mut records = ready!(drive.as_mut().poll(cx));
+                    records.log_session(&self.shared);
                     match self.wait(records) {
                         Some(wait) => Stage::Waiting(wait),
                         None => return Poll::Ready(()),
@@ -105,7 +119,9 @@ impl Task {
                 }
                 Stage::Waiting(wait) => match ready!(wait.poll(&self.shared, cx)) {
                     Some((link, socket)) => {
-                        let records = std::mem::take(&mut wait.records);
+                        let mut records = std::mem::take(&mut wait.records);
+                        // A server's connection is resumed before it gets the socket.
+                        records.log_session(&self.shared);
                         Stage::Driving(socket.drive(self.shared.clone(), link, records, None))
                     }
                     None => return Poll::Ready(()),

@@ -3,7 +3,7 @@
 use std::{
     collections::VecDeque,
     io,
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -14,7 +14,7 @@ use std::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{
-        TcpListener, TcpStream,
+        TcpListener, TcpSocket, TcpStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
     sync::watch,
@@ -46,6 +46,8 @@ pub struct Cutter {
 #[derive(Debug)]
 struct Shared {
     server: Mutex<SocketAddr>,
+    /// The address that the server takes for the client's.
+    source: Mutex<IpAddr>,
     /// The number of the last cut, and the way in which it cuts.
     cut: watch::Sender<(u64, Cut)>,
     /// Whether new connections are refused.
@@ -63,6 +65,7 @@ impl Cutter {
         let address = listener.local_addr().expect("an address");
         let shared = Arc::new(Shared {
             server: Mutex::new(server),
+            source: Mutex::new(Ipv4Addr::LOCALHOST.into()),
             cut: watch::Sender::new((0, Cut::Reset)),
             down: watch::Sender::new(false),
             limits: Mutex::default(),
@@ -96,6 +99,12 @@ impl Cutter {
     /// Forwards new connections to another server.
     pub fn forward_to(&self, server: SocketAddr) {
         *self.shared.server.lock().expect("no panic") = server;
+    }
+
+    /// Lets new connections come from another loopback address, as if the client had moved to
+    /// another network.
+    pub fn come_from(&self, source: Ipv4Addr) {
+        *self.shared.source.lock().expect("no panic") = source.into();
     }
 
     /// Returns how many connections were accepted, including those that were reset at once.
@@ -140,7 +149,10 @@ async fn forward(client: TcpStream, server: SocketAddr, shared: Arc<Shared>) -> 
     let mut before = cut.borrow_and_update().0;
     let limit = shared.limits.lock().expect("no panic").pop_front();
     let budget = Budget(AtomicU64::new(limit.unwrap_or(u64::MAX)));
-    let server = TcpStream::connect(server).await?;
+    let source = *shared.source.lock().expect("no panic");
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((source, 0).into())?;
+    let server = socket.connect(server).await?;
     for stream in [&client, &server] {
         stream.set_nodelay(true)?;
     }

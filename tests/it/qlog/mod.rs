@@ -4,6 +4,7 @@
 //! The schema is version 0.3: draft-ietf-quic-qlog-main-schema-05 and
 //! draft-ietf-quic-qlog-quic-events-04.
 
+mod resumption;
 mod schema;
 
 use std::{
