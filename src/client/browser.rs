@@ -214,10 +214,10 @@ impl resume::Redial for Redialer {
         let (client, url) = (self.client.clone(), self.url.clone());
         let subprotocol = self.subprotocol.clone();
         Box::pin(async move {
-            let Opened { socket, info, .. } = client.dial(&url).await?;
+            let Opened { socket, info, left } = client.dial(&url).await?;
             let (before, now) = (subprotocol.as_deref(), info.subprotocol());
             match before == now {
-                true => Ok(socket),
+                true => Ok((socket, left)),
                 false => Err(resume::other_subprotocol(before, now)),
             }
         })

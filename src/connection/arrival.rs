@@ -61,6 +61,10 @@ impl Arrival {
         let now = state.time(to.now());
         let accepted = state.session.accept_resume(now, socket, &request);
         to.dispatch(&mut state);
+        if state.session.is_closed() {
+            // The request came after the deadline of the session.
+            state.wake_driver_now();
+        }
         drop(state);
         match accepted {
             Ok(link) => Some(Move { to, link }),

@@ -295,8 +295,8 @@ impl<S: Socket + Unpin> Driver<S> {
     /// Looks at the first message on a server's socket. Returns whether the socket belongs to an
     /// earlier connection.
     fn find_earlier(&mut self) -> bool {
-        if self.read_end.is_some() {
-            // The socket is of no use to any connection.
+        if self.read_end.is_some() || self.shared.lock().close_reason().is_some() {
+            // The socket has ended, or this end has closed it.
             return false;
         }
         let is_message = |item: &Incoming| matches!(item, Incoming::Message(_));
@@ -435,11 +435,13 @@ impl<S: Socket + Unpin> Driver<S> {
             || failed_now
             || received == Progress::More
             || sent == Progress::More;
-        let next = if done {
-            Next::End
-        } else if !state.session.is_current(self.link) {
-            // the session has lost this socket, or has a newer one.
+        let is_used = state.session.is_current(self.link);
+        let next = if !is_used || (done && !state.session.has_socket()) {
+            // the session has lost this socket, or has a newer one. Or the connection has
+            // been closed before it could go on over this socket.
             Next::Lost
+        } else if done {
+            Next::End
         } else if !more && state.driver_sleeps(cx.waker(), sent == Progress::Blocked) {
             Next::Sleep
         } else {

@@ -1,7 +1,14 @@
 //! New sockets for connections that outlive their sockets, and how a client gets them.
 
-use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    future::Future,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
 
+use futures_util::future::{Either, select};
 use wsmux_proto::Link;
 
 #[cfg(not(target_family = "wasm"))]
@@ -23,6 +30,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// an idle timeout, so a longer pause would leave it only a few attempts.
 const MAX_PAUSE: Duration = Duration::from_secs(4);
 
+/// An attempt that is younger than this is not disturbed by a sign that the network may be back.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// How a connection gets a new socket.
 #[derive(Debug, Clone, Default)]
 pub(crate) enum Resume {
@@ -38,7 +48,8 @@ pub(crate) enum Resume {
 
 /// A client's way to the server of one connection.
 pub(crate) trait Redial: fmt::Debug + Send + Sync {
-    /// Opens a WebSocket to the server, with the same subprotocol as the first one.
+    /// Opens a WebSocket to the server, with the same subprotocol as the first one. Also returns how
+    /// long the server may take to answer on it.
     fn dial(&self) -> Pin<Box<dyn Dialling>>;
 
     /// Waits for a sign that the network may be back, such as a browser's event.
@@ -49,11 +60,11 @@ pub(crate) trait Redial: fmt::Debug + Send + Sync {
 
 /// An attempt to open a WebSocket.
 pub(crate) trait Dialling:
-    Future<Output = Result<NewSocket, ConnectError>> + MaybeSend
+    Future<Output = Result<(NewSocket, Duration), ConnectError>> + MaybeSend
 {
 }
 
-impl<T: Future<Output = Result<NewSocket, ConnectError>> + MaybeSend> Dialling for T {}
+impl<T: Future<Output = Result<(NewSocket, Duration), ConnectError>> + MaybeSend> Dialling for T {}
 
 /// A future without a result.
 pub(crate) trait Waiting: Future<Output = ()> + MaybeSend {}
@@ -137,11 +148,20 @@ pub(super) async fn redial(
 ) -> Option<(Link, NewSocket)> {
     loop {
         pause(&*redial, longest_pause(failures).mul_f64(random())).await;
-        let error = match redial.dial().await {
-            Ok(socket) => {
+        let returns = async {
+            sleep(PATIENCE).await;
+            redial.network_returns().await;
+        };
+        let dialled = match select(redial.dial(), pin!(returns)).await {
+            Either::Left((dialled, _)) => dialled,
+            // The attempt may hang because it began before the network was back.
+            Either::Right(_) => continue,
+        };
+        let error = match dialled {
+            Ok((socket, left)) => {
                 let mut state = shared.lock();
                 let now = state.time(shared.now());
-                let link = state.session.resume(now, socket.capabilities);
+                let link = state.session.resume(now, socket.capabilities, left);
                 drop(state);
                 return link.map(|link| (link, socket));
             }
@@ -155,15 +175,15 @@ pub(super) async fn redial(
             return None;
         }
         failures = failures.saturating_add(1);
-        pause(&*redial, error.retry_after().unwrap_or_default()).await;
+        // A server may ask for more time than the connection has.
+        pause(&*redial, error.retry_after().unwrap_or_default().min(MAX_PAUSE)).await;
     }
 }
 
 /// Waits for this time, or until there is a sign that the network may be back.
 async fn pause(redial: &dyn Redial, time: Duration) {
     if !time.is_zero() {
-        let pause = std::pin::pin!(sleep(time));
-        futures_util::future::select(pause, redial.network_returns()).await;
+        select(pin!(sleep(time)), redial.network_returns()).await;
     }
 }
 

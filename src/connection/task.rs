@@ -5,9 +5,10 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
-use wsmux_proto::{DriverLost, Link, SessionState, Side};
+use wsmux_proto::{DriverLost, Link, Side};
 
 use super::{
     alarm::Alarm,
@@ -16,7 +17,11 @@ use super::{
     resume::{Drive, NewSocket, Redial, Resume, redial},
     shared::{Kept, Shared, State},
 };
-use crate::runtime::MaybeSend;
+use crate::runtime::{Instant, MaybeSend};
+
+/// A socket that was lost sooner than this was not healthy, so the client pauses before it dials
+/// again.
+const LASTING: Duration = Duration::from_secs(1);
 
 /// What belongs to a connection's task and passes from driver to driver.
 #[derive(Debug, Default)]
@@ -63,7 +68,8 @@ pub(super) struct Task {
 }
 
 enum Stage {
-    Driving(Drive),
+    /// A socket, and since when it has been driven.
+    Driving(Drive, Instant),
     Waiting(Box<Wait>),
 }
 
@@ -98,7 +104,7 @@ impl Task {
         Self {
             _finish: Finish(shared.clone()),
             shared,
-            stage: Stage::Driving(drive),
+            stage: Stage::Driving(drive, Instant::now()),
             redial,
             resumptions: None,
             failures: 0,
@@ -109,10 +115,11 @@ impl Task {
     fn run(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             self.stage = match &mut self.stage {
-                Stage::Driving(drive) => {
+                Stage::Driving(drive, since) => {
                     let mut records = ready!(drive.as_mut().poll(cx));
+                    let lasted = since.elapsed() >= LASTING;
                     records.log_session(&self.shared);
-                    match self.wait(records) {
+                    match self.wait(records, lasted) {
                         Some(wait) => Stage::Waiting(wait),
                         None => return Poll::Ready(()),
                     }
@@ -122,7 +129,8 @@ impl Task {
                         let mut records = std::mem::take(&mut wait.records);
                         // A server's connection is resumed before it gets the socket.
                         records.log_session(&self.shared);
-                        Stage::Driving(socket.drive(self.shared.clone(), link, records, None))
+                        let drive = socket.drive(self.shared.clone(), link, records, None);
+                        Stage::Driving(drive, Instant::now())
                     }
                     None => return Poll::Ready(()),
                 },
@@ -130,8 +138,9 @@ impl Task {
         }
     }
 
-    /// Begins to wait for a new socket. Returns `None` if the connection needs none.
-    fn wait(&mut self, mut records: Records) -> Option<Box<Wait>> {
+    /// Begins to wait for a new socket. `lasted` says whether the lost socket was a healthy one.
+    /// Returns `None` if the connection needs no new socket.
+    fn wait(&mut self, mut records: Records, lasted: bool) -> Option<Box<Wait>> {
         let mut state = self.shared.lock();
         if is_over(&state) {
             return None;
@@ -145,20 +154,22 @@ impl Task {
         }
         let stats = state.session.session_stats();
         // A connection without a socket does not take the place of one with a socket. If a newer
-        // socket has replaced this one, it has the place.
-        let is_replaced = state.session.state() == SessionState::Live;
+        // socket has replaced the lost one, it has the place.
+        let is_replaced = state.session.has_socket();
         let slot = if is_replaced { None } else { state.slot.take() };
         drop(state);
         drop(slot);
         let before = self.resumptions.replace(stats.resumptions);
         self.failures = match before == self.resumptions {
             true => self.failures.saturating_add(1),
-            false => 0,
+            // Something on the way may cut each new socket at once.
+            false => u32::from(!lasted),
         };
         let redial = self.redial.clone().map(|dialer| -> Pin<Box<dyn Redialling>> {
             Box::pin(redial(self.shared.clone(), dialer, self.failures))
         });
-        let suspended = records.registered.as_ref().map(|entry| entry.suspend(stats.replay_held));
+        let entry = records.registered.as_ref().filter(|_| !is_replaced);
+        let suspended = entry.map(|entry| entry.suspend(stats.replay_held));
         Some(Box::new(Wait { alarm: Alarm::new(), records, redial, _suspended: suspended }))
     }
 }

@@ -328,7 +328,10 @@ impl ServerSettings {
         start: Instant,
         info: ConnectionInfo,
     ) -> WebSocketConnectionBuilder {
-        let resume = Resume::Accept(self.sessions.clone());
+        let resume = match self.connection.config.get_resume_timeout() {
+            Some(_) => Resume::Accept(self.sessions.clone()),
+            None => Resume::Never,
+        };
         self.connection.clone().info(info).time_left(self.left(start)).resume(resume)
     }
 

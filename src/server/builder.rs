@@ -156,6 +156,9 @@ impl WebSocketServerBuilder {
     /// Further clients are closed as soon as they are accepted, before TLS, so that a flood costs
     /// as little as possible. An IPv6 /64 counts as one address, because one subscriber can use all
     /// of it. Clients of Unix sockets are not counted.
+    ///
+    /// A client that [resumes](crate::Config::resume_timeout) a connection has two sockets for a
+    /// moment if its old socket still looks alive to the server. So leave room for a second one.
     pub fn max_connections_per_address(mut self, count: Option<usize>) -> Self {
         self.limits.per_address = count;
         self
@@ -175,7 +178,7 @@ impl WebSocketServerBuilder {
 
     /// Sets how many bytes all connections without a socket together may keep, to send these bytes
     /// again. The bytes of a connection are counted when it loses its socket. If the connections
-    /// keep more, the connection that has waited longest ends. With `None`, there is no limit.
+    /// keep more, the connection that keeps the most ends. With `None`, there is no limit.
     /// Default 256 MiB.
     ///
     /// In addition, each of these connections keeps the bytes that its streams have buffered; see

@@ -87,9 +87,8 @@ impl Registered for Entry {
         state.bytes += cost;
         state.suspended.insert(number, (self.id, cost));
         let mut given_up = Vec::new();
-        while state.exceeds(self.limits)
-            && let Some((_, (id, cost))) = state.suspended.pop_first()
-        {
+        while let Some(number) = state.excess(self.limits) {
+            let Some((id, cost)) = state.suspended.remove(&number) else { break };
             state.bytes -= cost;
             given_up.extend(state.connections.get(&id).and_then(Weak::upgrade));
         }
@@ -123,9 +122,17 @@ impl Drop for Suspended {
 }
 
 impl State {
-    fn exceeds(&self, limits: SuspendedLimits) -> bool {
-        limits.connections.is_some_and(|most| self.suspended.len() > most)
-            || limits.bytes.is_some_and(|most| self.bytes > most)
+    /// Returns the number of the connection that has to end because a limit is exceeded.
+    fn excess(&self, limits: SuspendedLimits) -> Option<u64> {
+        let mut oldest_first = self.suspended.iter();
+        if limits.connections.is_some_and(|most| self.suspended.len() > most) {
+            return oldest_first.next().map(|(number, _)| *number);
+        }
+        // The largest, so that a client whose connections keep much cannot end those of others. Of
+        // several, the one that has waited longest.
+        let is_exceeded = limits.bytes.is_some_and(|most| self.bytes > most);
+        let largest = oldest_first.rev().max_by_key(|(_, (_, cost))| *cost);
+        largest.map(|(number, _)| *number).filter(|_| is_exceeded)
     }
 }
 

@@ -402,6 +402,12 @@ impl Config {
         self
     }
 
+    /// Returns the current value of [`resume_timeout`](Self::resume_timeout). A caller without new
+    /// sockets need not prepare for any.
+    pub fn get_resume_timeout(&self) -> Option<Duration> {
+        self.resume_timeout
+    }
+
     /// Returns the current value of [`handshake_timeout`](Self::handshake_timeout). The caller
     /// needs it to bound the time of TLS and of the upgrade, which take place before the engine
     /// starts.

@@ -202,8 +202,9 @@ impl Http2Client {
     pub async fn connect(&self, url: &str) -> Result<WebSocketConnection, ConnectError> {
         let target = self.0.client.target(url)?;
         let failed = |error: &_| trace::connect_failed(error, &target.host, target.port);
-        let opened = self.0.open(&target, None).await.inspect_err(failed)?;
-        let dialer = Redialer { pool: self.0.clone(), target: target.clone() };
+        let last = Arc::default();
+        let opened = self.0.open(&target, None, &last).await.inspect_err(failed)?;
+        let dialer = Redialer { pool: self.0.clone(), target: target.clone(), last };
         self.0.client.connection(opened, &target, dialer).await.inspect_err(failed)
     }
 }
@@ -213,11 +214,24 @@ impl Http2Client {
 struct Redialer {
     pool: Arc<Pool>,
     target: Target,
+    last: LastSession,
+}
+
+/// The HTTP/2 session that carried the last socket of a connection, if there was one.
+type LastSession = Arc<Mutex<Weak<Session>>>;
+
+fn lock(last: &LastSession) -> MutexGuard<'_, Weak<Session>> {
+    last.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Dialer for Redialer {
     async fn dial(self, cookies: Option<HeaderValue>) -> Result<Opened, ConnectError> {
-        self.pool.open(&self.target, cookies).await
+        // The socket was lost, so the TCP connection below it may be dead, even if other connections
+        // over it have not noticed.
+        if let Some(session) = lock(&self.last).upgrade() {
+            session.doubt();
+        }
+        self.pool.open(&self.target, cookies, &self.last).await
     }
 }
 
@@ -226,6 +240,7 @@ impl Pool {
         &self,
         target: &Target,
         cookies: Option<HeaderValue>,
+        last: &LastSession,
     ) -> Result<Opened, ConnectError> {
         if !target.tls && !self.prior_knowledge {
             return self.client.dial(target, cookies).await;
@@ -259,7 +274,10 @@ impl Pool {
                     | RequestError::NotProcessed(error)
                     | RequestError::Failed(error),
                 ) => return Err(error),
-                Ok(opened) => return Ok(opened),
+                Ok(opened) => {
+                    *lock(last) = Arc::downgrade(&session);
+                    return Ok(opened);
+                }
             }
         }
     }

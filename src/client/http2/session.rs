@@ -130,6 +130,11 @@ impl Session {
         self.doubts.are_open()
     }
 
+    /// Raises a doubt whether the connection is alive, which a PING settles.
+    pub(super) fn doubt(&self) {
+        self.doubts.raise();
+    }
+
     /// Marks the connection so that no more streams are opened on it.
     pub(super) fn retire(&self) {
         self.ended.store(true, Ordering::Release);

@@ -354,7 +354,7 @@ impl WebSocketClient {
         target: &Target,
         dialer: D,
     ) -> Result<WebSocketConnection, ConnectError> {
-        let resume = match self.may_resume(target) {
+        let resume = match self.may_resume(target, &opened.info) {
             true => Resume::Redial(Arc::new(Redial::new(dialer, &opened.info))),
             false => Resume::Never,
         };
@@ -380,7 +380,7 @@ pub(super) struct Opened {
     pub(super) socket: NewSocket,
     pub(super) info: ConnectionInfo,
     /// The time that is left of the handshake timeout.
-    left: Duration,
+    pub(super) left: Duration,
 }
 
 /// Whether the error means that the server has answered, with a refusal or with something invalid.

@@ -54,7 +54,7 @@ impl<D: Dialer> resume::Redial for Redial<D> {
         let newest = self.cookies.clone();
         let cookies = lock(&newest).clone();
         Box::pin(async move {
-            let Opened { socket, info, .. } = dialer.dial(cookies).await?;
+            let Opened { socket, info, left } = dialer.dial(cookies).await?;
             let (before, now) = (subprotocol.as_deref(), info.subprotocol());
             if before != now {
                 return Err(resume::other_subprotocol(before, now));
@@ -63,7 +63,7 @@ impl<D: Dialer> resume::Redial for Redial<D> {
                 let mut newest = lock(&newest);
                 *newest = Some(merge(newest.take(), cookies));
             }
-            Ok(socket)
+            Ok((socket, left))
         })
     }
 }
@@ -86,10 +86,16 @@ impl Dialer for Redialer {
 }
 
 impl WebSocketClient {
-    /// Whether connections to this server can be resumed. R-23: the session's secret must not cross
-    /// a network without TLS, unless the application permits it.
-    pub(super) fn may_resume(&self, target: &Target) -> bool {
-        target.tls || self.0.resume_without_tls || is_loopback(&target.host)
+    /// Whether connections to this server may be resumed. R-23: the session's secret must not cross
+    /// a network without TLS, unless the application permits it. A name may lead elsewhere, and so
+    /// may a proxy, so the address counts as well.
+    pub(super) fn may_resume(&self, target: &Target, info: &ConnectionInfo) -> bool {
+        let to_loopback =
+            info.remote_address().is_some_and(|to| to.ip().to_canonical().is_loopback());
+        self.0.connection.config.get_resume_timeout().is_some()
+            && (target.tls
+                || self.0.resume_without_tls
+                || (to_loopback && is_loopback(&target.host)))
     }
 
     /// Returns the headers of a request, with these cookies.

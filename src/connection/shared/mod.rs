@@ -150,7 +150,8 @@ impl Shared {
             }
             return;
         }
-        let dropped = match state.is_finished() {
+        // A session that lingers may have a socket although the connection is over.
+        let dropped = match state.is_finished() && !state.session.has_socket() {
             true => Some(slot),
             false => state.slot.replace(slot),
         };
@@ -187,10 +188,14 @@ impl Shared {
     #[cfg(not(target_family = "wasm"))]
     pub(super) fn hand_over(&self, link: Link, socket: NewSocket) {
         let mut state = self.lock();
-        let before = state.next_socket.replace((link, socket));
+        // A still newer socket may have been faster, or the session may be over.
+        let dropped = match state.session.is_current(link) && state.session.has_socket() {
+            true => state.next_socket.replace((link, socket)),
+            false => Some((link, socket)),
+        };
         state.wake_driver_now();
         drop(state);
-        drop(before);
+        drop(dropped);
     }
 
     /// Ends the connection if it has no socket.

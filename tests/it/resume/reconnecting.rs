@@ -46,6 +46,6 @@ async fn one_of_the_two_ways_back_is_taken_at_a_time() {
         }
     }
     assert_eq!(cutter.accepted(), 6 + 2);
-    assert_eq!(another.refused().await.to_string().is_empty(), false);
+    assert!(!another.refused().await.to_string().is_empty());
     another.accepted().await;
 }

@@ -218,6 +218,16 @@ impl Session {
         }
     }
 
+    /// Whether the session has a socket that carries data. That is so until the first loss, and
+    /// after each resumption until the next loss, even if the connection has ended.
+    #[inline]
+    pub fn has_socket(&self) -> bool {
+        match &self.layer {
+            Layer::On(resumption) => resumption.state() == SessionState::Live,
+            Layer::Off | Layer::Offered(_) => true,
+        }
+    }
+
     /// Returns the id by which the session can be resumed; `None` if it cannot be.
     pub fn id(&self) -> Option<SessionId> {
         match &self.layer {
@@ -262,7 +272,7 @@ impl Session {
     /// Records that bytes of an incomplete message have arrived.
     #[inline]
     pub fn handle_progress(&mut self, now: Time, link: Link) {
-        if self.is_current(link) && !self.is_without_socket() {
+        if self.is_current(link) && self.has_socket() {
             self.engine.handle_progress(now);
         }
     }
@@ -335,7 +345,7 @@ impl Session {
     /// Records that the socket is full, as the connection's method of this name does.
     #[inline]
     pub fn handle_socket_full(&mut self, now: Time, link: Link) {
-        if self.is_current(link) && !self.is_without_socket() {
+        if self.is_current(link) && self.has_socket() {
             let wants = self.has_something_to_send() || self.engine.wants_transmit();
             self.engine.on_socket_full(now, wants);
         }
@@ -346,7 +356,7 @@ impl Session {
     #[inline]
     pub fn wants_socket_full(&self) -> bool {
         let wants = self.has_something_to_send() || self.engine.wants_transmit();
-        wants && !self.is_without_socket() && self.engine.may_report_socket_full()
+        wants && self.has_socket() && self.engine.may_report_socket_full()
     }
 
     /// Whether the session needs no socket any more: the closing handshake is over, or the
@@ -381,15 +391,22 @@ impl Session {
     }
 
     /// Begins to resume a client's session on a new socket, which has just opened with the same
-    /// version of QMux. Returns the name of the socket; `None` if the session cannot be resumed. A
-    /// socket that the session still had is given up. A session that [lingers](Self::lingers) can
-    /// be resumed, too.
-    pub fn resume(&mut self, now: Time, socket: SocketCapabilities) -> Option<Link> {
+    /// version of QMux. The session gives the new socket up if the server has not answered within
+    /// `limit`. Returns the name of the socket; `None` if the session cannot be resumed. A socket
+    /// that the session still had is given up. A session that [lingers](Self::lingers) can be
+    /// resumed, too.
+    pub fn resume(
+        &mut self,
+        now: Time,
+        socket: SocketCapabilities,
+        limit: Duration,
+    ) -> Option<Link> {
         let Layer::On(resumption) = &mut self.layer else { return None };
         if self.engine.side() != Side::Client || !resumption.may_go_on(&self.engine) {
             return None;
         }
-        resumption.resume(&mut self.engine, &mut self.link, now, socket).then_some(self.link)
+        let resumed = resumption.resume(&mut self.engine, &mut self.link, now, socket, limit);
+        resumed.then_some(self.link)
     }
 
     /// Resumes a server's session on a new socket, on which this request has arrived. Returns the
@@ -459,15 +476,6 @@ impl Session {
     fn has_something_to_send(&self) -> bool {
         match &self.layer {
             Layer::On(resumption) => resumption.has_something_to_send(&self.engine),
-            Layer::Off | Layer::Offered(_) => false,
-        }
-    }
-
-    /// Whether the engine's messages cannot be sent now.
-    #[inline]
-    fn is_without_socket(&self) -> bool {
-        match &self.layer {
-            Layer::On(resumption) => resumption.state() != SessionState::Live,
             Layer::Off | Layer::Offered(_) => false,
         }
     }

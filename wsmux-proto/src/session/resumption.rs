@@ -249,14 +249,15 @@ impl Resumption {
         link.0 += 1;
     }
 
-    /// Begins to resume a client's session on a new socket. Returns whether the session has not
-    /// ended.
+    /// Begins to resume a client's session on a new socket, and waits `within` for the answer.
+    /// Returns whether the session has not ended.
     pub(super) fn resume(
         &mut self,
         engine: &mut Connection,
         link: &mut Link,
         now: Time,
         socket: SocketCapabilities,
+        within: Duration,
     ) -> bool {
         //
         self.suspend(engine, link, now, ConnectionError::SocketLost(SocketError::Eof));
@@ -265,7 +266,7 @@ impl Resumption {
         self.attempt += 1;
         self.phase = Phase::Resuming {
             gap: gap.clone(),
-            deadline: now.checked_add(engine.config().get_handshake_timeout()),
+            deadline: now.checked_add(within),
             socket,
             request: Some(ResumeRequest::new(&self.keys, self.attempt, self.received.count())),
             parameters_received: false,

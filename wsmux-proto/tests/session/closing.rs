@@ -1,5 +1,7 @@
 //! A close or a drain, and a socket that is lost before the peer has answered.
 
+use std::time::Duration;
+
 use wsmux_proto::{
     ConnectionError, Dir, ReadError, ResumeError, SessionEvent, SessionState, Side,
     SocketCapabilities, StreamId, VarInt,
@@ -238,7 +240,12 @@ fn a_client_that_only_closes_is_refused_in_silence() {
     assert!(net.client.session.is_closed() && !net.client.session.lingers());
     assert_eq!(net.client.session.poll_event(), None);
     assert_eq!(net.client.session.state(), SessionState::Ended);
-    assert!(net.client.session.resume(now, SocketCapabilities::new()).is_none());
+    assert!(
+        net.client
+            .session
+            .resume(now, SocketCapabilities::new(), Duration::from_secs(10))
+            .is_none()
+    );
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Requests and answers that are forged, replayed or impossible.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use wsmux_proto::{
     Config, ConnectionError, Frame, Link, ResumeError, ResumeRequest, SessionEvent, SessionId,
@@ -324,7 +326,7 @@ fn only_a_server_accepts_and_only_a_client_asks() {
     let caps = SocketCapabilities::new();
     let error = net.client.session.accept_resume(net.now, caps, &request);
     assert_eq!(error, Err(ResumeError::UnknownSession));
-    assert_eq!(net.server.session.resume(net.now, caps), None);
+    assert_eq!(net.server.session.resume(net.now, caps, Duration::from_secs(10)), None);
     let mut fresh = session(&resumable(), SERVER, 0);
     assert_eq!(fresh.accept_resume(net.now, caps, &request), Err(ResumeError::UnknownSession));
     net.server.session.give_up(net.now);

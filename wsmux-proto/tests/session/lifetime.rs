@@ -253,7 +253,11 @@ fn a_close_without_a_socket_is_over_at_once() {
         session.handle_timeout(now + secs(60));
         assert!(session.is_closed() && !session.lingers());
         assert_eq!((session.poll_timeout(), session.linger_deadline()), (None, None));
-        assert!(session.resume(now + secs(60), SocketCapabilities::new()).is_none());
+        assert!(
+            session
+                .resume(now + secs(60), SocketCapabilities::new(), Duration::from_secs(10))
+                .is_none()
+        );
     }
 }
 
@@ -278,7 +282,12 @@ fn giving_up_ends_a_connection_only_without_a_socket() {
             // A second call changes nothing.
             net.end(side).session.give_up(now);
         }
-        assert!(net.client.session.resume(now, SocketCapabilities::new()).is_none());
+        assert!(
+            net.client
+                .session
+                .resume(now, SocketCapabilities::new(), Duration::from_secs(10))
+                .is_none()
+        );
     }
 }
 

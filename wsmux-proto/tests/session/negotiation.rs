@@ -1,5 +1,7 @@
 //! Who can be resumed, and that nobody else notices anything.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use wsmux_proto::{
     Config, Connection, ConnectionError, Link, Session, SessionState, Side, SocketCapabilities,
@@ -110,7 +112,11 @@ fn with_a_plain_peer_no_byte_differs_but_the_offer() {
             let session = &mut net.end(side).session;
             assert_eq!((session.state(), session.is_closed()), (SessionState::Ended, true));
             assert_eq!((session.id(), session.poll_event()), (None, None));
-            assert!(session.resume(Time::EPOCH, SocketCapabilities::new()).is_none());
+            assert!(
+                session
+                    .resume(Time::EPOCH, SocketCapabilities::new(), Duration::from_secs(10))
+                    .is_none()
+            );
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Two sessions, and the sockets between them, in virtual time.
 
+use std::time::Duration;
+
 use std::{collections::VecDeque, time::Duration};
 
 use bytes::Bytes;
@@ -229,7 +231,7 @@ impl Net {
 
     /// The client dials again. Neither its request nor the server's parameters have been sent.
     pub fn dial(&mut self) {
-        let link = self.client.session.resume(self.now, self.caps);
+        let link = self.client.session.resume(self.now, self.caps, Duration::from_secs(10));
         self.client.link = link.expect("the session can be resumed");
         self.client.in_flight.clear();
         self.server.in_flight.clear();

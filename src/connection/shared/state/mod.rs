@@ -197,7 +197,7 @@ impl State {
     /// no driver to wake. They need not wake it: the driver runs after the wake-up, and will see
     /// their changes. If the driver runs for another reason and sleeps again before the wake-up
     /// arrives, it runs once more than necessary.
-    pub(super) fn wake_driver_now(&mut self) {
+    pub(crate) fn wake_driver_now(&mut self) {
         self.wakeups.wake_driver(self.driver.take().map(|driver| driver.waker));
     }
 
