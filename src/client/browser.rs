@@ -212,9 +212,10 @@ impl resume::Redial for Redialer {
         let subprotocol = self.subprotocol.clone();
         Box::pin(async move {
             let Opened { socket, info, .. } = client.dial(&url).await?;
-            match info.subprotocol() == subprotocol.as_deref() {
+            let (before, now) = (subprotocol.as_deref(), info.subprotocol());
+            match before == now {
                 true => Ok(socket),
-                false => Err(resume::other_subprotocol()),
+                false => Err(resume::other_subprotocol(before, now)),
             }
         })
     }

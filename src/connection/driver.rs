@@ -214,6 +214,7 @@ impl<S: Socket + Unpin> Driver<S> {
         #[cfg(feature = "qlog")]
         if let Some(qlog) = &mut self.records.qlog {
             qlog.rtt(now, state.engine().rtt());
+            qlog.session(now, &state.events);
         }
         #[cfg(feature = "tracing")]
         if let Some(total) = self.records.refused.increase(state.engine()) {
@@ -365,9 +366,9 @@ impl<S: Socket + Unpin> Driver<S> {
             }
         }
         if !self.backlog.is_empty() {
-            // The tasks of the backlog wait for this task to wake them. So this task has to be in a
-            // queue of the runtime, where an idle worker finds it if a task of the first part
-            // computes for long.
+            // The tasks in the backlog wait until the driver wakes them. The tasks that the driver
+            // has already woken may compute for long. So the driver puts itself into the runtime's
+            // queue, where an idle worker can find it.
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -450,9 +451,9 @@ impl<S: Socket + Unpin> Driver<S> {
             self.backlog.wake_all();
         }
         if is_quiet {
-            // When a deadline of the engine is reached, the connection has usually been silent for a while, so
-            // its buffers are released. The lock is released first, because the socket's code may
-            // be the application's own.
+            // When a deadline of the engine is reached, the connection has usually been silent for
+            // a while, so its buffers are released. The lock is released first, because the
+            // socket's code may be the application's own.
             self.socket.release_buffers();
             (self.message, self.batch) = Default::default();
             self.backlog.release_memory();

@@ -91,7 +91,7 @@ impl EventLog {
     }
 
     /// Returns the first event whose number is not below `number`, with its own number.
-    fn get(&self, number: u64) -> Option<(u64, ConnectionEvent)> {
+    pub(crate) fn get(&self, number: u64) -> Option<(u64, ConnectionEvent)> {
         let number = number.max(self.first);
         let index = usize::try_from(number - self.first).ok()?;
         self.events.get(index).map(|event| (number, *event))

@@ -6,7 +6,7 @@ mod backlog;
 mod builder;
 mod closing;
 mod driver;
-mod events;
+pub(crate) mod events;
 mod finish;
 pub(crate) mod info;
 mod recv_stream;

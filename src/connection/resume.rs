@@ -119,8 +119,12 @@ impl NewSocket {
 }
 
 /// Returns the error for a server that no longer speaks what the connection speaks.
-pub(crate) fn other_subprotocol() -> ConnectError {
-    ConnectError::InvalidResponse("the server selected another subprotocol than before".into())
+pub(crate) fn other_subprotocol(before: Option<&str>, now: Option<&str>) -> ConnectError {
+    // A later attempt would have the same answer, and this error says so.
+    ConnectError::Subprotocol {
+        offered: before.map(str::to_owned).into_iter().collect(),
+        selected: now.map(str::to_owned),
+    }
 }
 
 /// Dials until there is a new socket. `failures` is the number of sockets and attempts that have

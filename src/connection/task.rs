@@ -7,7 +7,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use wsmux_proto::{DriverLost, Link, Side};
+use wsmux_proto::{DriverLost, Link, SessionState, Side};
 
 use super::{
     alarm::Alarm,
@@ -27,6 +27,19 @@ pub(super) struct Records {
     pub(super) qlog: Option<crate::observe::qlog::Log>,
     /// The connection's entry in the registry of a server.
     pub(super) registered: Option<Box<dyn Registered>>,
+}
+
+impl Records {
+    /// Records what has happened to the sockets.
+    #[cfg_attr(not(feature = "qlog"), expect(unused_variables, clippy::unused_self))]
+    fn log_session(&mut self, shared: &Shared) {
+        #[cfg(feature = "qlog")]
+        if let Some(qlog) = &mut self.qlog {
+            let mut state = shared.lock();
+            let now = state.time(shared.now());
+            qlog.session(now, &state.events);
+        }
+    }
 }
 
 /// The task of a connection.
@@ -59,7 +72,7 @@ struct Wait {
     alarm: Alarm,
     records: Records,
     redial: Option<Pin<Box<dyn Redialling>>>,
-    /// The connection's place among those without a socket.
+    /// Counts the connection among those without a socket, as long as this value exists.
     _suspended: Option<Kept>,
 }
 
@@ -97,7 +110,8 @@ impl Task {
         loop {
             self.stage = match &mut self.stage {
                 Stage::Driving(drive) => {
-                    let records = ready!(drive.as_mut().poll(cx));
+                    let mut records = ready!(drive.as_mut().poll(cx));
+                    records.log_session(&self.shared);
                     match self.wait(records) {
                         Some(wait) => Stage::Waiting(wait),
                         None => return Poll::Ready(()),
@@ -105,7 +119,9 @@ impl Task {
                 }
                 Stage::Waiting(wait) => match ready!(wait.poll(&self.shared, cx)) {
                     Some((link, socket)) => {
-                        let records = std::mem::take(&mut wait.records);
+                        let mut records = std::mem::take(&mut wait.records);
+                        // A server's connection is resumed before it gets the socket.
+                        records.log_session(&self.shared);
                         Stage::Driving(socket.drive(self.shared.clone(), link, records, None))
                     }
                     None => return Poll::Ready(()),
@@ -128,8 +144,10 @@ impl Task {
             state = self.shared.lock();
         }
         let stats = state.session.session_stats();
-        // A connection without a socket does not take the place of one with a socket.
-        let slot = state.slot.take();
+        // A connection without a socket does not take the place of one with a socket. If a newer
+        // socket has replaced this one, it has the place.
+        let is_replaced = state.session.state() == SessionState::Live;
+        let slot = if is_replaced { None } else { state.slot.take() };
         drop(state);
         drop(slot);
         let before = self.resumptions.replace(stats.resumptions);

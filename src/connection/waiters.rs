@@ -217,9 +217,10 @@ mod tests {
         }
     }
 
-    /// [C-85] The cost of a frame, a call or an event MUST NOT grow faster, on average, than the
-    /// logarithm of the number of streams that are open or wait, whatever ids a peer chooses.
-    /// Events that concern all streams, such as the connection's end, are exempt.
+    /// [C-85] On average, the cost of a frame, a call or an event MUST NOT grow faster than the
+    /// logarithm of the number of streams. The number includes streams that wait (J-31). This holds
+    /// for all ids that a peer may choose. Events that concern all streams, such as the
+    /// connection's end, are exempt.
     #[test]
     fn an_opener_costs_the_same_however_many_wait() {
         const COUNT: usize = 20_000;

@@ -1,5 +1,5 @@
-//! Implements the traits `AsyncRead` and `AsyncWrite` of `futures`, and `Stream` and `Sink` of
-//! `Bytes`, for streams.
+//! Implements four traits of the crate `futures` for the streams of a connection: `AsyncRead` and
+//! `AsyncWrite`, and `Stream` and `Sink` with `Bytes` as their item.
 
 use std::{
     io,

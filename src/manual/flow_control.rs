@@ -25,11 +25,11 @@
 //! round trip:
 //!
 //! - **The round-trip time** comes from a ping sent with the connection's first message, when the
-//!   path is still empty, and from another ping with each step of growth. wsmux uses the smallest
-//!   of these times. The time from granting credit to the arrival of the data that uses it is
-//!   another upper bound on the round-trip time. Therefore the window does not grow when the window
-//!   itself has filled a queue on the path, nor when a peer answers pings late. After a silence the
-//!   round-trip time is measured again.
+//!   path is still empty, and from another ping with each step of growth. Each of these times is
+//!   an upper bound on the round-trip time of the path. So is the time from a grant of credit until
+//!   the data that uses this credit arrives. wsmux uses the smallest of all these times. Therefore
+//!   the window does not grow when the window itself has filled a queue on the path, nor when a
+//!   peer answers pings late. After a silence the round-trip time is measured again.
 //! - **The amount per round trip** is the number of bytes that arrived in it and were read. If a
 //!   reader has stopped, its window does not grow. If a reader is slow, its window grows to twice
 //!   what it reads in a round trip. If a reader is fast, its window grows to twice what the link

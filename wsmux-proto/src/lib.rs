@@ -45,8 +45,8 @@ pub use self::{
     memory_bound::{MemoryBound, MemoryUse},
     message::MessageBuf,
     session::{
-        Link, ResumeError, ResumeRequest, Session, SessionEvent, SessionId, SessionKeys,
-        SessionState, SessionStats,
+        Link, ResumeError, ResumeRequest, Session, SessionEvent, SessionFrame, SessionId,
+        SessionKeys, SessionState, SessionStats,
     },
     socket::{Incoming, Outgoing, SocketCapabilities},
     stats::{ConnectionStats, InFlight, RecvStreamStats, SendStreamStats},

@@ -157,6 +157,28 @@ impl Stopwatch {
     }
 }
 
+/// A [`Stopwatch`] that takes no memory before it is started. There may be thousands of streams, and
+/// few of them ever wait for credit.
+#[derive(Debug, Default)]
+pub(super) struct LazyStopwatch(Option<Box<Stopwatch>>);
+
+impl LazyStopwatch {
+    /// Starts the stopwatch. Returns `false` if it was running already.
+    pub(super) fn start(&mut self, now: Time) -> bool {
+        self.0.get_or_insert_default().start(now)
+    }
+
+    /// Stops the stopwatch. Returns `false` if it was not running.
+    #[inline]
+    pub(super) fn stop(&mut self, now: Time) -> bool {
+        self.0.as_mut().is_some_and(|stopwatch| stopwatch.stop(now))
+    }
+
+    pub(super) fn total(&self, now: Time) -> Duration {
+        self.0.as_ref().map_or(Duration::ZERO, |stopwatch| stopwatch.total(now))
+    }
+}
+
 /// The sum of many stopwatches, computed without looking at each of them. A sum that exceeds the
 /// range of [`Duration`] stays at the maximum. In that case only the statistic is wrong.
 #[derive(Debug, Clone, Copy, Default)]

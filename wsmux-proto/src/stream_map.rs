@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::StreamId;
-use super::tree::Places;
+use super::tree::{Place, Places};
 
 /// The window has at most this many places for each place that contains a key, and `SPARE` more. So
 /// in any order of operations the average cost of an insertion or a removal is bounded by a
@@ -36,11 +36,11 @@ pub(crate) struct StreamKeys {
 struct Lane {
     /// The index of the stream to which the first place of the window belongs.
     base: u64,
-    window: VecDeque<Option<usize>>,
+    window: VecDeque<Option<Place>>,
     /// How many places of the window contain a key.
     taken: usize,
     /// The keys of all ids below `base`.
-    older: BTreeMap<u64, usize>,
+    older: BTreeMap<u64, Place>,
     /// How many places were added to the window or removed from it.
     #[cfg(test)]
     steps: u64,
@@ -51,20 +51,20 @@ fn lane(id: StreamId) -> usize {
 }
 
 impl StreamKeys {
-    pub(crate) fn get(&self, id: StreamId) -> Option<usize> {
+    pub(crate) fn get(&self, id: StreamId) -> Option<Place> {
         self.lanes[lane(id)].as_ref()?.get(id.index())
     }
 
     /// Sets the key of the stream `id`. Returns the key that the stream had before.
-    pub(crate) fn insert(&mut self, id: StreamId, key: usize) -> Option<usize> {
+    pub(crate) fn insert(&mut self, id: StreamId, key: Place) -> Option<Place> {
         self.lanes[lane(id)].get_or_insert_default().insert(id.index(), key)
     }
 
-    pub(crate) fn remove(&mut self, id: StreamId) -> Option<usize> {
+    pub(crate) fn remove(&mut self, id: StreamId) -> Option<Place> {
         self.lanes[lane(id)].as_mut()?.remove(id.index())
     }
 
-    fn iter_mut(&mut self) -> impl Iterator<Item = (StreamId, &mut usize)> {
+    fn iter_mut(&mut self) -> impl Iterator<Item = (StreamId, &mut Place)> {
         let lanes = self.lanes.iter_mut().enumerate();
         lanes.flat_map(|(kind, lane)| {
             let id = move |(index, key)| (StreamId::of_kind(kind as u64, index), key);
@@ -132,14 +132,14 @@ impl Lane {
         usize::try_from(index.checked_sub(self.base)?).ok()
     }
 
-    fn get(&self, index: u64) -> Option<usize> {
+    fn get(&self, index: u64) -> Option<Place> {
         match index >= self.base {
             true => *self.window.get(self.place(index)?)?,
             false => self.older.get(&index).copied(),
         }
     }
 
-    fn insert(&mut self, index: u64, key: usize) -> Option<usize> {
+    fn insert(&mut self, index: u64, key: Place) -> Option<Place> {
         if self.taken == 0 && self.older.is_empty() {
             self.window.clear();
         } else if index < self.base {
@@ -178,7 +178,7 @@ impl Lane {
         self.step();
     }
 
-    fn remove(&mut self, index: u64) -> Option<usize> {
+    fn remove(&mut self, index: u64) -> Option<Place> {
         if index < self.base {
             return self.older.remove(&index);
         }
@@ -199,7 +199,7 @@ impl Lane {
         Some(key)
     }
 
-    fn iter_mut(&mut self) -> impl Iterator<Item = (u64, &mut usize)> {
+    fn iter_mut(&mut self) -> impl Iterator<Item = (u64, &mut Place)> {
         let window = self.window.iter_mut().zip(self.base..);
         let window = window.filter_map(|(key, index)| key.as_mut().map(|key| (index, key)));
         self.older.iter_mut().map(|(index, key)| (*index, key)).chain(window)
@@ -249,7 +249,7 @@ mod tests {
         for nth in 0..COUNT {
             index += 1 + gap(nth);
             ids.push(index);
-            assert_eq!(map.insert(id(index), nth as usize), None);
+            assert_eq!(map.insert(id(index), Place::new(nth as usize)), None);
             if let Some(nth) = ends(nth) {
                 map.remove(id(ids[nth as usize]));
             }
@@ -258,9 +258,10 @@ mod tests {
         map.steps() / COUNT
     }
 
-    /// [C-85] The cost of a frame, a call or an event MUST NOT grow faster, on average, than the
-    /// logarithm of the number of streams that are open or wait, whatever ids a peer chooses.
-    /// Events that concern all streams, such as the connection's end, are exempt.
+    /// [C-85] On average, the cost of a frame, a call or an event MUST NOT grow faster than the
+    /// logarithm of the number of streams. The number includes streams that wait (J-31). This holds
+    /// for all ids that a peer may choose. Events that concern all streams, such as the
+    /// connection's end, are exempt.
     #[test]
     fn no_choice_of_ids_makes_a_stream_cost_more_than_a_constant() {
         let never = |_| None;

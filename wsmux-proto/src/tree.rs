@@ -4,13 +4,32 @@
 //! code of that type is compiled only once. If each type of value had its own type of `BTreeMap`,
 //! each of the five types would add more than 5 kB to the WebAssembly module.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, num::NonZeroUsize};
 
 use slab::Slab;
 
 /// [`Places::are_sparse`] counts this many values in addition to the real ones, so a small
 /// collection never returns its memory.
 const SPARE: usize = 64;
+
+/// The place of a value in a collection. An `Option` of it takes no more memory than a number, which
+/// matters because there is one for each stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place(NonZeroUsize);
+
+impl Place {
+    /// Returns the place with this index. An index into memory is never the highest number, so no
+    /// two indices have the same place.
+    #[inline]
+    pub(super) fn new(index: usize) -> Self {
+        Self(NonZeroUsize::MIN.saturating_add(index))
+    }
+
+    #[inline]
+    pub(super) fn index(self) -> usize {
+        self.0.get() - 1
+    }
+}
 
 /// A collection of values. Each value keeps its place, which is its index in the slab, until it is
 /// taken, or until all values are moved together.
@@ -29,25 +48,25 @@ impl<V> Default for Places<V> {
 }
 
 impl<V> Places<V> {
-    pub(super) fn get(&self, place: usize) -> Option<&V> {
-        self.0.get(place)
+    pub(super) fn get(&self, place: Place) -> Option<&V> {
+        self.0.get(place.index())
     }
 
-    pub(super) fn get_mut(&mut self, place: usize) -> Option<&mut V> {
-        self.0.get_mut(place)
+    pub(super) fn get_mut(&mut self, place: Place) -> Option<&mut V> {
+        self.0.get_mut(place.index())
     }
 
     /// Adds a value, and returns its place.
-    pub(super) fn put(&mut self, value: V) -> usize {
+    pub(super) fn put(&mut self, value: V) -> Place {
         let len = self.0.len();
         if len == self.0.capacity() {
-            self.0.reserve_exact(len / 2 + 4);
+            self.0.reserve_exact(len / 2 + 1);
         }
-        self.0.insert(value)
+        Place::new(self.0.insert(value))
     }
 
-    pub(super) fn take(&mut self, place: usize) -> Option<V> {
-        self.0.try_remove(place)
+    pub(super) fn take(&mut self, place: Place) -> Option<V> {
+        self.0.try_remove(place.index())
     }
 
     pub(super) fn into_values(self) -> impl Iterator<Item = V> {
@@ -62,11 +81,11 @@ impl<V> Places<V> {
     }
 
     /// Moves the values together, and updates `places`, which must be the places of all values.
-    pub(super) fn move_together<'a>(&mut self, places: impl Iterator<Item = &'a mut usize>) {
+    pub(super) fn move_together<'a>(&mut self, places: impl Iterator<Item = &'a mut Place>) {
         let mut together = Slab::with_capacity(self.0.len());
         for place in places {
-            if let Some(value) = self.0.try_remove(*place) {
-                *place = together.insert(value);
+            if let Some(value) = self.0.try_remove(place.index()) {
+                *place = Place::new(together.insert(value));
             }
         }
         self.0 = together;
@@ -75,13 +94,27 @@ impl<V> Places<V> {
 
 /// Values by number. Every method takes O(log n) time, except [`Tree::values_mut`]. The memory is
 /// at most four places for each value, plus a constant.
+///
+/// A connection has a dozen trees that usually stay empty. A tree that never had a value takes only
+/// the memory of a pointer.
 #[derive(Debug)]
-pub struct Tree<V> {
-    places: BTreeMap<u64, usize>,
+pub struct Tree<V>(Option<Box<Nodes<V>>>);
+
+const _: () = assert!(size_of::<Tree<[u64; 8]>>() == size_of::<usize>());
+
+#[derive(Debug)]
+struct Nodes<V> {
+    places: BTreeMap<u64, Place>,
     values: Places<V>,
 }
 
 impl<V> Default for Tree<V> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<V> Default for Nodes<V> {
     fn default() -> Self {
         Self { places: BTreeMap::new(), values: Places::default() }
     }
@@ -90,48 +123,54 @@ impl<V> Default for Tree<V> {
 impl<V> Tree<V> {
     /// Returns how many values there are.
     pub fn len(&self) -> usize {
-        self.places.len()
+        self.0.as_ref().map_or(0, |nodes| nodes.places.len())
     }
 
     /// Whether there are no values.
     pub fn is_empty(&self) -> bool {
-        self.places.is_empty()
+        self.len() == 0
     }
 
     /// Whether there is a value with this number.
     pub fn contains(&self, number: u64) -> bool {
-        self.places.contains_key(&number)
+        self.0.as_ref().is_some_and(|nodes| nodes.places.contains_key(&number))
     }
 
     /// Returns the value with this number, so that it can be changed.
     pub fn get_mut(&mut self, number: u64) -> Option<&mut V> {
-        self.values.get_mut(*self.places.get(&number)?)
+        let nodes = self.0.as_mut()?;
+        nodes.values.get_mut(*nodes.places.get(&number)?)
     }
 
     /// Sets the value with this number. Returns the value that had this number before.
     pub fn insert(&mut self, number: u64, value: V) -> Option<V> {
-        let before = self.places.insert(number, self.values.put(value))?;
-        self.values.take(before)
+        let nodes = self.0.get_or_insert_default();
+        let before = nodes.places.insert(number, nodes.values.put(value))?;
+        nodes.values.take(before)
     }
 
     /// Removes the value with this number, and returns it.
     pub fn remove(&mut self, number: u64) -> Option<V> {
-        let place = self.places.remove(&number)?;
-        self.take(place)
+        let nodes = self.0.as_mut()?;
+        let place = nodes.places.remove(&number)?;
+        nodes.take(place)
     }
 
     /// Removes the value with the lowest number, and returns the number and the value.
     pub fn pop_first(&mut self) -> Option<(u64, V)> {
-        let (number, place) = self.places.pop_first()?;
-        self.take(place).map(|value| (number, value))
+        let nodes = self.0.as_mut()?;
+        let (number, place) = nodes.places.pop_first()?;
+        nodes.take(place).map(|value| (number, value))
     }
 
     /// Returns all values, in no particular order.
     pub fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
-        self.values.0.iter_mut().map(|(_, value)| value)
+        self.0.iter_mut().flat_map(|nodes| nodes.values.0.iter_mut()).map(|(_, value)| value)
     }
+}
 
-    fn take(&mut self, place: usize) -> Option<V> {
+impl<V> Nodes<V> {
+    fn take(&mut self, place: Place) -> Option<V> {
         let value = self.values.take(place);
         if self.values.are_sparse() {
             self.values.move_together(self.places.values_mut());
@@ -171,7 +210,8 @@ mod tests {
         // The last value is kept. It is at the last place, so memory can be returned only if this
         // value is moved.
         (0..COUNT - 1).for_each(|number| assert_eq!(tree.remove(number), Some(number)));
-        assert!(tree.values.0.capacity() <= 4 * (SPARE + 1));
+        let nodes = tree.0.as_ref().unwrap();
+        assert!(nodes.values.0.capacity() <= 4 * (SPARE + 1));
         assert_eq!(tree.pop_first(), Some((COUNT - 1, COUNT - 1)));
     }
 }

@@ -26,7 +26,7 @@ mod workloads;
 use std::path::PathBuf;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 
 use backends::Backend;
 use behaviours::Behaviour;
@@ -98,7 +98,7 @@ enum Command {
 impl Args {
     fn plan(&self) -> run::Plan {
         let all = |chosen: &[Backend]| match chosen {
-            [] => Backend::value_variants().to_vec(),
+            [] => Backend::usual(),
             _ => chosen.to_vec(),
         };
         let workloads = match self.workloads.as_slice() {

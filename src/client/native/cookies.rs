@@ -2,6 +2,10 @@
 
 use http::{HeaderMap, HeaderValue, header};
 
+/// How many bytes of cookies a client keeps from one response to the next. A server that sets other
+/// cookies in each response must not make the requests grow for ever.
+const MAX_KEPT: usize = 8 * 1024;
+
 /// Returns the value of a `Cookie` header with the cookies that a response has set. Returns `None`
 /// if it has set none.
 ///
@@ -22,6 +26,29 @@ pub(super) fn cookies_of(response: &HeaderMap) -> Option<HeaderValue> {
         cookies.extend_from_slice(pair);
     }
     sensitive(cookies)
+}
+
+/// Returns the cookies of a new response, and those of earlier responses that it has not set again.
+/// A balancer sets its cookie only for a client that does not send it, while other cookies may be
+/// set in each response.
+pub(super) fn merge(earlier: Option<HeaderValue>, new: HeaderValue) -> HeaderValue {
+    let Some(earlier) = earlier else { return new };
+    let name = |pair: &[u8]| pair.split(|byte| *byte == b'=').next().map(<[u8]>::to_vec);
+    let pairs = |value: &HeaderValue| -> Vec<Vec<u8>> {
+        value
+            .as_bytes()
+            .split(|byte| *byte == b';')
+            .map(|pair| pair.trim_ascii().to_vec())
+            .collect()
+    };
+    let set = pairs(&new);
+    let is_set_again = |pair: &Vec<u8>| set.iter().any(|new| name(new) == name(pair));
+    let kept = pairs(&earlier).into_iter().filter(|pair| !is_set_again(pair));
+    let all = kept.chain(set.iter().cloned()).collect::<Vec<_>>().join(&b"; "[..]);
+    if all.len() > MAX_KEPT {
+        return new;
+    }
+    sensitive(all).unwrap_or(new)
 }
 
 /// Adds cookies to those that the application has set. There is one `Cookie` header (RFC 6265
@@ -57,6 +84,28 @@ mod tests {
         let response = response(&["SRV=a; path=/; HttpOnly", "nameless", "=x", " id=1=2 "]);
         assert_eq!(cookies_of(&response).unwrap(), "SRV=a; id=1=2");
         assert_eq!(cookies_of(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn a_cookie_is_kept_until_a_response_sets_it_again() {
+        let value = |value| HeaderValue::from_static(value);
+        assert_eq!(merge(None, value("SRV=a")), "SRV=a");
+        let merged = merge(Some(value("SRV=a; user=1")), value("user=2"));
+        assert_eq!(merged, "SRV=a; user=2");
+        assert!(merged.is_sensitive());
+        assert_eq!(merge(Some(merged), value("user=3; SRV=b")), "user=3; SRV=b");
+    }
+
+    #[test]
+    fn cookies_do_not_grow_for_ever() {
+        let mut cookies = None;
+        for nth in 0..1_000 {
+            let new = format!("cookie{nth}={}", "x".repeat(100)).parse().unwrap();
+            cookies = Some(merge(cookies, new));
+        }
+        let cookies = cookies.unwrap();
+        assert!(cookies.len() <= MAX_KEPT);
+        assert!(cookies.to_str().unwrap().contains("cookie999="));
     }
 
     #[test]

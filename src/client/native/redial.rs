@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue};
 
 use super::{
     Opened, WebSocketClient,
-    cookies::{add_cookies, cookies_of},
+    cookies::{add_cookies, cookies_of, merge},
 };
 use crate::{
     client::is_loopback,
@@ -55,11 +55,13 @@ impl<D: Dialer> resume::Redial for Redial<D> {
         let cookies = lock(&newest).clone();
         Box::pin(async move {
             let Opened { socket, info, .. } = dialer.dial(cookies).await?;
-            if info.subprotocol() != subprotocol.as_deref() {
-                return Err(resume::other_subprotocol());
+            let (before, now) = (subprotocol.as_deref(), info.subprotocol());
+            if before != now {
+                return Err(resume::other_subprotocol(before, now));
             }
             if let Some(cookies) = info.response_headers().and_then(cookies_of) {
-                *lock(&newest) = Some(cookies);
+                let mut newest = lock(&newest);
+                *newest = Some(merge(newest.take(), cookies));
             }
             Ok(socket)
         })

@@ -45,8 +45,8 @@ pub(super) struct Queues {
 }
 
 impl Queues {
-    /// Returns the tasks in `queue`, or `None` if it is the queue for the end of a half that has
-    /// ended already.
+    /// Returns the tasks in `queue`. Returns `None` for [`Queue::End`] if that half of the stream
+    /// has already ended, because then there is nothing to wait for.
     pub(super) fn get_mut(&mut self, queue: Queue) -> Option<&mut Waiters> {
         Some(match queue {
             Queue::Established => &mut self.established,

@@ -8,8 +8,15 @@ use wsmux_proto::{StreamId, StreamMap};
 /// at most one waker here. The entry of a stream stays while it has no waker, because a task that
 /// has waited for a stream usually waits again. The entry is removed when the stream is no longer
 /// used, at the latest when the stream's handle is dropped.
+///
+/// [`Waker::noop`] stands for no waker, because the map needs more memory for an `Option`.
 #[derive(Debug, Default)]
-pub(super) struct StreamWakers(StreamMap<Option<Waker>>);
+pub(super) struct StreamWakers(StreamMap<Waker>);
+
+/// Returns the waker unless it stands for none.
+fn some(waker: Waker) -> Option<Waker> {
+    (!waker.will_wake(Waker::noop())).then_some(waker)
+}
 
 impl StreamWakers {
     /// Stores `waker`, and returns the waker that it replaced, which the caller must drop after
@@ -18,23 +25,23 @@ impl StreamWakers {
     #[must_use = "a waker is not dropped under the lock"]
     pub(super) fn set(&mut self, id: StreamId, waker: &Waker) -> Option<Waker> {
         match self.0.get_mut(id) {
-            Some(Some(before)) if before.will_wake(waker) => None,
-            Some(slot) => slot.replace(waker.clone()),
-            None => self.0.insert(id, Some(waker.clone())).flatten(),
+            Some(before) if before.will_wake(waker) => None,
+            Some(slot) => some(std::mem::replace(slot, waker.clone())),
+            None => self.0.insert(id, waker.clone()),
         }
     }
 
     #[must_use = "a waker is not dropped under the lock"]
     pub(super) fn take(&mut self, id: StreamId) -> Option<Waker> {
-        self.0.get_mut(id)?.take()
+        some(std::mem::replace(self.0.get_mut(id)?, Waker::noop().clone()))
     }
 
     #[must_use = "a waker is not dropped under the lock"]
     pub(super) fn remove(&mut self, id: StreamId) -> Option<Waker> {
-        self.0.remove(id).flatten()
+        self.0.remove(id).and_then(some)
     }
 
     pub(super) fn drain(&mut self) -> impl Iterator<Item = Waker> {
-        self.0.drain().flatten()
+        self.0.drain().filter_map(some)
     }
 }

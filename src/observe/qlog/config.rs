@@ -48,9 +48,11 @@ const DEFAULT_MAX_SIZE: u64 = 64 * 1024 * 1024;
 /// |---|---|
 /// | `connectivity:connection_started` | the addresses, if both are known |
 /// | `transport:parameters_set` | the transport parameters of one end; one event for each end |
-/// | `transport:packet_sent`, `transport:packet_received` | one message, as a packet of type `1RTT`. Its number counts the messages in its direction; `raw.length` is its size without the WebSocket's framing. The frames are those of QUIC, and `datagram`, `reset_stream_at`, `qx_transport_parameters` and `qx_ping` |
+/// | `transport:packet_sent`, `transport:packet_received` | one message, as a packet of type `1RTT`. Its number counts the messages in its direction; `raw.length` is its size without the WebSocket's framing. The frames are those of QUIC, and `datagram`, `reset_stream_at`, `qx_transport_parameters`, `qx_ping`, `session_ack` and `session_resumed`. A message that is sent again has a new number |
 /// | `recovery:metrics_updated` | the smoothed round-trip time, when it has changed |
 /// | `connectivity:connection_closed` | how the connection ended; always the last event |
+/// | `wsmux:connection_suspended` | the connection has lost its socket and waits for a new one |
+/// | `wsmux:connection_resumed` | the connection goes on over a new socket. `gap` is how long it was suspended, in milliseconds; `resent_messages` and `resent_bytes` are what this end sends again |
 /// | `generic:warning` | events are missing here, because a writer was too slow or the log has reached its [largest size](Self::max_size) |
 ///
 /// Equal frames that follow each other in one message share one entry, whose `count` is their
@@ -61,6 +63,10 @@ const DEFAULT_MAX_SIZE: u64 = 64 * 1024 * 1024;
 /// Frames are shown without their data, so neither the content of streams nor headers are in the
 /// log. The log does contain the peers' addresses, the reasons of closes, and who sent how much
 /// when.
+///
+/// If a client [resumes](crate::Config::resume_timeout) a connection, the log of that connection
+/// goes on. At a server, the new socket also has a short log of its own, up to the moment when the
+/// server knows to which connection it belongs.
 ///
 /// **The cost.** The connection's task decodes each message a second time and writes it as JSON.
 /// One thread writes the logs of this configuration and of its clones, in chunks of about 32 KiB. A

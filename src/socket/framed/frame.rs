@@ -144,7 +144,7 @@ impl Header {
     }
 }
 
-/// Repeats the mask to fill a word, beginning with the byte of the mask for a payload byte at
+/// Returns a word that is filled with the repeated mask. Its first byte masks the payload byte at
 /// `offset`. The compiler makes vectors of such words.
 fn mask_word(mask: [u8; 4], offset: usize) -> u64 {
     let mut turned = mask;

@@ -52,8 +52,8 @@ impl OutBuffer {
         self.start += len;
     }
 
-    /// Moves the waiting bytes to the beginning of the memory if that is cheap: if fewer bytes have
-    /// to be moved than were written since the last move.
+    /// Moves the waiting bytes to the beginning of the memory if that is cheap: if not more
+    /// bytes have to be moved than were written since the last move.
     pub(super) fn compact(&mut self) {
         if self.start >= self.len() {
             self.memory.copy_within(self.start..self.end, 0);

@@ -17,7 +17,7 @@ use super::{
 
 /// The smallest size of a read. A quiet connection holds a block of this size until its buffers are
 /// released.
-const MIN_READ: usize = 2 * 1024;
+const MIN_READ: usize = 1024;
 
 /// The largest size of a read. It has room for two messages of the largest size that we send, and
 /// for the beginning of a third, which is moved to the next block. Larger reads would gain nothing,
@@ -85,12 +85,18 @@ pub(super) struct Reader {
 
 impl Reader {
     pub(super) fn new(from: Side, rest: &[u8], max_message: u64) -> Self {
+        let mut buffer = BytesMut::new();
+        if !rest.is_empty() {
+            // The first read continues in this block.
+            buffer.reserve(rest.len().max(MIN_READ));
+            buffer.extend_from_slice(rest);
+        }
         Self {
             from,
             max_message,
-            buffer: BytesMut::from(rest),
+            block: buffer.capacity(),
+            buffer,
             spare: VecDeque::new(),
-            block: rest.len(),
             read_size: MIN_READ,
             frame: None,
             pieces: None,

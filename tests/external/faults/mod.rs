@@ -7,6 +7,7 @@
 
 use wsmux_testing::interop;
 mod network;
+mod roaming;
 
 use std::{
     sync::atomic::Ordering,
@@ -31,10 +32,20 @@ async fn connect(net: &Network, config: &Config) -> Ends {
     let server = WebSocketServer::builder().config(config.clone());
     let address = format!("{}:443", net.server.address);
     let server = net.server.run(async move { server.bind(address).await.expect("a port") }).await;
-    let client = WebSocketClient::builder().config(config.clone()).build().expect("a client");
+    let client = WebSocketClient::builder().config(config.clone()).resume_without_tls(true);
+    let client = client.build().expect("a client");
     let url = format!("ws://{}:443/", net.server.address);
     let dialing = net.client.run(async move { client.connect(&url).await.expect("a connection") });
-    let accepting = net.server.run(async move { accept(&server).await });
+    let accepting = net.server.run(async move {
+        let first = accept(&server).await;
+        // Further clients are the same one, which resumes its connection.
+        tokio::spawn(async move {
+            while let Some(incoming) = server.accept().await {
+                tokio::spawn(incoming);
+            }
+        });
+        first
+    });
     let (client, server) = tokio::join!(dialing, accepting);
     Ends { client, server }
 }

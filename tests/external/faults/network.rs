@@ -122,6 +122,26 @@ impl Network {
         net
     }
 
+    /// Takes the client's link away, with its address, and gives the client another link with
+    /// another address. The server keeps its address. `number` tells the links apart.
+    pub(crate) fn move_client(&self, number: u8) {
+        let (a, b) = (&self.client.name, &self.server.name);
+        let (old, new) = match number {
+            0 => ("wan".to_owned(), "lte0".to_owned()),
+            n => (format!("lte{}", n - 1), format!("lte{n}")),
+        };
+        must(&format!("ip -n {a} link set {old} down"));
+        must(&format!("ip -n {a} addr flush dev {old}"));
+        must(&format!("ip -n {a} link add {new} type veth peer name {new} netns {b}"));
+        must(&format!("ip -n {a} addr add 10.98.{number}.1/24 dev {new}"));
+        must(&format!("ip -n {b} addr add 10.98.{number}.2/24 dev {new}"));
+        for host in self.hosts_of() {
+            must(&format!("ip -n {} link set {new} up", host.name));
+        }
+        let server = self.server.address;
+        must(&format!("ip -n {a} route add {server}/32 via 10.98.{number}.2"));
+    }
+
     /// Connects both ends by a link of ours. Each packet takes half of `rtt`, and `per_mille` of a
     /// thousand packets are lost. Also returns a counter of the lost packets.
     pub(crate) async fn slow_and_lossy(rtt: Duration, per_mille: u32) -> (Self, Arc<AtomicU64>) {

@@ -7,6 +7,7 @@
 use wsmux_testing::interop;
 mod pair;
 mod proxy;
+mod resumption;
 mod rolling;
 
 use std::{

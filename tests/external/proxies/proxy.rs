@@ -46,6 +46,18 @@ pub(crate) struct Settings {
     pub(crate) send_proxy: bool,
     /// Whether HAProxy checks if the servers are up. Each check is a connection to a server.
     pub(crate) checks: bool,
+    pub(crate) choice: Choice,
+}
+
+/// How the proxy chooses one of several servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Choice {
+    /// By its load, as in the manual's chapter on proxies.
+    Load,
+    /// By the client's cookie, as in the manual's chapter on resumption.
+    Cookie,
+    /// By the client's address.
+    Source,
 }
 
 impl Default for Settings {
@@ -57,6 +69,7 @@ impl Default for Settings {
             idle: Duration::from_secs(3600),
             send_proxy: false,
             checks: false,
+            choice: Choice::Load,
         }
     }
 }
@@ -152,6 +165,11 @@ impl Proxy {
         format!("{scheme}://{}/", self.port.address())
     }
 
+    /// Returns the address of the proxy itself.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.port.address()
+    }
+
     pub(crate) fn certificate(&self) -> &Certificate {
         &self.certificate
     }
@@ -201,10 +219,12 @@ impl Proxy {
         if self.kind == Kind::Nginx {
             return kill(self.pid(), Signal::SIGHUP).expect("a process that lives");
         }
+        let reloads = || self.log().matches("Reloading HAProxy").count();
+        let before = reloads();
         let reload = async {
             // HAProxy's worker listens before its master handles signals. So the signal is sent
             // again until the log shows the reload.
-            while !self.log().contains("Reloading HAProxy") {
+            while reloads() == before {
                 kill(self.pid(), Signal::SIGUSR2).expect("a process that lives");
                 sleep(Duration::from_millis(200)).await;
             }
@@ -282,16 +302,26 @@ fn adapt(manual: &str, changes: &[(&str, &str)]) -> String {
 }
 
 const NGINX: &str = include_str!("../../../src/manual/behind_a_proxy/nginx.conf");
+const NGINX_WITH_COOKIE: &str =
+    include_str!("../../../src/manual/when_the_network_goes/nginx.conf");
 
 fn nginx(folder: &Folder, port: SocketAddr, settings: &Settings, servers: &[SocketAddr]) -> String {
+    let count = servers.len();
     let servers: String = servers.iter().map(|server| format!("server {server};\n")).collect();
+    // The manual's third server is only in the configuration with a cookie.
+    let (manual, third): (_, &[_]) = match settings.choice {
+        Choice::Load => (NGINX, &[]),
+        Choice::Cookie => (NGINX_WITH_COOKIE, &[("    server 10.0.0.3:8080;\n", "")]),
+        Choice::Source => unimplemented!("only HAProxy is tested with it"),
+    };
+    assert!(count <= 2 + third.len(), "as many servers as in the manual");
     let listen = match settings.front {
         Front::Plain => format!("listen {port};"),
         Front::Tls => format!("listen {port} ssl;"),
     };
     let idle = settings.idle.as_millis();
     let site = adapt(
-        NGINX,
+        &adapt(manual, third),
         &[
             ("    server 10.0.0.1:8080;\n", &servers),
             ("    server 10.0.0.2:8080;\n", ""),
@@ -323,6 +353,9 @@ access_log off;
 }
 
 const HAPROXY: &str = include_str!("../../../src/manual/behind_a_proxy/haproxy.cfg");
+/// The backend that takes the place of the one in [`HAPROXY`].
+const HAPROXY_WITH_COOKIE: &str =
+    include_str!("../../../src/manual/when_the_network_goes/haproxy.cfg");
 
 fn haproxy(
     folder: &Folder,
@@ -335,10 +368,16 @@ fn haproxy(
         Front::Tls => format!("bind {port} ssl crt {} alpn http/1.1", folder.path("both.pem")),
     };
     let send_proxy = if settings.send_proxy { " send-proxy" } else { "" };
-    let servers: String = ["a", "b"]
+    let with_cookie = settings.choice == Choice::Cookie;
+    let names = ["a", "b", "c"];
+    assert!(servers.len() <= names.len(), "as many servers as in the manual");
+    let servers: String = names
         .iter()
         .zip(servers)
-        .map(|(name, server)| format!("    server {name} {server}{send_proxy}\n"))
+        .map(|(name, server)| {
+            let cookie = if with_cookie { format!(" cookie {name}") } else { String::new() };
+            format!("    server {name} {server}{send_proxy}{cookie}\n")
+        })
         .collect();
     // Some of the servers wait for a single client. The proxy must not check such a server, because
     // a check is a connection, and the server would take it for that client.
@@ -346,8 +385,24 @@ fn haproxy(
         true => "    default-server check inter 200ms fall 1 rise 1\n",
         false => "",
     };
+    let manual = match settings.choice {
+        Choice::Load => HAPROXY.to_owned(),
+        Choice::Source => adapt(HAPROXY, &[("balance leastconn", "balance source")]),
+        Choice::Cookie => {
+            let (rest, _) = HAPROXY.split_once("\nbackend wsmux\n").expect("a backend");
+            let backend = adapt(
+                HAPROXY_WITH_COOKIE,
+                &[
+                    ("server a 10.0.0.1:8080 cookie a", "server a 10.0.0.1:8080"),
+                    ("server b 10.0.0.2:8080 cookie b", "server b 10.0.0.2:8080"),
+                    ("    server c 10.0.0.3:8080 cookie c\n", ""),
+                ],
+            );
+            format!("{rest}\n{backend}")
+        }
+    };
     let pool = adapt(
-        HAPROXY,
+        &manual,
         &[
             ("bind :443 ssl crt /etc/haproxy/both.pem alpn http/1.1", &bind),
             ("timeout tunnel 60s", &format!("timeout tunnel {}ms", settings.idle.as_millis())),

@@ -9,7 +9,7 @@ mod heads;
 mod hooks;
 mod routes;
 #[allow(dead_code, reason = "a browser reports to it, in `external`")]
-mod server;
+pub(crate) mod server;
 mod shared;
 use wsmux_testing::ending as ways;
 use wsmux_testing::server as tls;

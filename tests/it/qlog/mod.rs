@@ -4,6 +4,7 @@
 //! The schema is version 0.3: draft-ietf-quic-qlog-main-schema-05 and
 //! draft-ietf-quic-qlog-quic-events-04.
 
+mod resumption;
 mod schema;
 
 use std::{
@@ -333,6 +334,8 @@ fn writers_that_hang_cost_nothing_but_the_logs_of_their_own_config() {
         let connection = builder.build(left, Side::Client, Wire::QMux);
         connection.close(VarInt::from_u32(7), b"bye");
         drop(connection);
+        // The connection's task runs now, and sends the close.
+        tokio::task::yield_now().await;
         tokio::task::spawn_blocking(|| "blocking work is done").await
     };
     let done = runtime.block_on(async { tokio::time::timeout(WATCHDOG, transfer).await });

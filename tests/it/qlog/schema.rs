@@ -92,6 +92,12 @@ pub(super) fn check_event(event: &Value) {
             let sizes = data["frames"].as_array().unwrap().iter().map(|f| uint(&f["frame_size"]));
             assert_eq!(sizes.sum::<u64>(), uint(&data["raw"]["length"]), "frames fill {data}");
         }
+        "wsmux:connection_suspended" => {}
+        "wsmux:connection_resumed" => {
+            require(data, "gap", is_time);
+            require(data, "resent_messages", is_uint);
+            require(data, "resent_bytes", is_uint);
+        }
         "recovery:metrics_updated" => require(data, "smoothed_rtt", is_time),
         other => panic!("no such event in the schema: {other}"),
     }
@@ -124,6 +130,7 @@ fn check_frame(frame: &Value) {
         }
         "datagram" => &["length"],
         "qx_transport_parameters" => &[],
+        "session_ack" | "session_resumed" => &["received"],
         "qx_ping" => &["sequence_number"],
         other => panic!("no such frame: {other}"),
     };
@@ -133,15 +140,21 @@ fn check_frame(frame: &Value) {
     }
 }
 
-/// Checks that the packets of one direction are numbered in order. Returns their frames, and the
-/// number of bytes on each stream.
-pub(super) fn check_packets(events: &[Value], name: &str) -> (Vec<Value>, BTreeMap<u64, u64>) {
+/// Checks that the packets of one direction are numbered in order, and returns their frames.
+pub(super) fn frames(events: &[Value], name: &str) -> Vec<Value> {
     let mut frames = Vec::new();
     let packets = events.iter().filter(|event| event["name"] == name);
     for (number, packet) in packets.enumerate() {
         assert_eq!(uint(&packet["data"]["header"]["packet_number"]), number as u64);
         frames.extend(packet["data"]["frames"].as_array().unwrap().iter().cloned());
     }
+    frames
+}
+
+/// Checks that the packets of one direction are numbered in order. Returns their frames, and the
+/// number of bytes on each stream.
+pub(super) fn check_packets(events: &[Value], name: &str) -> (Vec<Value>, BTreeMap<u64, u64>) {
+    let frames = frames(events, name);
     let mut streams: BTreeMap<u64, u64> = BTreeMap::new();
     for frame in frames.iter().filter(|frame| frame["frame_type"] == "stream") {
         let at = streams.entry(uint(&frame["stream_id"])).or_default();

@@ -1,71 +1,55 @@
-//! Connections that outlive their sockets, over real TCP and TLS (SPEC.md §12).
+//! Connections that outlive their sockets, over real TCP, TLS and HTTP/2 (SPEC.md §12).
 
+mod ending;
+#[cfg(all(feature = "axum", feature = "http2"))]
+mod http2;
+mod identity;
 mod kills;
+mod limits;
+mod place;
+mod reconnecting;
+mod redialling;
+mod streams;
 mod without_tls;
 
 use std::time::Duration;
 
-use tokio::task::JoinHandle;
+use rand::{RngExt, SeedableRng, rngs::StdRng};
 use wsmux::{
-    AcceptError, Config, ConnectionEvent, ConnectionEvents, WebSocketClient,
-    WebSocketClientBuilder, WebSocketConnection, WebSocketServer, WebSocketServerBuilder,
+    Config, ConnectionError, ConnectionEvent, ConnectionEvents, SessionState, WebSocketClient,
+    WebSocketConnection, WebSocketServer,
 };
 use wsmux_testing::{
-    cutter::Cutter,
+    cutter::{Cut, Cutter},
     interop::{self, within},
+    server::Tls,
 };
+
+use place::{Ends, Place};
 
 /// Settings with which connections outlive their sockets.
 fn config() -> Config {
+    config_for(Duration::from_secs(60))
+}
+
+/// Settings with which connections outlive their sockets for this time.
+fn config_for(timeout: Duration) -> Config {
     interop::config(|config| {
-        config.resume_timeout(Some(Duration::from_secs(60)));
+        config.resume_timeout(Some(timeout));
     })
-}
-
-/// The two ends of a wsmux connection. Its sockets run through a forwarder that can cut them.
-struct Ends {
-    client: WebSocketConnection,
-    server: WebSocketConnection,
-    cutter: Cutter,
-    /// Accepts further clients, and counts those that resume.
-    accepting: JoinHandle<()>,
-}
-
-impl Drop for Ends {
-    fn drop(&mut self) {
-        self.accepting.abort();
-    }
-}
-
-async fn connect(
-    server: WebSocketServerBuilder,
-    client: WebSocketClientBuilder,
-    scheme: &str,
-) -> Ends {
-    let server = server.bind("127.0.0.1:0").await.expect("a server");
-    let cutter = Cutter::start(server.local_addr().expect("an address")).await;
-    let url = format!("{scheme}://localhost:{}/", cutter.address().port());
-    let client = client.build().expect("a client");
-    let (client, first) = tokio::join!(client.connect(&url), interop::accept(&server));
-    let accepting = tokio::spawn(async move {
-        while let Some(connecting) = server.accept().await {
-            tokio::spawn(async move {
-                match connecting.await {
-                    Ok(_) => panic!("a second connection"),
-                    Err(AcceptError::Resumed | AcceptError::Io(_) | AcceptError::Tls(_)) => {}
-                    Err(AcceptError::Connection(_)) => {}
-                    Err(error) => panic!("{error:?}"),
-                }
-            });
-        }
-    });
-    Ends { client: client.expect("a connection"), server: first, cutter, accepting }
 }
 
 /// Makes two ends that are connected without TLS.
 async fn connect_plain() -> Ends {
-    let server = WebSocketServer::builder().config(config());
-    connect(server, WebSocketClient::builder().config(config()), "ws").await
+    let place = Place::start(WebSocketServer::builder().config(config()), "ws").await;
+    place.connect(WebSocketClient::builder().config(config())).await
+}
+
+/// Makes two ends that are connected over TLS.
+async fn connect_tls() -> Ends {
+    let tls = Tls::new("localhost");
+    let place = Place::start(tls.server().config(config()), "wss").await;
+    place.connect(tls.client().config(config())).await
 }
 
 async fn suspended(events: &mut ConnectionEvents) {
@@ -76,5 +60,32 @@ async fn resumed(events: &mut ConnectionEvents) {
     match within("a resumption", events.next()).await {
         Some(ConnectionEvent::Resumed { .. }) => {}
         other => panic!("{other:?}"),
+    }
+}
+
+/// Cuts the connection, and waits until both ends have lost it.
+async fn lose(ends: &Ends) {
+    let both = [&ends.client, &ends.server];
+    let mut events = both.map(WebSocketConnection::events);
+    ends.cutter.cut(Cut::Reset);
+    for events in &mut events {
+        suspended(events).await;
+    }
+}
+
+/// Waits until the connection has ended with the error that suspended it.
+async fn ended_by_the_loss(connection: &WebSocketConnection) {
+    let error = within("the end", connection.closed()).await;
+    assert!(matches!(error, ConnectionError::SocketLost(_)), "{error:?}");
+    assert_eq!(connection.session_state(), SessionState::Ended);
+}
+
+/// Cuts the connections again and again, at places that follow from the seed.
+async fn kill_at_random(cutter: &Cutter, seed: u64, bytes: std::ops::Range<u64>) {
+    println!("kills with seed {seed}");
+    let mut rng = StdRng::seed_from_u64(seed);
+    loop {
+        cutter.forwarded(rng.random_range(bytes.clone())).await;
+        cutter.cut(if rng.random() { Cut::Reset } else { Cut::End });
     }
 }

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 pub use self::{
     keys::{SessionId, SessionKeys},
-    wire::ResumeRequest,
+    wire::{ResumeRequest, SessionFrame},
 };
 use self::{resumption::Resumption, wire::FirstMessage};
 use crate::{

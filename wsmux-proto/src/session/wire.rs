@@ -217,6 +217,39 @@ impl Answer {
     }
 }
 
+/// A frame of a session, as a log shows it. It can only be the first frame of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SessionFrame {
+    /// SESSION_ACK.
+    #[non_exhaustive]
+    Ack {
+        /// How many messages the sender has received.
+        received: u64,
+    },
+    /// SESSION_RESUMED.
+    #[non_exhaustive]
+    Resumed {
+        /// How many messages the server has received.
+        received: u64,
+    },
+}
+
+impl SessionFrame {
+    /// Removes the session's frame with which a message begins, and returns it. If there is none,
+    /// or if it is malformed, returns `None` and leaves the message as it is.
+    pub fn take_from(message: &mut Bytes) -> Option<Self> {
+        let mut rest = message.clone();
+        if let Some(received) = take_ack(&mut rest).ok()? {
+            *message = rest;
+            return Some(Self::Ack { received });
+        }
+        let Answer { received, .. } = Answer::decode(rest)?;
+        message.clear();
+        Some(Self::Resumed { received })
+    }
+}
+
 /// Removes the SESSION_ACK frame with which a message begins, and returns its count; `None` if the
 /// message begins with another frame.
 ///

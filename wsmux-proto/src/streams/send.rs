@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::{
     buffer::Buffer, flow_control::SendCredit, flush::Mark, held::Held, scheduler::Scheduling,
 };
-use crate::{ClosedStream, SendStreamStats, Time, VarInt, WriteError, stats::Stopwatch};
+use crate::{ClosedStream, SendStreamStats, Time, VarInt, WriteError, stats::LazyStopwatch};
 
 /// The states of a sending half: those of RFC 9000 §3.1, and three that wsmux adds.
 ///
@@ -103,7 +103,7 @@ pub(super) struct Send {
     pub(super) announced: bool,
     pub(super) scheduling: Scheduling,
     /// Measures how long the stream has data but no credit of its own.
-    pub(super) blocked: Stopwatch,
+    pub(super) blocked: LazyStopwatch,
 }
 
 impl Send {
@@ -118,7 +118,7 @@ impl Send {
             data_flush: Mark::default(),
             announced: false,
             scheduling: Scheduling::default(),
-            blocked: Stopwatch::default(),
+            blocked: LazyStopwatch::default(),
         }
     }
 

@@ -10,7 +10,7 @@ use std::ops::{Index, IndexMut};
 use slab::Slab;
 
 use super::{control_queue::PendingControl, recv::Recv, send::Send};
-use crate::{StreamId, stream_map::StreamKeys};
+use crate::{StreamId, stream_map::StreamKeys, tree::Place};
 
 /// Memory for this many streams is kept even if there are no streams.
 pub(super) const SPARE_STREAMS: usize = 64;
@@ -27,7 +27,7 @@ impl Table {
     /// Returns the key of the stream with this id.
     #[inline]
     pub(super) fn key(&self, id: StreamId) -> Option<Key> {
-        self.keys.get(id).map(Key)
+        self.keys.get(id).map(|place| Key(place.index()))
     }
 
     #[inline]
@@ -53,8 +53,14 @@ impl Table {
 
     pub(super) fn insert(&mut self, stream: Stream) -> Key {
         let id = stream.id;
+        let len = self.slab.len();
+        if len == self.slab.capacity() {
+            // A vector would begin with memory for four streams, and most connections of a server
+            // have one at a time.
+            self.slab.reserve_exact(len / 2 + 1);
+        }
         let key = self.slab.insert(stream);
-        self.keys.insert(id, key);
+        self.keys.insert(id, Place::new(key));
         Key(key)
     }
 
@@ -129,6 +135,11 @@ pub(super) struct Stream {
     /// Whether the stream lingers. Only the table changes this: see [`Table::set_lingering`].
     lingers: bool,
 }
+
+// There may be tens of thousands of idle streams. What only some streams need is allocated when it is
+// needed.
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<Stream>() <= 288);
 
 impl Stream {
     pub(super) fn new(id: StreamId, send: Option<Send>, recv: Option<Recv>) -> Self {

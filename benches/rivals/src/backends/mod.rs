@@ -80,6 +80,9 @@ pub enum Backend {
     WsmuxWss,
     /// wsmux, js-ws wire, ws
     WsmuxJsws,
+    /// wsmux, QMux wire, ws, with connections that outlive their sockets. Only measured if it is
+    /// named
+    WsmuxResume,
     /// qmux, defaults, ws
     Qmux,
     /// qmux, windows of 1 MiB, records of 64 KiB, no Nagle, ws
@@ -132,9 +135,15 @@ impl Backend {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
     }
 
+    /// Returns the backends that are measured if none is named.
+    pub fn usual() -> Vec<Self> {
+        let all = Self::value_variants().iter().copied();
+        all.filter(|backend| *backend != Self::WsmuxResume).collect()
+    }
+
     pub fn kind(self) -> Kind {
         match self {
-            Self::Wsmux | Self::WsmuxWss | Self::WsmuxJsws => Kind::Ours,
+            Self::Wsmux | Self::WsmuxWss | Self::WsmuxJsws | Self::WsmuxResume => Kind::Ours,
             Self::Qmux | Self::Qmux1m | Self::QmuxWss => Kind::Mux,
             Self::Yamux | Self::YamuxTuned | Self::Penguin | Self::Penguin1m => Kind::Mux,
             Self::Zmux | Self::ZmuxWss => Kind::Mux,
@@ -192,6 +201,7 @@ pub fn measure(backend: Backend, workload: Workload, sizes: Sizes, form: Form) -
         Backend::Wsmux => run!(wsmux::Wsmux::start(QMux, false, streams)),
         Backend::WsmuxWss => run!(wsmux::Wsmux::start(QMux, true, streams)),
         Backend::WsmuxJsws => run!(wsmux::Wsmux::start(JsWs, false, streams)),
+        Backend::WsmuxResume => run!(wsmux::Wsmux::start_resumable(streams)),
         Backend::Qmux => run!(qmux::Qmux::start(false, false, streams)),
         Backend::Qmux1m => run!(qmux::Qmux::start(true, false, streams)),
         Backend::QmuxWss => run!(qmux::Qmux::start(false, true, streams)),

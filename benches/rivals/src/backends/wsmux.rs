@@ -1,6 +1,6 @@
 //! This crate, in its default configuration.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use anyhow::Result;
 use bytes::Bytes;
@@ -22,7 +22,22 @@ pub struct Wsmux {
 
 impl Wsmux {
     pub async fn start(wire: Wire, tls: bool, streams: Option<u64>) -> Result<Self> {
+        Self::start_with(Config::default(), wire, tls, streams).await
+    }
+
+    /// Starts with resumption on at both ends.
+    pub async fn start_resumable(streams: Option<u64>) -> Result<Self> {
         let mut config = Config::default();
+        config.resume_timeout(Some(Duration::from_secs(60)));
+        Self::start_with(config, Wire::QMux, false, streams).await
+    }
+
+    async fn start_with(
+        mut config: Config,
+        wire: Wire,
+        tls: bool,
+        streams: Option<u64>,
+    ) -> Result<Self> {
         if let Some(streams) = streams {
             config.max_concurrent_bidi_streams(streams).max_local_streams(streams);
         }

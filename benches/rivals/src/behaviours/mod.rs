@@ -37,19 +37,19 @@ pub enum Behaviour {
     Taken1,
     /// what the streams of 32 stopped readers accept together
     Taken32,
-    /// 1 stopped reader stops
+    /// stopped by 1 stopped reader
     Stopped1,
-    /// 4 stopped readers stop
+    /// stopped by 4 stopped readers
     Stopped4,
-    /// 8 stopped readers stop
+    /// stopped by 8 stopped readers
     Stopped8,
-    /// 32 stopped readers stop
+    /// stopped by 32 stopped readers
     Stopped32,
-    /// 8 readers that stop after 8 MiB each stop, with a round trip of 100 ms
+    /// stopped by 8 readers that each stop after 8 MiB, with a round trip of 100 ms
     StoppedLater,
-    /// 8 receivers dropped with unread data stop
+    /// stopped by 8 receivers that were dropped with unread data
     DroppedUnread,
-    /// streams that the application does not accept stop
+    /// stopped by streams that the application does not accept
     Unaccepted,
     /// the limit on streams
     Limit,

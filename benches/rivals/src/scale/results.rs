@@ -47,7 +47,7 @@ pub struct Curve {
     pub factor: Factor,
     pub metric: Metric,
     pub points: Vec<(u64, Spread)>,
-    /// The law of all points.
+    /// The power law that fits all points together best.
     pub law: Option<Law>,
     /// If one law does not describe the curve, the point at which it bends, and the laws up to this
     /// point and from there.

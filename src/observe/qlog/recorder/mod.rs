@@ -3,7 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use wsmux_proto::{self as proto, Close, ConnectionError, Frame, Side, Time, Timeout, Wire};
+use wsmux_proto::{
+    self as proto, Close, ConnectionError, Frame, SessionFrame, Side, Time, Timeout, Wire,
+};
 
 use super::{
     milliseconds,
@@ -11,7 +13,13 @@ use super::{
     schema::{self, ErrorCode, MAX_REASON, Owner},
     side_name, since_1970,
 };
-use crate::{connection::shared::Shared, socket::Incoming};
+use crate::{
+    connection::{
+        events::{ConnectionEvent, EventLog},
+        shared::Shared,
+    },
+    socket::Incoming,
+};
 
 /// After this time, collected records are passed to the writer with the next event, so that a log
 /// can be read while it grows.
@@ -45,6 +53,8 @@ pub(crate) struct Log {
     sent: u64,
     received: u64,
     rtt: Option<Duration>,
+    /// The number of the connection's next event that is recorded.
+    next_event: u64,
     /// The close that this end sent.
     farewell: Option<Close>,
 }
@@ -64,6 +74,7 @@ impl Log {
             sent: 0,
             received: 0,
             rtt: None,
+            next_event: 0,
             farewell: None,
         }
     }
@@ -151,6 +162,16 @@ impl Log {
         // A message that cannot be decoded ends the connection; the last event reports that.
         loop {
             let kind = self.wire.frame_type(&message).unwrap_or_default();
+            if frames.is_empty()
+                && let Some(frame) = SessionFrame::take_from(&mut message)
+            {
+                let frame_size = before - message.len();
+                before = message.len();
+                let frame = schema::Frame::of_session(frame);
+                frames.push(schema::SizedFrame { frame, frame_size, count: 1 });
+                last_kind = kind;
+                continue;
+            }
             let Ok(Some(frame)) = self.wire.decode(&mut message) else { break };
             let frame_size = before - message.len();
             before = message.len();
@@ -196,6 +217,28 @@ impl Log {
         {
             let metrics = schema::MetricsUpdated { smoothed_rtt: milliseconds(rtt) };
             self.event(now, "recovery:metrics_updated", metrics);
+        }
+    }
+
+    /// Records what has happened to the connection's sockets since the last call.
+    pub(crate) fn session(&mut self, now: Time, events: &EventLog) {
+        while let Some((number, event)) = events.get(self.next_event) {
+            self.next_event = number + 1;
+            match event {
+                ConnectionEvent::Suspended => {
+                    let data = schema::ConnectionSuspended {};
+                    self.event(now, "wsmux:connection_suspended", data);
+                }
+                ConnectionEvent::Resumed { gap, resent_messages, resent_bytes } => {
+                    let gap = milliseconds(gap);
+                    let data = schema::ConnectionResumed {
+                        gap,
+                        resent_messages: schema::Uint(resent_messages),
+                        resent_bytes: schema::Uint(resent_bytes),
+                    };
+                    self.event(now, "wsmux:connection_resumed", data);
+                }
+            }
         }
     }
 
@@ -255,7 +298,15 @@ impl Log {
     }
 
     fn closed(&mut self) -> schema::ConnectionClosed {
-        let Some(error) = self.shared.lock().engine().close_reason().cloned() else {
+        let state = self.shared.lock();
+        if state.moved_to.is_some() {
+            // The other connection has a log of its own, which goes on.
+            let reason = "its client has resumed an earlier connection".to_owned();
+            return schema::ConnectionClosed { reason, trigger: "clean", ..Default::default() };
+        }
+        let error = state.engine().close_reason().cloned();
+        drop(state);
+        let Some(error) = error else {
             // The connection has not ended. A driver that is dropped ends its connection, so this
             // log was never given to a driver.
             let reason = "never began".to_owned();

@@ -139,9 +139,28 @@ pub(in crate::observe::qlog) enum Frame {
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         response: bool,
     },
+    /// A frame of wsmux's resumption, as is the next one.
+    SessionAck {
+        received: Uint,
+    },
+    SessionResumed {
+        received: Uint,
+    },
 }
 
 impl Frame {
+    pub(in crate::observe::qlog) fn of_session(frame: proto::SessionFrame) -> Self {
+        match frame {
+            proto::SessionFrame::Ack { received, .. } => {
+                Self::SessionAck { received: Uint(received) }
+            }
+            proto::SessionFrame::Resumed { received, .. } => {
+                Self::SessionResumed { received: Uint(received) }
+            }
+            _ => Self::Unknown { raw_frame_type: Uint(0) },
+        }
+    }
+
     /// Converts a frame. Returns `None` for a frame that the QMux wire does not have.
     pub(in crate::observe::qlog) fn new(frame: &proto::Frame) -> Option<Self> {
         let stream = |id: &proto::StreamId| Uint(id.into_inner());

@@ -198,6 +198,19 @@ pub(super) struct MetricsUpdated {
     pub(super) smoothed_rtt: f64,
 }
 
+/// `wsmux:connection_suspended`. The schema has no event for this, and allows others.
+#[derive(Debug, Serialize)]
+pub(super) struct ConnectionSuspended {}
+
+/// `wsmux:connection_resumed`.
+#[derive(Debug, Serialize)]
+pub(super) struct ConnectionResumed {
+    /// Milliseconds.
+    pub(super) gap: f64,
+    pub(super) resent_messages: Uint,
+    pub(super) resent_bytes: Uint,
+}
+
 /// `generic:warning`.
 #[derive(Debug, Serialize)]
 pub(super) struct Warning<'a> {

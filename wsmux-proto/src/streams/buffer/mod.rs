@@ -65,19 +65,26 @@ struct Chunk {
 /// Removing bytes does not increase this memory.
 #[derive(Debug, Default)]
 pub(super) struct Buffer {
-    /// The first chunk. It is empty if all bytes are in `tail`. Most queues contain only this
-    /// chunk, and need no memory for `rest`.
+    /// The first chunk. It is empty if all bytes are in the tail of `more`. Most queues contain only
+    /// this chunk.
     first: Bytes,
     /// The size of the allocation of `first`.
     block_len: u32,
     /// How many bytes were gathered in a row, which means after the last shared chunk. The reader
     /// may already have removed some of them.
     gathered: u32,
-    /// The chunks after the first one. There are none if there is no first chunk.
-    #[expect(clippy::box_collection, reason = "of thousands of streams few have any")]
-    rest: Option<Box<VecDeque<Chunk>>>,
+    /// What comes after the first chunk. It is boxed, because of thousands of streams few have any.
+    more: Option<Box<More>>,
+}
+
+/// The bytes after the first chunk.
+#[derive(Debug, Default)]
+struct More {
+    /// The chunks after the first one. It is empty if there is no first chunk.
+    rest: VecDeque<Chunk>,
     /// The small chunks at the end, copied together. All shared chunks come before them.
     tail: BytesMut,
+    /// How many bytes `rest` and `tail` contain together.
     len: usize,
 }
 
@@ -91,19 +98,38 @@ fn is_less(len: usize, one_in: usize, block_len: u32) -> bool {
     len.saturating_mul(one_in) < block_len as usize
 }
 
+impl More {
+    fn extend_tail(&mut self, data: &[u8]) {
+        self.tail.extend_from_slice(data);
+        self.len += data.len();
+    }
+
+    fn pop_front(&mut self) -> Option<Chunk> {
+        let chunk = self.rest.pop_front()?;
+        self.len -= chunk.bytes.len();
+        Some(chunk)
+    }
+
+    fn pop_back(&mut self) -> Option<Chunk> {
+        let chunk = self.rest.pop_back()?;
+        self.len -= chunk.bytes.len();
+        Some(chunk)
+    }
+}
+
 impl Buffer {
     pub(super) fn len(&self) -> usize {
-        self.len
+        self.first.len() + self.more.as_ref().map_or(0, |more| more.len)
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.len == 0
+        self.len() == 0
     }
 
     /// Returns how many bytes of the window the queue takes. This is its length, except that the
     /// first chunk counts for at least half of its allocation.
     pub(super) fn charged(&self) -> usize {
-        self.len - self.first.len() + self.first.len().max(self.block_len as usize / 2)
+        self.len() + (self.block_len as usize / 2).saturating_sub(self.first.len())
     }
 
     /// Appends a copy of `data`.
@@ -111,25 +137,33 @@ impl Buffer {
         if data.is_empty() {
             return;
         }
+        if self.is_empty() {
+            // Often nothing follows before these bytes are taken, so their block is only as large
+            // as it has to be.
+            (self.first, self.block_len) = (Bytes::copy_from_slice(data), small(data.len()));
+            self.gathered = self.block_len;
+            return;
+        }
         self.release_block(SHARE_AT_LEAST_ONE_IN);
-        let room = self.tail.capacity() - self.tail.len();
+        let after = self.more.get_or_insert_default();
+        let room = after.tail.capacity() - after.tail.len();
         let (fitting, more) = data.split_at(room.min(data.len()));
-        self.tail.extend_from_slice(fitting);
-        self.len += fitting.len();
+        after.extend_tail(fitting);
         self.gathered = self.gathered.saturating_add(small(fitting.len()));
         if more.is_empty() {
             return;
         }
-        // A new block is allocated, because growing the old one would move its bytes. The first
-        // block of a row may remain its only block, so it is only as large as it has to be.
+        // A new block is allocated, because growing the old one would move its bytes. After a
+        // shared chunk, the first block may remain the only one, so it is only as large as it has
+        // to be.
         self.seal();
-        let wanted = match self.len.min(self.gathered as usize) {
+        let wanted = match self.len().min(self.gathered as usize) {
             0 => 0,
             row => (row / GATHER_ONE_IN).clamp(GATHER_CAPACITY, MAX_GATHER_CAPACITY),
         };
-        self.tail = BytesMut::with_capacity(wanted.max(more.len()));
-        self.tail.extend_from_slice(more);
-        self.len += more.len();
+        let after = self.more.get_or_insert_default();
+        after.tail = BytesMut::with_capacity(wanted.max(more.len()));
+        after.extend_tail(more);
         self.gathered = self.gathered.saturating_add(small(more.len()));
     }
 
@@ -150,7 +184,6 @@ impl Buffer {
         self.release_block(SHARE_AT_LEAST_ONE_IN);
         self.seal();
         self.gathered = 0;
-        self.len += data.len();
         self.enqueue(data, small(block_len));
     }
 
@@ -158,7 +191,9 @@ impl Buffer {
         if self.first.is_empty() {
             (self.first, self.block_len) = (bytes, block_len);
         } else {
-            self.rest.get_or_insert_default().push_back(Chunk { bytes, block_len });
+            let more = self.more.get_or_insert_default();
+            more.len += bytes.len();
+            more.rest.push_back(Chunk { bytes, block_len });
         }
     }
 
@@ -169,17 +204,16 @@ impl Buffer {
             self.seal();
         }
         let taken = if self.first.len() <= max {
-            let next = self.rest.as_mut().and_then(|rest| rest.pop_front());
+            let next = self.more.as_mut().and_then(|more| more.pop_front());
             let next = next.unwrap_or_default();
             self.block_len = next.block_len;
             std::mem::replace(&mut self.first, next.bytes)
         } else {
             self.first.split_to(max)
         };
-        self.len -= taken.len();
-        if self.len == 0 {
+        if self.is_empty() {
             // The queue of an idle stream holds no memory.
-            (self.rest, self.gathered) = (None, 0);
+            (self.more, self.gathered) = (None, 0);
         } else {
             self.give_back_places();
         }
@@ -203,7 +237,7 @@ impl Buffer {
 
     /// Gives back memory after a burst, if the queue has many slots and few chunks.
     fn give_back_places(&mut self) {
-        if let Some(rest) = &mut self.rest
+        if let Some(More { rest, .. }) = self.more.as_deref_mut()
             && rest.capacity() > SPARE_PLACES
             && rest.len() < rest.capacity() / 4
         {
@@ -217,20 +251,19 @@ impl Buffer {
             self.clear();
         }
         self.seal();
-        while self.len > len {
-            let last = self.rest.as_mut().and_then(|rest| rest.pop_back());
+        while self.len() > len {
+            let last = self.more.as_mut().and_then(|more| more.pop_back());
             let mut last = last.unwrap_or_else(|| Chunk {
                 bytes: std::mem::take(&mut self.first),
                 block_len: std::mem::take(&mut self.block_len),
             });
-            self.len -= last.bytes.len();
-            if self.len < len {
-                last.bytes.truncate(len - self.len);
+            let left = self.len();
+            if left < len {
+                last.bytes.truncate(len - left);
                 if is_less(last.bytes.len(), SHARE_AT_LEAST_ONE_IN, last.block_len) {
                     last.bytes = Bytes::copy_from_slice(&last.bytes);
                     last.block_len = small(last.bytes.len());
                 }
-                self.len = len;
                 self.enqueue(last.bytes, last.block_len);
             }
             self.give_back_places();
@@ -245,10 +278,9 @@ impl Buffer {
     /// Appends the block for small chunks to the queue. If more than a quarter of the block is
     /// unused, its bytes are copied into a smaller block, unless they are the first of the queue.
     fn seal(&mut self) {
-        if self.tail.is_empty() {
-            return;
-        }
-        let tail = std::mem::take(&mut self.tail);
+        let Some(more) = self.more.as_mut().filter(|more| !more.tail.is_empty()) else { return };
+        let tail = std::mem::take(&mut more.tail);
+        more.len -= tail.len();
         let capacity = tail.capacity();
         let wasted = capacity - tail.len();
         let bytes = match wasted > capacity / 4 && !self.first.is_empty() {

@@ -2,7 +2,7 @@ use super::*;
 
 impl Buffer {
     fn chunks(&self) -> usize {
-        self.rest.as_ref().map_or(0, |rest| rest.len())
+        self.more.as_ref().map_or(0, |more| more.rest.len())
     }
 }
 

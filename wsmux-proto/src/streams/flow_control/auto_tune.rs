@@ -67,6 +67,9 @@ pub(in crate::streams) struct AutoTune {
 /// What is being measured on one stream.
 #[derive(Debug)]
 pub(in crate::streams) struct Measure {
+    /// By how many bytes the window has grown. These bytes count against the growth budget of the
+    /// connection. They are stored here because only a window that is measured grows.
+    pub(super) growth: u64,
     /// The point at which the current span began.
     begin: Mark,
     /// How many bytes the span before the current one delivered per round trip.
@@ -171,7 +174,8 @@ impl AutoTune {
         let here = Mark { at: now, received: before, consumed: credit.consumed() };
         let Some(measure) = &mut credit.measure else {
             if received >= self.initial_window / MEASURED_FROM_ONE_IN && self.is_on() {
-                credit.measure = Some(Box::new(Measure { begin: here, before: 0, grant: None }));
+                credit.measure =
+                    Some(Box::new(Measure { growth: 0, begin: here, before: 0, grant: None }));
             }
             return;
         };

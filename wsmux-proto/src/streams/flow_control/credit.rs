@@ -20,9 +20,6 @@ const GRANT_AT_MOST: u64 = 1024 * 1024;
 pub(in crate::streams) struct RecvCredit {
     /// The window without its growth.
     initial_window: u64,
-    /// By how many bytes the window has grown. These bytes count against the growth budget of the
-    /// connection.
-    growth: u64,
     /// How many bytes the peer may send in all.
     granted: u64,
     /// How many bytes were received in all.
@@ -38,21 +35,25 @@ impl RecvCredit {
     /// Creates the credit of a new stream. `granted` is the credit that the peer already knows of:
     /// the declared window, or 0 if the wire opens a stream with a grant.
     pub(in crate::streams) fn new(window: u64, granted: u64) -> Self {
-        Self { initial_window: window, growth: 0, granted, received: 0, consumed: 0, measure: None }
+        Self { initial_window: window, granted, received: 0, consumed: 0, measure: None }
     }
 
     /// Returns the window. This is the largest number of bytes that the peer may have sent and that
     /// the application has not read.
     pub(in crate::streams) fn window(&self) -> u64 {
-        self.initial_window + self.growth
+        self.initial_window + self.growth()
     }
 
     pub(in crate::streams) fn growth(&self) -> u64 {
-        self.growth
+        self.measure.as_ref().map_or(0, |measure| measure.growth)
     }
 
+    /// Lets the window grow. This has no effect on a window that is not measured.
     pub(in crate::streams) fn grow(&mut self, bytes: u64) {
-        self.growth += bytes;
+        debug_assert!(self.measure.is_some());
+        if let Some(measure) = &mut self.measure {
+            measure.growth += bytes;
+        }
     }
 
     /// Sets the initial window. If it becomes larger, the additional bytes replace growth. Returns
@@ -60,7 +61,7 @@ impl RecvCredit {
     pub(in crate::streams) fn set_initial_window(&mut self, window: u64) -> u64 {
         let more = window.saturating_sub(self.initial_window);
         self.initial_window = window;
-        self.release_growth(self.growth.saturating_sub(more))
+        self.release_growth(self.growth().saturating_sub(more))
     }
 
     /// Stops granting credit: from now on the window only has to cover the `unread` bytes. Returns
@@ -70,8 +71,9 @@ impl RecvCredit {
     }
 
     fn release_growth(&mut self, keep: u64) -> u64 {
-        let free = self.growth.saturating_sub(keep);
-        self.growth -= free;
+        let Some(measure) = &mut self.measure else { return 0 };
+        let free = measure.growth.saturating_sub(keep);
+        measure.growth -= free;
         free
     }
 
@@ -151,13 +153,13 @@ impl RecvCredit {
 pub(in crate::streams) struct SendCredit {
     limit: u64,
     used: u64,
-    /// The limit that a BLOCKED frame last reported.
-    reported: Option<u64>,
+    /// Whether a BLOCKED frame has reported the present limit.
+    reported: bool,
 }
 
 impl SendCredit {
     pub(in crate::streams) fn new(limit: u64) -> Self {
-        Self { limit, used: 0, reported: None }
+        Self { limit, used: 0, reported: false }
     }
 
     pub(in crate::streams) fn used(&self) -> u64 {
@@ -190,18 +192,19 @@ impl SendCredit {
         let rose = limit > self.limit;
         // Q-39 (RFC 9000 §4.1, §4.6)
         self.limit = self.limit.max(limit);
+        self.reported &= !rose;
         Ok(rose)
     }
 
     /// Whether the limit is reached and no BLOCKED frame has reported it.
     pub(in crate::streams) fn is_blocked_unreported(&self) -> bool {
-        self.left() == 0 && self.reported != Some(self.limit)
+        self.left() == 0 && !self.reported
     }
 
     /// Returns the limit that a BLOCKED frame has to report. Each limit is returned only once.
     pub(in crate::streams) fn report_blocked(&mut self) -> Option<u64> {
         self.is_blocked_unreported().then(|| {
-            self.reported = Some(self.limit);
+            self.reported = true;
             self.limit
         })
     }

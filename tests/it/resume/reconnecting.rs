@@ -1,0 +1,51 @@
+//! A client that reconnects, whose connections outlive their sockets.
+
+use wsmux::{
+    ReconnectEvent, ReconnectEvents, ReconnectingClient, WebSocketClient, WebSocketServer,
+};
+use wsmux_testing::{cutter::Cut, interop::within};
+
+use super::{config, place::Place, resumed, suspended};
+
+async fn next(events: &mut ReconnectEvents) -> ReconnectEvent {
+    within("an event", events.next()).await.expect("an event")
+}
+
+#[tokio::test]
+async fn one_of_the_two_ways_back_is_taken_at_a_time() {
+    let server = || WebSocketServer::builder().config(config());
+    let (place, another) = (Place::start(server(), "ws").await, Place::start(server(), "ws").await);
+    let cutter = place.cutter().await;
+    let client = WebSocketClient::builder().config(config()).build().unwrap();
+    let (client, mut events) = ReconnectingClient::builder(client, place.url(&cutter)).start();
+    let (connection, _server) = tokio::join!(client.connection(), place.accepted());
+    let connection = connection.unwrap();
+    assert!(matches!(next(&mut events).await, ReconnectEvent::Connected { attempt: 1 }));
+
+    // A loss that the connection survives is none for this client.
+    let mut sockets = connection.events();
+    for resumptions in 1..=5 {
+        cutter.cut(Cut::Reset);
+        suspended(&mut sockets).await;
+        resumed(&mut sockets).await;
+        assert_eq!(cutter.accepted(), 1 + resumptions);
+        assert!(client.current().is_some());
+    }
+
+    // The server has forgotten the connection. The client dials once to find that out, and then
+    // for a new connection.
+    cutter.forward_to(another.server.local_addr().unwrap());
+    cutter.cut(Cut::Reset);
+    suspended(&mut sockets).await;
+    assert!(matches!(next(&mut events).await, ReconnectEvent::Lost { .. }));
+    loop {
+        match next(&mut events).await {
+            ReconnectEvent::Waiting { .. } => {}
+            ReconnectEvent::Connected { .. } => break,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(cutter.accepted(), 6 + 2);
+    assert_eq!(another.refused().await.to_string().is_empty(), false);
+    another.accepted().await;
+}
