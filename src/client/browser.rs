@@ -17,10 +17,7 @@ use crate::{
     observe::trace,
     runtime::{Instant, network_returns, timeout},
     setters::shared_setters,
-    socket::{
-        Socket,
-        browser::{EventSocket, StreamSocket},
-    },
+    socket::browser::{AnySocket, EventSocket, StreamSocket},
 };
 
 /// The reason for refusing a URL. It does not quote the browser's error. Firefox repeats the URL in
@@ -147,19 +144,19 @@ impl WebSocketClient {
             BrowserApi::WebSocket => {
                 let socket = EventSocket::open(url, offered, limit_of_message);
                 let (socket, selected) = timeout(limit, socket).await.map_err(late)??;
-                self.opened(socket, selected, left())
+                self.opened(Box::new(socket), selected, left())
             }
             BrowserApi::WebSocketStream => {
                 let socket = StreamSocket::open(url, offered, limit_of_message);
                 let (socket, selected) = timeout(limit, socket).await.map_err(late)??;
-                self.opened(socket, selected, left())
+                self.opened(Box::new(socket), selected, left())
             }
         }
     }
 
     fn opened(
         &self,
-        socket: impl Socket + Unpin,
+        socket: AnySocket,
         selected: Option<String>,
         left: Duration,
     ) -> Result<Opened, ConnectError> {

@@ -175,14 +175,18 @@ test("a page that was frozen goes on when it is thawed", ONE, async (stage) => {
   equal(await all, 8 * MIB);
 });
 
+// The page stays hidden, so `visibilitychange` does not end the wait.
 test("thawing ends the wait", ONE, async (stage) => {
   const transport = await stage.open(RESUMABLE);
+  await stage.browser("hide");
   await waitWithoutTimer(stage, transport);
   await stage.network("run");
   const resumed = next(transport, "resumed");
   await stage.browser("freeze");
   await resumed;
+  equal(document.visibilityState, "hidden");
   await echo(transport, 1, 1000);
+  await stage.browser("show");
 });
 
 test("a hidden page resumes its connection", ONE, async (stage) => {

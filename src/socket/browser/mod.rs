@@ -8,7 +8,11 @@ mod events;
 mod js_error;
 mod streams;
 
-use std::io;
+use std::{
+    io,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use js_sys::{ArrayBuffer, Uint8Array};
@@ -16,7 +20,7 @@ use wasm_bindgen::{JsCast, JsValue};
 use wsmux_proto::SocketError;
 
 pub(crate) use self::{events::EventSocket, streams::StreamSocket};
-use super::{Incoming, SocketCapabilities};
+use super::{Incoming, Outgoing, Socket, SocketCapabilities};
 
 /// The capabilities of a page's WebSocket.
 const CAPABILITIES: SocketCapabilities =
@@ -28,6 +32,48 @@ const NO_STATUS: u16 = 1005;
 /// The codes with which the browser reports that the WebSocket ended without a Close, and that TLS
 /// failed (RFC 6455 §7.4.1).
 const LOST: [u16; 2] = [1006, 1015];
+
+/// A WebSocket of either of the browser's interfaces. The driver is generic over the socket, so
+/// with two types of sockets a page would download the driver twice.
+pub(crate) type AnySocket = Box<dyn Socket + Unpin>;
+
+impl Socket for AnySocket {
+    fn capabilities(&self) -> SocketCapabilities {
+        (**self).capabilities()
+    }
+
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, SocketError>> {
+        (**self).poll_recv(cx)
+    }
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SocketError>> {
+        (**self).poll_ready(cx)
+    }
+
+    fn start_send(&mut self, item: Outgoing<'_>) -> Result<(), SocketError> {
+        (**self).start_send(item)
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SocketError>> {
+        (**self).poll_flush(cx)
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SocketError>> {
+        (**self).poll_shutdown(cx)
+    }
+
+    fn release_buffers(&mut self) {
+        (**self).release_buffers();
+    }
+
+    fn bytes_received(&self) -> u64 {
+        (**self).bytes_received()
+    }
+
+    fn rtt(&self) -> Option<Duration> {
+        (**self).rtt()
+    }
+}
 
 /// Converts a message from the browser. A message that is too large is not copied.
 fn incoming(data: &JsValue, max: u64) -> Incoming {

@@ -239,10 +239,10 @@ async fn a_peer_that_cannot_resume_is_not_affected_by_resumption(role: Role) {
     let ours = config(|config| _ = config.resume_timeout(Some(Duration::from_secs(60))));
     let pair = Pair::new(role, ours, &[]).await;
     assert_eq!(pair.ours.session_state(), SessionState::Fixed);
-    pair.start_node_echo().await;
-    get_echo(&pair.ours, 1, 8 * MIB).await;
     send_uni(&pair, 2, MIB).await;
     receive_uni(&pair, 3, MIB).await;
+    pair.start_node_echo().await;
+    get_echo(&pair.ours, 1, 8 * MIB).await;
     assert_eq!(pair.ours.session_stats(), SessionStats::default());
     pair.node.assert_unharmed().await;
 }
