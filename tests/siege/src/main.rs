@@ -66,6 +66,9 @@ enum Command {
         /// Streams that a client may have open
         #[arg(long)]
         streams: Option<u64>,
+        /// Connections outlive their sockets
+        #[arg(long)]
+        resume: bool,
     },
     /// A client that behaves well
     #[command(hide = true)]
@@ -103,7 +106,7 @@ async fn run(command: Command) -> Result<()> {
         Command::Crowd { connections, streams, json } => {
             crowd::run(connections, streams, json.as_deref()).await
         }
-        Command::Victim { tls, streams } => victim::run(tls, streams).await,
+        Command::Victim { tls, streams, resume } => victim::run(tls, streams, resume).await,
         Command::Honest { url } => honest::run(url).await,
         Command::Attacker { attack, address, seconds } => {
             attacks::attacker(attack, address, seconds).await
