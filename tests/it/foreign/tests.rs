@@ -35,6 +35,7 @@ macro_rules! every_test {
                 their_close_reaches_us_with_code_and_reason,
                 datagrams_go_both_ways,
                 everything_works_over_tls,
+                an_offer_of_resumption_changes_nothing_for_them,
             }
         }
     };
@@ -314,4 +315,19 @@ pub(crate) async fn everything_works_over_tls<F: Foreign>(role: Role) {
     let (_, reason) = within("their end", pair.theirs.closed()).await;
     assert_eq!(reason, REASON);
     within("our end", pair.ours.closed()).await;
+}
+
+/// To them the offer is an unknown parameter. So the connection ends with its socket, as before.
+pub(crate) async fn an_offer_of_resumption_changes_nothing_for_them<F: Foreign>(role: Role) {
+    let ours = config(|config| {
+        config.resume_timeout(Some(std::time::Duration::from_secs(60)));
+    });
+    let pair = Pair::<F>::new(role, ours, F::Config::default()).await;
+    for opener in Opener::BOTH {
+        pair.exchange(opener, 3 * MIB).await;
+    }
+    assert_eq!(pair.ours.session_state(), wsmux::SessionState::Fixed);
+    pair.ours.close(code(42), b"enough");
+    within("our end", pair.ours.closed()).await;
+    assert_eq!(within("their end", pair.theirs.closed()).await, (42, "enough".to_owned()));
 }

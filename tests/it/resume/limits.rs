@@ -119,7 +119,7 @@ async fn comes_only_after(place: &Arc<Place>, talk: &[&Ends], done: impl Future<
 }
 
 #[tokio::test]
-async fn a_connection_without_a_socket_leaves_its_slot_and_gets_one_when_it_is_back() {
+async fn a_connection_without_a_socket_has_no_slot_until_it_is_back() {
     let place = Place::start(server().max_connections(Some(1)), "ws").await;
     let first = connect_and_lose(&place).await;
     let second = place.connect(client()).await;
@@ -135,7 +135,7 @@ async fn a_connection_without_a_socket_leaves_its_slot_and_gets_one_when_it_is_b
 
 /// The server still has the old socket when the new one comes.
 #[tokio::test]
-async fn a_connection_whose_new_socket_replaces_an_open_one_keeps_its_slot() {
+async fn a_connection_whose_new_socket_replaces_an_open_one_keeps_a_slot() {
     let place = Place::start(server().max_connections(Some(2)), "ws").await;
     let first = place.connect(client()).await;
     first.cutter.cut(Cut::Client);

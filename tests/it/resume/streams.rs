@@ -110,7 +110,7 @@ async fn calls(ends: &Ends, seed: u64) {
     };
     tokio::select! {
         () = calling => {}
-        () = kill_at_random(&ends.cutter, seed, 1..6_000) => {}
+        () = kill_at_random(&ends.cutter, seed, 1..20_000) => {}
     }
     let stats = ends.client.session_stats();
     println!("{stats:?}");

@@ -18,7 +18,7 @@ use crate::{
 /// other.
 const AT_ONCE: u64 = 32;
 /// How many file descriptors are reserved besides the one for each connection.
-const SPARE: u64 = 200;
+pub const SPARE: u64 = 200;
 
 #[derive(Debug, Serialize)]
 struct Cost {
@@ -119,7 +119,9 @@ pub async fn clients(url: &str, connections: u64, streams: u64) -> Result<()> {
     let mut kept = if connections == 1 {
         many_streams(&first, streams).await?
     } else {
-        many_connections(&client, url, connections).await?
+        let kept = many_connections(&client, url, connections).await?;
+        // The stream keeps its connection open.
+        kept.into_iter().map(|(stream, _)| stream).collect()
     };
     process::say(&Step::Open { seconds: start.elapsed().as_secs_f64() })?;
     wait_for_question().await?;
@@ -131,7 +133,7 @@ pub async fn clients(url: &str, connections: u64, streams: u64) -> Result<()> {
 }
 
 /// Waits for a question by reading a single byte. The bytes after it belong to the next question.
-async fn wait_for_question() -> Result<()> {
+pub async fn wait_for_question() -> Result<()> {
     let read = || std::io::Read::read(&mut std::io::stdin(), &mut [0]);
     ensure!(tokio::task::spawn_blocking(read).await?? == 1, "nobody asks");
     Ok(())
@@ -148,11 +150,11 @@ async fn many_streams(
     Ok(kept)
 }
 
-async fn many_connections(
+pub async fn many_connections(
     client: &Arc<WebSocketClient>,
     url: &str,
     connections: u64,
-) -> Result<Vec<WebSocketStream>> {
+) -> Result<Vec<(WebSocketStream, WebSocketConnection)>> {
     let mut openers = JoinSet::new();
     for first in 0..AT_ONCE {
         let (client, url) = (client.clone(), url.to_owned());
@@ -160,7 +162,7 @@ async fn many_connections(
             let mut kept = Vec::new();
             for _ in (first..connections).step_by(AT_ONCE as usize) {
                 let connection = client.connect(&url).await?;
-                kept.push(hold(&connection).await?);
+                kept.push((hold(&connection).await?, connection));
             }
             Ok::<_, anyhow::Error>(kept)
         });
@@ -181,7 +183,7 @@ async fn hold(connection: &WebSocketConnection) -> Result<WebSocketStream> {
     Ok(stream)
 }
 
-async fn answers(stream: &mut WebSocketStream) -> Result<()> {
+pub async fn answers(stream: &mut WebSocketStream) -> Result<()> {
     stream.send().write_all(b"?").await?;
     let mut answer = [0];
     stream.recv().read_exact(&mut answer).await.context("an echo")?;

@@ -4,6 +4,7 @@
 //! part can be read from /proc. This works only on Linux.
 
 mod attacks;
+mod comeback;
 mod crowd;
 mod honest;
 mod pattern;
@@ -58,6 +59,14 @@ enum Command {
         #[arg(long)]
         json: Option<PathBuf>,
     },
+    /// Many connections that lose their sockets at once, as when a proxy restarts, and come back
+    Comeback {
+        #[arg(long, default_value_t = 10_000)]
+        connections: u64,
+        /// Over TLS
+        #[arg(long)]
+        tls: bool,
+    },
     /// A server that echoes
     #[command(hide = true)]
     Victim {
@@ -66,6 +75,9 @@ enum Command {
         /// Streams that a client may have open
         #[arg(long)]
         streams: Option<u64>,
+        /// Connections outlive their sockets
+        #[arg(long)]
+        resume: bool,
     },
     /// A client that behaves well
     #[command(hide = true)]
@@ -73,6 +85,12 @@ enum Command {
     /// A client that attacks
     #[command(hide = true)]
     Attacker { attack: Attack, address: SocketAddr, seconds: u64 },
+    /// A proxy that restarts
+    #[command(hide = true)]
+    Proxy { server: SocketAddr },
+    /// The clients of a proxy that restarts
+    #[command(hide = true)]
+    ComebackClients { url: String, connections: u64 },
     /// The clients of a crowd
     #[command(hide = true)]
     CrowdClients {
@@ -103,7 +121,10 @@ async fn run(command: Command) -> Result<()> {
         Command::Crowd { connections, streams, json } => {
             crowd::run(connections, streams, json.as_deref()).await
         }
-        Command::Victim { tls, streams } => victim::run(tls, streams).await,
+        Command::Comeback { connections, tls } => comeback::run(connections, tls).await,
+        Command::Proxy { server } => comeback::proxy(server).await,
+        Command::ComebackClients { url, connections } => comeback::clients(&url, connections).await,
+        Command::Victim { tls, streams, resume } => victim::run(tls, streams, resume).await,
         Command::Honest { url } => honest::run(url).await,
         Command::Attacker { attack, address, seconds } => {
             attacks::attacker(attack, address, seconds).await

@@ -1,11 +1,16 @@
-//! A server that echoes. Its configuration is the default one, except for the number of streams if
-//! that is set.
+//! A server that echoes. Its configuration is the default one, except for the number of streams and
+//! for resumption if these are set.
+
+use std::time::Duration;
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use wsmux::{Config, WebSocketConnection, WebSocketServer, WebSocketStream, Wire};
 
 use crate::{HEAP, process};
+
+/// How long connections wait for a new socket.
+pub const RESUME_TIMEOUT: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Address {
@@ -29,11 +34,14 @@ impl Heap {
     }
 }
 
-pub async fn run(tls: bool, streams: Option<u64>) -> Result<()> {
+pub async fn run(tls: bool, streams: Option<u64>, resume: bool) -> Result<()> {
     process::reserve_files(rlimit::Resource::NOFILE.get_hard()?)?;
     let mut config = Config::default();
     if let Some(streams) = streams {
         config.max_concurrent_bidi_streams(streams);
+    }
+    if resume {
+        config.resume_timeout(Some(RESUME_TIMEOUT));
     }
     let mut server = WebSocketServer::builder().wires([Wire::QMux, Wire::JsWs]).config(config);
     if tls {

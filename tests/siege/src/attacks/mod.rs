@@ -5,6 +5,7 @@ mod flood;
 mod jsws;
 mod raw;
 mod report;
+mod resume;
 mod told;
 
 use std::{net::SocketAddr, path::Path, time::Duration};
@@ -30,6 +31,9 @@ const WARM_UP: Duration = Duration::from_secs(2);
 const ALONE: Duration = Duration::from_secs(5);
 /// How long after the attack the memory is measured again, to show what the attack has left behind.
 const AFTER: Duration = Duration::from_secs(2);
+
+/// What the victim says of a request to resume that it does not accept.
+const SESSION_REFUSED: &str = "the session is unknown";
 
 /// The honest client connects at least once in this many seconds, even on a busy machine.
 const CONNECTS_WITHIN: u64 = 10;
@@ -87,6 +91,18 @@ pub enum Attack {
     /// 10,000 TCP connections that come and go: before the request, in the middle of it, and right
     /// after the upgrade
     ComeAndGo,
+    /// Requests to resume connections that do not exist
+    ResumeFlood,
+    /// A request to resume that was accepted, again and again
+    ResumeReplay,
+    /// Requests to resume with a count of messages that were never sent
+    ResumeForged,
+    /// Requests to resume a connection whose secret the attacker does not know
+    ResumeStolen,
+    /// A connection of its own, resumed again and again
+    ResumeAgain,
+    /// 12,000 connections that are left without a socket
+    SuspendedCrowd,
 }
 
 impl Attack {
@@ -96,6 +112,30 @@ impl Attack {
 
     fn tls(self) -> bool {
         self == Self::HalfOpenTls
+    }
+
+    /// Whether connections of the victim outlive their sockets.
+    fn resumes(self) -> bool {
+        matches!(
+            self,
+            Self::ResumeFlood
+                | Self::ResumeReplay
+                | Self::ResumeForged
+                | Self::ResumeStolen
+                | Self::ResumeAgain
+                | Self::SuspendedCrowd
+        )
+    }
+
+    /// Returns the only answer that the victim may give to a request to resume.
+    fn answer(self) -> Option<&'static str> {
+        match self {
+            Self::ResumeFlood | Self::ResumeReplay | Self::ResumeForged | Self::ResumeStolen => {
+                Some(SESSION_REFUSED)
+            }
+            Self::ResumeAgain => Some(resume::ACCEPTED),
+            _ => None,
+        }
     }
 
     fn wire(self) -> Wire {
@@ -120,6 +160,9 @@ impl Attack {
             // This allows an eighth more for the windows and buffers. Copied pieces cost little
             // more than their length, although the formula allows four bytes for each byte (C-70).
             Self::BytesAndChunks => (100 * MIB + 50 * MIB + 100 * MIB) * 9 / 8 + 32 * MIB,
+            // The registry is full with 10,000 connections without a socket, of which each takes
+            // less than 12 KiB.
+            Self::SuspendedCrowd => 10_000 * 12 * 1024 + 32 * MIB,
             // This leaves room for some buffers of an echo, for the honest client's windows, which
             // may grow meanwhile, and for memory that the allocator keeps. None of it grows with
             // the duration of an attack.
@@ -147,6 +190,9 @@ impl Attack {
             Self::NeverReads | Self::BytesAndChunks => &[],
             Self::Spin | Self::HalfOpenSilent | Self::HalfOpenRequest | Self::HalfOpenTls => &[],
             Self::ComeAndGo => &[],
+            // The victim answers each request at once, and keeps nothing of it.
+            Self::ResumeFlood | Self::ResumeReplay | Self::ResumeForged => &[],
+            Self::ResumeStolen | Self::ResumeAgain | Self::SuspendedCrowd => &[],
         }
     }
 }
@@ -208,6 +254,11 @@ impl Outcome {
             let budgets = budgets.join(" or ");
             faults.push(format!("the attacker was not told of its budget of {budgets}"));
         }
+        if let Some(answer) = self.attack.answer()
+            && (self.told.ends.is_empty() || self.told.ends.keys().any(|end| !end.contains(answer)))
+        {
+            faults.push(format!("the answers were not {answer}"));
+        }
         faults.dedup();
         faults
     }
@@ -235,6 +286,7 @@ pub async fn run(attacks: &[Attack], seconds: u64, json: Option<&Path>) -> Resul
 async fn one(attack: Attack, seconds: u64) -> Result<Outcome> {
     let mut arguments = vec!["victim"];
     arguments.extend(attack.tls().then_some("--tls"));
+    arguments.extend(attack.resumes().then_some("--resume"));
     let mut victim = Part::start(&arguments)?;
     let address: Address = victim.says().await?;
     let mut honest = Part::start(&["honest", &address.url])?;
@@ -299,6 +351,7 @@ pub async fn attacker(attack: Attack, address: SocketAddr, seconds: u64) -> Resu
         }
         Attack::HalfOpenTls => connects::half_open(address, connects::HALF_HELLO, until).await,
         Attack::ComeAndGo => connects::come_and_go(address).await?,
+        _ if attack.resumes() => resume::run(attack, address, until).await?,
         _ => flood::flood(attack, address, until).await?,
     };
     process::say(&told)

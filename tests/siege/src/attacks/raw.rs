@@ -23,9 +23,9 @@ use wsmux::{
 };
 
 pub const QX_PING: u64 = 0x348c_6752_9ef8_c7bd;
-const QX_PARAMETERS: u64 = 0x3f51_5330_0d0a_0d0a;
+pub const QX_PARAMETERS: u64 = 0x3f51_5330_0d0a_0d0a;
 const MAX_RECORD_SIZE: u64 = 0x0571_c594_29cd_0845;
-const UNLIMITED: u64 = (1 << 62) - 1;
+pub const UNLIMITED: u64 = (1 << 62) - 1;
 
 /// How many streams the victim permits at first.
 const STREAMS: u64 = 100;
@@ -33,7 +33,7 @@ pub const WINDOW: u64 = 1 << 20;
 /// How long a server may take to send its last message to a client that floods it.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-type Socket = WebSocketStream<TcpStream>;
+pub type Socket = WebSocketStream<TcpStream>;
 
 /// What the victim has granted so far.
 #[derive(Debug, Clone, Copy)]
@@ -72,8 +72,9 @@ pub fn varints(out: &mut Vec<u8>, values: &[u64]) {
     }
 }
 
-/// Returns transport parameters that let the victim send `credit` bytes on a stream that we open.
-fn parameters(credit: u64) -> Vec<u8> {
+/// Returns transport parameters that let the victim send `credit` bytes on a stream that we open,
+/// with one parameter more if `extra` is given.
+pub fn parameters(credit: u64, extra: Option<(u64, Vec<u8>)>) -> Vec<u8> {
     let mut body = Vec::new();
     for (id, value) in [
         (0x04, UNLIMITED),
@@ -90,6 +91,10 @@ fn parameters(credit: u64) -> Vec<u8> {
         varints(&mut body, &[id, encoded.len() as u64]);
         body.extend(encoded);
     }
+    if let Some((id, value)) = extra {
+        varints(&mut body, &[id, value.len() as u64]);
+        body.extend(value);
+    }
     let mut frame = Vec::new();
     varints(&mut frame, &[QX_PARAMETERS, body.len() as u64]);
     frame.extend(body);
@@ -104,14 +109,7 @@ impl Raw {
         reads: bool,
         credit: u64,
     ) -> Result<Self> {
-        let tcp = TcpStream::connect(address).await?;
-        tcp.set_nodelay(true)?;
-        let mut request = format!("ws://{address}/").into_client_request()?;
-        if wire == Wire::QMux {
-            let offer = HeaderValue::from_static("qmux-02");
-            request.headers_mut().insert("sec-websocket-protocol", offer);
-        }
-        let (socket, _) = tokio_tungstenite::client_async(request, tcp).await?;
+        let socket = open(address, wire).await?;
         let (sink, stream) = socket.split();
         let first = if wire == Wire::QMux { WINDOW } else { 0 };
         let start = Granted { streams: STREAMS, first, acks: 0, ends: 0 };
@@ -123,7 +121,7 @@ impl Raw {
         };
         let mut raw = Self { sink, reader, wire, granted, messages: 0, bytes: 0 };
         if wire == Wire::QMux {
-            raw.send(parameters(credit)).await?;
+            raw.send(parameters(credit, None)).await?;
         }
         raw.flush().await?;
         Ok(raw)
@@ -174,6 +172,18 @@ impl Raw {
         };
         words.unwrap_or_else(|_| "nothing".to_owned())
     }
+}
+
+/// Opens a WebSocket.
+pub async fn open(address: SocketAddr, wire: Wire) -> Result<Socket> {
+    let tcp = TcpStream::connect(address).await?;
+    tcp.set_nodelay(true)?;
+    let mut request = format!("ws://{address}/").into_client_request()?;
+    if wire == Wire::QMux {
+        let offer = HeaderValue::from_static("qmux-02");
+        request.headers_mut().insert("sec-websocket-protocol", offer);
+    }
+    Ok(tokio_tungstenite::client_async(request, tcp).await?.0)
 }
 
 /// Reads until the connection ends, and returns the cause.

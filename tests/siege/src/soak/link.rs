@@ -2,23 +2,33 @@
 
 use std::{
     collections::HashMap,
+    net::SocketAddr,
+    ops::Range,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use anyhow::{Context, Result};
-use std::sync::Arc;
+use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::{
     io::{copy_bidirectional, duplex},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
     sync::oneshot,
     task::AbortHandle,
+    time::timeout,
 };
 use wsmux::{Config, WebSocketClient, WebSocketConnection, WebSocketServer, Wire};
 
 const HEADER: &str = "soak-number";
+/// How long connections wait for a new socket.
+const RESUME_TIMEOUT: Duration = Duration::from_secs(10);
+/// How many milliseconds a socket lasts before it is cut.
+const SOCKET_LASTS: Range<u64> = 50..500;
+/// How long to wait for the server's end of a connection, whose socket may have been cut.
+const SERVER_FOLLOWS: Duration = Duration::from_secs(5);
 
 /// The tasks that wait for the server's end of a connection, by the number of the connection.
 type Awaited = Mutex<HashMap<u64, oneshot::Sender<WebSocketConnection>>>;
@@ -31,6 +41,8 @@ struct Place {
 
 pub struct World {
     places: [Place; 2],
+    config: Config,
+    kills: bool,
     awaited: Arc<Awaited>,
     next: AtomicU64,
 }
@@ -43,11 +55,29 @@ pub struct Link {
 }
 
 impl World {
-    pub async fn new() -> Result<Self> {
+    /// If there is a seed for `kills`, connections outlive their sockets, which are cut again and
+    /// again.
+    pub async fn new(kills: Option<u64>) -> Result<Self> {
         let awaited = Arc::new(Awaited::default());
-        let [plain, tls] =
-            [place(false, awaited.clone()).await?, place(true, awaited.clone()).await?];
-        Ok(Self { places: [plain, tls], awaited, next: AtomicU64::new(0) })
+        let mut config = Config::default();
+        if kills.is_some() {
+            config.resume_timeout(Some(RESUME_TIMEOUT));
+        }
+        let mut places = [
+            place(false, config.clone(), awaited.clone()).await?,
+            place(true, config.clone(), awaited.clone()).await?,
+        ];
+        if let Some(seed) = kills {
+            for place in &mut places {
+                place.cut_again_and_again(seed).await?;
+            }
+        }
+        Ok(Self { places, config, kills: kills.is_some(), awaited, next: AtomicU64::new(0) })
+    }
+
+    /// Whether sockets are cut again and again.
+    pub fn kills(&self) -> bool {
+        self.kills
     }
 
     pub fn connections(&self) -> usize {
@@ -55,11 +85,21 @@ impl World {
     }
 
     pub async fn connect(&self, wire: Wire, tls: bool, can_be_cut: bool) -> Result<Link> {
+        loop {
+            match self.try_connect(wire, tls, can_be_cut).await {
+                // The socket was cut before both ends had the other's parameters.
+                Err(_) if self.kills => {}
+                done => return done,
+            }
+        }
+    }
+
+    async fn try_connect(&self, wire: Wire, tls: bool, can_be_cut: bool) -> Result<Link> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let (sender, receiver) = oneshot::channel();
         self.awaited.lock().unwrap_or_else(PoisonError::into_inner).insert(number, sender);
         let client = WebSocketClient::builder()
-            .config(Config::default())
+            .config(self.config.clone())
             .wire(wire)
             .header(HEADER, number.to_string())
             .danger_accept_any_certificate()
@@ -79,13 +119,50 @@ impl World {
         } else {
             (client.connect(&place.url).await?, None)
         };
-        let server = receiver.await.context("the server's end")?;
+        let server = match self.kills {
+            true => timeout(SERVER_FOLLOWS, receiver).await?,
+            false => receiver.await,
+        };
+        let server = server.context("the server's end")?;
         Ok(Link { client, server, cut })
     }
 }
 
-async fn place(tls: bool, awaited: Arc<Awaited>) -> Result<Place> {
-    let mut server = WebSocketServer::builder().wires([Wire::QMux, Wire::JsWs]);
+impl Place {
+    /// Puts a forwarder before the server, which cuts each connection after a short time.
+    async fn cut_again_and_again(&mut self, seed: u64) -> Result<()> {
+        let server = self.server.local_addr()?;
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let forwarder = listener.local_addr()?.to_string();
+        self.url = self.url.replace(&server.to_string(), &forwarder);
+        let mut rng = StdRng::seed_from_u64(seed);
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let lasts = Duration::from_millis(rng.random_range(SOCKET_LASTS));
+                tokio::spawn(forward(client, server, lasts, rng.random()));
+            }
+        });
+        Ok(())
+    }
+}
+
+async fn forward(
+    mut client: TcpStream,
+    server: SocketAddr,
+    lasts: Duration,
+    resets: bool,
+) -> Result<()> {
+    let mut server = TcpStream::connect(server).await?;
+    let _ = timeout(lasts, copy_bidirectional(&mut client, &mut server)).await;
+    if resets {
+        client.set_zero_linger()?;
+        server.set_zero_linger()?;
+    }
+    Ok(())
+}
+
+async fn place(tls: bool, config: Config, awaited: Arc<Awaited>) -> Result<Place> {
+    let mut server = WebSocketServer::builder().wires([Wire::QMux, Wire::JsWs]).config(config);
     if tls {
         let identity = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()])?;
         server = server.certificate([identity.cert.der().clone()], identity.signing_key.into());

@@ -127,9 +127,12 @@ async fn join(tasks: &mut JoinSet<Result<()>>, what: &str) -> Result<()> {
 
 pub async fn live(world: &World, seed: u64, until: Instant, tally: Arc<Tally>) -> Result<()> {
     let mut rng = StdRng::seed_from_u64(seed);
-    let wire = if rng.random() { Wire::QMux } else { Wire::JsWs };
+    // Only QMux has resumption.
+    let wire = if rng.random() || world.kills() { Wire::QMux } else { Wire::JsWs };
     let tls = rng.random();
-    let ending = match rng.random_range(0..5) {
+    // A connection that outlives its socket does not end by a cut.
+    let endings = if world.kills() { 4 } else { 5 };
+    let ending = match rng.random_range(0..endings) {
         0 => Ending::Quiet,
         1 => Ending::Drain,
         2 => Ending::Close,
@@ -157,12 +160,14 @@ pub async fn live(world: &World, seed: u64, until: Instant, tally: Arc<Tally>) -
         return Err(error.context(format!("{story}: {client:?}, {server:?}")));
     }
     let (actor, other) = if clients_doing { (client, server) } else { (server, client) };
-    end(ending, cut, actor, other, &fate).await.context(story)
+    count(&tally.resumptions, actor.connection.session_stats().resumptions);
+    end(ending, cut, world.kills(), actor, other, &fate).await.context(story)
 }
 
 async fn end(
     ending: Ending,
     cut: Option<tokio::task::AbortHandle>,
+    kills: bool,
     mut actor: End,
     mut other: End,
     fate: &Fate,
@@ -221,6 +226,12 @@ async fn end(
         }
         (Ending::Quiet | Ending::Close, Some(ConnectionError::LocallyClosed), other)
             if code(other) == Some(77) =>
+        {
+            Ok(())
+        }
+        // The end of a connection may be lost with its socket, if its client does not come back.
+        (_, None | Some(ConnectionError::LocallyClosed), ConnectionError::SocketLost(_))
+            if kills =>
         {
             Ok(())
         }

@@ -44,6 +44,9 @@ pub struct Plan {
     /// Concurrent connections
     #[arg(long, default_value_t = 8)]
     connections: u64,
+    /// Let connections outlive their sockets, and cut each socket after 50 to 500 ms
+    #[arg(long)]
+    kills: bool,
 }
 
 /// What the process holds while nothing is running.
@@ -56,7 +59,7 @@ struct Held {
 
 pub async fn run(plan: Plan) -> Result<()> {
     println!("seed {}", plan.seed);
-    let world = Arc::new(World::new().await?);
+    let world = Arc::new(World::new(plan.kills.then_some(plan.seed)).await?);
     let me = Process::myself()?;
     let baseline = held(&world, &me)?;
     let start = Instant::now();

@@ -15,6 +15,8 @@ pub struct Tally {
     /// How many bytes were checked.
     pub bytes: AtomicU64,
     pub datagrams: AtomicU64,
+    /// How often a connection went on with a new socket.
+    pub resumptions: AtomicU64,
     /// How many futures were dropped before they were ready.
     pub dropped: AtomicU64,
 }
@@ -28,12 +30,14 @@ impl fmt::Display for Tally {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         write!(
             f,
-            "{} connections, {} streams and {} lost with theirs, {} MiB, {} datagrams, {} futures dropped",
+            "{} connections, {} streams and {} lost with theirs, {} MiB, {} datagrams, \
+             {} resumptions, {} futures dropped",
             get(&self.connections),
             get(&self.streams),
             get(&self.lost),
             get(&self.bytes) >> 20,
             get(&self.datagrams),
+            get(&self.resumptions),
             get(&self.dropped),
         )
     }
