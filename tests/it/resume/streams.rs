@@ -96,7 +96,7 @@ async fn each_fin_reset_and_stop_is_seen_exactly_once() {
         }
         let stats = client.session_stats();
         println!("{stats:?}, {} dials", ends.cutter.accepted());
-        assert!(stats.resumptions >= 10, "{stats:?}");
+        assert!(stats.resumptions >= 5, "{stats:?}");
         ends.talk().await;
     }
 }
