@@ -41,6 +41,7 @@
 //!   each
 //! - [Cancel safety](manual::cancel_safety): what a dropped future does
 //! - [Reconnecting](manual::reconnecting): what survives the loss of a connection
+//! - [When the network goes](manual::when_the_network_goes): connections that outlive their sockets
 //! - [Behind a proxy](manual::behind_a_proxy): nginx, HAProxy, draining a node
 #![cfg_attr(
     all(feature = "axum", feature = "http2"),

@@ -45,6 +45,9 @@
 //! | its timeout expires | [`ConnectionError::SocketLost`] | at once |
 //! | hangs, or the path is gone | [`ConnectionError::TimedOut`] | after [`max_idle_timeout`] |
 //!
+//! With resumption these are pauses instead, except the last row of a network that stays away. See
+//! [`when_the_network_goes`](super::when_the_network_goes).
+//!
 //! The streams report the same error inside [`ReadError::ConnectionLost`] and
 //! [`WriteError::ConnectionLost`]; none of them looks complete.
 //!
@@ -102,7 +105,8 @@
 //! # Scaling out
 //!
 //! A load balancer has little to do. All streams of a connection share one TCP connection and so go
-//! to one server; neither sticky sessions nor shared state are needed. But the balancer distributes
+//! to one server; neither sticky sessions nor shared state are needed, except for
+//! [resumption](super::when_the_network_goes). But the balancer distributes
 //! connections, not calls. Let it count open connections (`leastconn`, `least_conn`), and let a
 //! client with much work open several. Connections live long, so a new node stays empty until old
 //! connections end. To avoid that, give each connection a lifetime of some minutes or hours, varied
@@ -131,7 +135,7 @@
 //!
 //! # What survives
 //!
-//! Nothing moves from one connection to another: streams, datagrams, and the server's state for a
+//! This section is about connections that have ended. Nothing moves from one connection to another: streams, datagrams, and the server's state for a
 //! connection end with it. A call that has its own stream ends in one of these ways:
 //!
 //! | the client got | was the call executed? | call again? |

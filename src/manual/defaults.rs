@@ -141,6 +141,7 @@
 //! | [`handshake_timeout`] | 10 s |
 //! | [`close_timeout`] | 3 s |
 //! | [`connect_timeout`] of a client | 10 s |
+//! | [`resume_timeout`] | none: resumption is off |
 //!
 //! **[`max_idle_timeout`]** is how long a connection may be silent before it times out. 30 s is
 //! customary for QUIC, and shorter than the minute after which many proxies drop a silent
@@ -189,6 +190,24 @@
 //! together. The client tries addresses as in RFC 8305: it alternates between IPv6 and IPv4 and
 //! starts an attempt every 250 ms, or more often if there are many addresses. So an address that
 //! does not answer does not use up the time for the others.
+//!
+//! **[`resume_timeout`]** is how long a connection may be without a socket. Set it at both ends to
+//! let connections outlive their sockets; [`when_the_network_goes`](super::when_the_network_goes)
+//! says what that needs. It is off by default, because it costs memory at both ends, lets a server
+//! keep connections whose clients are gone, and needs stickiness behind a balancer. A minute covers
+//! a change of the network and the restart of a proxy. The following settings bound the memory:
+//!
+//! | setting | default | bounds |
+//! |---|---|---|
+//! | [`replay_budget`] | 32 MiB | what one connection has sent and the peer has not acknowledged; 64 KiB to 2^32 |
+//! | [`max_suspended_connections`] of a server | 10,000 | the connections without a socket |
+//! | [`max_suspended_bytes`] of a server | 256 MiB | what these connections keep together to send it again |
+//!
+//! **[`replay_budget`]** pauses sending when it is used up, so it also limits the speed, to about
+//! three quarters of the budget in each round trip. 32 MiB allow 2 Gbit/s at 100 ms. Use less for
+//! many connections. Above **[`max_suspended_connections`]** or **[`max_suspended_bytes`]**, the
+//! connection that has waited longest ends. The clients of a proxy that restarts come back within
+//! seconds, so there should be at least as many places as a proxy has clients.
 //!
 //! # The handshake
 //!
@@ -263,6 +282,10 @@
 //! [`max_stream_receive_window`]: crate::Config::max_stream_receive_window
 //! [`rtt`]: crate::WebSocketConnection::rtt
 //! [`send_buffer`]: crate::Config::send_buffer
+//! [`max_suspended_bytes`]: crate::WebSocketServerBuilder::max_suspended_bytes
+//! [`max_suspended_connections`]: crate::WebSocketServerBuilder::max_suspended_connections
+//! [`replay_budget`]: crate::Config::replay_budget
+//! [`resume_timeout`]: crate::Config::resume_timeout
 //! [`max_waiting_streams`]: crate::Config::max_waiting_streams
 //! [`send_window`]: crate::Config::send_window
 //! [`set_max_concurrent_bi_streams`]: crate::WebSocketConnection::set_max_concurrent_bi_streams

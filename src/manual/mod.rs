@@ -7,6 +7,8 @@
 //! - [`cancel_safety`]: what happens when a future is dropped, for each async method.
 //! - [`reconnecting`]: what survives the loss of a connection, what was in flight, and what may be
 //!   sent again.
+//! - [`when_the_network_goes`]: connections that outlive their sockets, for how long, and behind
+//!   which balancers.
 //! - [`authentication`]: how to learn who the peer is, from TLS, from the upgrade, or from what it
 //!   sends.
 //! - [`observability`]: the statistics, the events of feature `tracing`, the logs of feature
@@ -45,4 +47,5 @@ pub mod observability;
 pub mod reconnecting;
 pub mod scale;
 pub mod threats;
+pub mod when_the_network_goes;
 pub mod with_tonic;

@@ -4,7 +4,10 @@
 //! [`WebSocketConnection::stats`](crate::WebSocketConnection::stats),
 //! [`SendStream::stats`](crate::SendStream::stats), [`RecvStream::stats`](crate::RecvStream::stats)
 //! and [`rtt`](crate::WebSocketConnection::rtt), and on Linux
-//! [`socket_rtt`](crate::WebSocketConnection::socket_rtt), the kernel's own measurement. From the
+//! [`socket_rtt`](crate::WebSocketConnection::socket_rtt), the kernel's own measurement.
+//! [`session_stats`](crate::WebSocketConnection::session_stats) counts how often a connection was
+//! [resumed](super::when_the_network_goes), and
+//! [`events`](crate::WebSocketConnection::events) reports each loss of a socket. From the
 //! statistics you can see which of three things blocks a sender: the stream's credit (its reader is
 //! slow), the connection's credit (the peer allows too little for all streams), or the socket (the
 //! path is slow). Events and logs require the crate's features `tracing` and `qlog`.
@@ -29,6 +32,11 @@
 //! |---|---|---|---|
 //! | `connection.established` | DEBUG | | the peer's limits are known |
 //! | `connection.draining` | DEBUG | | a drain has begun here |
+//! | `connection.suspended` | INFO | | the connection has lost its socket and waits for a new one |
+//! | `connection.resumed` | INFO | `gap`, `resent_messages`, `resent_bytes` | the connection goes on over a new socket |
+//! | `connection.redial_failed` | DEBUG | `error` | this client could not open a new socket, and tries again if that may help |
+//! | `connection.resume_refused` | DEBUG | | the server does not know this client's connection, which ends |
+//! | `session.resume_refused` | DEBUG | `error` | a client asked this server for a connection that it may not resume; the connection waits on |
 //! | `connection.closed` | INFO | `culprit`, `reason` | either application closed it, or the peer's protocol layer closed it without an error |
 //! | `connection.closed` | WARN | `culprit`, `reason` | it ended in any other way: a violation, a timeout, the network |
 //! | `stream.opened` | TRACE | `stream` | this end has opened a stream |

@@ -2,7 +2,10 @@
 //!
 //! [`ReconnectingClient`] keeps a connection to a server: it dials, waits until the connection is
 //! lost, and dials again after a pause. It does not hide the loss, because only the application
-//! knows what the loss means.
+//! knows what the loss means. If only the network is lost and the server still runs, a connection
+//! can also continue over a new socket; see
+//! [`when_the_network_goes`](super::when_the_network_goes). This chapter is about connections that
+//! have ended.
 //!
 //! # What survives
 //!

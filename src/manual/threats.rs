@@ -120,6 +120,24 @@
 //! | a token among the subprotocols that is selected, or repeated in the reason of a close | only names of the form `qmux-...` and configured protocols are shown; no log has the reason | `secrets/subprotocols.rs` `a_token_that_a_hook_selects_is_not_shown`, `a_token_that_a_strange_server_selects_is_not_shown`; `secrets/close.rs` `the_reason_of_a_peers_close_is_in_its_error_and_in_no_log` |
 //! | a foreign web page | [`AllowedOrigins`](crate::authorize::AllowedOrigins) | `authentication/logins.rs` |
 //!
+//! # Resumption
+//!
+//! These attacks are possible only at an end that has set
+//! [`resume_timeout`](crate::Config::resume_timeout).
+//!
+//! | attack | defence | test |
+//! |---|---|---|
+//! | guessing the id or the secret of another's connection | 128 and 256 random bits; the answer is the same for an unknown id and for a wrong proof (R-2, R-15) | `session/hostile.rs` `a_server_that_does_not_know_the_session_says_so_at_once` |
+//! | a forged request, or one in which anything was changed | an HMAC over all of it, compared in constant time (R-12, R-13) | `session/hostile.rs` `whatever_is_changed_in_a_request_it_is_refused` |
+//! | a request that is sent again | each attempt is accepted once (R-11) | `session/hostile.rs` `a_request_is_accepted_once` |
+//! | a false server that continues a client's connection | the answer needs a proof for this attempt (R-14) | `session/hostile.rs` `a_client_goes_on_only_with_the_answer_to_its_own_request` |
+//! | counts that cannot be, to get messages twice or never | refused (R-8, R-9) | `session/hostile.rs` `a_count_that_cannot_be_is_refused_in_spite_of_a_valid_proof` |
+//! | an observer of a connection without TLS, who learns the secret | such connections are not resumed, except on loopback (R-23) | `resume/without_tls.rs` `without_tls_only_loopback_is_resumed_unless_asked_for` |
+//! | another client, who has the secret | it must have the same identity: certificate, user, and the hook's own name | |
+//! | requests without end, to keep a session | they do not restart its timeout (R-17) | `session/silence.rs` `requests_alone_do_not_keep_a_session` |
+//! | acknowledging nothing, to make us keep all that we send | the replay budget, and a timeout (R-21, R-22) | `session/budget.rs` `a_peer_that_acknowledges_nothing_is_given_up`; `session/stalls.rs` `a_peer_that_acknowledges_nothing_gains_no_time_by_new_sockets` |
+//! | leaving very many connections without a socket | [`max_suspended_connections`](crate::WebSocketServerBuilder::max_suspended_connections) and [`max_suspended_bytes`](crate::WebSocketServerBuilder::max_suspended_bytes) | |
+//!
 //! # What to set on a public server
 //!
 //! By default none of the four limits on clients is set, because each of them can do harm. With
