@@ -29,6 +29,7 @@
 //! |---|---|---|---|
 //! | `connection.established` | DEBUG | | the peer's limits are known |
 //! | `connection.draining` | DEBUG | | a drain has begun here |
+//! | `connection.peer_draining` | DEBUG | | the peer has announced that it drains the connection |
 //! | `connection.closed` | INFO | `culprit`, `reason` | either application closed it, or the peer's protocol layer closed it without an error |
 //! | `connection.closed` | WARN | `culprit`, `reason` | it ended in any other way: a violation, a timeout, the network |
 //! | `stream.opened` | TRACE | `stream` | this end has opened a stream |
