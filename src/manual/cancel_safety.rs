@@ -36,7 +36,7 @@
 //! once, and can be called again.
 //!
 //! Methods that are not async act at once, so there is nothing to cancel: `finish`, `reset`,
-//! `stop`, `announce`, `close`, `drain`, `drain_timeout`, `send_datagram`.
+//! `stop`, `announce`, `close`, `drain`, `drain_timeout`, `set_drain_with_peer`, `send_datagram`.
 //!
 //! # write, write_all, write_chunk
 //!
