@@ -123,7 +123,7 @@ fn check_frame(frame: &Value) {
             &["error_code_value"]
         }
         "datagram" => &["length"],
-        "qx_transport_parameters" => &[],
+        "qx_transport_parameters" | "wsmux_going_away" => &[],
         "qx_ping" => &["sequence_number"],
         other => panic!("no such frame: {other}"),
     };
