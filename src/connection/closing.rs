@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use wsmux_proto::{ConnectionError, InFlight, VarInt};
+use wsmux_proto::{ConnectionError, Dir, InFlight, VarInt};
 
 use super::{
     WebSocketConnection,
@@ -32,10 +32,13 @@ impl WebSocketConnection {
     /// both directions until they end, and streams that the peer opened before the drain can still
     /// be accepted. When all streams have ended, the connection is closed with code 0.
     ///
-    /// After this call, opening a stream fails with [`OpenError::Draining`], and streams that the
-    /// peer opens are refused. Neither wire can announce a drain, so the peer notices the drain by
-    /// these refusals and by the close. A connection that is not [established](Self::established)
-    /// is closed at once.
+    /// After this call, opening a stream fails with [`OpenError::Draining`]. On the QMux wire, a
+    /// peer that is wsmux as well is told of the drain. It answers that it opens no more streams
+    /// either, usually at once, and for no longer than 5 s this end waits for that answer. Until
+    /// then the streams that the peer opens are accepted, and the connection is not closed. So no
+    /// stream is refused because it crossed the drain. Afterwards, and at once if the peer does not
+    /// know the notice, streams that the peer opens are refused. A connection that is not
+    /// [established](Self::established) is closed at once.
     ///
     /// There is no deadline: a stream that does not end keeps the connection open; see
     /// [`drain_timeout`](Self::drain_timeout). Keep a handle until the connection has ended. When
@@ -55,6 +58,28 @@ impl WebSocketConnection {
     /// If this is called several times, the earliest deadline counts.
     pub fn drain_timeout(&self, timeout: Duration) {
         self.0.drain(Some(timeout));
+    }
+
+    /// Whether the peer has announced that it [drains](Self::drain) the connection. This stays true
+    /// after the connection has ended. A peer that is not wsmux announces nothing, and the js-ws
+    /// wire has no such notice.
+    pub fn is_peer_draining(&self) -> bool {
+        self.0.lock().engine().is_peer_draining()
+    }
+
+    /// Sets whether this end stops opening streams as soon as the peer
+    /// [drains](Self::drain) the connection. Default `true`: from then on opening a stream fails
+    /// with [`OpenError::Draining`], on this end as on the peer's.
+    ///
+    /// With `false`, streams can be opened for 3 s after
+    /// [`ConnectionEvent::PeerDraining`](crate::ConnectionEvent::PeerDraining), and the peer
+    /// accepts them. In that time the application can connect to another server. Then it calls
+    /// [`drain`](Self::drain) on this connection, so that the peer need not wait any longer. A
+    /// [`ReconnectingClient`](crate::ReconnectingClient) does all of this itself.
+    ///
+    /// [`OpenError::Draining`]: crate::OpenError::Draining
+    pub fn set_drain_with_peer(&self, drains: bool) {
+        self.0.lock().engine_mut().set_drain_with_peer(drains);
     }
 
     /// Waits until the connection has ended and its socket is gone. Returns why the connection
@@ -100,10 +125,11 @@ impl WebSocketConnection {
         wait_for(&self.0, Queue::Established, |state| state.close_reason()).await
     }
 
-    /// Waits until no more streams can be opened on this end, because the connection drains or has
-    /// ended.
-    pub(crate) async fn spent(&self) {
-        wait_for(&self.0, Queue::Established, |state| is_spent(state).then_some(())).await;
+    /// Waits until a new connection is needed for new streams: either end drains the connection, or
+    /// it has ended.
+    pub(crate) async fn leaving(&self) {
+        let is_leaving = |state: &State| is_spent(state) || state.engine().is_peer_draining();
+        wait_for(&self.0, Queue::Established, |state| is_leaving(state).then_some(())).await;
     }
 
     /// Whether no more streams can be opened on this end.
@@ -113,5 +139,6 @@ impl WebSocketConnection {
 }
 
 fn is_spent(state: &State) -> bool {
-    state.engine().close_reason().is_some() || state.engine().is_draining()
+    // Either kind of stream will do. During the handshake the result is `Ok(0)`.
+    state.engine().openable(Dir::Bi).is_err()
 }

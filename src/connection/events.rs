@@ -32,6 +32,10 @@ pub enum ConnectionEvent {
         /// The length of these messages in bytes.
         resent_bytes: u64,
     },
+    /// The peer [drains](WebSocketConnection::drain) the connection: it opens no more streams, and
+    /// the connection ends once its streams have ended. By default this end opens no more streams
+    /// either; see [`set_drain_with_peer`](WebSocketConnection::set_drain_with_peer).
+    PeerDraining,
 }
 
 /// The events of a connection, from the moment when [`WebSocketConnection::events`] was called. It

@@ -119,7 +119,8 @@
 //!    port that refuses connections.
 //! 2. Call [`WebSocketServer::shutdown`] with a deadline. The port is closed at once, and
 //!    handshakes in progress are answered with 503. Streams that the client has already opened
-//!    continue until they end; streams that it opens later are refused. A connection is closed with
+//!    continue until they end. A wsmux client on the QMux wire is told of the drain, and its streams
+//!    are accepted until it knows. Streams that any other client opens later are refused. A connection is closed with
 //!    code 0 after its last stream has ended, or at the deadline with the code that `shutdown` was
 //!    given.
 //! 3. When it returns, the process may exit.
@@ -128,8 +129,10 @@
 //! [`drain_timeout`] on each connection, including those that the handshakes produce. The
 //! process can end after every [`closed`] has returned.
 //!
-//! A client notices the drain when a stream is refused or the connection closes. It then opens a
-//! new connection for new calls. The balancer gives the new connection to another node. The client
+//! A [`ReconnectingClient`] learns of the drain at once, and none of its calls fails. Another wsmux
+//! client gets [`ConnectionEvent::PeerDraining`] and [`OpenError::Draining`]. A client that is not
+//! wsmux notices the drain when a stream is refused or the connection closes. It then opens a new
+//! connection for new calls. The balancer gives the new connection to another node. The client
 //! keeps a handle of the old connection, for example a stream, until its calls on the old
 //! connection have ended.
 //!
@@ -158,6 +161,9 @@
 //! error, and the server may have executed some of them.
 //!
 //! [`ConnectError::Refused`]: crate::ConnectError::Refused
+//! [`ConnectionEvent::PeerDraining`]: crate::ConnectionEvent::PeerDraining
+//! [`ReconnectingClient`]: crate::ReconnectingClient
+//! [`OpenError::Draining`]: crate::OpenError::Draining
 //! [`ConnectionError::ConnectionClosed`]: crate::ConnectionError::ConnectionClosed
 //! [`ConnectionError::SocketLost`]: crate::ConnectionError::SocketLost
 //! [`ConnectionError::TimedOut`]: crate::ConnectionError::TimedOut

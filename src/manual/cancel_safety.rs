@@ -24,6 +24,7 @@
 //! | [`established`](crate::WebSocketConnection::established), [`closed`](crate::WebSocketConnection::closed) | yes | nothing changes |
 //! | [`WebSocketClient::connect`](crate::WebSocketClient::connect), [`from_io`](crate::WebSocketClient::from_io) | | the attempt is abandoned and its socket closed |
 //! | [`ReconnectingClient::connection`](crate::ReconnectingClient::connection) | yes | dialling continues |
+//! | [`ReconnectingClient::open_bi`](crate::ReconnectingClient::open_bi), [`open_uni`](crate::ReconnectingClient::open_uni) | yes | no stream is opened, and dialling continues |
 //! | [`ReconnectEvents::next`](crate::ReconnectEvents::next) | yes | the event waits for the next call |
 //! | [`WebSocketServer::accept`](crate::WebSocketServer::accept) | yes | the client waits for the next call |
 //! | awaiting a [`Connecting`](crate::Connecting) | | the client's socket is closed; await `&mut connecting` to continue later |
@@ -36,7 +37,7 @@
 //! once, and can be called again.
 //!
 //! Methods that are not async act at once, so there is nothing to cancel: `finish`, `reset`,
-//! `stop`, `announce`, `close`, `drain`, `drain_timeout`, `send_datagram`.
+//! `stop`, `announce`, `close`, `drain`, `drain_timeout`, `set_drain_with_peer`, `send_datagram`.
 //!
 //! # write, write_all, write_chunk
 //!

@@ -57,7 +57,7 @@
 //! | | new streams | open streams | bytes not sent yet | the peer sees |
 //! |---|---|---|---|---|
 //! | [`close(code, reason)`] | fail | fail | lost | code and reason, at once |
-//! | [`drain()`] | fail here; the peer's are refused, including waiting ones (js-ws) | continue until they end | sent | code 0, when all have ended |
+//! | [`drain()`] | fail here; the peer's are refused, including waiting ones (js-ws), once a wsmux peer knows of the drain (QMux) | continue until they end | sent | code 0, when all have ended |
 //! | [`drain_timeout(t)`] | the same | continue, for `t` at most; then fail | sent, within `t` | code 0; after `t` with reason `shutdown deadline` |
 //! | drop of the last handle | | | lost | code 0, at once |
 //!
@@ -155,7 +155,8 @@
 //!
 //! If `closed` returns [`ConnectionError::LocallyClosed`] after a drain, this end closed the
 //! connection. This error does not say whether the streams ended in time, nor whether the peer
-//! answered. Any other error says that the connection ended before the drain was complete, and that
+//! answered. If both ends drain, either of them may close, and the other one gets
+//! [`ConnectionError::ApplicationClosed`] with code 0. Any other error says that the connection ended before the drain was complete, and that
 //! data may be lost.
 //!
 //! # WebSocket close codes
@@ -208,6 +209,7 @@
 //! [`std::io::Error`] with a fitting kind, and with the original inside.
 //!
 //! [`ConnectionError`]: crate::ConnectionError
+//! [`ConnectionError::ApplicationClosed`]: crate::ConnectionError::ApplicationClosed
 //! [`ConnectionError::ConnectionClosed`]: crate::ConnectionError::ConnectionClosed
 //! [`ConnectionError::LocallyClosed`]: crate::ConnectionError::LocallyClosed
 //! [`ReadError::ConnectionLost`]: crate::ReadError::ConnectionLost

@@ -32,6 +32,7 @@
 //! |---|---|---|---|
 //! | `connection.established` | DEBUG | | the peer's limits are known |
 //! | `connection.draining` | DEBUG | | a drain has begun here |
+//! | `connection.peer_draining` | DEBUG | | the peer has announced that it drains the connection |
 //! | `connection.suspended` | INFO | | the connection has lost its socket and waits for a new one |
 //! | `connection.resumed` | INFO | `gap`, `resent_messages`, `resent_bytes` | the connection goes on over a new socket |
 //! | `connection.redial_failed` | DEBUG | `error` | this client could not open a new socket, and tries again if that may help |

@@ -20,8 +20,8 @@
 //! | what the server knows of this client | only what its application keeps |
 //!
 //! A new connection shares nothing with the old one: its streams begin at id 0, and the server
-//! authenticates the client again. So do not store a connection; get the current [`connection`] for
-//! each use.
+//! authenticates the client again. So do not store a connection: open streams with [`open_bi`], or get
+//! the current [`connection`] for each use.
 //!
 //! ```
 //! # use wsmux::{ReconnectingClient, ReconnectError, WebSocketConnection};
@@ -29,7 +29,7 @@
 //!     client: &ReconnectingClient,
 //!     request: &[u8],
 //! ) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
-//!     let (mut send, mut recv) = client.connection().await?.open_bi().await?.into_split();
+//!     let (mut send, mut recv) = client.open_bi().await?.into_split();
 //!     send.write_all(request).await?;
 //!     send.finish()?;
 //!     Ok(recv.read_to_end(64 * 1024).await?)
@@ -63,9 +63,10 @@
 //! of the application's own, or answer "not done". Then the client knows that the call was not
 //! executed, which it cannot know after a loss.
 //!
-//! A server that wants to move its clients can call [`drain_timeout`]: new streams are refused, and
-//! open ones may continue until its timeout. If they end in time, nothing is in flight when the
-//! connection closes.
+//! A server that wants to move its clients can call [`drain_timeout`] or shut down. A
+//! [`ReconnectingClient`] is told of it on the QMux wire: it opens new streams on another
+//! connection, and open ones may continue until the timeout. If they end in time, nothing is in
+//! flight when the connection closes, and no call has failed.
 //!
 //! # When it dials again, and when it does not
 //!
@@ -73,8 +74,10 @@
 //! [`reconnect_if`] says no. It should say no if the server's application closes the connection
 //! with a code that means "go away". The client also dials when its own application [drains the
 //! connection]: open streams continue on the old connection, and new streams are opened on the next
-//! one. When the peer drains the connection, the client notices only the end of the drain, because
-//! neither wire has a frame for the beginning; streams that it opens until then are refused.
+//! one. When a wsmux peer drains the connection, the client dials at once as well
+//! ([`ReconnectEvent::PeerDraining`]). It uses the old connection until the next one is there, but for
+//! 3 s at most, after which [`open_bi`] waits. With another peer, or on the js-ws wire, the client
+//! notices only the end of the drain, and streams that it opens until then are refused.
 //!
 //! **After a failed attempt** it dials again if the error [is retryable]. It does not dial again
 //! after a status of 401, 403 or 407, after either side has refused the other's certificate, or if
@@ -98,10 +101,12 @@
 //! [`InFlight`]: crate::InFlight
 //! [`ReadError::ConnectionLost`]: crate::ReadError::ConnectionLost
 //! [`ReconnectEvent::Lost`]: crate::ReconnectEvent::Lost
+//! [`ReconnectEvent::PeerDraining`]: crate::ReconnectEvent::PeerDraining
 //! [`ReconnectingClient`]: crate::ReconnectingClient
 //! [`WriteError::ConnectionLost`]: crate::WriteError::ConnectionLost
 //! [`connection`]: crate::ReconnectingClient::connection
 //! [`in_flight`]: crate::WebSocketConnection::in_flight
+//! [`open_bi`]: crate::ReconnectingClient::open_bi
 //! [`max_attempts`]: crate::ReconnectingClientBuilder::max_attempts
 //! [`reconnect_if`]: crate::ReconnectingClientBuilder::reconnect_if
 //! [`retry_if`]: crate::ReconnectingClientBuilder::retry_if

@@ -26,7 +26,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-const LETTERS: [char; 5] = ['W', 'C', 'Q', 'J', 'R'];
+const LETTERS: [char; 6] = ['W', 'C', 'Q', 'J', 'R', 'G'];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -443,6 +443,8 @@ impl Config {
             },
             max_record_size: self.max_record_size,
             reset_stream_at: true,
+            // G-1
+            going_away: true,
         }
     }
 }

@@ -54,6 +54,12 @@ pub enum Event {
     /// There is more room for datagrams to send. Reported only after a call of
     /// [`want_datagram_room`](super::Connection::want_datagram_room).
     DatagramsUnblocked,
+    /// The peer drains the connection (GOING_AWAY): it opens no more streams, and the connection
+    /// ends once its streams have ended.
+    PeerDraining,
+    /// This end opens no more streams, because the peer drains the connection; see
+    /// [`set_drain_with_peer`](super::Connection::set_drain_with_peer).
+    Draining,
     /// The connection has ended. [`close_reason`](super::Connection::close_reason) returns the
     /// reason. Data that was received before can still be read.
     Closed,
@@ -66,7 +72,7 @@ pub enum Event {
 pub(super) struct Events {
     queue: VecDeque<Event>,
     /// Which kinds of events that belong to no stream are in the queue, with one bit for each kind.
-    queued: u8,
+    queued: u16,
 }
 
 impl Events {
@@ -92,7 +98,7 @@ impl Events {
 }
 
 /// Returns the bit of an event that belongs to no stream; 0 for an event of a stream.
-fn bit(event: Event) -> u8 {
+fn bit(event: Event) -> u16 {
     match event {
         Event::Opened { dir } => 1 << dir as u8,
         Event::Available { dir } => 4 << dir as u8,
@@ -100,6 +106,8 @@ fn bit(event: Event) -> u8 {
         Event::DatagramsUnblocked => 1 << 5,
         Event::Established => 1 << 6,
         Event::Closed => 1 << 7,
+        Event::PeerDraining => 1 << 8,
+        Event::Draining => 1 << 9,
         Event::Readable { .. } | Event::Writable { .. } | Event::Ended { .. } => 0,
     }
 }

@@ -89,6 +89,9 @@ pub enum Frame {
     },
     /// Data of the application that belongs to no stream (RFC 9221).
     Datagram(Bytes),
+    /// Announces that the connection ends once its streams have ended, and that the sender opens no
+    /// more streams. This is a frame of wsmux (SPEC.md §13).
+    GoingAway,
     /// Closes the connection.
     ConnectionClose(Close),
 }

@@ -32,6 +32,8 @@ pub struct TransportParameters {
     pub max_record_size: u64,
     /// Whether the end supports RESET_STREAM_AT (draft-ietf-quic-reliable-stream-reset §3).
     pub reset_stream_at: bool,
+    /// Whether the end knows the frame GOING_AWAY. This is a parameter of wsmux (SPEC.md §13).
+    pub going_away: bool,
 }
 
 /// The default value of each parameter. It applies if an end does not send the parameter (RFC 9000
@@ -49,6 +51,7 @@ impl Default for TransportParameters {
             max_datagram_frame_size: 0,
             max_record_size: MIN_MAX_RECORD_SIZE,
             reset_stream_at: false,
+            going_away: false,
         }
     }
 }

@@ -19,6 +19,9 @@ pub enum ReconnectError {
     /// this error, or the connection came from the last allowed attempt and was lost within 30 s.
     #[error("connection lost: {0}")]
     Lost(#[source] ConnectionError),
+    /// No connection of this client has such streams: the js-ws wire has no unidirectional ones.
+    #[error("the wire does not support this kind of stream")]
+    Unsupported,
     /// The task that dials is gone, because the runtime is ending, or because a function that was
     /// given to the builder has panicked.
     #[error("reconnecting has stopped")]
@@ -32,7 +35,8 @@ pub enum ReconnectEvent {
     /// The client has a connection.
     Connected {
         /// The number of the attempt. The first attempt is number 1. The numbers start again at 1
-        /// after a connection that has lasted for 30 s, or that this end has closed or drained.
+        /// after a connection that has lasted for 30 s, that this end has closed, or that either
+        /// end has drained.
         attempt: u32,
     },
     /// This end [drains the connection](crate::WebSocketConnection::drain). Its streams go on, and
@@ -40,6 +44,12 @@ pub enum ReconnectEvent {
     /// drained connection has ended, possibly after the next connection is
     /// [`Connected`](Self::Connected).
     Draining,
+    /// The peer [drains the connection](crate::WebSocketConnection::drain), for example because the
+    /// server [shuts down](crate::WebSocketServer::shutdown). The client dials the next connection,
+    /// and hands out the old one until then, for 3 s at most. When the next one is
+    /// [`Connected`](Self::Connected), the client drains the old one. [`Lost`](Self::Lost) follows
+    /// when that has ended.
+    PeerDraining,
     /// The connection has ended. Either end may have ended it.
     Lost {
         /// The reason.
@@ -78,6 +88,7 @@ impl fmt::Display for ReconnectEvent {
         match self {
             Self::Connected { attempt } => write!(f, "connected at attempt {attempt}"),
             Self::Draining => f.write_str("draining, and connecting for new streams"),
+            Self::PeerDraining => f.write_str("the peer drains, connecting for new streams"),
             Self::Lost { error, in_flight: InFlight { streams, unsent_bytes, .. } } => write!(
                 f,
                 "{error}; {} streams cut off, {unsent_bytes} bytes not sent",

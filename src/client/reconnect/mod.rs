@@ -11,15 +11,16 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::sync::{broadcast, watch};
-use wsmux_proto::{ConnectionError, InFlight};
+use wsmux_proto::{ApplicationClose, ConnectionError, InFlight, OpenError};
 
 pub use self::event::{ReconnectError, ReconnectEvent, ReconnectEvents};
 use super::WebSocketClient;
 use crate::{
-    connection::WebSocketConnection,
-    error::ConnectError,
+    connection::{SendStream, WebSocketConnection, WebSocketStream},
+    error::{ConnectError, NO_CODE},
     runtime::{AbortHandle, Instant, MaybeSend, MaybeSync, random, sleep, spawn_abortable},
 };
 
@@ -42,10 +43,14 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 /// connection should last.
 const LASTING: Duration = Duration::from_secs(30);
 
-/// A client that keeps one connection to a server. It dials again when the connection is lost or
-/// [drained](WebSocketConnection::drain). The client is cheap to clone.
+/// A client that keeps one connection to a server. It dials again when the connection is lost, or
+/// when either end [drains](WebSocketConnection::drain) it. The client is cheap to clone.
 ///
-/// The client hands out connections and does not hide their loss: a stream that was open fails
+/// If the server announces that it goes away (a drain or a
+/// [shutdown](crate::WebSocketServer::shutdown)), no call fails: the client dials the next
+/// connection, opens new streams there, and lets the streams of the old one end.
+///
+/// Otherwise the client hands out connections and does not hide their loss: a stream that was open fails
 /// together with its connection, and nothing is sent again automatically. [`ReconnectEvent::Lost`]
 /// says what was in flight. The application decides what to do about it; see the manual's chapter
 /// on [reconnecting](crate::manual::reconnecting).
@@ -74,8 +79,8 @@ const LASTING: Duration = Duration::from_secs(30);
 ///         println!("{event}");
 ///     }
 /// });
-/// // Ask for the connection each time, because an earlier one may be gone.
-/// let stream = client.connection().await?.open_bi().await?;
+/// // The stream is opened on the connection that the client has now.
+/// let stream = client.open_bi().await?;
 /// # Ok(())
 /// # }
 /// ```
@@ -123,6 +128,43 @@ impl ReconnectingClient {
         F: Future<Output = Result<WebSocketConnection, ConnectError>> + MaybeSend + 'static,
     {
         ReconnectingClientBuilder::new(Box::new(move || Box::pin(dial())))
+    }
+
+    /// Opens a bidirectional stream on the current connection. If there is none, or if it ends or is
+    /// drained before the stream is opened, waits for the next one.
+    ///
+    /// # Errors
+    /// [`ReconnectError`], once the client has stopped dialling.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, no stream is opened. Dialling goes on.
+    pub async fn open_bi(&self) -> Result<WebSocketStream, ReconnectError> {
+        loop {
+            match self.connection().await?.open_bi().await {
+                Ok(stream) => return Ok(stream),
+                Err(OpenError::Unsupported) => return Err(ReconnectError::Unsupported),
+                // The connection can open no more streams, so it is not returned again.
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Opens a unidirectional stream. Apart from the kind of stream, this works as
+    /// [`open_bi`](Self::open_bi) does.
+    ///
+    /// # Errors
+    /// [`ReconnectError`]; it is [`Unsupported`](ReconnectError::Unsupported) on the js-ws wire.
+    ///
+    /// # Cancel safety
+    /// The same as for [`open_bi`](Self::open_bi).
+    pub async fn open_uni(&self) -> Result<SendStream, ReconnectError> {
+        loop {
+            match self.connection().await?.open_uni().await {
+                Ok(stream) => return Ok(stream),
+                Err(OpenError::Unsupported) => return Err(ReconnectError::Unsupported),
+                Err(_) => {}
+            }
+        }
     }
 
     /// Returns the connection. If there is none, waits for the next one. A connection that this end
@@ -271,8 +313,10 @@ impl ReconnectingClientBuilder {
     /// [panicked](crate::DriverLost::Panicked), because the panic ends that connection alone.
     ///
     /// If a connection is [drained](WebSocketConnection::drain), the function is called when the
-    /// drain begins, with [`LocallyClosed`](ConnectionError::LocallyClosed). If it returns `false`,
-    /// it is called again when the connection has ended.
+    /// drain begins, with the error with which a drain ends: if this end drains,
+    /// [`LocallyClosed`](ConnectionError::LocallyClosed), and otherwise
+    /// [`ApplicationClosed`](ConnectionError::ApplicationClosed) with code 0. If it returns
+    /// `false`, it is called again when the connection has ended.
     pub fn reconnect_if(
         mut self,
         dials_again: impl Fn(&ConnectionError) -> bool + MaybeSend + MaybeSync + 'static,
@@ -317,27 +361,42 @@ impl ReconnectingClientBuilder {
     ) -> ReconnectError {
         let tell = |event| drop(events.send(event));
         let (mut attempt, mut pauses) = (1_u32, 0_u32);
+        // The connection that the peer drains, until there is another one.
+        let mut replaced: Option<WebSocketConnection> = None;
         loop {
             let mut least = Duration::ZERO;
             let is_last = self.max_attempts.is_some_and(|most| attempt >= most);
             match beside(draining, events, (self.dial)()).await {
                 Ok(connection) => {
+                    // If the peer drains it, this connection is used until there is another one.
+                    connection.set_drain_with_peer(false);
                     // The state is set before the event is sent, so that a listener that gets the
                     // event finds the connection.
                     state.send_replace(ReconnectState::Connected(connection.clone()));
+                    // From now on the old connection opens no streams, and the peer need not wait.
+                    if let Some(old) = replaced.take() {
+                        old.drain();
+                    }
                     tell(ReconnectEvent::Connected { attempt });
                     let since = Instant::now();
-                    beside(draining, events, connection.spent()).await;
+                    beside(draining, events, connection.leaving()).await;
                     let lasted = since.elapsed() >= LASTING;
-                    state.send_replace(ReconnectState::Connecting);
-                    let is_replaced = connection.close_reason().is_none()
-                        && (self.reconnect_if)(&ConnectionError::LocallyClosed);
-                    let is_own = if is_replaced {
-                        tell(ReconnectEvent::Draining);
-                        draining.push(Box::pin(lost(connection)));
+                    let by_peer = connection.is_peer_draining();
+                    let is_own = if connection.close_reason().is_none()
+                        && (self.reconnect_if)(&end_of_drain(by_peer))
+                    {
+                        draining.push(Box::pin(lost(connection.clone())));
+                        if by_peer {
+                            tell(ReconnectEvent::PeerDraining);
+                            replaced = Some(connection);
+                        } else {
+                            state.send_replace(ReconnectState::Connecting);
+                            tell(ReconnectEvent::Draining);
+                        }
                         true
                     } else {
                         let end = beside(draining, events, lost(connection)).await;
+                        state.send_replace(ReconnectState::Connecting);
                         tell(end.clone().into());
                         let End { error, .. } = end;
                         let is_own = matches!(error, ConnectionError::LocallyClosed);
@@ -389,6 +448,15 @@ impl From<End> for ReconnectEvent {
     }
 }
 
+/// Returns the error with which a drain ends.
+fn end_of_drain(by_peer: bool) -> ConnectionError {
+    let close = ApplicationClose { error_code: NO_CODE, reason: Bytes::new() };
+    match by_peer {
+        true => ConnectionError::ApplicationClosed(close),
+        false => ConnectionError::LocallyClosed,
+    }
+}
+
 /// Waits for the end of a connection, and holds a handle to it until it has ended.
 async fn lost(connection: WebSocketConnection) -> End {
     let error = connection.ended().await;
@@ -400,8 +468,8 @@ trait Ends: Future<Output = End> + MaybeSend {}
 
 impl<T: Future<Output = End> + MaybeSend> Ends for T {}
 
-/// The connections that drain and have not ended. One is added each time that the application
-/// drains the current connection.
+/// The connections that drain and have not ended. One is added each time that either end drains the
+/// current connection.
 type Draining = FuturesUnordered<Pin<Box<dyn Ends>>>;
 
 /// Waits for `step`. Meanwhile sends an event for each draining connection that ends.

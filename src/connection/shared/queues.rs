@@ -13,7 +13,7 @@ use crate::connection::waiters::Waiters;
 /// What a task can wait for, other than reading from a stream or writing to it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Queue {
-    /// The connection is established, drains, or has ended.
+    /// The connection is established, either end drains it, or it has ended.
     Established,
     /// There is an event for the listeners.
     Events,

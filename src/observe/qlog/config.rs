@@ -48,7 +48,7 @@ const DEFAULT_MAX_SIZE: u64 = 64 * 1024 * 1024;
 /// |---|---|
 /// | `connectivity:connection_started` | the addresses, if both are known |
 /// | `transport:parameters_set` | the transport parameters of one end; one event for each end |
-/// | `transport:packet_sent`, `transport:packet_received` | one message, as a packet of type `1RTT`. Its number counts the messages in its direction; `raw.length` is its size without the WebSocket's framing. The frames are those of QUIC, and `datagram`, `reset_stream_at`, `qx_transport_parameters`, `qx_ping`, `session_ack` and `session_resumed`. A message that is sent again has a new number |
+/// | `transport:packet_sent`, `transport:packet_received` | one message, as a packet of type `1RTT`. Its number counts the messages in its direction; `raw.length` is its size without the WebSocket's framing. The frames are those of QUIC, and `datagram`, `reset_stream_at`, `qx_transport_parameters`, `qx_ping`, `session_ack`, `session_resumed` and `wsmux_going_away`. A message that is sent again has a new number |
 /// | `recovery:metrics_updated` | the smoothed round-trip time, when it has changed |
 /// | `connectivity:connection_closed` | how the connection ended; always the last event |
 /// | `wsmux:connection_suspended` | the connection has lost its socket and waits for a new one |

@@ -105,16 +105,26 @@ async fn nothing_new_begins_and_whoever_waits_for_it_is_told() {
         }
         assert!(matches!(client.open_bi().await, Err(OpenError::Draining)), "{wire:?}");
         assert!(matches!(client.try_open_bi(), Err(OpenError::Draining)), "{wire:?}");
-        // The peer does not know of the drain yet. The stream that it opens is refused, by a reset
-        // and a STOP_SENDING.
-        let mut refused = server.open_bi().await.unwrap();
-        refused.send().write_all(b"hello").await.unwrap();
-        let read = soon(refused.recv().read_chunk(1)).await;
-        assert!(matches!(read, Err(ReadError::Reset(ZERO))), "{wire:?}: {read:?}");
-        let stopped = soon(refused.send().stopped()).await;
-        assert!(matches!(stopped, Ok(Some(ZERO))), "{wire:?}: {stopped:?}");
-        let write = refused.send().write(b"more").await;
-        assert!(matches!(write, Err(WriteError::Stopped(ZERO))), "{wire:?}");
+        // The peer does not know of the drain yet.
+        let mut crossing = server.open_bi().await.unwrap();
+        crossing.send().write_all(b"hello").await.unwrap();
+        if wire == Wire::QMux {
+            // Its stream is served, and it opens no more of them once it knows.
+            let mut served = soon(client.accept_bi()).await.unwrap();
+            served.send().write_all(b"hello").await.unwrap();
+            let read = soon(crossing.recv().read_chunk(5)).await;
+            assert_eq!(read.unwrap().unwrap(), "hello");
+            assert!(matches!(server.open_bi().await, Err(OpenError::Draining)));
+        } else {
+            // Its stream is refused, by a reset and a STOP_SENDING.
+            let read = soon(crossing.recv().read_chunk(1)).await;
+            assert!(matches!(read, Err(ReadError::Reset(ZERO))), "{wire:?}: {read:?}");
+            let stopped = soon(crossing.send().stopped()).await;
+            assert!(matches!(stopped, Ok(Some(ZERO))), "{wire:?}: {stopped:?}");
+            let write = crossing.send().write(b"more").await;
+            assert!(matches!(write, Err(WriteError::Stopped(ZERO))), "{wire:?}");
+        }
+        drop(crossing);
         assert!(closed.poll().is_pending(), "{wire:?}: a stream is open yet");
         drop((first, accepted));
         quiet().await;

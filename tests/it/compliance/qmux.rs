@@ -70,12 +70,13 @@ fn the_parameters_of_the_defaults_are_those_of_the_table() {
             parameter(0x20, 65_536),
             parameter(MAX_RECORD_SIZE, 65_536),
             raw_parameter(0x1d, &[]),
+            raw_parameter(GOING_AWAY_PARAMETER, &[]),
         ]);
         assert!(peer.said_bytes().unwrap().starts_with(&expected));
     }
 }
 
-/// The ids of SPEC.md's table with valid values, but not `reset_stream_at`, whose value is empty.
+/// The ids of SPEC.md's table with valid values, but not those whose value is empty.
 const TABLE: [(u64, u64); 9] = [
     (0x01, 30_000),
     (0x04, 5),
@@ -113,11 +114,13 @@ fn each_parameter_of_the_table_comes_once_as_one_integer() {
         peer.send_bytes(parameters_frame(&[good]));
         peer.assert_open(&format!("{id:#x} once"));
     }
-    let twice = [raw_parameter(0x1d, &[]), raw_parameter(0x1d, &[])];
-    let mut peer = ScriptedPeer::fresh(Wire::QMux, SERVER, &Config::default());
-    peer.said();
-    peer.send_bytes(parameters_frame(&twice));
-    peer.assert_violation("reset_stream_at twice", PARAMETER, 1002);
+    for id in [0x1d, GOING_AWAY_PARAMETER] {
+        let twice = [raw_parameter(id, &[]), raw_parameter(id, &[])];
+        let mut peer = ScriptedPeer::fresh(Wire::QMux, SERVER, &Config::default());
+        peer.said();
+        peer.send_bytes(parameters_frame(&twice));
+        peer.assert_violation(&format!("{id:#x} twice"), PARAMETER, 1002);
+    }
 }
 
 /// An unknown parameter MUST be ignored, whatever its value.

@@ -129,7 +129,7 @@ fn check_frame(frame: &Value) {
             &["error_code_value"]
         }
         "datagram" => &["length"],
-        "qx_transport_parameters" => &[],
+        "qx_transport_parameters" | "wsmux_going_away" => &[],
         "session_ack" | "session_resumed" => &["received"],
         "qx_ping" => &["sequence_number"],
         other => panic!("no such frame: {other}"),

@@ -2,6 +2,7 @@
 //! stopped.
 
 mod giving_up;
+mod going_away;
 mod handles;
 mod pauses;
 mod shutting_down;

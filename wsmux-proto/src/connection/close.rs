@@ -64,8 +64,13 @@ impl Connection {
     }
 
     /// Closes the connection with code 0 once all its streams have ended. Until then
-    /// [`open`](Self::open) fails, and new streams of the peer are refused with code 0. Streams
-    /// that the peer opened before this call can still be accepted, and data flows as before.
+    /// [`open`](Self::open) fails. Streams that the peer opened before this call can still be
+    /// accepted, and data flows as before.
+    ///
+    /// If the peer supports it, this end sends GOING_AWAY (SPEC.md §13). The peer's streams are
+    /// accepted until the peer has answered, or until 5 s after the notice was sent. From then on
+    /// new streams of the peer are refused with code 0. Without that support they are refused at
+    /// once. The connection is not closed as long as new streams are accepted.
     ///
     /// At `deadline` the connection is closed even if streams are still open. If this method is
     /// called several times, the earliest deadline applies. During the handshake there are no
@@ -76,7 +81,7 @@ impl Connection {
             State::Established { drain } => {
                 let drain = drain.get_or_insert_default();
                 drain.deadline = [drain.deadline, deadline].into_iter().flatten().min();
-                self.streams.drain();
+                self.going_away.drain(&mut self.streams);
             }
             State::Ended(_) => {}
         }
@@ -88,7 +93,7 @@ impl Connection {
     }
 
     /// Whether the connection is draining and has nothing left to wait for.
-    pub(crate) fn is_drained(&self) -> bool {
+    pub(super) fn is_drained(&self) -> bool {
         self.is_draining() && self.streams.is_drained() && !self.datagrams.has_something_to_send()
     }
 

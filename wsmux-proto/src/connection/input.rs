@@ -69,6 +69,7 @@ impl Connection {
             self.end_drain(now);
             return None;
         }
+        self.check_going_away(now);
         if let Due::TimedOut(timeout) = self.timers.on_timeout(now) {
             return Some(timeout);
         }
@@ -89,7 +90,8 @@ impl Connection {
         match &self.state {
             State::Handshake | State::Established { .. } => {
                 let stall = self.write_stall.deadline();
-                [self.timers.next(), self.drain_deadline(), stall].into_iter().flatten().min()
+                let drain = [self.drain_deadline(), self.going_away.deadline()];
+                [self.timers.next(), stall].into_iter().chain(drain).flatten().min()
             }
             State::Ended(End { step: Closing::Closed, .. }) => None,
             State::Ended(end) => end.deadline,
@@ -244,6 +246,7 @@ impl Connection {
                 // Q-3 (QMux "max_record_size Transport Parameter"), W-31
                 self.max_message = self.config.max_message_sent.min(max_record);
                 self.max_datagram_frame = peer.max_datagram_frame_size;
+                self.going_away.set_supported(peer.going_away);
                 self.streams.set_peer_parameters(peer, events);
                 self.state = State::Established { drain: None };
                 events.push(Event::Established);
@@ -282,6 +285,7 @@ impl Connection {
             }
             Frame::DataBlocked(_) => self.streams.on_data_blocked(now),
             Frame::Datagram(data) => self.on_datagram(now, &data, size),
+            Frame::GoingAway => self.going_away.on_frame(now, &mut self.streams, events),
             Frame::ConnectionClose(close) => {
                 self.fail(now, close_frames::error_of_frame(close));
                 Ok(())

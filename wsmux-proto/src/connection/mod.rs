@@ -3,17 +3,19 @@
 //! - `state`: the states of a connection; `close`: how a connection ends; `close_frames`: what is
 //!   sent at its end
 //! - `input`: what arrives, and the time; `transmit`: what is sent; `app`: the application's calls
+//! - `going_away`: how the ends tell each other that the connection is about to end
 //! - `suspension`: what a [`Session`](crate::Session) needs to outlive a socket
 
 mod app;
 mod close;
 mod close_frames;
+mod going_away;
 mod input;
 mod state;
 mod suspension;
 mod transmit;
 
-use self::{state::State, suspension::PrivateParameters};
+use self::{going_away::GoingAway, state::State, suspension::PrivateParameters};
 use super::{
     Event, QMuxVersion, Side, SocketCapabilities, Wire,
     datagrams::Datagrams,
@@ -59,6 +61,7 @@ pub struct Connection {
     /// Whether a session can continue the connection on a new socket.
     is_resumable: bool,
     max_datagram_frame: u64,
+    going_away: GoingAway,
     streams: Streams,
     datagrams: Datagrams,
     timers: Timers,
@@ -97,6 +100,7 @@ impl Connection {
             reserved: 0,
             is_resumable: false,
             max_datagram_frame: 0,
+            going_away: GoingAway::default(),
             streams: Streams::new(&config, side, wire, now),
             datagrams: Datagrams::new(
                 config.datagram_receive_buffer_size,

@@ -31,8 +31,9 @@ pub(super) enum State {
     /// The peer's limits are known, and data flows.
     Established {
         /// Set if the connection has to close after its last stream. In that case this end opens no
-        /// more streams, and refuses those that the peer opens. This is not the draining state of
-        /// RFC 9000 §10.2, which follows the end of a connection.
+        /// more streams. It refuses those that the peer opens, at once or after a notice
+        /// (`going_away`). This is not the draining state of RFC 9000 §10.2, which follows the end
+        /// of a connection.
         drain: Option<Drain>,
     },
     /// The connection has ended. The closing handshake may still be going on.

@@ -114,12 +114,19 @@ impl Connection {
         }
     }
 
-    /// Closes the connection if it drains and has nothing left to send or to wait for. The caller
-    /// knows that the peer has received everything.
-    pub(crate) fn close_if_drained(&mut self, now: Time) {
-        if self.is_drained() {
-            self.close(now, VarInt::default(), Bytes::new());
-        }
+    /// Whether the connection, which has no socket, drains and has nothing left to send or to wait
+    /// for. It waits for the answer to its notice, but does not wait for a socket to send a notice.
+    pub(crate) fn is_drained_without_socket(&self) -> bool {
+        self.is_draining()
+            && self.streams.have_ended()
+            && !self.datagrams.has_something_to_send()
+            && self.going_away.suspended_deadline().is_none()
+    }
+
+    /// Closes the connection, because its drain is complete. The caller knows that the peer has
+    /// received everything.
+    pub(crate) fn close_drained(&mut self, now: Time) {
+        self.close(now, VarInt::default(), Bytes::new());
     }
 
     /// Records that a message arrived that was not for the engine.
@@ -168,16 +175,19 @@ impl Connection {
     pub(crate) fn resume(&mut self, now: Time, socket: SocketCapabilities) {
         self.set_socket_capabilities(socket);
         self.timers.on_new_socket(now);
+        self.going_away.on_new_socket(now, &self.streams);
     }
 
-    /// Returns the only deadline of the engine that applies without a socket: the one of
+    /// Returns the next of the engine's deadlines that apply without a socket: those of a
     /// [`drain`](Self::drain).
     pub(crate) fn poll_suspended_timeout(&self) -> Option<Time> {
-        self.drain_deadline()
+        let notice = self.going_away.suspended_deadline().filter(|_| self.is_draining());
+        self.drain_deadline().into_iter().chain(notice).min()
     }
 
     /// Handles the deadline of [`poll_suspended_timeout`](Self::poll_suspended_timeout).
     pub(crate) fn handle_suspended_timeout(&mut self, now: Time) {
+        self.going_away.on_suspended_timeout(now);
         if self.drain_deadline().is_some_and(|deadline| deadline <= now) {
             self.end_drain(now);
         }

@@ -73,6 +73,7 @@ impl Connection {
         !self.timers.ping.due
             && self.timers.ping.answer.is_none()
             && !self.datagrams.has_something_to_send()
+            && !self.going_away.is_due(&self.streams)
             && self.streams.are_quiet()
     }
 
@@ -100,6 +101,7 @@ impl Connection {
         // C-34
         let max = self.max_packet();
         self.streams.write_control(now, out, max, &mut self.events);
+        self.write_going_away(now, out, max);
         if self.streams.take_sample_wanted() {
             self.timers.ping.request();
             self.write_ping(now, out);
@@ -184,6 +186,7 @@ impl Connection {
                     || self.timers.ping.answer.is_some()
                     || self.datagrams.has_something_to_send()
                     || self.streams.has_something_to_send()
+                    || self.going_away.is_due(&self.streams)
                     || self.is_drained()
             }
             State::Ended(end) => {

@@ -20,7 +20,7 @@ impl Resumption {
         }
         engine.handle_suspended_timeout(now);
         if self.has_drained(engine) {
-            engine.close_if_drained(now);
+            engine.close_drained(now);
         }
     }
 
@@ -50,7 +50,7 @@ impl Resumption {
     fn has_drained(&self, engine: &Connection) -> bool {
         //
         let is_suspended = matches!(self.phase, Phase::Suspended(_));
-        is_suspended && engine.is_drained() && self.replay.is_empty()
+        is_suspended && engine.is_drained_without_socket() && self.replay.is_empty()
     }
 
     pub(super) fn poll_timeout(&self, engine: &Connection) -> Option<Time> {

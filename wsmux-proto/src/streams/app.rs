@@ -22,7 +22,7 @@ impl Streams {
             // J-34
             return Err(OpenError::Unsupported);
         }
-        if self.phase == Phase::Draining {
+        if matches!(self.phase, Phase::Leaving | Phase::Draining) {
             return Err(OpenError::Draining);
         }
         Ok(self.limits.openable(dir))

@@ -127,6 +127,12 @@ impl Limits {
         id
     }
 
+    /// Returns the last stream of this kind that this end has opened.
+    pub(super) fn newest_local(&self, dir: Dir) -> Option<StreamId> {
+        let index = self.local(dir).opened.checked_sub(1)?;
+        Some(StreamId::new(self.side, dir, index))
+    }
+
     /// Sets how many streams the peer allows this end to open in all. A limit that is not higher
     /// than before is ignored. Returns whether the limit has risen.
     pub(super) fn raise_local(&mut self, dir: Dir, limit: u64) -> bool {

@@ -53,7 +53,7 @@ use self::{
     recv::Recv,
     scheduler::{SPARE_TICKETS, Scheduler},
     send::Send,
-    table::{Stream, Table},
+    table::{Key, Stream, Table},
     waiting::WaitingRoom,
 };
 pub use self::{
@@ -107,6 +107,9 @@ pub(super) struct Streams {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Open,
+    /// This end opens no more streams. It accepts those that the peer opens, because the peer may
+    /// not know that this end drains.
+    Leaving,
     /// This end opens no more streams, and refuses those that the peer opens. The connection ends
     /// when the existing streams have ended.
     Draining,
@@ -230,24 +233,55 @@ impl Streams {
         }
     }
 
-    /// Begins a drain. From now on this end opens no streams. It refuses the waiting streams of the
-    /// peer, and every stream that the peer opens from now on.
+    /// Opens no streams from now on, and announces those that were opened.
+    pub(super) fn leave(&mut self) {
+        if self.phase != Phase::Open {
+            return;
+        }
+        self.phase = Phase::Leaving;
+        for dir in Dir::ALL {
+            // G-3. A frame of this stream opens all earlier ones as well (RFC 9000 §3.2).
+            if let Some(key) = self.newest_unseen(dir) {
+                self.queue_control(key, ControlFrame::Announce);
+            }
+        }
+    }
+
+    /// Whether the peer learns of every stream of this end by the frames that were sent.
+    pub(super) fn all_announced(&self) -> bool {
+        Dir::ALL.into_iter().all(|dir| self.newest_unseen(dir).is_none())
+    }
+
+    /// Returns the newest stream of this end, if no frame of it has been sent.
+    fn newest_unseen(&self, dir: Dir) -> Option<Key> {
+        let key = self.table.key(self.limits.newest_local(dir)?)?;
+        let send = self.table.get(key)?.send.as_ref()?;
+        send.is_unseen().then_some(key)
+    }
+
+    /// Refuses the waiting streams of the peer, and every stream that the peer opens from now on.
+    /// From now on this end opens no streams.
     pub(super) fn drain(&mut self) {
-        if self.phase == Phase::Open {
+        if matches!(self.phase, Phase::Open | Phase::Leaving) {
             self.phase = Phase::Draining;
             self.refuse_waiting();
         }
     }
 
-    /// Whether the connection drains, so that no more streams are opened.
+    /// Whether neither end opens streams any more.
     pub(super) fn is_draining(&self) -> bool {
         self.phase == Phase::Draining
     }
 
-    /// Whether the drain is complete. It is complete when every stream has ended or waits only for
-    /// the peer to answer a stop, and when this end has no control frame of a stream left to send.
+    /// Whether the drain is complete: neither end opens streams, and they have ended.
     pub(super) fn is_drained(&self) -> bool {
-        self.is_draining() && self.table.all_linger() && self.control.is_empty()
+        self.is_draining() && self.have_ended()
+    }
+
+    /// Whether every stream has ended or waits only for the peer to answer a stop, and this end has
+    /// no control frame of a stream left to send.
+    pub(super) fn have_ended(&self) -> bool {
+        self.table.all_linger() && self.control.is_empty()
     }
 
     /// Returns the streams that have not ended and the number of bytes that have not been sent.

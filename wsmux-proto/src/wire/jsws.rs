@@ -83,6 +83,7 @@ impl Codec for JsWs {
             | Frame::StreamDataBlocked { .. }
             | Frame::StreamsBlocked { .. }
             | Frame::Datagram(_)
+            | Frame::GoingAway
             | Frame::ConnectionClose(_) => {
                 debug_assert!(false, "the js-ws wire cannot say {frame:?}");
             }

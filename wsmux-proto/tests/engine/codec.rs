@@ -61,22 +61,28 @@ fn transport_parameters() -> impl Strategy<Value = TransportParameters> {
     let bytes = || integer(MAX);
     (
         (bytes(), bytes(), bytes(), bytes(), bytes()),
-        (streams(), streams(), bytes(), integer(MAX - 16_382), any::<bool>()),
+        (streams(), streams(), bytes(), integer(MAX - 16_382), any::<[bool; 2]>()),
     )
-        .prop_map(|((idle, data, local, remote, uni), (bidi, unis, datagram, record, at))| {
-            let mut limits = TransportParameters::default();
-            limits.max_idle_timeout = Duration::from_millis(idle);
-            limits.initial_max_data = data;
-            limits.initial_max_stream_data_bidi_local = local;
-            limits.initial_max_stream_data_bidi_remote = remote;
-            limits.initial_max_stream_data_uni = uni;
-            limits.initial_max_streams_bidi = bidi;
-            limits.initial_max_streams_uni = unis;
-            limits.max_datagram_frame_size = datagram;
-            limits.max_record_size = record + 16_382;
-            limits.reset_stream_at = at;
-            limits
-        })
+        .prop_map(
+            |(
+                (idle, data, local, remote, uni),
+                (bidi, unis, datagram, record, [at, going_away]),
+            )| {
+                let mut limits = TransportParameters::default();
+                limits.max_idle_timeout = Duration::from_millis(idle);
+                limits.initial_max_data = data;
+                limits.initial_max_stream_data_bidi_local = local;
+                limits.initial_max_stream_data_bidi_remote = remote;
+                limits.initial_max_stream_data_uni = uni;
+                limits.initial_max_streams_bidi = bidi;
+                limits.initial_max_streams_uni = unis;
+                limits.max_datagram_frame_size = datagram;
+                limits.max_record_size = record + 16_382;
+                limits.reset_stream_at = at;
+                limits.going_away = going_away;
+                limits
+            },
+        )
 }
 
 fn qmux_frame() -> impl Strategy<Value = Frame> {
@@ -109,6 +115,7 @@ fn qmux_frame() -> impl Strategy<Value = Frame> {
         (stream_id(), integer(MAX)).prop_map(|(id, limit)| Frame::StreamDataBlocked { id, limit }),
         (dir(), count()).prop_map(|(dir, limit)| Frame::StreamsBlocked { dir, limit }),
         payload().prop_map(Frame::Datagram),
+        Just(Frame::GoingAway),
         (proptest::sample::select(errors.to_vec()), varint(), payload()).prop_map(
             |(code, frame, reason)| {
                 Frame::ConnectionClose(Close::Transport { code, frame, reason })

@@ -9,6 +9,7 @@ mod drain;
 mod durations;
 mod faults;
 mod flow_control;
+mod going_away;
 mod honest;
 mod jsws_wire;
 mod limits;

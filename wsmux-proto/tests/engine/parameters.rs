@@ -65,6 +65,8 @@ fn parameters_that_do_not_come_first_or_come_twice() {
 /// with TRANSPORT_PARAMETER_ERROR.
 /// On a `reset_stream_at` whose value is not empty we MUST close with
 /// TRANSPORT_PARAMETER_ERROR.
+/// [G-2] On a `wsmux_going_away` whose value is not empty we MUST close with
+/// TRANSPORT_PARAMETER_ERROR.
 #[test]
 fn parameters_that_are_malformed_forbidden_or_out_of_range() {
     let one = |parameter: Vec<u8>| vec![parameter];
@@ -79,6 +81,7 @@ fn parameters_that_are_malformed_forbidden_or_out_of_range() {
         ("streams past 2^60".to_owned(), one(parameter(0x09, MAX))),
         ("a small record".to_owned(), one(parameter(MAX_RECORD_SIZE, 16_381))),
         ("reset_stream_at of a value".to_owned(), one(raw_parameter(0x1d, &[0]))),
+        ("going_away of a value".to_owned(), one(raw_parameter(GOING_AWAY_PARAMETER, &[0]))),
     ];
     for id in [0x00, 0x02, 0x03, 0x0a, 0x0b, 0x0c, 0x0d, 0x0e, 0x0f, 0x10] {
         bad.push((format!("forbidden {id:#x}"), one(parameter(id, 3))));
@@ -129,6 +132,7 @@ fn each_end_tells_what_its_configuration_says_and_no_parameter_twice() {
             parameter(0x09, 8),
             parameter(MAX_RECORD_SIZE, 20_000),
             raw_parameter(0x1d, &[]),
+            raw_parameter(GOING_AWAY_PARAMETER, &[]),
         ]);
         // The parameters are followed by the ping that measures the idle path (C-59).
         let ping = varints(&[QX_PING, 0]);

@@ -255,6 +255,11 @@ fn a_drain_whose_last_bytes_are_lost_sends_them_again() {
         let now = net.now;
         net.end(side).session.engine_mut().drain(now, None);
         while net.send_one(side) {}
+        // The peer answers nothing, so this end stops to wait for its GOING_AWAY.
+        net.now += secs(5);
+        let now = net.now;
+        net.end(side).session.handle_timeout(now);
+        while net.send_one(side) {}
         assert_eq!(net.end(side).session.state(), SessionState::Ended);
         net.cut();
         assert!(net.end(side).session.lingers());

@@ -5,6 +5,7 @@ mod acknowledgements;
 mod apps;
 mod budget;
 mod closing;
+mod going_away;
 mod hostile;
 mod kills;
 mod lifetime;

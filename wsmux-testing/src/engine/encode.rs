@@ -9,6 +9,8 @@ use wsmux_proto::{
 
 pub const QX_PING: u64 = 0x348c_6752_9ef8_c7bd;
 pub const QX_PARAMETERS: u64 = 0x3f51_5330_0d0a_0d0a;
+pub const GOING_AWAY_PARAMETER: u64 = 0x3781_7bec_f01b_7cb4;
+pub const GOING_AWAY: u64 = 0x0ecf_1a24_2550_fc83;
 pub const MAX_RECORD_SIZE: u64 = 0x0571_c594_29cd_0845;
 
 /// Encodes integers in their shortest form, one after the other.
@@ -60,6 +62,9 @@ fn parameters(params: &TransportParameters) -> Vec<u8> {
     if params.reset_stream_at {
         list.push(raw_parameter(0x1d, &[]));
     }
+    if params.going_away {
+        list.push(raw_parameter(GOING_AWAY_PARAMETER, &[]));
+    }
     parameters_frame(&list)
 }
 
@@ -69,6 +74,7 @@ fn qmux(frame: &Frame, last: bool) -> Vec<u8> {
     match frame {
         Frame::Padding(count) => vec![0; *count],
         Frame::TransportParameters(params) => parameters(params),
+        Frame::GoingAway => varints(&[GOING_AWAY]),
         Frame::Ping(number) => varints(&[QX_PING, number.into_inner()]),
         Frame::Pong(number) => varints(&[QX_PING + 1, number.into_inner()]),
         Frame::Stream { id, offset, data, fin } => {

@@ -159,6 +159,14 @@ impl State {
                 Event::Ended { id } => self.update_end(id),
                 Event::DatagramReceived => self.wake_next(Queue::DatagramReaders),
                 Event::DatagramsUnblocked => self.wake_next(Queue::DatagramSenders),
+                Event::PeerDraining => {
+                    trace::event!(span, DEBUG, "connection.peer_draining");
+                    self.events.push(ConnectionEvent::PeerDraining);
+                    self.wake_all_of(Queue::Events);
+                    // A reconnecting client waits here.
+                    self.wake_all_of(Queue::Established);
+                }
+                Event::Draining => self.wake_openers(),
                 Event::Closed => {
                     #[cfg(feature = "tracing")]
                     if let Some(error) = self.engine().close_reason()

@@ -134,6 +134,8 @@ pub(in crate::observe::qlog) enum Frame {
         raw_frame_type: Uint,
     },
     QxTransportParameters,
+    /// The frame GOING_AWAY, which only wsmux has.
+    WsmuxGoingAway,
     QxPing {
         sequence_number: Uint,
         #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -209,6 +211,7 @@ impl Frame {
                 Self::StreamsBlocked { stream_type: (*dir).into(), limit: Uint(*limit) }
             }
             proto::Frame::Datagram(data) => Self::Datagram { length: data.len() },
+            proto::Frame::GoingAway => Self::WsmuxGoingAway,
             proto::Frame::ConnectionClose(close) => Self::close(close)?,
             _ => return None,
         })

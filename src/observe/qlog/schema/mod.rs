@@ -149,6 +149,7 @@ pub(super) struct ParametersSet {
     max_datagram_frame_size: Uint,
     max_record_size: Uint,
     reset_stream_at: bool,
+    wsmux_going_away: bool,
 }
 
 impl ParametersSet {
@@ -168,6 +169,7 @@ impl ParametersSet {
             max_datagram_frame_size: Uint(parameters.max_datagram_frame_size),
             max_record_size: Uint(parameters.max_record_size),
             reset_stream_at: parameters.reset_stream_at,
+            wsmux_going_away: parameters.going_away,
         }
     }
 }

@@ -33,6 +33,8 @@ const APPLICATION_CLOSE: u64 = 0x1d;
 const RESET_STREAM_AT: u64 = 0x24;
 const DATAGRAM: u64 = 0x30;
 const DATAGRAM_LEN: u64 = 0x31;
+/// The private frame GOING_AWAY: `wsmux GOING_AWAY frame` (SPEC.md §13).
+const GOING_AWAY: u64 = 0x0ecf_1a24_2550_fc83;
 const QX_PING_REQUEST: u64 = 0x348c_6752_9ef8_c7bd;
 const QX_PING_RESPONSE: u64 = 0x348c_6752_9ef8_c7be;
 
@@ -110,6 +112,7 @@ impl Codec for QMux {
                 put(out, DATAGRAM_LEN, &[]);
                 put_with_length(out, data);
             }
+            Frame::GoingAway => put(out, GOING_AWAY, &[]),
             Frame::ConnectionClose(Close::Transport { code, frame, reason }) => {
                 put(out, CONNECTION_CLOSE, &[code.into_inner(), frame.into_inner()]);
                 put_with_length(out, reason);
@@ -275,6 +278,7 @@ fn decode_body(kind: u64, input: &mut Bytes) -> Result<Frame, TransportError> {
         }
         QX_PING_REQUEST => Frame::Ping(take_varint(input)?),
         QX_PING_RESPONSE => Frame::Pong(take_varint(input)?),
+        GOING_AWAY => Frame::GoingAway,
         // The engine checks that this is the type of the agreed version.
         kind if QMuxVersion::ALL.iter().any(|version| version.parameters == kind) => {
             let len = take_varint(input)?;
@@ -308,4 +312,24 @@ fn take_count(input: &mut Bytes) -> Result<u64, TransportError> {
         return Err(violation::frame_encoding("number of streams is past 2^60"));
     }
     Ok(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use sha2::{Digest, Sha256};
+
+    use super::*;
+
+    #[test]
+    fn the_private_values_are_the_hashes_that_the_specification_says() {
+        for (value, input) in [
+            (transport_parameters::GOING_AWAY, "wsmux GOING_AWAY parameter"),
+            (GOING_AWAY, "wsmux GOING_AWAY frame"),
+        ] {
+            let hash = Sha256::digest(input);
+            let start = u64::from_be_bytes(*hash.first_chunk().expect("32 bytes"));
+            assert_eq!(value, start & VarInt::MAX.into_inner(), "{input}");
+            assert_ne!(value % 31, 27, "reserved (RFC 9000 §18.1)");
+        }
+    }
 }

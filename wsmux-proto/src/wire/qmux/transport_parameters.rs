@@ -20,13 +20,15 @@ const INITIAL_MAX_STREAMS_UNI: u64 = 0x09;
 const MAX_DATAGRAM_FRAME_SIZE: u64 = 0x20;
 const MAX_RECORD_SIZE: u64 = 0x0571_c594_29cd_0845;
 const RESET_STREAM_AT: u64 = 0x1d;
+/// `wsmux_going_away`, which only wsmux knows: `wsmux GOING_AWAY parameter` (SPEC.md §13).
+pub(super) const GOING_AWAY: u64 = 0x3781_7bec_f01b_7cb4;
 
 /// The parameters of RFC 9000 that concern QUIC's handshake, packets or paths. QMux has none of
 /// these, and forbids the parameters.
 const FORBIDDEN: [u64; 10] = [0x00, 0x02, 0x03, 0x0a, 0x0b, 0x0c, 0x0d, 0x0e, 0x0f, 0x10];
 
-/// The parameters that QMux uses.
-const KNOWN: [u64; 10] = [
+/// The parameters that QMux uses, and `wsmux_going_away`.
+const KNOWN: [u64; 11] = [
     MAX_IDLE_TIMEOUT,
     INITIAL_MAX_DATA,
     INITIAL_MAX_STREAM_DATA_BIDI_LOCAL,
@@ -37,6 +39,7 @@ const KNOWN: [u64; 10] = [
     MAX_DATAGRAM_FRAME_SIZE,
     MAX_RECORD_SIZE,
     RESET_STREAM_AT,
+    GOING_AWAY,
 ];
 
 pub(super) fn encode(params: &TransportParameters, out: &mut Vec<u8>) {
@@ -63,9 +66,13 @@ pub(super) fn encode(params: &TransportParameters, out: &mut Vec<u8>) {
             put(id, value);
         }
     }
-    if params.reset_stream_at {
-        VarInt::saturating(RESET_STREAM_AT).encode(out);
-        out.put_u8(0);
+    for (id, is_sent) in
+        [(RESET_STREAM_AT, params.reset_stream_at), (GOING_AWAY, params.going_away)]
+    {
+        if is_sent {
+            VarInt::saturating(id).encode(out);
+            out.put_u8(0);
+        }
     }
 }
 
@@ -117,6 +124,14 @@ fn set(params: &mut TransportParameters, id: u64, mut value: Bytes) -> Result<()
         // Q-24 (RSA "Transport Parameter")
         RESET_STREAM_AT => {
             return Err(violation::transport_parameter("reset_stream_at carries a value"));
+        }
+        GOING_AWAY if value.is_empty() => {
+            params.going_away = true;
+            return Ok(());
+        }
+        // G-2
+        GOING_AWAY => {
+            return Err(violation::transport_parameter("wsmux_going_away carries a value"));
         }
         // Q-20 (QMux "Permitted and Forbidden Transport Parameters")
         id if FORBIDDEN.contains(&id) => {

@@ -73,7 +73,7 @@ impl Synthetic {
             Frame::StreamsBlocked { .. } => caps.blocked_frames && caps.stream_limits(),
             Frame::Datagram(_) => caps.datagrams(),
             Frame::ConnectionClose(_) => caps.close.is_frame(),
-            Frame::Padding(_) => false,
+            Frame::Padding(_) | Frame::GoingAway => false,
         }
     }
 
@@ -123,7 +123,7 @@ impl Codec for Synthetic {
             Frame::ConnectionClose(Close::Application { code, ref reason }) => {
                 put_with_bytes(out, APPLICATION_CLOSE, &[code.into_inner()], reason);
             }
-            Frame::Padding(_) => unreachable!("the capabilities exclude it"),
+            Frame::Padding(_) | Frame::GoingAway => unreachable!("the capabilities exclude it"),
         }
     }
 
@@ -262,6 +262,7 @@ fn decode_body(caps: Capabilities, kind: u8, input: &mut Bytes) -> Result<Frame,
                 max_datagram_frame_size: fields[7],
                 max_record_size: fields[8],
                 reset_stream_at: fields[9] == 1,
+                going_away: false,
             })
         }
         PING => Frame::Ping(next()?),

@@ -49,6 +49,7 @@ impl Case {
             26 => conn.drain(now, Some(now + ms(number))),
             27 => conn.drain(now, None),
             28 => conn.abandon(now, DriverLost::Dropped),
+            29 => conn.set_drain_with_peer(number > 4),
             _ => {}
         });
     }

@@ -95,6 +95,7 @@ impl Case {
             19 => Frame::Pong(varint(number(input))),
             20 => Frame::Datagram(vec![1; data_len(input)].into()),
             _ if input.below(4) > 0 => Frame::Padding(1),
+            _ if input.below(4) == 0 => Frame::GoingAway,
             _ if input.flag() => Frame::TransportParameters(parameters(input)),
             _ => Frame::ConnectionClose(Close::Transport {
                 code: TransportErrorCode::NO_ERROR,
@@ -212,5 +213,6 @@ pub(super) fn parameters(input: &mut Input<'_>) -> TransportParameters {
     limits.max_datagram_frame_size = number(input);
     limits.max_record_size = number(input).max(16_382);
     limits.reset_stream_at = input.flag();
+    limits.going_away = input.flag();
     limits
 }

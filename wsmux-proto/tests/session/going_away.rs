@@ -1,0 +1,83 @@
+//! The notice of a drain, and a socket that is lost around it.
+
+use wsmux_proto::{Connection, Dir, SessionState, Time};
+
+use crate::{
+    net::{Net, resumable},
+    support::*,
+};
+
+fn drain(net: &mut Net) {
+    let now = net.now;
+    net.server.session.engine_mut().drain(now, None);
+}
+
+fn timeout(net: &mut Net, now: Time) {
+    net.now = now;
+    net.server.session.handle_timeout(now);
+}
+
+fn serves(conn: &mut Connection, now: Time) -> bool {
+    let Some(id) = conn.accept(Dir::Uni) else { return false };
+    conn.recv_stream(now, id).release();
+    true
+}
+
+/// [G-4] Until the peer has sent GOING_AWAY, but for no longer than 5 s, an end that drains MUST
+/// accept the streams that the peer opens, and MUST NOT close the connection because all streams
+/// have ended. The time begins when GOING_AWAY is sent, and again with each new WebSocket (§12.3).
+/// After that new streams are refused with code 0.
+#[test]
+fn a_notice_that_was_lost_is_sent_again_and_waited_for_anew() {
+    let mut net = Net::new(&resumable());
+    net.client.session.engine_mut().set_drain_with_peer(false);
+    drain(&mut net);
+    assert!(net.send_one(SERVER));
+    net.cut();
+    // The loss lasts longer than the wait for an answer. The client has opened a stream meanwhile.
+    let now = net.now;
+    let id = net.client.session.engine_mut().open(Dir::Uni).unwrap().unwrap();
+    let mut send = net.client.session.engine_mut().send_stream(now, id);
+    send.write(b"x").unwrap();
+    send.finish().unwrap();
+    timeout(&mut net, now + secs(10));
+    assert_eq!(net.server.session.state(), SessionState::Suspended);
+    net.dial();
+    net.settle();
+    assert!(net.client.session.engine().is_peer_draining());
+    let now = net.now;
+    assert!(serves(net.server.session.engine_mut(), now));
+    assert_eq!(net.server.session.engine().stats(now).streams_refused, 0);
+    net.settle();
+    assert_eq!(net.server.session.state(), SessionState::Live, "the client may open more");
+    net.client.session.engine_mut().drain(now, None);
+    net.settle();
+    assert_eq!(net.server.session.state(), SessionState::Ended);
+}
+
+/// A drain whose streams have ended MUST end a suspended connection if the peer has
+/// acknowledged everything. Otherwise it waits for the new WebSocket.
+#[test]
+fn a_suspended_drain_waits_for_the_answer_and_no_longer() {
+    let mut net = Net::new(&resumable());
+    net.client.session.engine_mut().set_drain_with_peer(false);
+    let sent_at = net.now;
+    let id = net.server.session.engine_mut().open(Dir::Uni).unwrap().unwrap();
+    let mut send = net.server.session.engine_mut().send_stream(sent_at, id);
+    // So much that the client acknowledges all of it.
+    send.write(&[1; 100]).unwrap();
+    send.finish().unwrap();
+    net.server.session.engine_mut().send_stream(sent_at, id).release();
+    drain(&mut net);
+    net.settle();
+    net.pass(secs(2));
+    assert_eq!(net.server.session.session_stats().replay_held, 0);
+    net.cut();
+    assert_eq!(net.server.session.poll_timeout(), Some(sent_at + secs(5)));
+    timeout(&mut net, sent_at + (secs(5) - ms(1)));
+    assert_eq!(net.server.session.state(), SessionState::Suspended);
+    timeout(&mut net, sent_at + secs(5));
+    let timeout_now = net.server.session.poll_timeout().expect("the drain is over");
+    timeout(&mut net, timeout_now.max(sent_at + secs(5)));
+    assert_eq!(net.server.session.state(), SessionState::Ended);
+}
