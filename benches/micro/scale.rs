@@ -208,9 +208,9 @@ fn openers(streams: u64) -> Duration {
     })
 }
 
-/// Returns ids that collide in a hash table of up to 2^20 entries that uses rustc-hash 2: they
-/// share the bucket and the seven bits of the hash that the table compares. A peer that attacks
-/// such a table would choose these ids.
+/// Returns ids that collide in a hash table with rustc-hash 2 and up to 2^20 entries. All these ids
+/// have the same bucket, and the same seven bits of the hash that the table compares. A peer that
+/// attacks such a table would choose these ids.
 fn colliding(count: usize) -> Vec<u64> {
     const K: u64 = 0xf135_7aea_2e62_a9c5;
     // Newton's iteration finds the number that is inverse to `K` modulo 2^64. Each step doubles the

@@ -28,7 +28,8 @@ pub(crate) trait Sessions: fmt::Debug + Send + Sync {
 /// A connection in the registry of a server.
 pub(crate) trait Registered: fmt::Debug + Send {
     /// Counts the connection among those without a socket, until the returned value is dropped.
-    /// `cost` is the memory that it keeps to send again, in bytes.
+    /// `cost` is the memory of the messages that the connection keeps in order to send them again,
+    /// in bytes.
     fn suspend(&self, cost: u64) -> Kept;
 }
 

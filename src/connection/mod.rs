@@ -247,7 +247,7 @@ impl WebSocketConnection {
     }
 
     /// Sets how many unidirectional streams the peer may have open at once; see
-    /// [`Config::max_concurrent_uni_streams`]. A lower limit takes effect as streams end.
+    /// [`Config::max_concurrent_uni_streams`]. A lower limit takes effect only when streams end.
     pub fn set_max_concurrent_uni_streams(&self, count: u64) {
         self.set_max_concurrent(Dir::Uni, count);
     }

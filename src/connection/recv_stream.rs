@@ -223,8 +223,8 @@ impl RecvStream {
         match &found {
             Ok(Read::Blocked) => {
                 state.wait_to_read(self.id, cx);
-                // Even a read without data may have raised the window. If it has, the driver must
-                // send the peer the new limit.
+                // Even a read that returned no data may have raised the window. In that case the
+                // driver must send the new limit to the peer.
                 state.wake_driver();
                 return Poll::Pending;
             }

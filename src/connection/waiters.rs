@@ -54,9 +54,9 @@ impl Waiters {
         self.wanted == 0
     }
 
-    /// Whether a task may take the amount that it `wants` now. A task with a ticket may take it if
-    /// the task was woken and `available` is enough. A task without a ticket may take it if
-    /// `available` is enough for all earlier tasks as well.
+    /// Whether a task may now take the amount that it `wants`. A task with a ticket must have been
+    /// woken, and `available` must be enough for its amount. For a task without a ticket,
+    /// `available` must also be enough for all earlier tasks.
     pub(crate) fn may_take(&self, ticket: Option<u64>, wants: u64, available: u64) -> bool {
         match ticket {
             Some(ticket) => wants <= available && !self.waits(ticket),

@@ -250,7 +250,7 @@ impl HttpServer {
         let (mut began, mut is_ending) = (false, false);
         loop {
             tokio::select! {
-                // The result for one client does not matter to the server.
+                // The server ignores whether the connection of one client ended with an error.
                 _ = serving.as_mut() => return,
                 _ = draining.changed(), if !is_ending => {}
                 Ok(()) = requests.changed(), if !is_ending => {

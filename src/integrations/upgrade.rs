@@ -61,8 +61,8 @@ pub(crate) async fn upgrade(
 ) -> Result<(Response<Full<Bytes>>, Upgrading), UpgradeError> {
     let start = Instant::now();
     let version = request.version();
-    // The request is copied, because hyper's request keeps the whole received block alive, and the
-    // connection keeps its request.
+    // The connection keeps a copy of the request. If it kept hyper's own request, that would keep
+    // the whole received block in memory.
     let mut request = exact_request(&request);
     join_cookies(&mut request);
     let info = ConnectionInfo {

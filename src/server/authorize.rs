@@ -332,8 +332,8 @@ impl Accept {
         self
     }
 
-    /// Joins two answers. If both choose a subprotocol, name the client, or have data of the same
-    /// type, those of `other` are used.
+    /// Joins two answers. If both answers choose a subprotocol, name the client, or have data of
+    /// the same type, the values in `other` are used.
     pub(super) fn and(mut self, other: Self) -> Self {
         for (name, value) in &other.headers {
             self.headers.append(name, value.clone());

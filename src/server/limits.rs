@@ -94,8 +94,9 @@ impl Slots {
 #[derive(Debug)]
 struct Addresses {
     limit: Option<usize>,
-    /// The map needs a hash with a secret, such as the standard library's. Without one, the owner
-    /// of an IPv6 /32, who can choose among 2^32 networks, could make the hashes collide.
+    /// The map needs a hash with a secret, such as the standard library's. Without a secret, the
+    /// owner of an IPv6 /32 could choose networks whose hashes collide, because such an owner has
+    /// 2^32 networks.
     counts: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
 

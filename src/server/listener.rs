@@ -282,8 +282,9 @@ impl Drop for SocketFile {
     }
 }
 
-/// The right to create and to remove the file of a Unix socket. Checking for a socket that was left
-/// there, removing it, and binding are three steps, and no other server may come between them.
+/// The right to create and to remove the file of a Unix socket. A server checks for a socket that
+/// an earlier server left there, removes it, and binds. While it holds this right, no other server
+/// can do any of these steps.
 #[cfg(unix)]
 #[derive(Debug)]
 struct PathLock {

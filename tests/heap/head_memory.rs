@@ -212,7 +212,7 @@ impl AsyncWrite for Mute {
     }
 }
 
-/// A hook that never answers, if the field is true.
+/// A hook. If the field is true, the hook never answers.
 struct Slow(bool);
 
 #[async_trait]

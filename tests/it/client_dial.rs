@@ -163,8 +163,8 @@ async fn a_zone_stays_on_this_machine() {
 #[tokio::test]
 async fn a_certificate_must_have_the_address_itself() {
     for (names, listen, host, server_name) in [
-        // A certificate for the name `localhost` is not valid for the loopback address, nor the
-        // other way round.
+        // A certificate for the name `localhost` is not valid for the loopback address, and a
+        // certificate for that address is not valid for the name.
         (&["localhost"][..], FOUR, "127.0.0.1", None),
         (&["localhost"], SIX, "[::1]", None),
         (&["127.0.0.1"], FOUR, "localhost", None),

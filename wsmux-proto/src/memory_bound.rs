@@ -59,11 +59,11 @@ const CONNECTION: u64 = 256 * KIB;
 /// than the room in the send buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct MemoryUse {
-    /// The largest number of bidirectional streams that this application has opened and that are
-    /// open at once.
+    /// The largest number of bidirectional streams that are open at the same time and that this
+    /// application has opened.
     pub open_bidi: u64,
-    /// The largest number of unidirectional streams that this application has opened and that are
-    /// open at once.
+    /// The largest number of unidirectional streams that are open at the same time and that this
+    /// application has opened.
     pub open_uni: u64,
     /// The size of the largest chunk that the application writes in one piece, in bytes. If a chunk
     /// is a slice, the size of the whole allocation counts.

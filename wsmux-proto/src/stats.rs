@@ -52,10 +52,10 @@ pub struct ConnectionStats {
     pub window_growth: u64,
     /// How long streams had data to send but no credit of their own, summed over all streams.
     pub blocked_by_stream_credit: Duration,
-    /// How long at least one stream had data to send and credit of its own while the connection had
-    /// no credit.
+    /// How long the connection had no credit while at least one stream had both data to send and
+    /// credit of its own.
     pub blocked_by_connection_credit: Duration,
-    /// How long there was something to send while the socket was full.
+    /// How long the socket was full while there was something to send.
     pub blocked_by_socket: Duration,
     /// Received datagrams that were dropped because the application did not read them in time.
     pub datagrams_dropped_incoming: u64,

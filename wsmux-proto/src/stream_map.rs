@@ -39,7 +39,7 @@ struct Lane {
     window: VecDeque<Option<Place>>,
     /// How many places of the window contain a key.
     taken: usize,
-    /// The keys of all ids below `base`.
+    /// The keys of all streams whose ids are below `base`.
     older: BTreeMap<u64, Place>,
     /// How many places were added to the window or removed from it.
     #[cfg(test)]

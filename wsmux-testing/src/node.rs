@@ -46,7 +46,7 @@ struct Shared {
     stderr: Mutex<String>,
 }
 
-/// One peer. Its process is killed when this is dropped.
+/// One peer. When this value is dropped, the peer's process is killed.
 #[derive(Debug)]
 pub struct Node {
     commands: mpsc::UnboundedSender<String>,

@@ -48,9 +48,9 @@ fn lints() -> Outcome {
         false => &["--workspace", "--all-features", "--exclude", "wsmux-siege"],
     };
     clippy(&[packages, &["--all-targets"]].concat())?;
-    // `--all-targets` does not include the tests that `cargo test` does not run, so they are named
-    // here. Without `--workspace` the dependencies would have fewer features, and would be compiled
-    // again.
+    // `cargo test` does not run these two test programs by default, and `--all-targets` leaves them
+    // out. So they are named here. Without `--workspace` the dependencies would have fewer
+    // features, and would be compiled again.
     clippy(&[packages, &["--test", "external", "--test", "page"]].concat())?;
     shuttle("clippy").args(&["--tests", "--", "-D", "warnings"]).run()
 }

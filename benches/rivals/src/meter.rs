@@ -27,7 +27,7 @@ pub struct Used {
 }
 
 impl Used {
-    /// Returns what the calling thread has used. The thread is one of the two ends.
+    /// Returns what the calling thread has used. One of the two ends runs on this thread.
     fn by_this_thread() -> Result<Self> {
         Ok(Self {
             cpu: clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?.into(),
@@ -154,8 +154,8 @@ impl Cost {
         metrics
     }
 
-    /// Returns the rate of this many calls, the processor time per 100,000 calls, and the
-    /// allocations per call.
+    /// Returns how many calls were made per second, the processor time per 100,000 calls, and the
+    /// allocations per call. `calls` is the number of calls.
     pub fn of_calls(&self, calls: u64) -> Metrics {
         let calls = calls as f64;
         let per_100k = |cpu: Duration| cpu.as_secs_f64() * CALLS / calls;

@@ -98,8 +98,8 @@ async fn serve_stream<S: Stream>(mut stream: S) -> Result<()> {
         }
         HOLD => {
             greet(&mut stream, HOLD).await?;
-            // The stream is kept and its task ends, because the memory of the task must not count
-            // as memory of the backend.
+            // The stream stays open after its task has ended. If the task went on, its memory would
+            // count as memory of the backend.
             Box::leak(Box::new(stream));
             return Ok(());
         }

@@ -56,7 +56,7 @@ pub async fn quiet(time: Duration) {
     }
 }
 
-/// Abandons `work` when there is no progress for longer than `patience`.
+/// Runs `work`, and abandons it if it makes no progress for longer than `patience`.
 pub async fn watch<T>(patience: Duration, work: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::select! {
         done = work => done,

@@ -98,7 +98,7 @@ impl WebSocketClient {
                 || (to_loopback && is_loopback(&target.host)))
     }
 
-    /// Returns the headers of a request, with these cookies.
+    /// Returns the headers of a request, and adds `cookies` to them.
     pub(in crate::client) fn headers(&self, cookies: Option<HeaderValue>) -> HeaderMap {
         let mut headers = self.0.headers.clone();
         if let Some(cookies) = cookies {

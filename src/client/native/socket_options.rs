@@ -62,9 +62,9 @@ impl SocketOptions {
     }
 
     /// Sets `SO_KEEPALIVE`: the system probes a connection that has been silent for this time. The
-    /// system chooses the number and the interval of the probes. There are no probes with zero, nor
-    /// with `None`, which is the default. The time is rounded up to whole seconds, and limited to
-    /// 32,767 s (about nine hours), because Linux accepts no more.
+    /// system chooses the number and the interval of the probes. Zero and `None` turn the probes
+    /// off. The default is `None`. The time is rounded up to whole seconds, and limited to 32,767 s
+    /// (about nine hours), because Linux accepts no more.
     ///
     /// [`Config::keep_alive_interval`](crate::Config::keep_alive_interval) detects more failures.
     /// If that is off, TCP's probes are useful to keep a NAT's entry alive.

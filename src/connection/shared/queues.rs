@@ -68,7 +68,7 @@ pub(crate) struct QueuePosition<'a> {
     queue: Queue,
     /// `None` while the future has no position.
     ticket: Option<u64>,
-    /// How much the future wants. This does not change while the ticket is set.
+    /// The amount for which the future waits. The amount does not change while the ticket is set.
     wants: u64,
 }
 

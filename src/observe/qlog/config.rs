@@ -76,12 +76,12 @@ const DEFAULT_MAX_SIZE: u64 = 64 * 1024 * 1024;
 /// and their connections are gone and everything is written.
 ///
 /// **If a writer is slow.** A connection never waits for its log. At most 4 MiB are allocated for
-/// one log. At most 64 MiB of chunks wait for one thread. In addition, one last chunk and the end
-/// of each log may wait. Events for which there is no room are left out, and a warning in the log
-/// says how many events are missing. A connection that begins while 64 MiB wait has no log. A
-/// writer that hangs delays only the other logs of its configuration. If writers must not wait for
-/// each other, use a separate configuration for each. If a writer fails, its log ends there, and
-/// the connection continues.
+/// one log. At most 64 MiB of chunks wait for one thread, plus one last chunk and the end of each
+/// log. Events for which there is no room are left out, and a warning in the log says how many
+/// events are missing. A connection that begins while 64 MiB wait has no log. A writer that hangs
+/// delays only the other logs of its configuration. If writers must not wait for each other, use a
+/// separate configuration for each. If a writer fails, its log ends there, and the connection
+/// continues.
 ///
 /// **When a log is complete.** The writer is dropped when the log of its connection is complete. A
 /// tokio runtime that shuts down waits for the logs of its connections, but not for a writer that

@@ -52,12 +52,12 @@ pub(crate) struct EventSocket {
     look: Option<Sleep>,
     /// The time from the previous check to the next.
     pause: Duration,
-    /// The browser's count of waiting bytes at the last check.
+    /// How many bytes were waiting in the browser at the last check.
     waited: u32,
     _listeners: Listeners,
 }
 
-/// The callbacks that the browser calls. They are valid as long as this exists.
+/// The callbacks that the browser calls. The browser may call them as long as this value exists.
 struct Listeners {
     _open: Closure<dyn FnMut()>,
     _message: Closure<dyn FnMut(MessageEvent)>,

@@ -61,7 +61,7 @@ pub(crate) struct FramedSocket<S> {
     reading: Reading,
     /// Whether the peer's Close has been received.
     peer_closed: bool,
-    /// Whether our direction of the stream has been ended, or the attempt to end it has failed.
+    /// Whether this end has ended its direction of the stream, or has tried to and failed.
     shut_down: bool,
 }
 
@@ -130,7 +130,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> FramedSocket<S> {
             return Poll::Ready(Ok(()));
         }
         let ended = match ready!(self.writer.poll_write_out(&mut self.io, cx, 0)) {
-            // W-55 (RFC 8446 §6.1, RFC 8441 §5): this ends our direction.
+            // W-55 (RFC 8446 §6.1, RFC 8441 §5): this call ends our direction of the stream.
             Ok(()) => ready!(poll_once(self.io.shutdown(), cx)),
             failed => failed,
         };
@@ -179,7 +179,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Socket for FramedSocket
                 return Poll::Ready(Ok(self.understand(item)));
             }
             match ready!(self.reader.poll_fill(&mut self.io, cx)) {
-                // W-29 (RFC 6455 §7.1.5): an end without a Close is a lost transport.
+                // W-29 (RFC 6455 §7.1.5): if the stream ends without a Close, the transport was
+                // lost.
                 Ok(0) => return Poll::Ready(Err(SocketError::Eof)),
                 Ok(_) => {}
                 Err(error) => return Poll::Ready(Err(socket_error(error))),

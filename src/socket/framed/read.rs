@@ -24,10 +24,10 @@ const MIN_READ: usize = 1024;
 /// and a block stays allocated as long as any message in it is unread.
 const MAX_READ: usize = 132 * 1024;
 
-/// How many blocks are kept besides the current one, to be filled again once their content has been
-/// read. Newly allocated memory costs as much time as the read itself. Two blocks are enough if the
-/// application keeps up: when a block is full, the application has read the block before the
-/// previous one.
+/// How many blocks are kept besides the current block. They are filled again once the application
+/// has read their content. Newly allocated memory costs as much time as the read itself. Two blocks
+/// are enough if the application keeps up: when a block is full, the application has read the block
+/// before the previous one.
 const MAX_SPARE_BLOCKS: usize = 2;
 
 /// The largest block that is kept. Only messages of other implementations may need larger ones.

@@ -123,8 +123,8 @@ async fn a_rolling_restart(kind: Kind, checks: bool, notice: Notice) {
     for _ in 0..STEPS {
         pool.restart_one(notice).await;
         if checks {
-            // An operator too would wait until the restarted server is back, before restarting the
-            // other server.
+            // Like an operator, the test waits until the restarted server is back before it
+            // restarts the other server.
             let up = async {
                 while pool.proxy.tell("show stat").await.matches(",UP,").count() < 3 {
                     sleep(Duration::from_millis(50)).await;

@@ -24,11 +24,11 @@ use super::{
 
 const WINDOW: u64 = 128 * 1024;
 const STREAMS: u64 = 3;
-/// After this many rounds of all tasks, none of them has anything left to do.
+/// When all tasks have been polled in this many rounds, no task has anything left to do.
 const ROUNDS: usize = 500;
 
-/// A peer whose bytes were prepared in advance, in parts. It sends each further part once it has
-/// received something after the previous part. It accepts `takes` bytes and no more.
+/// A peer whose bytes were prepared in advance, in parts. After it has sent a part, it waits until
+/// it receives something, and then sends the next part. It accepts `takes` bytes and no more.
 struct Script {
     parts: Arc<Vec<Vec<u8>>>,
     part: usize,
@@ -283,8 +283,8 @@ fn a_message_in_fragments_is_held_twice_at_most() {
         let held = held(&[first, largest - first]);
         assert!(held <= most, "{first}: {held} of {most}");
     }
-    // Here the buffer has to grow when it already holds most of the message. In the first case it
-    // grows for a single byte. The buffer must not double.
+    // Here the buffer has to grow when it already holds most of the message, and it must not
+    // double. In the first of the two cases, a single byte makes it grow.
     let first = largest / 10 * 9;
     for fragments in [&[first, 1, largest - first - 1][..], &[largest / 7; 6]] {
         let held = held(fragments);

@@ -48,7 +48,7 @@ impl<'a, T> Hand<'a, T> {
         self.poll_with(&Waker::from(self.wakes.clone()))
     }
 
-    /// Polls with `waker`, whose wakes are not counted.
+    /// Polls the future with `waker`. The wakes of this waker are not counted.
     pub(crate) fn poll_with(&mut self, waker: &Waker) -> Poll<T> {
         self.future.as_mut().poll(&mut Context::from_waker(waker))
     }

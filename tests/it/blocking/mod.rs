@@ -24,7 +24,7 @@ use wsmux::{
 
 const WIRES: [Wire; 2] = [Wire::QMux, Wire::JsWs];
 
-/// This is long enough for any wait that ends, however busy the machine is.
+/// Every wait that ends at all ends within this time, however busy the machine is.
 const LONG: Duration = Duration::from_secs(120);
 
 /// This is how long a test waits for something that should not happen.

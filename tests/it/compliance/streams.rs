@@ -204,8 +204,8 @@ fn nothing_is_sent_behind_an_end() {
     let resets = |frame: &Frame| matches!(frame, Frame::ResetStream { final_size: Some(3), .. });
     assert!(peer.frames().iter().all(resets));
 
-    // A reset has been sent although there was more data. Then the peer grants credit for that
-    // data.
+    // This end has reset the half while some of its data was unsent. Then the peer grants credit
+    // for that data.
     for finished in [false, true] {
         let mut peer = client(parameters);
         let id = peer.conn.open(Dir::Bi).unwrap().unwrap();

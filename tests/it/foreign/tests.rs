@@ -285,9 +285,9 @@ pub(crate) async fn their_close_reaches_us_with_code_and_reason<F: Foreign>(role
 pub(crate) async fn datagrams_go_both_ways<F: Foreign>(role: Role) {
     let theirs = F::config(Settings { datagrams: true, ..Settings::default() });
     let pair = Pair::<F>::new(role, Config::default(), theirs).await;
-    // Once our end is connected, it has their parameters. Their end may not have our parameters
-    // yet. Our parameters arrive before our first stream, so their end has them after this
-    // exchange.
+    // Once our end is connected, it has the parameters of the other end. The other end may not have
+    // our parameters yet. Our parameters arrive there before our first stream, so the other end has
+    // them after this exchange.
     pair.exchange(Opener::Us, 1).await;
     let to_them = pair.ours.max_datagram_size().unwrap();
     let to_us = pair.theirs.max_datagram_size();

@@ -311,9 +311,9 @@ impl Connection {
         if size as u64 > self.config.parameters().max_datagram_frame_size {
             return Err(violation::protocol("a datagram larger than was allowed"));
         }
-        // A datagram is useful work only if it has contents and no older datagram was dropped for
-        // it. Otherwise the peer could earn more budget for useless work by sending datagrams that
-        // the application never reads.
+        // A datagram is useful work only if it is not empty and no older datagram was dropped to
+        // make room for it. Otherwise the peer could earn more budget for useless work by sending
+        // datagrams that the application never reads.
         let has_contents = !data.is_empty();
         if self.datagrams.receive(data, &mut self.events) && has_contents {
             self.streams.budgets.useful_frame();

@@ -73,7 +73,7 @@ impl State {
 /// The wait for the last streams of a connection that drains.
 #[derive(Debug, Default)]
 pub(super) struct Drain {
-    /// When the connection closes even if streams are still open.
+    /// The time at which the connection closes, even if streams are still open then.
     pub(super) deadline: Option<Time>,
     /// Whether everything that was sent has been flushed (C-49).
     pub(super) flushed: bool,

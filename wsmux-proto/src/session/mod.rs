@@ -7,8 +7,9 @@
 //!
 //! - `resumption`: the states of a session that both ends can resume; `transmit`: what it sends;
 //!   `timeouts`: its deadlines
-//! - `replay`: what was sent and not acknowledged; `received`: when to acknowledge
-//! - `wire`: the private parameters and frames; `keys`: the proofs in them
+//! - `replay`: the messages that the peer has not acknowledged; `received`: when to acknowledge the
+//!   peer's messages
+//! - `wire`: the private parameters and frames; `keys`: the proofs that these contain
 
 mod keys;
 mod received;
@@ -32,11 +33,12 @@ use crate::{
 
 /// A [`Connection`] that may get new sockets.
 ///
-/// The clients and servers of `wsmux` put each of their connections on the QMux wire into one.
+/// The clients and servers of `wsmux` put each of their connections on the QMux wire into a
+/// session.
 ///
-/// It has the same boundary as the connection, and the same rules of calling apply. Each call about
-/// a socket names the socket by its [`Link`]. What a driver still has to report about an older
-/// socket has no effect.
+/// A session has the same boundary as a connection, and it must be called by the same rules. Each
+/// call about a socket names the socket by its [`Link`]. Late reports of a driver about an older
+/// socket have no effect.
 ///
 /// If both ends [turn resumption on](crate::Config::resume_timeout), the loss of the socket only
 /// suspends the connection. So does a socket on which the peer is silent, or that a proxy closes.

@@ -82,7 +82,7 @@ impl Received {
         self.due |= self.deadline().is_some_and(|deadline| deadline <= now);
     }
 
-    /// Records that the peer learns the present count, and returns the count.
+    /// Returns the present count, and records that the peer will receive it.
     pub(super) fn acknowledge(&mut self) -> u64 {
         (self.cost, self.bytes, self.since, self.due) = (0, 0, None, false);
         self.count

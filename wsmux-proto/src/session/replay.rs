@@ -203,7 +203,8 @@ impl Replay {
     }
 
     /// Starts to send all kept messages again, on a new socket. Returns their number and their
-    /// length in bytes. The peer does not get more time to acknowledge something.
+    /// length in bytes. The time within which the peer has to acknowledge a message is not
+    /// extended.
     pub(super) fn rewind(&mut self, now: Time) -> (u64, u64) {
         self.next = Position::default();
         self.watch(now);
@@ -369,7 +370,7 @@ mod tests {
         let mut sent = 0;
         let mut capacities = Vec::new();
         for _ in 0..20 {
-            // Between a quarter of the messages and all of them are unacknowledged.
+            // Between 1,000 and 4,000 messages are unacknowledged.
             while sent - replay.acknowledged() < 4_000 {
                 replay.push(NOW, &message(sent));
                 sent += 1;

@@ -83,9 +83,9 @@ pub(super) enum Phase {
 #[derive(Debug, Clone)]
 pub(super) struct Gap {
     pub(super) since: Time,
-    /// When the connection ends; `None` for a time that [`Time`] cannot express.
+    /// When the connection ends. `None` if that is later than [`Time`] can express.
     pub(super) deadline: Option<Time>,
-    /// The error with which it ends.
+    /// The error with which the connection ends.
     pub(super) error: ConnectionError,
 }
 

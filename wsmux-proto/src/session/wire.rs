@@ -42,7 +42,8 @@ pub(super) struct Offer {
 }
 
 impl Offer {
-    /// Returns the offer of an end with these settings; `None` if they turn resumption off.
+    /// Returns the offer of an end with these settings. Returns `None` if the settings turn
+    /// resumption off.
     pub(super) fn of(config: &Config, keys: Option<SessionKeys>) -> Option<Self> {
         let timeout = config.resume_timeout?;
         Some(Self { timeout, budget: config.replay_budget, keys })

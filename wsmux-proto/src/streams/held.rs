@@ -44,7 +44,7 @@ impl Held {
 /// What a writer wants to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Piece {
-    /// Bytes of which only a part may be accepted.
+    /// Bytes. The send window may accept only a part of them.
     Bytes,
     /// This many bytes, which are accepted all together or not at all.
     Whole(usize),

@@ -278,7 +278,7 @@ impl Limits {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum MaxStreamsDue {
     No,
-    /// The frame is added to the next message that is sent anyway.
+    /// The frame waits for a message that is sent for another reason, and joins that message.
     WithOthers,
     Now,
 }

@@ -23,7 +23,7 @@ pub(super) struct PriorityQueue<T> {
     /// The other levels, by rank. There may be many, because an application may give each stream a
     /// priority of its own.
     lower: Tree<Level<T>>,
-    /// The memory of a level that has become empty, kept for the next new level. Otherwise a
+    /// When a level becomes empty, its memory is kept here for the next new level. Otherwise a
     /// connection with one stream at a time would allocate memory for each message.
     spare: VecDeque<T>,
     /// How many entries all levels together contain.

@@ -255,8 +255,8 @@ impl SendStream<'_> {
         Ok(())
     }
 
-    /// Returns how the half has ended. If the result is [`SendEnd::Open`],
-    /// [`Event::Ended`](crate::Event::Ended) reports when it ends.
+    /// Returns how the half has ended. If the result is [`SendEnd::Open`], the event
+    /// [`Event::Ended`](crate::Event::Ended) will report the end of the half.
     pub fn poll_end(&mut self) -> SendEnd {
         // If the application has neither reset nor released the half, its stream is freed only
         // after the FIN was sent. So if the table no longer contains the stream, the half is

@@ -155,7 +155,7 @@ fn credit_is_renewed_at_a_quarter_of_the_window_and_not_for_each_read() {
         assert_eq!(peer.frames(), [grant(250)]);
         peer.conn.recv_stream(peer.now, id).read(250).unwrap();
         assert_eq!(peer.frames(), [grant(500)]);
-        // The peer may use all of the grant, to the last byte.
+        // The peer may use the grant up to its last byte.
         peer.send(&[some_data(wire, 1_000, &[0; 500])]);
         peer.assert_open("the whole of the grant");
         peer.send(&[some_data(wire, 1_500, &[0])]);

@@ -130,8 +130,8 @@ fn a_small_credit_of_the_connection_that_is_renewed_in_parts_is_no_abuse() {
 /// [C-63] The budget of grants MUST be replenished as follows. Each stream that either end opens
 /// adds 1. Each 64 bytes of stream data that we send add 1. If an eighth of the window that the
 /// peer declared is less than 64 bytes, a frame that fits into the window adds 1 for each such
-/// eighth instead. On QMux each frame of stream data that credit did not cut short adds 1 more. On
-/// js-ws each byte of stream data adds 1 more.
+/// eighth instead. On QMux each frame of stream data adds 1 more, unless lack of credit made the
+/// frame shorter. On js-ws each byte of stream data adds 1 more.
 #[test]
 fn a_declared_window_excuses_no_grants_that_are_smaller_or_useless() {
     let most = |window: u64, grant: fn(u64, StreamId, u64) -> Frame| {
@@ -197,8 +197,8 @@ fn a_limit_of_one_stream_serves_one_call_after_the_other() {
 
 // ---- streams that are given up ----
 
-/// A media sender opens 300 streams a second and resets nine of ten before they are read, because
-/// they are out of date.
+/// A media sender opens 300 streams a second. It resets nine of ten before they are read, because
+/// their data is out of date by then.
 ///
 /// [C-61] We MUST NOT close a connection because of useless work whose rate stays below the rate at
 /// which its budget is replenished, however long the work continues. This holds if time alone

@@ -95,8 +95,8 @@ fn opening_waits_at_the_peers_limit_and_goes_on_when_it_rises() {
     assert!(!pair.client.conn.report_streams_blocked(Dir::Bi), "once for each limit");
     pair.drive();
     assert_eq!(pair.client.take_events(), []);
-    // The client drops its handles, but the stream does not end before the server's application has
-    // dropped it too.
+    // The client drops its handles. But the stream does not end until the server's application has
+    // dropped its handles too.
     pair.client.release(ids[0]);
     pair.drive();
     assert!(

@@ -108,8 +108,8 @@ fn calls_that_are_dropped_hold_their_places_until_they_have_left() {
     }
 }
 
-/// STREAMS_BLOCKED is sent only if the peer's limit was reached. It is sent even if our own limit
-/// was reached too.
+/// STREAMS_BLOCKED is sent if the peer's limit was reached, even if our own limit was reached at
+/// the same time. If only our own limit was reached, it is not sent.
 #[test]
 fn the_peer_hears_of_its_own_limit_alone() {
     let parameters = scripted_peer::generous_but(|limits| limits.initial_max_streams_bidi = 2);

@@ -26,8 +26,8 @@ impl Starving {
         Self { peer, ids, credit: 0 }
     }
 
-    /// Raises the connection credit by `bytes`. Returns the STREAM frames that are then sent. Each
-    /// frame is given by the index of its stream and the length of its data.
+    /// Raises the connection credit by `bytes`. Returns the STREAM frames that are then sent. The
+    /// result has the index of the stream and the length of the data of each frame.
     fn raise(&mut self, bytes: u64) -> Vec<(u64, usize)> {
         self.credit += bytes;
         self.peer.send(&[Frame::MaxData(self.credit)]);

@@ -99,10 +99,10 @@ fn a_newcomer_does_not_overtake_those_that_wait() {
     assert_eq!((accept(&mut peer), accept(&mut peer)), (Some(id(1)), None));
 }
 
-/// [J-41] What the peer sends for a waiting stream MUST be kept, and take effect when the stream is
-/// opened: the sum of its Acks, the first end of the peer's half, and the first stop of our half.
-/// On Data that is not empty we MUST close with FLOW_CONTROL_ERROR, because we have granted no
-/// credit yet.
+/// [J-41] Of the messages that the peer sends for a waiting stream, we MUST keep the sum of the
+/// Acks, the first end of the peer's half, and the first stop of our half. They MUST take effect
+/// when the stream is opened. On Data that is not empty we MUST close with FLOW_CONTROL_ERROR,
+/// because we have granted no credit yet. (By J-26; the end is kept because a request may be empty)
 #[test]
 fn credit_that_came_while_a_stream_waited_is_there_when_it_is_opened() {
     let mut peer = peer(1, 100);
@@ -119,10 +119,10 @@ fn credit_that_came_while_a_stream_waited_is_there_when_it_is_opened() {
 /// While its streams wait, the peer finishes one of them, resets another, and stops our half of two
 /// more.
 ///
-/// [J-41] What the peer sends for a waiting stream MUST be kept, and take effect when the stream is
-/// opened: the sum of its Acks, the first end of the peer's half, and the first stop of our half.
-/// On Data that is not empty we MUST close with FLOW_CONTROL_ERROR, because we have granted no
-/// credit yet.
+/// [J-41] Of the messages that the peer sends for a waiting stream, we MUST keep the sum of the
+/// Acks, the first end of the peer's half, and the first stop of our half. They MUST take effect
+/// when the stream is opened. On Data that is not empty we MUST close with FLOW_CONTROL_ERROR,
+/// because we have granted no credit yet. (By J-26; the end is kept because a request may be empty)
 #[test]
 fn ends_that_came_while_a_stream_waited_take_effect_when_it_is_opened() {
     let mut peer = peer(1, 100);
@@ -163,10 +163,10 @@ fn ends_that_came_while_a_stream_waited_take_effect_when_it_is_opened() {
     assert_eq!((live(&peer), waiting(&peer)), (0, 0));
 }
 
-/// [J-41] What the peer sends for a waiting stream MUST be kept, and take effect when the stream is
-/// opened: the sum of its Acks, the first end of the peer's half, and the first stop of our half.
-/// On Data that is not empty we MUST close with FLOW_CONTROL_ERROR, because we have granted no
-/// credit yet.
+/// [J-41] Of the messages that the peer sends for a waiting stream, we MUST keep the sum of the
+/// Acks, the first end of the peer's half, and the first stop of our half. They MUST take effect
+/// when the stream is opened. On Data that is not empty we MUST close with FLOW_CONTROL_ERROR,
+/// because we have granted no credit yet. (By J-26; the end is kept because a request may be empty)
 #[test]
 fn data_on_a_stream_that_waits_ends_the_connection() {
     let flow = TransportErrorCode::FLOW_CONTROL_ERROR;

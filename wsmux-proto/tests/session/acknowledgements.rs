@@ -67,7 +67,8 @@ fn acknowledgements_come_late_enough_to_be_few_and_early_enough() {
     assert_eq!(acks(&mut net, SERVER), []);
     net.pass(ms(1));
     assert_eq!(acks(&mut net, SERVER), [(1, true)]);
-    // In a message that is sent anyway after a quarter of a second, and not before.
+    // After a quarter of a second, and not before, the acknowledgement joins a message that the
+    // server sends for another reason.
     write(&mut net, CLIENT, id, 100);
     net.settle();
     for (after, expected) in [(249, vec![]), (1, vec![(2, false)])] {

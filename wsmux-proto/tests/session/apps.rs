@@ -15,13 +15,13 @@ use crate::{
 /// How a half of a stream ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Plan {
-    /// The writer finishes it after this many bytes.
+    /// The writer finishes the stream after this many bytes.
     Fin(usize),
-    /// The writer resets it after this many bytes.
+    /// The writer resets the stream after this many bytes.
     Reset(usize),
-    /// The reader stops it after this many bytes.
+    /// The reader stops the stream after this many bytes.
     Stop(usize),
-    /// It stays open after this many bytes, to show that no credit was lost.
+    /// The stream stays open after this many bytes, to show that no credit was lost.
     Keep(usize),
 }
 
@@ -146,7 +146,7 @@ impl World {
     }
 
     /// Runs both applications until they have done everything. Loses the socket at each of the
-    /// kills, and dials again at once. Returns what was in flight when the last kill was due.
+    /// `kills`, and dials again at once. Returns how much each side had in flight at the last kill.
     pub fn run(&mut self, kills: &[Kill]) -> [usize; 2] {
         let mut kills = kills.iter();
         let mut next = kills.next();
@@ -303,7 +303,7 @@ impl World {
             let other = self.net.end(!side).session.engine_mut();
             let granted = other.recv_stream(now, lasting).stats().unwrap().credit;
             assert_eq!(credit, granted, "{side:?} to {:?}", !side);
-            // What is left are pings and their answers.
+            // Only pings and their answers may be unacknowledged now.
             let held = self.net.end(side).session.session_stats().replay_held;
             assert!(held < 1_000, "{held} bytes are not acknowledged");
         }

@@ -61,7 +61,7 @@ fn a_full_budget_stops_everything_but_acknowledgements() {
         assert!(net.send_one(CLIENT), "the acknowledgement");
         assert_eq!(net.client.in_flight.back().map(size), Some(9));
         assert!(!net.send_one(CLIENT) && !net.client.session.wants_transmit());
-        // What arrives is acknowledged, and makes room.
+        // The peer acknowledges the messages that arrive, and this makes room in the budget.
         net.settle();
         assert!(net.client.session.session_stats().replay_held < BUDGET);
         assert!(net.client.session.engine().close_reason().is_none());

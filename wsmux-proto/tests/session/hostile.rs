@@ -49,7 +49,8 @@ fn accept(net: &mut Net, request: &Bytes) -> Result<Link, ResumeError> {
     net.server.session.accept_resume(net.now, SocketCapabilities::new(), &request)
 }
 
-/// Returns the request with these numbers, and a proof that the tests' own keys make.
+/// Returns the request after `change` has changed its numbers. The proof in it is made with the
+/// tests' own keys.
 fn forged(net: &mut Net, change: impl FnOnce(&mut Vec<u8>)) -> Bytes {
     let message = request(net);
     let mut value = message[message.len() - (16 + 2 + 32)..].to_vec();

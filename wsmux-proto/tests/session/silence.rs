@@ -158,7 +158,7 @@ fn a_proxy_that_closes_or_fails_only_suspends_the_connection() {
             net.dial();
             net.settle();
             net.assert_live();
-            // Without a new socket the connection ends with what the proxy said.
+            // If no new socket comes, the connection ends with the proxy's Close as its reason.
             let link = net.end(side).link;
             net.end(side).session.handle(now, link, incoming());
             net.now += secs(60);

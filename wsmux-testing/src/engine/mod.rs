@@ -35,7 +35,7 @@ pub const fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }
 
-/// Returns the time that is this long after the engines' epoch.
+/// Returns the time that lies `distance` after the engines' epoch.
 pub const fn at(distance: Duration) -> Time {
     Time::from_epoch(distance)
 }

@@ -180,8 +180,8 @@ impl Pair {
         true
     }
 
-    /// Handles what arrives next, if that is within `time`. Otherwise lets `time` pass, and handles
-    /// a timer if one is due.
+    /// If a message arrives within `time`, handles that message. Otherwise lets `time` pass, and
+    /// handles a timer if one is due.
     pub fn tick(&mut self, time: Duration) {
         if !self.step_until(self.now + time)
             && self.next_timeout().is_some_and(|timeout| timeout <= self.now)

@@ -82,7 +82,8 @@ fn panel(area: &Area<'_>, title: &str, curves: &[Curve]) -> Result<()> {
         .iter()
         .flat_map(|curve| curve.points.iter().flat_map(|(_, spread)| [spread.min, spread.max]));
     let x = Axis::new(xs, (LEFT, RIGHT), 0.0);
-    // A range of at least one power of ten makes a constant look constant.
+    // The axis spans at least one power of ten. Otherwise small differences between equal
+    // measurements would look large.
     let y = Axis::new(ys, (BOTTOM, TOP), 1.0);
     for value in y.marks() {
         let line = [(LEFT, y.at(value)), (RIGHT, y.at(value))];

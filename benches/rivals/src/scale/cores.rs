@@ -1,5 +1,5 @@
-//! Measures a server on one or more cores. The clients run on the same cores, because a machine may
-//! have no others. So each figure includes the work of both client and server.
+//! Measures a server on one or more cores. The clients run on the same cores as the server, because
+//! a machine may have no further cores. So each figure includes the work of both client and server.
 
 use std::{
     sync::Arc,
@@ -143,7 +143,7 @@ async fn run(load: Load, client: &Arc<Wsmux>, cores: &[CoreId], time: Duration) 
     }
     let mut gos = Vec::new();
     for (is_ready, go) in starts {
-        // If a client cannot start, its result says why.
+        // A client that cannot start is skipped here. Its result, which is read later, says why.
         if is_ready.await.is_ok() {
             gos.push(go);
         }

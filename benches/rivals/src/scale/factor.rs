@@ -36,7 +36,7 @@ impl Factor {
         value.and_then(|value| value.get_help().map(ToString::to_string)).unwrap_or_default()
     }
 
-    /// What the numbers of the points count.
+    /// The label of the axis: what the number of each point counts.
     pub fn axis(self) -> &'static str {
         match self {
             Self::IdleConnections => "idle connections",

@@ -43,7 +43,7 @@ pub(crate) struct State {
     pub(crate) session: Session,
     /// The wakers to wake or drop once the lock is released.
     wakeups: Wakeups,
-    /// The driver while it sleeps. `None` while it runs, and from the time when it is woken.
+    /// The driver while it sleeps. `None` while the driver runs, and after it was woken.
     driver: Option<SleepingDriver>,
     /// The latest time that was passed to the engine.
     latest: Time,

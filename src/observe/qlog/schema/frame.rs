@@ -5,8 +5,7 @@ use wsmux_proto::{self as proto, Dir};
 
 use super::{ErrorCode, Uint};
 
-/// The most bytes of a close's reason that are written. Each of these bytes may take six bytes in
-/// JSON.
+/// A close's reason is cut after this many bytes. In JSON, each of these bytes may take six bytes.
 pub(in crate::observe::qlog) const MAX_REASON: usize = 1024;
 
 /// A frame and its size in bytes. The schema dropped the size after draft-02, but qvis still uses

@@ -29,8 +29,8 @@ const MAX_WAITING: usize = 64 * 1024 * 1024;
 /// two blocks.
 const OVERHEAD: usize = 4 * size_of::<Vec<u8>>();
 
-/// How long a runtime waits for a writer that makes no progress. Even a busy disk takes less than
-/// this for one chunk.
+/// How long a runtime waits for a writer that makes no progress. Even a busy disk writes a chunk in
+/// less than this time.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The thread that writes the logs of one configuration, in the order in which their chunks

@@ -60,7 +60,7 @@ struct Chunk {
 /// [`GATHER_CAPACITY`] plus
 ///
 /// - four times its bytes, if they came in messages that may keep a block of twice their size;
-/// - one and a half times its bytes, if they are not slices of anything larger.
+/// - one and a half times its bytes, if no chunk is a slice of a larger allocation.
 ///
 /// Removing bytes does not increase this memory.
 #[derive(Debug, Default)]

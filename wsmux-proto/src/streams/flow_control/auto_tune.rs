@@ -26,7 +26,7 @@ const LEAST_STEP_ONE_IN: u64 = 8;
 /// Otherwise the first streams would take the whole budget, and keep it as long as they live.
 const SHARE_ONE_IN: u64 = 2;
 
-/// A window does not grow past this many times the bytes that the previous span delivered. This is
+/// A window grows at most to the bytes that the previous span delivered, times this number. That is
 /// twice the window that the previous span alone would justify. Without this bound, a single burst
 /// would be mistaken for the rate of the path, because a burst may come out of a buffer at any
 /// speed.
@@ -250,8 +250,9 @@ mod tests {
 
     /// [C-58] The round-trip time on which growth is based MUST be the smaller of two times: the
     /// least time of a ping, and the least time from a grant to the first byte that this grant
-    /// allowed. A ping resets both times if it is sent after nothing was received for a second, and
-    /// if no stream data arrives before its answer. Without an answered ping no window grows.
+    /// allowed. A ping resets both times if two conditions hold. First, nothing was received for a
+    /// second before it was sent. Second, no stream data arrives before its answer. Without an
+    /// answered ping no window grows.
     #[test]
     fn a_longer_time_counts_only_after_a_silence_and_before_any_data() {
         let ms = Duration::from_millis;

@@ -163,7 +163,7 @@ impl Codec for Synthetic {
     }
 }
 
-/// Returns every combination of capabilities that their types admit.
+/// Returns every possible combination of capabilities.
 pub(crate) fn all() -> Vec<Capabilities> {
     let bools = [false, true];
     let carriers = [Carrier::Frame, Carrier::WebSocket];

@@ -19,8 +19,8 @@ fn with_waiting_data() -> (ScriptedPeer, StreamId) {
 /// [C-63] The budget of grants MUST be replenished as follows. Each stream that either end opens
 /// adds 1. Each 64 bytes of stream data that we send add 1. If an eighth of the window that the
 /// peer declared is less than 64 bytes, a frame that fits into the window adds 1 for each such
-/// eighth instead. On QMux each frame of stream data that credit did not cut short adds 1 more. On
-/// js-ws each byte of stream data adds 1 more.
+/// eighth instead. On QMux each frame of stream data adds 1 more, unless lack of credit made the
+/// frame shorter. On js-ws each byte of stream data adds 1 more.
 #[test]
 fn a_flood_of_used_grants_of_one_byte_ends_the_connection() {
     let (peer, id) = with_waiting_data();
@@ -35,8 +35,8 @@ fn a_flood_of_used_grants_of_one_byte_ends_the_connection() {
 /// [C-63] The budget of grants MUST be replenished as follows. Each stream that either end opens
 /// adds 1. Each 64 bytes of stream data that we send add 1. If an eighth of the window that the
 /// peer declared is less than 64 bytes, a frame that fits into the window adds 1 for each such
-/// eighth instead. On QMux each frame of stream data that credit did not cut short adds 1 more. On
-/// js-ws each byte of stream data adds 1 more.
+/// eighth instead. On QMux each frame of stream data adds 1 more, unless lack of credit made the
+/// frame shorter. On js-ws each byte of stream data adds 1 more.
 /// A MAX_STREAMS, MAX_STREAM_DATA or MAX_DATA that does not raise its limit MUST be ignored.
 #[test]
 fn a_flood_of_grants_that_nobody_uses_ends_the_connection() {
@@ -64,8 +64,8 @@ fn a_flood_of_grants_that_nobody_uses_ends_the_connection() {
 /// [C-63] The budget of grants MUST be replenished as follows. Each stream that either end opens
 /// adds 1. Each 64 bytes of stream data that we send add 1. If an eighth of the window that the
 /// peer declared is less than 64 bytes, a frame that fits into the window adds 1 for each such
-/// eighth instead. On QMux each frame of stream data that credit did not cut short adds 1 more. On
-/// js-ws each byte of stream data adds 1 more.
+/// eighth instead. On QMux each frame of stream data adds 1 more, unless lack of credit made the
+/// frame shorter. On js-ws each byte of stream data adds 1 more.
 #[test]
 fn a_grant_for_every_64_bytes_that_were_sent_is_let_pass() {
     let (peer, id) = with_waiting_data();
@@ -85,8 +85,8 @@ fn a_grant_for_every_64_bytes_that_were_sent_is_let_pass() {
 /// [C-63] The budget of grants MUST be replenished as follows. Each stream that either end opens
 /// adds 1. Each 64 bytes of stream data that we send add 1. If an eighth of the window that the
 /// peer declared is less than 64 bytes, a frame that fits into the window adds 1 for each such
-/// eighth instead. On QMux each frame of stream data that credit did not cut short adds 1 more. On
-/// js-ws each byte of stream data adds 1 more.
+/// eighth instead. On QMux each frame of stream data adds 1 more, unless lack of credit made the
+/// frame shorter. On js-ws each byte of stream data adds 1 more.
 #[test]
 fn a_js_ws_reader_that_gives_back_each_byte_that_it_reads_is_let_pass() {
     let mut peer = peer(Wire::JsWs);

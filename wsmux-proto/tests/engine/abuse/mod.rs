@@ -25,8 +25,9 @@ fn peer(wire: Wire) -> ScriptedPeer {
     ScriptedPeer::new(wire, SERVER, &Config::default())
 }
 
-/// Has the peer repeat an action and read all our answers, until the connection is closed. Asserts
-/// that `budget` is the reason for the close, and returns how many actions the budget allowed.
+/// Makes the peer repeat an action and read all our answers, until the connection is closed.
+/// Asserts that `budget` is the reason for the close, and returns how many actions the budget
+/// allowed.
 fn flood(
     mut peer: ScriptedPeer,
     budget: &str,

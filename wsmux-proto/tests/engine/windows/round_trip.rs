@@ -9,8 +9,9 @@ use crate::support::*;
 
 /// [C-58] The round-trip time on which growth is based MUST be the smaller of two times: the least
 /// time of a ping, and the least time from a grant to the first byte that this grant allowed. A
-/// ping resets both times if it is sent after nothing was received for a second, and if no stream
-/// data arrives before its answer. Without an answered ping no window grows.
+/// ping resets both times if two conditions hold. First, nothing was received for a second before
+/// it was sent. Second, no stream data arrives before its answer. Without an answered ping no
+/// window grows.
 #[test]
 fn a_queue_on_the_way_does_not_make_a_window_grow() {
     // A buffer before a slow link holds 64 MiB, so data that is sent into it arrives a minute late.
@@ -25,8 +26,9 @@ fn a_queue_on_the_way_does_not_make_a_window_grow() {
 
 /// [C-58] The round-trip time on which growth is based MUST be the smaller of two times: the least
 /// time of a ping, and the least time from a grant to the first byte that this grant allowed. A
-/// ping resets both times if it is sent after nothing was received for a second, and if no stream
-/// data arrives before its answer. Without an answered ping no window grows.
+/// ping resets both times if two conditions hold. First, nothing was received for a second before
+/// it was sent. Second, no stream data arrives before its answer. Without an answered ping no
+/// window grows.
 #[test]
 fn a_time_that_was_taken_before_a_queue_stood_is_not_lost_to_a_later_one() {
     let path = Path { rtt: ms(100), rate: 50 * MBIT, queue: 64 << 20 };
@@ -40,8 +42,9 @@ fn a_time_that_was_taken_before_a_queue_stood_is_not_lost_to_a_later_one() {
 
 /// [C-58] The round-trip time on which growth is based MUST be the smaller of two times: the least
 /// time of a ping, and the least time from a grant to the first byte that this grant allowed. A
-/// ping resets both times if it is sent after nothing was received for a second, and if no stream
-/// data arrives before its answer. Without an answered ping no window grows.
+/// ping resets both times if two conditions hold. First, nothing was received for a second before
+/// it was sent. Second, no stream data arrives before its answer. Without an answered ping no
+/// window grows.
 #[test]
 fn a_path_that_has_become_longer_is_measured_anew_after_a_silence() {
     let mut bulk = Bulk::new(path(10, 500), &Config::default());
@@ -136,8 +139,9 @@ impl ByHand {
 
 /// [C-58] The round-trip time on which growth is based MUST be the smaller of two times: the least
 /// time of a ping, and the least time from a grant to the first byte that this grant allowed. A
-/// ping resets both times if it is sent after nothing was received for a second, and if no stream
-/// data arrives before its answer. Without an answered ping no window grows.
+/// ping resets both times if two conditions hold. First, nothing was received for a second before
+/// it was sent. Second, no stream data arrives before its answer. Without an answered ping no
+/// window grows.
 /// [C-59] To measure for window growth, an endpoint MUST send a ping only on two occasions: in the
 /// message of its transport parameters, if windows may grow, and with each step of growth. It MUST
 /// NOT send such a ping while another ping is unanswered.
