@@ -1,7 +1,5 @@
 //! Two sessions, and the sockets between them, in virtual time.
 
-use std::time::Duration;
-
 use std::{collections::VecDeque, time::Duration};
 
 use bytes::Bytes;

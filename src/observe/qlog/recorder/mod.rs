@@ -238,6 +238,8 @@ impl Log {
                     };
                     self.event(now, "wsmux:connection_resumed", data);
                 }
+                // The log shows the frame of the notice.
+                ConnectionEvent::PeerDraining => {}
             }
         }
     }
