@@ -43,7 +43,7 @@ pub async fn run(connections: u64, tls: bool) -> Result<()> {
     arguments.extend(tls.then_some("--tls"));
     let mut server = Part::start(&arguments)?;
     let address: Address = server.says().await?;
-    let mut proxy = Part::start(&["proxy", &address.socket.to_string()])?;
+    let mut proxy = Part::start(&["proxy", &address.socket.to_string(), &connections.to_string()])?;
     let Address { socket, .. } = proxy.says().await?;
     let url = address.url.replace(&address.socket.to_string(), &socket.to_string());
     let mut clients = Part::start(&["comeback-clients", &url, &connections.to_string()])?;
@@ -89,7 +89,7 @@ pub async fn clients(url: &str, connections: u64) -> Result<()> {
     process::say(&Step::Ready)?;
     wait_for_question().await?;
 
-    let kept = many_connections(&client, url, connections).await?;
+    let mut kept = many_connections(&client, url, connections).await?;
     let mut listeners: Vec<_> = kept.iter().map(|(_, connection)| connection.events()).collect();
     process::say(&Step::Open)?;
     wait_for_question().await?;
@@ -121,8 +121,8 @@ pub async fn clients(url: &str, connections: u64) -> Result<()> {
         times.get(nth).map_or(0.0, Duration::as_secs_f64)
     };
     // Each connection works as before.
-    for (mut stream, connection) in kept {
-        answers(&mut stream).await?;
+    for (stream, connection) in &mut kept {
+        answers(stream).await?;
         ensure!(connection.session_stats().resumptions == 1, "another number of resumptions");
     }
     process::say(&Step::Back { median: at(0.5), p99: at(0.99), last: at(1.0) })?;
@@ -131,8 +131,8 @@ pub async fn clients(url: &str, connections: u64) -> Result<()> {
 
 /// Runs a proxy. The first question makes it cut everything and refuse new connections, and the
 /// next one makes it accept again.
-pub async fn proxy(server: SocketAddr) -> Result<()> {
-    process::reserve_files(rlimit::Resource::NOFILE.get_hard()?)?;
+pub async fn proxy(server: SocketAddr, connections: u64) -> Result<()> {
+    process::reserve_files(2 * connections + SPARE)?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let socket = listener.local_addr()?;
     process::say(&Address { url: String::new(), socket })?;

@@ -87,7 +87,7 @@ enum Command {
     Attacker { attack: Attack, address: SocketAddr, seconds: u64 },
     /// A proxy that restarts
     #[command(hide = true)]
-    Proxy { server: SocketAddr },
+    Proxy { server: SocketAddr, connections: u64 },
     /// The clients of a proxy that restarts
     #[command(hide = true)]
     ComebackClients { url: String, connections: u64 },
@@ -122,7 +122,7 @@ async fn run(command: Command) -> Result<()> {
             crowd::run(connections, streams, json.as_deref()).await
         }
         Command::Comeback { connections, tls } => comeback::run(connections, tls).await,
-        Command::Proxy { server } => comeback::proxy(server).await,
+        Command::Proxy { server, connections } => comeback::proxy(server, connections).await,
         Command::ComebackClients { url, connections } => comeback::clients(&url, connections).await,
         Command::Victim { tls, streams, resume } => victim::run(tls, streams, resume).await,
         Command::Honest { url } => honest::run(url).await,
