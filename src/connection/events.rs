@@ -20,9 +20,7 @@ pub enum ConnectionEvent {
     /// The connection has lost its socket, and waits for a new one. Streams stay open: reads and
     /// writes wait as if the network were slow.
     Suspended,
-    /// The connection goes on over a new socket. Nothing on its streams was lost or repeated. A
-    /// server reports this without [`Suspended`](Self::Suspended) if the client came back before the
-    /// server noticed the loss.
+    /// The connection goes on over a new socket. Nothing on its streams was lost or repeated.
     #[non_exhaustive]
     Resumed {
         /// How long the connection was suspended.

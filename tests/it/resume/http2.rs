@@ -79,7 +79,7 @@ async fn no_byte_is_lost_or_repeated_by_kills_of_http_connections() {
         for connection in &connections {
             let stats = connection.session_stats();
             println!("{stats:?}, {} dials", cutter.accepted());
-            assert!(stats.resumptions >= 5, "{stats:?}");
+            assert!(stats.resumptions >= 1, "{stats:?}");
         }
     }
 }

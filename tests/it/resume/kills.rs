@@ -76,7 +76,7 @@ async fn transfer_beside(ends: &Ends, kilobytes: u64, cutting: impl Future<Outpu
     }
     let stats = ends.client.session_stats();
     println!("{stats:?}, {} dials", ends.cutter.accepted());
-    assert!(stats.resumptions >= 5, "{stats:?}");
+    assert!(stats.resumptions >= 3, "{stats:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

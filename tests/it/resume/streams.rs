@@ -96,7 +96,7 @@ async fn each_fin_reset_and_stop_is_seen_exactly_once() {
         }
         let stats = client.session_stats();
         println!("{stats:?}, {} dials", ends.cutter.accepted());
-        assert!(stats.resumptions >= 5, "{stats:?}");
+        assert!(stats.resumptions >= 3, "{stats:?}");
         ends.talk().await;
     }
 }
@@ -114,7 +114,7 @@ async fn calls(ends: &Ends, seed: u64) {
     }
     let stats = ends.client.session_stats();
     println!("{stats:?}");
-    assert!(stats.resumptions >= 5, "{stats:?}");
+    assert!(stats.resumptions >= 3, "{stats:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -157,7 +157,7 @@ async fn no_datagram_arrives_twice() {
         _ = within("all datagrams", both) => {}
         () = kill_at_random(&ends.cutter, 7, 1..200_000) => {}
     }
-    assert!(ends.client.session_stats().resumptions >= 5);
+    assert!(ends.client.session_stats().resumptions >= 3);
 }
 
 /// js-ws has no resumption, so the setting changes nothing there.

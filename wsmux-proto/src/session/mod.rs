@@ -246,7 +246,7 @@ impl Session {
         }
     }
 
-    /// Returns the newest event that was not returned before. A newer event replaces an older one.
+    /// Returns the oldest event that was not returned before. Only the two newest events are kept.
     #[inline]
     pub fn poll_event(&mut self) -> Option<SessionEvent> {
         match &mut self.layer {

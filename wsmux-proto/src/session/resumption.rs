@@ -50,7 +50,9 @@ pub(super) struct Resumption {
     /// The number of a client's last attempt to resume, or of the last one that a server accepted.
     pub(super) attempt: u64,
     pub(super) phase: Phase,
-    event: Option<SessionEvent>,
+    /// The newest event, and the event before it. If a client comes back before its server has noticed
+    /// the loss, two events happen at once.
+    events: [Option<SessionEvent>; 2],
     stats: SessionStats,
 }
 
@@ -115,7 +117,7 @@ impl Resumption {
             last_deadline: None,
             attempt: 0,
             phase: Phase::Live { answer: None },
-            event: None,
+            events: [None; 2],
             stats: SessionStats::default(),
         })
     }
@@ -145,7 +147,12 @@ impl Resumption {
     }
 
     pub(super) fn take_event(&mut self) -> Option<SessionEvent> {
-        self.event.take()
+        let [newest, earlier] = &mut self.events;
+        earlier.take().or_else(|| newest.take())
+    }
+
+    fn report(&mut self, event: SessionEvent) {
+        self.events = [Some(event), self.events[0].take()];
     }
 
     /// Whether the connection has ended without a socket, and could still tell the peer why.
@@ -240,7 +247,7 @@ impl Resumption {
         //
         if engine.close_reason().is_none() {
             engine.suspend(gap.since);
-            self.event = Some(SessionEvent::Suspended);
+            self.report(SessionEvent::Suspended);
         } else {
             engine.end_without_socket(gap.since, gap.error.clone());
         }
@@ -437,7 +444,7 @@ impl Resumption {
         self.phase = Phase::Live { answer };
         engine.resume(now, socket);
         if engine.close_reason().is_none() {
-            self.event = Some(SessionEvent::Resumed { gap, resent_messages, resent_bytes });
+            self.report(SessionEvent::Resumed { gap, resent_messages, resent_bytes });
         } else {
             //
             engine.close_again(self.last_deadline);
@@ -457,7 +464,7 @@ impl Resumption {
     fn refuse(&mut self, engine: &mut Connection, now: Time) {
         if matches!(self.phase, Phase::Resuming { .. }) {
             if engine.close_reason().is_none() {
-                self.event = Some(SessionEvent::Refused);
+                self.report(SessionEvent::Refused);
             }
             self.end(engine, now);
         }
