@@ -1,8 +1,12 @@
 //! A rolling restart of two servers behind a proxy. One server is drained and started again, and
 //! then the other server. Meanwhile a client makes calls without a pause. A call is one attempt to
 //! get one question answered, on a stream of its own. Client and servers count every call.
+//!
+//! The client in this file keeps a plain connection, so it learns of a drain when a call is refused.
+//! In [`reconnecting`] the clients are told of it, and no call fails.
 
 mod caller;
+mod reconnecting;
 mod server;
 
 use std::{sync::Arc, time::Duration};
