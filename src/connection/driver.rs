@@ -54,7 +54,7 @@ enum Progress {
     More,
     /// Nothing is left to do.
     Idle,
-    /// This direction waits for the socket, which will wake this task.
+    /// This direction waits until the socket wakes this task.
     Blocked,
 }
 
@@ -141,7 +141,8 @@ impl<S: Socket + Unpin> Driver<S> {
     }
 
     /// Drives the socket until the connection has ended or no longer uses the socket.
-    // An `async fn` would hold the driver twice: as its argument, and as a local variable.
+    // The future of an `async fn` would contain the driver twice: as an argument, and as a local
+    // variable.
     #[expect(clippy::manual_async_fn)]
     pub(super) fn run(mut self) -> impl Future<Output = Records> {
         async move {

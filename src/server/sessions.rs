@@ -18,7 +18,8 @@ use crate::connection::{
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SuspendedLimits {
     pub(super) connections: Option<usize>,
-    /// How many bytes all of them together may keep to send again.
+    /// How many bytes all connections without a socket may together keep in order to send them
+    /// again.
     pub(super) bytes: Option<u64>,
 }
 

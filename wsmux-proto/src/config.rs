@@ -94,11 +94,11 @@ impl Default for Config {
             // kinds together hold at most 200 MiB.
             max_concurrent_bidi_streams: 100,
             max_concurrent_uni_streams: 100,
-            // More streams than any single program opens in a burst. At about 100 bytes each, they
-            // take at most 1 MB.
+            // No single program opens more streams than this in a burst. At about 100 bytes each,
+            // they take at most 1 MB.
             max_waiting_streams: 10_000,
-            // More streams than an honest peer cancels. Even if the application begins to answer
-            // each cancelled stream, this causes little work.
+            // No honest peer cancels more streams than this. Even if the application begins to
+            // answer each cancelled stream, this causes little work.
             cancelled_streams_per_second: Some(100),
             // More streams than most programs need at once. The limit is needed because a peer may
             // allow 2^60 streams. A stream has up to 1 KB of state, so each kind of stream takes at
@@ -377,9 +377,10 @@ impl Config {
     /// time is rounded up to whole milliseconds, the unit in which it is sent to the peer. Default
     /// `None`.
     ///
-    /// When the peer is silent, the time of its silence counts, but the connection never ends before
-    /// the [idle timeout](Self::max_idle_timeout). So with at most 30 s, the default idle timeout, a
-    /// peer that is gone for good is reported as early as without resumption.
+    /// When the peer is silent, the time of its silence counts, but the connection never ends
+    /// before the [idle timeout](Self::max_idle_timeout). The default idle timeout is 30 s. So if
+    /// this setting is at most 30 s, the loss of a peer that is gone for good is reported as early
+    /// as without resumption.
     ///
     /// Both ends use the shorter of their two values, and resumption is on only if both ends have
     /// turned it on. Resumption exists only on the QMux wire, for a caller that uses a

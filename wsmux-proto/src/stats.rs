@@ -88,7 +88,8 @@ pub struct InFlight {
     /// end had not finished or reset the sending half, or had not sent all of its data, or the peer
     /// had not ended the receiving half. Their number is bounded by the limits on open streams.
     pub streams: Vec<StreamId>,
-    /// Bytes of all streams together that were written but not yet passed to the socket.
+    /// How many bytes the application has written, on all streams together, that were not yet
+    /// passed to the socket.
     pub unsent_bytes: u64,
 }
 

@@ -198,7 +198,7 @@ async fn room_wakes_as_many_of_those_who_wait_to_send_as_it_is_for() {
 async fn small_datagrams_do_not_overtake_a_large_one_that_waits() {
     let (client, server, stall) = full(2_000).await;
     let send = |byte: u8, len: usize| client.send_datagram_wait(vec![byte; len].into());
-    // The small datagrams would fit into the queue as it is. The large one would not.
+    // At first the queue has room for the small datagrams, but not for the large one.
     let mut large = Hand::waiting(send(b'l', 1_800));
     let mut small = [1, 2, 3].map(|byte| Hand::waiting(send(byte, 1)));
     stall.pause_writes(false);

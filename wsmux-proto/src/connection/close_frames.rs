@@ -139,9 +139,9 @@ pub(super) fn error_of_frame(close: Close) -> ConnectionError {
     }
 }
 
-/// Returns the error for a WebSocket Close of the peer if no CONNECTION_CLOSE came before it. If
-/// the wire has that frame, the peer's application did not close the connection, because for such a
-/// close the peer would have sent the frame first.
+/// Returns the error for a WebSocket Close of the peer if no CONNECTION_CLOSE came before it. On a
+/// wire with that frame, a peer whose application closes the connection sends the frame first. So
+/// on such a wire a Close alone does not come from the peer's application.
 pub(super) fn error_of_websocket(
     code: Option<u16>,
     reason: &str,

@@ -178,8 +178,8 @@ impl Session {
         &self.engine
     }
 
-    /// Returns the connection, for the application's calls. Do not call the connection's methods
-    /// that this type has as well.
+    /// Returns the connection, for the application's calls. If the session has a method of the same
+    /// name, call the session's method.
     #[inline]
     pub fn engine_mut(&mut self) -> &mut Connection {
         &mut self.engine
@@ -193,7 +193,7 @@ impl Session {
     }
 
     /// Whether this is the name that [`link`](Self::link) returns. If not, the session no longer
-    /// uses the socket: drop it without a Close.
+    /// uses the socket of that name, so drop that socket without a Close.
     #[inline]
     pub fn is_current(&self, link: Link) -> bool {
         link == self.link
@@ -304,8 +304,8 @@ impl Session {
         }
     }
 
-    /// Returns what to send next on this socket; `None` if there is nothing to send, or if too much
-    /// is unacknowledged.
+    /// Returns the next item to send on this socket. Returns `None` if there is nothing to send, or
+    /// if the unacknowledged messages use up the replay budget.
     ///
     /// Call this only when the socket can take an item.
     #[inline]

@@ -44,8 +44,9 @@ pub(super) struct Resumption {
     pub(super) timeout: Duration,
     pub(super) replay: Replay,
     pub(super) received: Received,
-    /// When a new gap ends although it may have begun later: the deadline of the last gap, until
-    /// something new arrives after it. If the connection has ended, nothing can arrive any more.
+    /// The deadline of the last gap. A new gap ends no later than this, even if it has begun later.
+    /// Once something new arrives after the last gap, this is `None`. If the connection has ended,
+    /// it stays, because nothing new can arrive any more.
     last_deadline: Option<Time>,
     /// The number of a client's last attempt to resume, or of the last one that a server accepted.
     pub(super) attempt: u64,

@@ -62,8 +62,8 @@ impl Resumption {
         }
     }
 
-    /// Whether the session itself has something to send on a socket that carries data: its answer,
-    /// a message that is sent again, or an acknowledgement.
+    /// Whether the socket carries data and the session itself has something to send on it. That can
+    /// be its answer, a message that is sent again, or an acknowledgement.
     pub(super) fn has_something_to_send(&self, engine: &Connection) -> bool {
         let Phase::Live { answer } = &self.phase else { return false };
         let is_due = self.received.is_due() && engine.close_reason().is_none();

@@ -152,7 +152,7 @@ impl Send {
         matches!(self.state, SendState::Ready)
     }
 
-    /// Whether the FIN or the reset has been sent, so that nothing is left to be sent.
+    /// Whether the FIN or the reset has been sent. If so, nothing is left to be sent.
     pub(super) fn is_done(&self) -> bool {
         matches!(self.state, SendState::DataSent | SendState::ResetSent { .. })
     }
@@ -237,8 +237,8 @@ impl Send {
         }
     }
 
-    /// Resets the half after its first `reliable_size` bytes. If fewer were written, the reset is
-    /// sent after all of them.
+    /// Resets the half after its first `reliable_size` bytes. If fewer bytes were written, the
+    /// reset is sent after all written bytes.
     pub(super) fn reset_at(
         &mut self,
         code: VarInt,

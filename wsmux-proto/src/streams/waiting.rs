@@ -23,7 +23,7 @@ pub(super) struct Waiting {
     halves: Halves,
 }
 
-// While the memory for waiting streams grows, there is room for two and a half values of this type
+// While the table of waiting streams grows, it needs memory for two and a half values of this type
 // for each stream. The node of the stream in the tree takes another 40 bytes. The sum is below the
 // 128 bytes that SPEC.md §10 allows for each stream.
 const _: () = assert!(size_of::<Waiting>() <= 32);
@@ -115,8 +115,8 @@ impl Streams {
 
     fn admit_waiting(&mut self, now: Time, events: &mut Events) -> Result<(), TransportError> {
         while let Some(dir) = self.admissible() {
-            // This is the same check as when the peer opens a stream. Without it, a peer could
-            // evade the budget by opening streams in advance.
+            // The budget is also checked when the peer opens a stream. Without this second check, a
+            // peer could evade the budget by opening streams in advance.
             self.budgets.check(UselessWork::Cancelled, now)?;
             let Some((index, waited)) = self.waiting.streams[dir as usize].pop_first() else {
                 break;

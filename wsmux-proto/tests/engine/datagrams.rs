@@ -5,7 +5,7 @@ use crate::support::*;
 use bytes::Bytes;
 use wsmux_proto::{Config, Dir, Event, Frame, SendDatagramError, Wire};
 
-/// The most bytes that a queued datagram counts in addition to its content.
+/// A queued datagram counts as its content plus at most this many bytes.
 const OVERHEAD: usize = 128;
 
 #[test]

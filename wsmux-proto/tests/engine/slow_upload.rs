@@ -72,8 +72,9 @@ impl Upload {
     }
 }
 
-/// [C-90] A socket that accepts something after it was full MUST count as something that arrived
-/// (C-45) and as a message that was handed over (C-42).
+/// [C-90] When a socket accepts something after it was full, this MUST restart the same timers as a
+/// message that arrives (C-45) and as a message that is handed over (C-42). (Ours; QMux "Idle
+/// Timeout": on a slow link a ping waits for everything that the buffers hold)
 #[test]
 fn a_slow_upload_through_a_deep_buffer_lives() {
     for wire in WIRES {

@@ -41,7 +41,7 @@ fn fill(net: &mut Net, piece: usize) -> usize {
 
 /// When the counted messages that the peer has not acknowledged cost our replay budget, we
 /// MUST NOT send another counted message until the peer acknowledges some. SESSION_ACK may still be
-/// sent. For the write-stall timeout (C-78) the socket is full meanwhile.
+/// sent. For the write-stall timeout (C-78), the socket counts as full until then.
 #[test]
 fn a_full_budget_stops_everything_but_acknowledgements() {
     for piece in [1, 100, 5_000] {
@@ -78,7 +78,7 @@ fn size(item: &Item) -> usize {
 
 /// When the counted messages that the peer has not acknowledged cost our replay budget, we
 /// MUST NOT send another counted message until the peer acknowledges some. SESSION_ACK may still be
-/// sent. For the write-stall timeout (C-78) the socket is full meanwhile.
+/// sent. For the write-stall timeout (C-78), the socket counts as full until then.
 #[test]
 fn a_peer_that_acknowledges_nothing_is_given_up() {
     let mut config = config();

@@ -75,10 +75,11 @@ fn a_request_is_accepted_once() {
 }
 
 /// Proofs MUST be compared in constant time.
-/// A server that offers resumption and cannot resume what `wsmux_resume` asks for MUST close
-/// the new WebSocket's connection with SESSION_REFUSED, and the session that the request names does
-/// not change. A client whose request is answered by SESSION_REFUSED, or by transport parameters
-/// without `wsmux_session`, MUST end the connection at once, with the error that suspended it.
+/// If a server offers resumption but cannot resume the session that `wsmux_resume` names, it
+/// MUST close the connection of the new WebSocket with SESSION_REFUSED. The session that the
+/// request names does not change. A client whose request is answered by SESSION_REFUSED, or by
+/// transport parameters without `wsmux_session`, MUST end the connection at once, with the error
+/// that suspended it.
 #[test]
 fn whatever_is_changed_in_a_request_it_is_refused() {
     type Change = fn(&mut Vec<u8>);
@@ -112,10 +113,11 @@ fn assert_refused(net: &Net) {
     ));
 }
 
-/// A server that offers resumption and cannot resume what `wsmux_resume` asks for MUST close
-/// the new WebSocket's connection with SESSION_REFUSED, and the session that the request names does
-/// not change. A client whose request is answered by SESSION_REFUSED, or by transport parameters
-/// without `wsmux_session`, MUST end the connection at once, with the error that suspended it.
+/// If a server offers resumption but cannot resume the session that `wsmux_resume` names, it
+/// MUST close the connection of the new WebSocket with SESSION_REFUSED. The session that the
+/// request names does not change. A client whose request is answered by SESSION_REFUSED, or by
+/// transport parameters without `wsmux_session`, MUST end the connection at once, with the error
+/// that suspended it.
 #[test]
 fn a_server_that_does_not_know_the_session_says_so_at_once() {
     // A node that offers resumption and has no such session, and one that knows nothing of it.
@@ -210,8 +212,9 @@ fn client_and_answer() -> (Net, Bytes) {
 }
 
 /// To accept a request, the server MUST first send a message that consists of
-/// SESSION_RESUMED, with the number of counted messages that it has received. Its proof is for the
-/// attempt of the request. The client MUST NOT continue without a valid proof.
+/// SESSION_RESUMED, with the number of counted messages that it has received. The proof in
+/// SESSION_RESUMED is made for the attempt that the request names. The client MUST NOT continue
+/// without a valid proof.
 #[test]
 fn a_client_goes_on_only_with_the_answer_to_its_own_request() {
     let (mut net, answer) = client_and_answer();
@@ -286,10 +289,11 @@ fn a_first_message_of_any_bytes_is_no_request_and_no_panic() {
 /// `wsmux_resume` as the only parameter. Its count is the number of counted messages that the
 /// client has received. A server MUST refuse a message that contains `wsmux_resume` and anything
 /// else.
-/// A server that offers resumption and cannot resume what `wsmux_resume` asks for MUST close
-/// the new WebSocket's connection with SESSION_REFUSED, and the session that the request names does
-/// not change. A client whose request is answered by SESSION_REFUSED, or by transport parameters
-/// without `wsmux_session`, MUST end the connection at once, with the error that suspended it.
+/// If a server offers resumption but cannot resume the session that `wsmux_resume` names, it
+/// MUST close the connection of the new WebSocket with SESSION_REFUSED. The session that the
+/// request names does not change. A client whose request is answered by SESSION_REFUSED, or by
+/// transport parameters without `wsmux_session`, MUST end the connection at once, with the error
+/// that suspended it.
 #[test]
 fn a_request_with_anything_else_in_its_message_is_refused() {
     let mut net = suspended();

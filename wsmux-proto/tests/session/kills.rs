@@ -23,9 +23,9 @@ fn deliveries() -> usize {
 }
 
 /// Each message after the sender's transport parameters MUST be counted when it is handed to
-/// the WebSocket, even if it is empty, except for a message that consists of SESSION_ACK alone and
-/// for what is sent once the connection has ended. The receiver counts a message when it processes
-/// it.
+/// the WebSocket, even if it is empty. Two kinds of messages are not counted: a message that
+/// consists of SESSION_ACK alone, and a message that is sent once the connection has ended. The
+/// receiver counts a message when it processes it.
 /// After the answer, each end MUST first send again, in order, exactly the counted messages
 /// that the other end has not received, and then continue. An end delivers no message twice.
 #[test]

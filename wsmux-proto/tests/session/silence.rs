@@ -34,9 +34,9 @@ fn reason(net: &mut Net, side: Side) -> Option<ConnectionError> {
 }
 
 /// While a ping is unanswered, the idle timeout and C-45 MUST suspend a connection that can
-/// be resumed instead of ending it, and that MUST happen after two thirds of the effective idle
-/// timeout, or, if the timeout of R-4 is shorter than the remaining third, that timeout before its
-/// end.
+/// be resumed, and not end it. The connection MUST be suspended after two thirds of the effective
+/// idle timeout. But if the timeout of R-4 is shorter than the remaining third, the connection MUST
+/// be suspended later, when only the timeout of R-4 remains of the effective idle timeout.
 /// A connection that silence has suspended MUST end when the effective idle timeout, or the
 /// timeout of R-4 if that is longer, has passed since the silence began.
 #[test]
@@ -85,9 +85,9 @@ fn a_connection_goes_on_after_silence() {
 }
 
 /// While a ping is unanswered, the idle timeout and C-45 MUST suspend a connection that can
-/// be resumed instead of ending it, and that MUST happen after two thirds of the effective idle
-/// timeout, or, if the timeout of R-4 is shorter than the remaining third, that timeout before its
-/// end.
+/// be resumed, and not end it. The connection MUST be suspended after two thirds of the effective
+/// idle timeout. But if the timeout of R-4 is shorter than the remaining third, the connection MUST
+/// be suspended later, when only the timeout of R-4 remains of the effective idle timeout.
 #[test]
 fn the_pings_of_a_proxy_do_not_keep_a_silent_peer() {
     let mut net = Net::new(&resumable());

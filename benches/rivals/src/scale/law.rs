@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-/// An exponent of less than this means that the curve is constant, as far as measurements can tell.
-/// Over three powers of ten the curve then changes by less than 1.42.
+/// If the exponent is less than this, the measurements cannot distinguish the curve from a
+/// constant. Over three powers of ten the curve then changes by less than 1.42.
 const FLAT: f64 = 0.05;
 
 /// The power law `y ~ x^exponent` that fits a curve best.

@@ -76,7 +76,8 @@ pub(super) struct Buffer {
     /// The chunks after the first one. There are none if there is no first chunk.
     #[expect(clippy::box_collection, reason = "of thousands of streams few have any")]
     rest: Option<Box<VecDeque<Chunk>>>,
-    /// The small chunks at the end, copied together. All shared chunks come before them.
+    /// The small chunks at the end of the queue, copied into one buffer. All shared chunks come
+    /// before them.
     tail: BytesMut,
     len: usize,
 }

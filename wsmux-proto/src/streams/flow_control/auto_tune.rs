@@ -140,7 +140,7 @@ impl AutoTune {
         self.budget > 0 && self.max_window > self.initial_window
     }
 
-    /// Records that a ping is sent now. Nothing was received for `silence` before it.
+    /// Records that a ping is sent now. `silence` is how long nothing has been received.
     pub(in crate::streams) fn on_ping_sent(&mut self, silence: Duration) {
         self.undisturbed = silence >= SILENCE;
     }

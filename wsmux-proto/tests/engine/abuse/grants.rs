@@ -101,7 +101,7 @@ fn a_js_ws_reader_that_gives_back_each_byte_that_it_reads_is_let_pass() {
 
 /// [C-38] A stream's credit MUST be renewed in two cases, and not for each read. In the first, the
 /// application has read a quarter of the window since the last grant, or 1 MiB if that is less (at
-/// least one byte). In the second, the window is to grow (C-56).
+/// least one byte). In the second, a growth of the window is due (C-56).
 /// [C-61] We MUST NOT close a connection because of useless work whose rate stays below the rate at
 /// which its budget is replenished, however long the work continues. This holds if time alone
 /// replenishes the budget. It also holds if useful work alone replenishes the budget, at any speed.

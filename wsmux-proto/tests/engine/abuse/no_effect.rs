@@ -68,8 +68,8 @@ fn a_chat_of_a_byte_each_second_goes_on_for_ever() {
     let id = bidi(CLIENT, 0);
     let mut peer = peer(Wire::QMux);
     // Every second the peer also sends a ping of each kind, padding, a grant and an empty STREAM
-    // frame. Each of these has a budget, which is also refilled every second. So a peer that can go
-    // on for `MANY` seconds can go on for ever.
+    // frame. Each of these kinds of frames has a budget, and time also refills each budget every
+    // second. So a peer that can go on for `MANY` seconds can go on for ever.
     for second in 0..MANY {
         peer.now = at(secs(second));
         peer.send(&[

@@ -93,7 +93,8 @@ pub struct World {
     largest_chunk: usize,
     /// The most streams that each engine has had at once.
     most_streams: [u64; 2],
-    /// The most unread and unsent bytes so far, of each stream that an application holds.
+    /// For each stream that an application holds: the largest number of unread bytes, and of unsent
+    /// bytes, so far.
     peaks: [BTreeMap<StreamId, (u64, u64)>; 2],
     /// Whether the connection was ended, as an [`Ending`] required.
     ended: bool,
