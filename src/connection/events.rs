@@ -99,8 +99,8 @@ impl EventLog {
 }
 
 impl ConnectionEvent {
-    /// Returns the event of a session as the application sees it. A refusal is none, because the
-    /// end of the connection says it.
+    /// Returns the event of a session as the application sees it. Returns `None` for a refusal,
+    /// because the application learns of it from the end of the connection.
     pub(super) fn of_session(event: &SessionEvent) -> Option<Self> {
         match *event {
             SessionEvent::Suspended => Some(Self::Suspended),

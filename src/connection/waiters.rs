@@ -385,7 +385,7 @@ mod tests {
                 let mut wakers = Vec::new();
                 queue.wake(there, &mut wakers);
                 wakers.into_iter().for_each(Waker::wake);
-                // `crowd` is in the order of the tickets.
+                // The tasks in `crowd` are in the order of their tickets.
                 let is_awake = |one: &One| one.woken.0.load(Ordering::Relaxed) > 0;
                 let wants = |one: &One| one.wants;
                 let awake = crowd.iter().filter(|one| is_awake(one));

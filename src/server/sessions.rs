@@ -1,5 +1,5 @@
-//! The registry of a server's connections that their clients can resume, and the limits on those
-//! without a socket.
+//! The registry of a server's connections that their clients can resume, and the limits on such
+//! connections while they have no socket.
 
 use std::{
     collections::{BTreeMap, HashMap},

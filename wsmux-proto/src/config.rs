@@ -81,8 +81,8 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            // Enough to fill 1 Gbit/s at a round trip of 8 ms, and to fill a loopback connection.
-            // js-ws has the same default.
+            // This is enough to fill 1 Gbit/s at a round trip of 8 ms, and to fill a loopback
+            // connection. js-ws has the same default.
             stream_receive_window: 1024 * 1024,
             // 1 Gbit/s at a round trip of 200 ms needs 25 MB. Another third of that covers grants
             // that arrive late.
@@ -132,13 +132,14 @@ impl Default for Config {
             // 200 others is stale when it is read.
             datagram_receive_buffer_size: 256 * 1024,
             datagram_send_buffer_size: 256 * 1024,
-            // Off, because a connection that waits for its peer keeps memory, because a load
-            // balancer has to lead the client back to the same server, and because a caller of the
-            // engine has to provide new sockets.
+            // Resumption is off for three reasons. A connection that waits for its peer keeps
+            // memory. A load balancer has to lead the client back to the same server. And a caller
+            // of the engine has to provide new sockets.
             resume_timeout: None,
-            // As much as the largest window of a stream, which is enough for 1 Gbit/s at a round trip
-            // of 200 ms. Only bytes in flight are kept, so a shorter path needs less memory. The
-            // whole budget is needed only for a long path, or for a peer that acknowledges nothing.
+            // This is as much as the largest window of a stream, and is enough for 1 Gbit/s at a
+            // round trip of 200 ms. Only bytes in flight are kept, so a shorter path needs less
+            // memory. The whole budget is needed only for a long path, or for a peer that
+            // acknowledges nothing.
             replay_budget: 32 * 1024 * 1024,
         }
     }

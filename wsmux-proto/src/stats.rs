@@ -159,7 +159,7 @@ impl Stopwatch {
 }
 
 /// The sum of many stopwatches, computed without looking at each of them. A sum that exceeds the
-/// range of [`Duration`] stays at the maximum. In that case only the statistic is wrong.
+/// range of [`Duration`] stays at the maximum. Then the statistic is wrong, and nothing else.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct StopwatchSum {
     running: u32,

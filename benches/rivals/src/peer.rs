@@ -155,8 +155,8 @@ pub async fn read_exact<S: Stream>(stream: &mut S, buf: &mut [u8]) -> Result<()>
     Ok(())
 }
 
-/// Reads to the end and returns how many bytes there were. Fails if there are more than the buffer
-/// holds.
+/// Reads to the end, and returns how many bytes there were. Fails if they do not fit into the
+/// buffer.
 pub async fn read_to_end<S: Stream>(stream: &mut S, buf: &mut [u8]) -> Result<usize> {
     let mut read = 0;
     loop {

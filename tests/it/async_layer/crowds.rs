@@ -33,11 +33,11 @@ async fn counted<F: Future>(future: F, polls: Rc<Cell<usize>>) -> F::Output {
     .await
 }
 
-/// How often the tasks of a crowd were polled, and which have finished.
+/// How often the tasks of a crowd were polled, and which of the tasks have finished.
 #[derive(Default)]
 struct Crowd {
     polls: Rc<Cell<usize>>,
-    /// The numbers of the tasks that have finished, in the order in which they did.
+    /// The numbers of the tasks that have finished, in the order in which the tasks finished.
     done: Rc<std::cell::RefCell<Vec<usize>>>,
 }
 

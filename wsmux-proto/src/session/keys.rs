@@ -80,8 +80,8 @@ impl fmt::Debug for SessionKeys {
     }
 }
 
-/// Which side proves that it knows the secret. The labels differ, so that the proof of one side is
-/// no proof of the other.
+/// The side that proves that it knows the secret. Each side has its own label, so the proof of one
+/// side is not valid as a proof of the other side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Prover {
     Client,

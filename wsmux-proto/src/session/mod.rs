@@ -76,9 +76,9 @@ enum Layer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SessionState {
-    /// The session has a socket, and would end with it.
+    /// The session has a socket. If it loses the socket, it ends.
     Fixed,
-    /// The session has a socket, and would be suspended without it.
+    /// The session has a socket. If it loses the socket, it is suspended.
     Live,
     /// The session has no socket, and waits for one.
     Suspended,
@@ -117,13 +117,13 @@ pub enum SessionEvent {
 pub struct SessionStats {
     /// How often the session was resumed.
     pub resumptions: u64,
-    /// Messages that were sent again, or have to be.
+    /// How many messages were sent again, or have to be sent again.
     pub resent_messages: u64,
     /// The length of these messages in bytes.
     pub resent_bytes: u64,
     /// The longest time from a loss to the resumption.
     pub longest_gap: Duration,
-    /// What the messages cost now that the peer has not acknowledged, in the units of
+    /// The present cost of the messages that the peer has not acknowledged, in the units of
     /// [`Config::replay_budget`](crate::Config::replay_budget).
     pub replay_held: u64,
 }
@@ -208,9 +208,9 @@ impl Session {
         }
     }
 
-    /// Returns when a connection that has no socket ends if no new one resumes it. Returns `None`
-    /// in the other states, and for a time that [`Time`] cannot express. After silence, the session
-    /// waits for a shorter time than after a loss, because the silence counts.
+    /// If the connection has no socket, returns when it ends unless a new socket resumes it.
+    /// Returns `None` in the other states, and for a time that [`Time`] cannot express. After
+    /// silence, the session waits for a shorter time than after a loss, because the silence counts.
     pub fn suspension_deadline(&self) -> Option<Time> {
         match &self.layer {
             Layer::On(resumption) if self.engine.close_reason().is_none() => {
@@ -351,8 +351,8 @@ impl Session {
         wants && !self.is_without_socket() && self.engine.may_report_socket_full()
     }
 
-    /// Whether the session needs no socket any more: the closing handshake is over, or the
-    /// connection has ended while it had no socket. The session may still
+    /// Whether the session no longer needs a socket. This is so when the closing handshake is over,
+    /// or when the connection has ended while it had no socket. The session may still
     /// [linger](Self::lingers).
     #[inline]
     pub fn is_closed(&self) -> bool {

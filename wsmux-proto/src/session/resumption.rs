@@ -66,14 +66,16 @@ pub(super) enum Phase {
     /// A client has a new socket, and waits for the server's answer.
     Resuming {
         gap: Gap,
-        /// When the session gives up this socket; `None` for a time that [`Time`] cannot express.
+        /// When the session gives up this socket. `None` if that is later than [`Time`] can
+        /// express.
         deadline: Option<Time>,
         socket: SocketCapabilities,
         /// The request, until it is sent.
         request: Option<ResumeRequest>,
         /// Whether the server's parameters have arrived.
         parameters_received: bool,
-        /// Whether the connection had ended before, so the socket serves only to say so.
+        /// Whether the connection had already ended. If so, the socket is used only to tell the
+        /// peer about the end.
         only_to_close: bool,
     },
     /// The connection has ended, and the peer can no longer learn why.
@@ -149,7 +151,8 @@ impl Resumption {
         self.event.take()
     }
 
-    /// Whether the connection has ended without a socket, and could still tell the peer why.
+    /// Whether the connection has ended without a socket, and a new socket could still tell the
+    /// peer why.
     pub(super) fn lingers(&self, engine: &Connection) -> bool {
         let has_no_socket = matches!(self.phase, Phase::Suspended(_) | Phase::Resuming { .. });
         engine.is_closed_locally() && has_no_socket

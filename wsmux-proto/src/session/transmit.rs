@@ -50,7 +50,7 @@ impl Resumption {
             Phase::Live { .. } => {
                 self.has_something_to_send(engine)
                     || match self.replay.is_full() && !has_ended {
-                        // The engine has to learn once that it cannot send.
+                        // The engine has to be informed once that it cannot send.
                         true => engine.wants_socket_full(),
                         false => engine.wants_transmit(),
                     }
@@ -118,7 +118,7 @@ impl Resumption {
         Some(Outgoing::Message(out))
     }
 
-    /// Puts a SESSION_ACK in front of a message, if it is worth its bytes.
+    /// Puts a SESSION_ACK in front of a message, if enough was received since the last SESSION_ACK.
     fn add_acknowledgement(&mut self, now: Time, out: &mut MessageBuf) {
         if self.received.is_worth_sending(now) {
             let count = self.received.acknowledge();

@@ -244,8 +244,9 @@ impl Streams {
         self.phase == Phase::Draining
     }
 
-    /// Whether the drain is complete. It is complete when every stream has ended or waits only for
-    /// the peer to answer a stop, and when this end has no control frame of a stream left to send.
+    /// Whether the drain is complete. It is complete when two conditions hold. First, every stream
+    /// has ended, or waits only for the peer to answer a stop. Second, this end has no control
+    /// frame of a stream left to send.
     pub(super) fn is_drained(&self) -> bool {
         self.is_draining() && self.table.all_linger() && self.control.is_empty()
     }
@@ -281,8 +282,8 @@ impl Streams {
         self.send_budget.clear();
         self.control.clear();
         self.waiting.clear();
-        // Some streams were kept only until their frames were sent. From now on no frames are sent,
-        // so these streams can be freed.
+        // Some streams were kept only because they had frames to send. From now on no frames are
+        // sent, so these streams can be freed.
         self.table.keys().into_iter().for_each(|key| self.maybe_free(key));
     }
 }

@@ -45,10 +45,10 @@ enum Halves {
     },
 }
 
-/// The waiting streams. There are at most `max` of them, including streams that were refused after
-/// they had waited and whose refusal has not been sent yet. The peer opens streams of one kind in
-/// the order of their ids, so the order of ids is the order of arrival. The streams are kept in a
-/// tree rather than a hash table, because a tree returns memory when streams leave, and because no
+/// The waiting streams. There are at most `max` of them. If a stream was refused after it had
+/// waited, it counts until its refusal has been sent. The peer opens streams of one kind in the
+/// order of their ids, so the order of ids is the order of arrival. The streams are kept in a tree
+/// rather than a hash table, because a tree returns memory when streams leave, and because no
 /// choice of ids makes it slow.
 #[derive(Debug)]
 pub(super) struct WaitingRoom {
@@ -90,7 +90,7 @@ impl WaitingRoom {
 }
 
 impl Streams {
-    /// Returns a kind of stream of which one waits and whose limit is not reached.
+    /// Returns a kind of stream whose limit is not reached and of which at least one stream waits.
     fn admissible(&self) -> Option<Dir> {
         // This function is called twice for each message, so it is fast in the usual case, in which
         // no stream waits.

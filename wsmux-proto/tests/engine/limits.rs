@@ -244,8 +244,8 @@ fn a_js_ws_stream_past_the_limit_is_refused_and_the_connection_lives() {
     );
     assert_eq!(peer.conn.stats(Time::EPOCH).live_streams, 2);
     assert_eq!(peer.conn.stats(Time::EPOCH).streams_refused, 1);
-    // The peer's answers to the refusal are dropped, and so is whatever it had sent before it
-    // received the refusal.
+    // The peer's answers to the refusal are dropped. Frames that the peer had sent before it
+    // received the refusal are dropped as well.
     peer.send(&[data(refused, b"x"), stop(refused, 0), error_read(refused, 0), ack(refused, 5)]);
     peer.assert_open("answers to the refusal");
     assert_eq!(peer.frames(), []);

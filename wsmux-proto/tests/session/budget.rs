@@ -145,7 +145,8 @@ fn what_is_kept_takes_no_more_memory_than_the_formula_says() {
     let bound = config().memory_bound(Wire::QMux, &MemoryUse::default());
     assert_eq!(Config::default().memory_bound(Wire::QMux, &MemoryUse::default()).replay, 0);
     assert_eq!(resumable().memory_bound(Wire::JsWs, &MemoryUse::default()).replay, 0);
-    // What the formula grants for blocks of which a part was acknowledged does not count here.
+    // The formula also allows memory for blocks of which a part was acknowledged. That memory does
+    // not count here.
     let send = bound.send - 256 * 1024;
     let most = (bound.replay - send) as i64;
     for piece in [1, 40, 511, 512, 700, 4_096, 5_000, 60_000] {

@@ -162,7 +162,8 @@ fn a_closed_session_waits_for_its_peer_no_longer_than_for_a_socket() {
     close(&mut net, SERVER);
     let lost = net.now;
     net.cut();
-    // Neither requests nor sockets on which nothing arrives give it more time.
+    // The server does not wait longer because requests arrive, nor because of sockets on which
+    // nothing arrives.
     for _ in 0..5 {
         net.now += secs(10);
         net.dial();
@@ -180,7 +181,8 @@ fn a_closed_session_waits_for_its_peer_no_longer_than_for_a_socket() {
     assert!(!net.server.session.lingers());
     assert_eq!(net.server.session.poll_timeout(), None);
     assert_eq!(net.server.session.session_stats().replay_held, 0);
-    // A socket on which everything is sent again ends by then as well.
+    // If a socket comes on which everything is sent again, the session ends no later than without
+    // that socket.
     let (mut net, _) = with_stream(SERVER);
     close(&mut net, SERVER);
     net.cut();

@@ -64,7 +64,8 @@ fn a_request_is_accepted_once() {
     let first = request(&mut net);
     let second = request(&mut net);
     assert!(accept(&mut net, &second).is_ok());
-    // The same one again, and one that was overtaken.
+    // The request that was accepted is sent again, and then an older request that has not been
+    // used.
     for old in [&second, &first] {
         assert_eq!(accept(&mut net, old), Err(ResumeError::Replayed));
         net.server.session.handle_socket_end(net.now, net.server.session.link(), SocketError::Eof);
@@ -232,7 +233,7 @@ fn a_client_goes_on_only_with_the_answer_to_its_own_request() {
         hand_over(&mut net.client.session, net.now, net.client.link, Item::Message(forged.into()));
         assert_refused(&net);
     }
-    // The answer to an earlier attempt.
+    // Here the client gets the answer to an earlier attempt.
     let (mut net, answer) = client_and_answer();
     net.dial();
     net.send_one(SERVER);

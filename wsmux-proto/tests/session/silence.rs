@@ -139,9 +139,9 @@ fn a_client_does_not_dial_for_a_connection_that_nobody_uses() {
     assert!(idle(reason(&mut net, SERVER)));
 }
 
-/// A Close that no CONNECTION_CLOSE preceded, a violation of RFC 6455, and the write-stall
-/// timeout (C-78) MUST be the loss of the WebSocket for a connection that can be resumed and has
-/// not ended.
+/// On a connection that can be resumed and has not ended, three events MUST count as the
+/// loss of the WebSocket: a Close that no CONNECTION_CLOSE preceded, a violation of RFC 6455, and
+/// the write-stall timeout (C-78).
 #[test]
 fn a_proxy_that_closes_or_fails_only_suspends_the_connection() {
     let close = || Incoming::Close { code: Some(1001), reason: "reload".into() };
@@ -187,8 +187,8 @@ fn a_proxy_that_closes_or_fails_only_suspends_the_connection() {
 
 /// If no WebSocket has resumed the connection when the timeout of R-4 is over, it MUST end
 /// with the error that suspended it. A WebSocket on which nothing new arrives MUST NOT restart that
-/// timeout. New are a counted message that has not arrived before, and a count that is higher than
-/// before.
+/// timeout. A counted message is new if it has not arrived before, and a count is new if it is
+/// higher than before.
 #[test]
 fn requests_alone_do_not_keep_a_session() {
     // Either the socket ends before the next request, or the next request replaces it.
@@ -238,9 +238,9 @@ fn requests_alone_do_not_keep_a_session() {
     }
 }
 
-/// A Close that no CONNECTION_CLOSE preceded, a violation of RFC 6455, and the write-stall
-/// timeout (C-78) MUST be the loss of the WebSocket for a connection that can be resumed and has
-/// not ended.
+/// On a connection that can be resumed and has not ended, three events MUST count as the
+/// loss of the WebSocket: a Close that no CONNECTION_CLOSE preceded, a violation of RFC 6455, and
+/// the write-stall timeout (C-78).
 #[test]
 fn a_socket_that_takes_nothing_is_given_up_for_another_one() {
     let mut config = resumable();

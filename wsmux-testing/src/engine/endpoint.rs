@@ -37,9 +37,9 @@ pub enum End {
     Open,
     Fin,
     Reset(u64),
-    /// It ended with its connection.
+    /// The half ended with its connection.
     Lost,
-    /// It was stopped here, or its end has already been reported.
+    /// This application has stopped the half, or the end of the half has already been reported.
     Closed,
 }
 

@@ -133,7 +133,7 @@ impl State {
         self.finished
     }
 
-    /// Handles the engine's events. Returns how many tasks will be woken because of them.
+    /// Handles the engine's events. Returns how many tasks these events will wake.
     pub(super) fn dispatch(&mut self, span: &trace::Span) -> usize {
         let before = self.wakeups.count();
         while let Some(event) = self.session.poll_event() {
@@ -388,7 +388,7 @@ impl State {
         match queue {
             Queue::DatagramReaders => self.engine_mut().want_datagram(),
             Queue::DatagramSenders => self.engine_mut().want_datagram_room(),
-            // The engine emits the other events unasked.
+            // The engine emits the events of the other queues without being asked.
             _ => {}
         }
     }

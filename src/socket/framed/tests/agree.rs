@@ -114,8 +114,8 @@ pub(super) fn agree(side: Side, input: &[u8], chops: &[usize]) {
     let context = format!("{our_end:?} and {their_end:?}");
     match (&our_end, &their_end) {
         // Our reader does not support text, and reports a text message at the message's first
-        // frame. Their reader continues, and can only return control frames until that message
-        // ends.
+        // frame. Tungstenite's reader continues. Until the text message ends, it can return only
+        // control frames.
         (End::Text, _) => {
             assert!(theirs.starts_with(&ours), "{}", context);
             let rest = &theirs[ours.len()..];

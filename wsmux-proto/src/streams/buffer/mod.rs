@@ -26,8 +26,8 @@ const SHARE_AT_LEAST_ONE_IN: usize = 2;
 /// exceeds half of its message by a quarter of this number.
 const CHUNK_OVERHEAD: usize = 384;
 
-/// The least capacity of a block for small chunks. Only the first of several such blocks in a row
-/// may be smaller. Allocators usually have free blocks of this size.
+/// The smallest capacity of a block for small chunks. If several such blocks follow each other,
+/// only the first one may be smaller. Allocators usually have free blocks of this size.
 const GATHER_CAPACITY: usize = 512;
 
 /// The largest capacity of a block for small chunks, unless a single piece of data needs more.

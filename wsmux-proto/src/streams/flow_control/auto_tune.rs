@@ -156,8 +156,8 @@ impl AutoTune {
         }
     }
 
-    /// Measures bytes that were received on a stream. Before them, the stream had received `before`
-    /// bytes.
+    /// Measures bytes that were received on a stream. `before` is how many bytes the stream had
+    /// received earlier.
     pub(in crate::streams) fn on_received(
         &mut self,
         credit: &mut RecvCredit,

@@ -132,8 +132,8 @@ impl RecvCredit {
         behind > 0 && behind >= (self.window() / GRANT_AT_ONE_IN).min(GRANT_AT_MOST)
     }
 
-    /// Returns the grant that lets the peer use its whole window again; `None` if the peer can use
-    /// all of it already.
+    /// Returns the grant that lets the peer use its whole window again. Returns `None` if the peer
+    /// already has credit for the whole window.
     pub(in crate::streams) fn grant(&mut self, relative: bool) -> Option<Credit> {
         // J-28
         let total = self.consumed + self.window();

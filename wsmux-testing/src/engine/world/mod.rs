@@ -63,7 +63,7 @@ pub struct Half {
     finished: bool,
     /// Whether the writer reset this half, or dropped it unfinished.
     given_up: bool,
-    /// How many bytes the reader still receives of a half that was reset.
+    /// If the half was reset: how many of its bytes the reader still receives.
     reliable: usize,
     /// Whether the reader stopped or dropped this half.
     stopped: bool,
