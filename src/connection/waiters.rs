@@ -27,7 +27,7 @@ pub(crate) struct Waiters {
     /// The other tasks in the queue, by ticket.
     others: Tree<Waiter>,
     last_ticket: u64,
-    /// The sum of what all tasks with a ticket want.
+    /// The sum of the amounts that all tasks with a ticket want.
     wanted: u64,
     /// The part of `wanted` that is reserved for tasks that were woken.
     reserved: u64,

@@ -115,8 +115,8 @@ fn between_tasks(wire: Wire, len: usize) -> u64 {
 }
 
 /// Sends to a connection a frame header that declares `len` bytes, and then only one of these
-/// bytes. Returns the most memory that the connection allocates meanwhile, and the code with which
-/// the connection closes, if it does.
+/// bytes. Returns the largest amount of memory that the connection holds meanwhile. If the
+/// connection closes, also returns the code of the close.
 fn announced(wire: Wire, len: u64) -> (u64, Option<u16>) {
     const REQUEST: &str = "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";

@@ -327,9 +327,9 @@ impl Config {
     /// dead peer than silence is. When a network is interrupted or a peer is suspended, the peer is
     /// silent too, and the idle timeout ends the connection.
     ///
-    /// A [`Session`](crate::Session) that can be resumed is not ended but suspended after this time,
-    /// and also if its peer has to acknowledge messages and acknowledges none of them. If that
-    /// happens twice, the session ends.
+    /// After this time, a [`Session`](crate::Session) that can be resumed is suspended and does not
+    /// end. It is also suspended if its peer has to acknowledge messages and acknowledges none of
+    /// them. If that happens twice, the session ends.
     pub fn write_stall_timeout(&mut self, timeout: Option<Duration>) -> &mut Self {
         self.write_stall_timeout = timeout.filter(|timeout| !timeout.is_zero());
         self

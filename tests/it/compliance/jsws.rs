@@ -9,8 +9,9 @@ use wsmux::{
 
 use super::*;
 
-/// [J-7] The lowest bit of an id MUST say who opened the stream, 0 client and 1 server; each side
-/// counts up by 2 from 0 or 1. Id n stands for the neutral stream with counter n >> 1.
+/// [J-7] The lowest bit of an id MUST say who opened the stream: 0 for the client, 1 for the
+/// server. Each side counts up by 2, and begins with 0 or 1. Id n stands for the neutral stream
+/// with counter n >> 1.
 /// [J-12] The first message on a stream that we open MUST be an Ack with our receive window, sent
 /// at once.
 #[test]

@@ -371,8 +371,9 @@ impl Session {
         matches!(&self.layer, Layer::On(resumption) if resumption.lingers(&self.engine))
     }
 
-    /// Returns until when the session [lingers](Self::lingers); `None` if it does not, and for a
-    /// time that [`Time`] cannot express. Call [`handle_timeout`](Self::handle_timeout) then.
+    /// Returns the time until which the session [lingers](Self::lingers). Returns `None` if it does
+    /// not linger, and for a time that [`Time`] cannot express. Call
+    /// [`handle_timeout`](Self::handle_timeout) then.
     pub fn linger_deadline(&self) -> Option<Time> {
         match &self.layer {
             Layer::On(resumption) if resumption.lingers(&self.engine) => {

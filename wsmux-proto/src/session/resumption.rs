@@ -92,7 +92,7 @@ pub(super) struct Gap {
     pub(super) error: ConnectionError,
 }
 
-/// What a client makes of a message that arrives before the server's answer.
+/// How a client interprets a message that arrives before the server's answer.
 enum Reply {
     Wait,
     Answer(Answer),

@@ -21,7 +21,8 @@ impl Resumption {
                 engine.poll_transmit(now, out)
             }
             Phase::Live { answer } => {
-                // The answer precedes even a close, which the client would not believe.
+                // The answer is sent even before a close, because the client does not believe
+                // a close without it.
                 if let Some(answer) = answer.take() {
                     answer.encode(out);
                 } else if self.replay.next(out) {

@@ -135,8 +135,8 @@ fn an_upload_into_a_black_hole_is_given_up_in_time() {
     }
 }
 
-/// Has a ping answered after `seconds`, and has the peer send nothing after that. Returns how long
-/// the connection then lasts.
+/// Makes the peer answer a ping after `seconds`, and send nothing after that. Returns how long the
+/// connection then lasts.
 fn silence_after_round_trip(wire: Wire, seconds: u64) -> Duration {
     let mut config = Config::default();
     config.window_growth_budget(0);

@@ -122,7 +122,7 @@ fn two_ends_do_not_acknowledge_each_others_acknowledgements() {
     write(&mut net, SERVER, id, 100);
     net.pass(secs(100));
     assert_eq!(acks(&mut net, CLIENT).len() + acks(&mut net, SERVER).len(), 2);
-    // An empty message counts, and so does the next one.
+    // An empty message counts, and so does the message after it.
     for message in [Bytes::new(), Bytes::from_static(&[0; 100])] {
         let (now, link) = (net.now, net.server.link);
         hand_over(&mut net.server.session, now, link, Item::Message(message));

@@ -39,7 +39,7 @@ fn fill(net: &mut Net, piece: usize) -> usize {
     }
 }
 
-/// When the counted messages that the peer has not acknowledged cost our replay budget, we
+/// When the counted messages that the peer has not acknowledged use up our replay budget, we
 /// MUST NOT send another counted message until the peer acknowledges some. SESSION_ACK may still be
 /// sent. For the write-stall timeout (C-78), the socket counts as full until then.
 #[test]
@@ -76,7 +76,7 @@ fn size(item: &Item) -> usize {
     }
 }
 
-/// When the counted messages that the peer has not acknowledged cost our replay budget, we
+/// When the counted messages that the peer has not acknowledged use up our replay budget, we
 /// MUST NOT send another counted message until the peer acknowledges some. SESSION_ACK may still be
 /// sent. For the write-stall timeout (C-78), the socket counts as full until then.
 #[test]

@@ -166,12 +166,12 @@ fn request_with_count(extra: usize) -> (Net, Bytes) {
     (net, request)
 }
 
-/// A count that is below an earlier count of its sender, or above the number of counted
-/// messages that were sent to it, MUST be refused: by the server as R-15 says, and by the client by
-/// ending the connection.
+/// A count MUST be refused if it is below an earlier count of its sender, or above the number
+/// of counted messages that were sent to its sender. A server refuses it as R-15 says. A client
+/// refuses it by ending the connection.
 #[test]
 fn a_count_that_cannot_be_is_refused_in_spite_of_a_valid_proof() {
-    // Both sessions have the same keys, so the proofs of one are valid for the other.
+    // Both sessions have the same keys, so a proof from one session is valid for the other session.
     let (_, of_many) = request_with_count(5);
     let (_, of_few) = request_with_count(1);
     let (mut few, _) = request_with_count(1);

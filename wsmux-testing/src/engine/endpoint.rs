@@ -33,7 +33,7 @@ impl Item {
 /// How a receiving half ended, as its application sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// It has not ended yet.
+    /// The half has not ended yet.
     Open,
     Fin,
     Reset(u64),

@@ -194,8 +194,8 @@ impl State {
     /// Wakes the driver if it sleeps.
     ///
     /// The waker is called after the lock is released. Until the waker is called, other tasks find
-    /// no driver to wake. They need not wake it: the driver runs after the wake-up, and will see
-    /// their changes. If the driver runs for another reason and sleeps again before the wake-up
+    /// no driver to wake. They need not wake it, because the driver runs after the wake-up and will
+    /// see their changes. If the driver runs for another reason and sleeps again before the wake-up
     /// arrives, it runs once more than necessary.
     pub(super) fn wake_driver_now(&mut self) {
         self.wakeups.wake_driver(self.driver.take().map(|driver| driver.waker));

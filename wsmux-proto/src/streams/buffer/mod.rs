@@ -33,9 +33,9 @@ const GATHER_CAPACITY: usize = 512;
 /// The largest capacity of a block for small chunks, unless a single piece of data needs more.
 const MAX_GATHER_CAPACITY: usize = 64 * 1024;
 
-/// The size of a new block for small chunks is the number of bytes that were gathered in a row and
-/// are still in the queue, divided by this number. So the unused part of the block is at most a
-/// quarter of those bytes.
+/// To get the size of a new block for small chunks, take the bytes that were gathered in a row and
+/// are still in the queue, and divide their number by this number. So the unused part of the block
+/// is at most a quarter of those bytes.
 const GATHER_ONE_IN: usize = 4;
 
 /// A queue with more slots than this gives back half of them when less than a quarter is in use.

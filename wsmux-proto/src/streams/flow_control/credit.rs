@@ -55,8 +55,8 @@ impl RecvCredit {
         self.growth += bytes;
     }
 
-    /// Sets the initial window. If it becomes larger, the additional bytes replace growth. Returns
-    /// how many bytes of growth were replaced and released.
+    /// Sets the initial window. If the initial window becomes larger, the additional bytes replace
+    /// growth. Returns how many bytes of growth were replaced and released.
     pub(in crate::streams) fn set_initial_window(&mut self, window: u64) -> u64 {
         let more = window.saturating_sub(self.initial_window);
         self.initial_window = window;

@@ -30,7 +30,8 @@ fn a_flood_of_frames_without_effect_ends_the_connection() {
 
 /// [C-61] We MUST NOT close a connection because of useless work whose rate stays below the rate at
 /// which its budget is replenished, however long the work continues. This holds if time alone
-/// replenishes the budget. It also holds if useful work alone replenishes the budget, at any speed.
+/// replenishes the budget. It also holds if useful work alone replenishes the budget, however fast
+/// the work is.
 #[test]
 fn a_peer_that_writes_single_bytes_one_by_one_does_nothing_useless() {
     for wire in WIRES {
@@ -51,7 +52,8 @@ fn a_peer_that_writes_single_bytes_one_by_one_does_nothing_useless() {
 
 /// [C-61] We MUST NOT close a connection because of useless work whose rate stays below the rate at
 /// which its budget is replenished, however long the work continues. This holds if time alone
-/// replenishes the budget. It also holds if useful work alone replenishes the budget, at any speed.
+/// replenishes the budget. It also holds if useful work alone replenishes the budget, however fast
+/// the work is.
 #[test]
 fn an_empty_frame_beside_each_byte_is_let_pass() {
     let id = bidi(CLIENT, 0);
@@ -62,7 +64,8 @@ fn an_empty_frame_beside_each_byte_is_let_pass() {
 
 /// [C-61] We MUST NOT close a connection because of useless work whose rate stays below the rate at
 /// which its budget is replenished, however long the work continues. This holds if time alone
-/// replenishes the budget. It also holds if useful work alone replenishes the budget, at any speed.
+/// replenishes the budget. It also holds if useful work alone replenishes the budget, however fast
+/// the work is.
 #[test]
 fn a_chat_of_a_byte_each_second_goes_on_for_ever() {
     let id = bidi(CLIENT, 0);

@@ -10,8 +10,8 @@ use crate::engine::{ms, scripted_peer::decode};
 const MAX_EVENTS: usize = 10_000;
 const MAX_TRANSMITS: usize = 10_000;
 
-/// Bounds, in bytes, of the state of a stream and of a connection. SPEC.md §10 allows as much for a
-/// stream, and more for a connection.
+/// Bounds, in bytes, of the state of a stream and of a connection. SPEC.md §10 allows the same for
+/// a stream, and more for a connection.
 const STREAM_STATE: u64 = 4 * 1024;
 const CONNECTION_STATE: u64 = 32 * 1024;
 
