@@ -32,8 +32,9 @@ impl<E: Into<io::Error>> From<WaitError<E>> for io::Error {
     }
 }
 
-/// Replaces the kinds of errors that make std and many programs repeat a call. The repeated call
-/// would fail again each time, so they would repeat it for ever.
+/// When a call fails with certain kinds of errors, std and many programs repeat the call. Here a
+/// repeated call would always fail again, so they would repeat it for ever. This function replaces
+/// those kinds.
 fn final_error(error: io::Error) -> io::Error {
     match error.kind() {
         io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => {

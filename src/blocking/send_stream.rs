@@ -98,7 +98,7 @@ impl SendStream {
     ///
     /// # Errors
     /// [`ResetAtError`](crate::ResetAtError) if the stream has ended, or the peer does not support
-    /// this.
+    /// such a reset.
     pub fn reset_at(
         &mut self,
         code: VarInt,

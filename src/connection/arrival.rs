@@ -33,8 +33,8 @@ pub(crate) trait Registered: fmt::Debug + Send {
     fn suspend(&self, cost: u64) -> Kept;
 }
 
-/// The server's part of a new connection: until its first message has arrived, it may turn out to
-/// be the new socket of an earlier connection.
+/// The server's part of a new connection. The first message of the client shows whether this really
+/// is a new connection, or a new socket for an earlier connection.
 #[derive(Debug)]
 pub(crate) struct Arrival(pub(super) Arc<dyn Sessions>);
 

@@ -34,9 +34,9 @@ const BATCH: usize = 16;
 /// peer would wait while this end works, and this end would wait while the peer works.
 const RECEIVED_BYTES: usize = 32 * 1024;
 
-/// A batch of messages that are sent also ends once it has this many bytes. Two messages of the
-/// largest size make a batch, and the socket writes both in one system call. Three would cost
-/// hardly less for each byte, and an urgent message would have to wait longer.
+/// When messages are sent, a batch also ends once it has this many bytes. Two messages of the
+/// largest size make a batch, and the socket writes both in one system call. With three messages,
+/// each byte would cost hardly less, and an urgent message would have to wait longer.
 const SENT_BYTES: usize = 64 * 1024;
 
 /// After this many rounds in a row, the driver yields to other tasks. It yields earlier if a round
@@ -54,7 +54,7 @@ enum Progress {
     More,
     /// Nothing is left to do.
     Idle,
-    /// This direction waits for the socket, which will wake this task.
+    /// This direction waits until the socket wakes this task.
     Blocked,
 }
 
@@ -141,7 +141,8 @@ impl<S: Socket + Unpin> Driver<S> {
     }
 
     /// Drives the socket until the connection has ended or no longer uses the socket.
-    // An `async fn` would hold the driver twice: as its argument, and as a local variable.
+    // The future of an `async fn` would contain the driver twice: as an argument, and as a local
+    // variable.
     #[expect(clippy::manual_async_fn)]
     pub(super) fn run(mut self) -> impl Future<Output = Records> {
         async move {
@@ -409,7 +410,8 @@ impl<S: Socket + Unpin> Driver<S> {
         let next = state.session.poll_timeout();
         let rang = self.alarm.rings(next, |next| self.shared.instant(next), cx);
         let due = rang && next.is_some_and(|next| next <= now);
-        // Acknowledgements of a session have deadlines too, and those say nothing about silence.
+        // A session also has deadlines for its acknowledgements, and these deadlines say nothing
+        // about silence.
         let is_quiet = due && state.engine().poll_timeout().is_some_and(|at| at <= now);
         if due {
             state.session.handle_timeout(now);

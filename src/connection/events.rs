@@ -9,8 +9,8 @@ use super::{
     shared::{Queue, Shared, State, wait_for},
 };
 
-/// How many events a connection keeps for its listeners. The events of one loss of a socket are
-/// two, so this is enough for a listener that runs only now and then.
+/// How many events a connection keeps for its listeners. Each loss of a socket causes two events,
+/// so this is enough even for a listener that seldom runs.
 const KEPT: usize = 16;
 
 /// What happened to a connection.
@@ -103,8 +103,8 @@ impl EventLog {
 }
 
 impl ConnectionEvent {
-    /// Returns the event of a session as the application sees it. A refusal is none, because the
-    /// end of the connection says it.
+    /// Returns the event of a session as the application sees it. Returns `None` for a refusal,
+    /// because the application learns of it from the end of the connection.
     pub(super) fn of_session(event: &SessionEvent) -> Option<Self> {
         match *event {
             SessionEvent::Suspended => Some(Self::Suspended),

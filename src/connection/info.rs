@@ -121,8 +121,8 @@ impl ConnectionInfo {
         self.response_headers.as_deref()
     }
 
-    /// Whether the client of another handshake may resume the connection of this handshake. It may
-    /// if it has the same identity and speaks the same protocol.
+    /// Whether the client of another handshake may resume the connection of this handshake. That
+    /// client needs the same identity, and must speak the same protocol.
     #[cfg(not(target_family = "wasm"))]
     pub(crate) fn is_same_client(&self, other: &Self) -> bool {
         let user = |info: &Self| info.application_data::<crate::server::authorize::User>();

@@ -27,7 +27,7 @@ pub(crate) struct Waiters {
     /// The other tasks in the queue, by ticket.
     others: Tree<Waiter>,
     last_ticket: u64,
-    /// The sum of what all tasks with a ticket want.
+    /// The sum of the amounts that all tasks with a ticket want.
     wanted: u64,
     /// The part of `wanted` that is reserved for tasks that were woken.
     reserved: u64,
@@ -385,7 +385,7 @@ mod tests {
                 let mut wakers = Vec::new();
                 queue.wake(there, &mut wakers);
                 wakers.into_iter().for_each(Waker::wake);
-                // `crowd` is in the order of the tickets.
+                // The tasks in `crowd` are in the order of their tickets.
                 let is_awake = |one: &One| one.woken.0.load(Ordering::Relaxed) > 0;
                 let wants = |one: &One| one.wants;
                 let awake = crowd.iter().filter(|one| is_awake(one));

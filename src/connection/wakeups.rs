@@ -15,8 +15,8 @@ pub(crate) struct Wakeups {
     others: Vec<Waker>,
     /// A waker that is dropped and not woken, because its task no longer uses it.
     dropped: Option<Waker>,
-    /// Whether anything is stored. This is a field of its own because it is checked after every use
-    /// of the lock.
+    /// Whether any other field contains a waker. This has a field of its own, because it is checked
+    /// after every use of the lock and the check has to be quick.
     any: bool,
 }
 

@@ -5,7 +5,7 @@
 #[non_exhaustive]
 pub enum BuildError {
     /// A protocol's name is not an HTTP token (RFC 6455 §4.1): it is empty, or contains a character
-    /// that a token must not contain. The error says which character this is and where. It does not
+    /// that a token must not contain. The error names that character and its position. It does not
     /// repeat the name, which may be a secret.
     #[error("invalid subprotocol name: {0}")]
     InvalidProtocol(String),

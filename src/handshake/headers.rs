@@ -107,7 +107,7 @@ pub(super) fn write_headers(out: &mut Vec<u8>, headers: &HeaderMap) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Converts the headers that the parser found. Returns `None` if one of them is not valid.
+/// Converts the headers that the parser found. Returns `None` if one of the headers is not valid.
 pub(super) fn header_map(parsed: &[httparse::Header<'_>]) -> Option<HeaderMap> {
     let mut headers = HeaderMap::with_capacity(parsed.len());
     for header in parsed {

@@ -46,10 +46,11 @@
 //! carries at most one window per round trip. 1 MiB allows a gigabit a second at a round-trip time
 //! of 8 ms, or 84 Mbit/s at 100 ms. Each stream has this window from its first byte, no matter how
 //! many streams there are. On the QMux wire a window grows by itself if it is too small for the
-//! path. Set a larger one for short streams over long paths, which end before their windows have
-//! grown, and a smaller one for many connections. [`set_stream_receive_window`] changes it on a
-//! live connection. On the js-ws wire the window also bounds the size of the peer's messages, so on
-//! a live connection it cannot be raised above its first value.
+//! path. Set a larger window for short streams over long paths, because such streams end before
+//! their windows have grown. Set a smaller window for many connections.
+//! [`set_stream_receive_window`] changes it on a live connection. On the js-ws wire the window also
+//! bounds the size of the peer's messages, so on a live connection it cannot be raised above its
+//! first value.
 //!
 //! **[`max_stream_receive_window`]** bounds how far one window may grow, and
 //! **[`window_growth_budget`]** bounds how much all windows of a connection may grow together. A

@@ -33,8 +33,8 @@
 //! - **The amount per round trip** is the number of bytes that arrived in it and were read. If a
 //!   reader has stopped, its window does not grow. If a reader is slow, its window grows to twice
 //!   what it reads in a round trip. If a reader is fast, its window grows to twice what the link
-//!   carries. One burst proves little, so a window grows only if the previous round trip carried as
-//!   much.
+//!   carries. One burst proves little. So a window grows only if the previous round trip carried
+//!   about as much as the present one.
 //!
 //! The window of a stream that nothing else limits doubles in each round trip. In simulation with
 //! the defaults, one stream fills a path of 1 Gbit/s with a round-trip time of 200 ms within 2 s.
@@ -113,8 +113,8 @@
 //! The send buffers of all streams of a connection together take up to [`Config::send_window`]
 //! bytes, which is 64 MiB by default. The bytes of a finished stream count until they have been
 //! sent, even if its handle was dropped. So if a program opens, writes, finishes and drops a stream
-//! for each event, and the peer does not read, its writes wait in the end, as they would on a
-//! single stream.
+//! for each event, and the peer does not read, the program's writes wait once the send window is
+//! full. On a single stream they would have to wait as well.
 //!
 //! No stream holds more than half of the send window that is left. With the defaults, a hundred
 //! streams that send at once can each fill their whole buffer; streams that start later get less.

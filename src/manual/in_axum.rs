@@ -120,7 +120,7 @@
 //! - **Another copy and another task.** Every byte is copied into HTTP/2 frames of 16 KiB, and
 //!   passes through HTTP/2's own task. A single busy connection is faster over HTTP/1.1. Urgent
 //!   data may have to wait for about 128 KiB of data of the same connection that h2 has already
-//!   accepted. That is the bound for `Http2Client`; hyper's servers have bounds of their own. wsmux
+//!   accepted. This bound applies to `Http2Client`. hyper's servers have bounds of their own. wsmux
 //!   does not limit the kernel's unsent bytes on a shared socket.
 //! - [`socket_rtt`](crate::WebSocketConnection::socket_rtt) is `None`, because the socket does not
 //!   belong to one connection. [`rtt`](crate::WebSocketConnection::rtt) is measured as usual.

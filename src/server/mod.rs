@@ -184,9 +184,9 @@ impl WebSocketServer {
     ///
     /// # Errors
     /// [`BuildError::Tls`](crate::BuildError::Tls) if, for example, the key does not match the
-    /// certificate. This error is also returned if the server has no TLS, or if the application
-    /// made the TLS configuration, because that configuration may require more of clients. If this
-    /// fails, the server keeps its configuration.
+    /// certificate. This error is also returned if the server has no TLS. It is also returned if
+    /// the application made the TLS configuration, because that configuration may contain further
+    /// requirements for clients. If this fails, the server keeps its configuration.
     #[cfg(feature = "tls")]
     pub fn set_certificate(
         &self,

@@ -1,5 +1,5 @@
-//! The registry of a server's connections that their clients can resume, and the limits on those
-//! without a socket.
+//! The registry of a server's connections that their clients can resume, and the limits on such
+//! connections while they have no socket.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -18,7 +18,8 @@ use crate::connection::{
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SuspendedLimits {
     pub(super) connections: Option<usize>,
-    /// How many bytes all of them together may keep to send again.
+    /// How many bytes all connections without a socket may together keep in order to send them
+    /// again.
     pub(super) bytes: Option<u64>,
 }
 

@@ -115,8 +115,8 @@ fn between_tasks(wire: Wire, len: usize) -> u64 {
 }
 
 /// Sends to a connection a frame header that declares `len` bytes, and then only one of these
-/// bytes. Returns the most memory that the connection allocates meanwhile, and the code with which
-/// the connection closes, if it does.
+/// bytes. Returns the largest amount of memory that the connection holds meanwhile. If the
+/// connection closes, also returns the code of the close.
 fn announced(wire: Wire, len: u64) -> (u64, Option<u16>) {
     const REQUEST: &str = "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
@@ -241,9 +241,9 @@ async fn one_that_waits_alone_allocates_nothing() {
     }
 }
 
-/// [J-43] The number of streams that wait, including those of J-42 and J-44 whose answer has not
-/// been sent, MUST NOT exceed a setting. A new stream above that number is refused as J-31
-/// describes.
+/// [J-43] The number of streams that wait MUST NOT exceed a setting. A stream that is refused by
+/// J-42 or J-44 counts as waiting until its answer has been sent. A new stream above that number is
+/// refused as J-31 describes.
 #[test]
 fn a_stream_that_waits_takes_less_than_128_bytes() {
     const WAITING: u32 = 10_000;

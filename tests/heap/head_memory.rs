@@ -243,9 +243,9 @@ fn largest_head() -> &'static [u8] {
     head.leak().as_bytes()
 }
 
-/// The most memory that a handshake without TLS may hold while it waits. It suffices for the head,
-/// which is either unparsed or parsed, for 20 kB of tables for the lines, and for the state of the
-/// handshake and of the connection after it.
+/// A handshake without TLS may hold at most this much memory while it waits. This is enough for
+/// three things: the head, which is either unparsed or parsed, 20 kB of tables for the lines, and
+/// the state of the handshake and of the connection after it.
 const MAX_HELD: u64 = 110_000;
 
 #[test]

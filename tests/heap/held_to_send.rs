@@ -15,8 +15,8 @@ const WIRES: [Wire; 2] = [Wire::QMux, Wire::JsWs];
 /// The length of an event that the application sends to each listener, on a stream of its own.
 const EVENT: usize = 10_000;
 
-/// An upper bound of the bytes that one stream's state takes. It includes the spare room in tables,
-/// which double when they grow.
+/// The state of one stream takes at most this many bytes. This includes the spare room in tables,
+/// because a table doubles when it grows.
 const STATE: usize = 2 * 1024;
 
 /// How many bytes a stream may always hold, even if the send window is full (C-75).

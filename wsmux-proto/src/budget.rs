@@ -327,7 +327,8 @@ impl Budgets {
             _ => (budget.burst + budget.for_each_stream * self.most_streams, budget.per_second),
         };
         let account = &mut self.accounts[kind as usize];
-        // What has been replenished is rarely needed, so it is computed only when it is needed.
+        // The amount that has been replenished is rarely needed, so it is computed only if
+        // `consumed` is above the burst.
         if account.consumed <= burst
             || account.replenish(&budget, per_second, &self.work, now) <= burst
         {
@@ -428,8 +429,8 @@ mod tests {
         for kind in
             [UselessWork::Grant, UselessWork::Blocked, UselessWork::Empty, UselessWork::Late]
         {
-            // Here more than two useless frames for each stream pass, because the earlier useful
-            // work has earned some more.
+            // More than two useless frames for each stream are allowed here, because the useful
+            // work above has added to the budget.
             let said = burst(&mut budgets, kind, Time::EPOCH);
             assert!(said >= 200_000, "{kind:?}: {said}");
         }

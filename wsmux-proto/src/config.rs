@@ -81,8 +81,8 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            // Enough to fill 1 Gbit/s at a round trip of 8 ms, and to fill a loopback connection.
-            // js-ws has the same default.
+            // This is enough to fill 1 Gbit/s at a round trip of 8 ms, and to fill a loopback
+            // connection. js-ws has the same default.
             stream_receive_window: 1024 * 1024,
             // 1 Gbit/s at a round trip of 200 ms needs 25 MB. Another third of that covers grants
             // that arrive late.
@@ -94,11 +94,11 @@ impl Default for Config {
             // kinds together hold at most 200 MiB.
             max_concurrent_bidi_streams: 100,
             max_concurrent_uni_streams: 100,
-            // More streams than any single program opens in a burst. At about 100 bytes each, they
-            // take at most 1 MB.
+            // No single program opens more streams than this in a burst. At about 100 bytes each,
+            // they take at most 1 MB.
             max_waiting_streams: 10_000,
-            // More streams than an honest peer cancels. Even if the application begins to answer
-            // each cancelled stream, this causes little work.
+            // No honest peer cancels more streams than this. Even if the application begins to
+            // answer each cancelled stream, this causes little work.
             cancelled_streams_per_second: Some(100),
             // More streams than most programs need at once. The limit is needed because a peer may
             // allow 2^60 streams. A stream has up to 1 KB of state, so each kind of stream takes at
@@ -132,13 +132,14 @@ impl Default for Config {
             // 200 others is stale when it is read.
             datagram_receive_buffer_size: 256 * 1024,
             datagram_send_buffer_size: 256 * 1024,
-            // Off, because a connection that waits for its peer keeps memory, because a load
-            // balancer has to lead the client back to the same server, and because a caller of the
-            // engine has to provide new sockets.
+            // Resumption is off for three reasons. A connection that waits for its peer keeps
+            // memory. A load balancer has to lead the client back to the same server. And a caller
+            // of the engine has to provide new sockets.
             resume_timeout: None,
-            // As much as the largest window of a stream, which is enough for 1 Gbit/s at a round trip
-            // of 200 ms. Only bytes in flight are kept, so a shorter path needs less memory. The
-            // whole budget is needed only for a long path, or for a peer that acknowledges nothing.
+            // This is as much as the largest window of a stream, and is enough for 1 Gbit/s at a
+            // round trip of 200 ms. Only bytes in flight are kept, so a shorter path needs less
+            // memory. The whole budget is needed only for a long path, or for a peer that
+            // acknowledges nothing.
             replay_budget: 32 * 1024 * 1024,
         }
     }
@@ -326,9 +327,9 @@ impl Config {
     /// dead peer than silence is. When a network is interrupted or a peer is suspended, the peer is
     /// silent too, and the idle timeout ends the connection.
     ///
-    /// A [`Session`](crate::Session) that can be resumed is not ended but suspended after this time,
-    /// and also if its peer has to acknowledge messages and acknowledges none of them. If that
-    /// happens twice, the session ends.
+    /// After this time, a [`Session`](crate::Session) that can be resumed is suspended and does not
+    /// end. It is also suspended if its peer has to acknowledge messages and acknowledges none of
+    /// them. If that happens twice, the session ends.
     pub fn write_stall_timeout(&mut self, timeout: Option<Duration>) -> &mut Self {
         self.write_stall_timeout = timeout.filter(|timeout| !timeout.is_zero());
         self
@@ -377,9 +378,10 @@ impl Config {
     /// time is rounded up to whole milliseconds, the unit in which it is sent to the peer. Default
     /// `None`.
     ///
-    /// When the peer is silent, the time of its silence counts, but the connection never ends before
-    /// the [idle timeout](Self::max_idle_timeout). So with at most 30 s, the default idle timeout, a
-    /// peer that is gone for good is reported as early as without resumption.
+    /// When the peer is silent, the time of its silence counts, but the connection never ends
+    /// before the [idle timeout](Self::max_idle_timeout). The default idle timeout is 30 s. So if
+    /// this setting is at most 30 s, the loss of a peer that is gone for good is reported as early
+    /// as without resumption.
     ///
     /// Both ends use the shorter of their two values, and resumption is on only if both ends have
     /// turned it on. Resumption exists only on the QMux wire, for a caller that uses a

@@ -79,11 +79,11 @@ impl fmt::Display for DriverLost {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Culprit {
-    /// This end caused it: its application or its runtime.
+    /// This end caused the end of the connection: its application or its runtime.
     Local,
-    /// The peer caused it.
+    /// The peer caused the end of the connection.
     Peer,
-    /// The network between the two ends caused it.
+    /// The network between the two ends caused the end of the connection.
     Network,
     /// The cause is unknown, because the connection timed out.
     Timeout,

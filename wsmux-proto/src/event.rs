@@ -71,7 +71,8 @@ pub enum Event {
 #[derive(Debug, Default)]
 pub(super) struct Events {
     queue: VecDeque<Event>,
-    /// Which kinds of events that belong to no stream are in the queue, with one bit for each kind.
+    /// One bit for each kind of event that belongs to no stream. The bit is set while such an event
+    /// is in the queue.
     queued: u16,
 }
 

@@ -8,7 +8,7 @@ use super::{Dir, StreamId, TransportErrorCode, VarInt, transport_parameters::Tra
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Frame {
-    /// Bytes without a meaning (RFC 9000 §19.1). The number says how many bytes there are.
+    /// Bytes without a meaning (RFC 9000 §19.1). The field is the number of these bytes.
     Padding(usize),
     /// The limits that the sender sets for its peer. On a wire that has this frame, it is the first
     /// frame of each end.

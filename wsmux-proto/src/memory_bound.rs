@@ -11,8 +11,8 @@ const RECEIVE_FACTOR: u64 = 4;
 
 /// The most memory that an unsent byte can keep alive. The unit is half a byte, so 3 stands for one
 /// and a half bytes. A block that gathers small writes is at most a quarter larger than its
-/// content. A chunk that the application has written may be half sent when the next chunk is
-/// written. The sent half of the first chunk still takes memory.
+/// content. When the application writes a chunk, half of the previous chunk may have been sent
+/// already. The half that was sent still takes memory.
 const SEND_HALVES: u64 = 3;
 
 /// How many bytes each stream may hold even when the send window is full (C-76).

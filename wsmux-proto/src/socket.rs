@@ -69,7 +69,7 @@ pub enum Outgoing<'a> {
 pub struct SocketCapabilities {
     /// Whether the WebSocket sends pings and reports the peer's pings and pongs.
     pub pings: bool,
-    /// Whether the WebSocket can send a Close with any code. If not, it can send only the codes
+    /// Whether the WebSocket can send a Close with any code. Otherwise it can send only the codes
     /// 1000 and 3000 to 4999.
     pub all_close_codes: bool,
     /// The size of the largest message of stream data that the engine sends through this socket, in

@@ -88,7 +88,8 @@ pub struct InFlight {
     /// end had not finished or reset the sending half, or had not sent all of its data, or the peer
     /// had not ended the receiving half. Their number is bounded by the limits on open streams.
     pub streams: Vec<StreamId>,
-    /// Bytes of all streams together that were written but not yet passed to the socket.
+    /// How many bytes the application has written, on all streams together, that were not yet
+    /// passed to the socket.
     pub unsent_bytes: u64,
 }
 
@@ -180,7 +181,7 @@ impl LazyStopwatch {
 }
 
 /// The sum of many stopwatches, computed without looking at each of them. A sum that exceeds the
-/// range of [`Duration`] stays at the maximum. In that case only the statistic is wrong.
+/// range of [`Duration`] stays at the maximum. Then the statistic is wrong, and nothing else.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct StopwatchSum {
     running: u32,

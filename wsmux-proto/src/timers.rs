@@ -221,8 +221,8 @@ impl Timers {
 
     /// Records that something other than a complete message was received. This restarts the wait
     /// for the answer to a ping. It does not restart the idle timeout, because a proxy may send
-    /// pings for a peer that is gone. For the same reason, it does not allow a missed deadline to
-    /// be postponed once more.
+    /// pings for a peer that is gone. For the same reason, if a deadline was missed and postponed,
+    /// this does not permit another postponement.
     pub(super) fn on_heard(&mut self, now: Time) {
         self.last_heard = now;
     }
@@ -259,8 +259,9 @@ impl Timers {
         self.ping.due || self.ping.outstanding.is_some()
     }
 
-    /// Returns when a connection ends that is suspended because of the peer's silence; `None` for
-    /// another timeout, and for a time that [`Time`] cannot express. The silence counts.
+    /// If the peer's silence has suspended the connection, returns when the connection ends. The
+    /// time of the silence counts. Returns `None` for another timeout, and for a time that [`Time`]
+    /// cannot express.
     pub(super) fn silence_deadline(&self, timeout: Timeout) -> Option<Time> {
         let (since, whole) = match timeout {
             Timeout::Idle => (self.last_activity, self.whole_idle()),

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use crate::Time;
 
-/// If this end notices a deadline this much too late, it was not running at the deadline. Its task
-/// stalled, its machine was suspended, or its page was in the background. Meanwhile the socket may
-/// have had room without this end noticing it.
+/// If this end notices a deadline with a delay of at least this much, it was not running at the
+/// deadline. Its task stalled, its machine was suspended, or its page was in the background.
+/// Meanwhile the socket may have had room without this end noticing it.
 const LOCAL_STALL: Duration = Duration::from_secs(1);
 
 /// A timer for the write-stall timeout. A connection has one such timer, which runs while the
@@ -47,7 +47,8 @@ impl WriteStall {
         (self.since, self.elapsed, self.forgiven) = (None, Duration::ZERO, false);
     }
 
-    /// Stops the timer for now. When it is started again, it goes on from here.
+    /// Stops the timer for now. When it is started again, it continues from the time that has
+    /// elapsed so far.
     pub(super) fn pause(&mut self, now: Time) {
         if let Some(since) = self.since.take() {
             self.elapsed += now - since;

@@ -25,8 +25,8 @@ use wsmux::{
 pub const KIB: u64 = 1024;
 pub const MIB: u64 = 1024 * KIB;
 
-/// A limit that only a failure reaches. The longest wait is for a Node peer's answer to a command
-/// that moves 32 MiB through the smallest windows, which takes 10 s on two idle cores.
+/// A time limit. A test that reaches it has failed. The longest wait is for a Node peer's answer to
+/// a command that moves 32 MiB through the smallest windows, which takes 10 s on two idle cores.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Waits for `future`. If it takes too long, fails with a message that names `what`.

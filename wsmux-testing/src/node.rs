@@ -188,7 +188,7 @@ impl Node {
         }
     }
 
-    /// Has the peer open a stream, and returns the handle by which commands name it.
+    /// Makes the peer open a stream, and returns the handle by which commands name the stream.
     pub async fn open(&self, dir: &str) -> u64 {
         handle(&self.call("open", json!({ "dir": dir })).await)
     }

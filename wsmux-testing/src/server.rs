@@ -22,7 +22,7 @@ use wsmux::{
     rustls::pki_types::{CertificateDer, PrivateKeyDer},
 };
 
-/// A limit that only a failure reaches.
+/// A time limit. A test that reaches it has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub async fn within<F: Future>(future: F) -> F::Output {

@@ -88,10 +88,10 @@ pub const URLS: &[(&str, Option<Lead>)] = &[
     ("ws://u@a", None),
     ("ws://u:p@a", None),
     ("ws://:p@a", None),
-    // These have no user, although they have an `@`.
+    // These URLs have no user, although they have an `@`.
     ("ws://@a/", to("ws", "a", "/")),
     ("ws://:@a/", to("ws", "a", "/")),
-    // These are relative, and there is no base.
+    // These URLs are relative, and there is no base URL.
     ("", None),
     ("a", None),
     ("//a", None),

@@ -40,11 +40,11 @@ pub const PAGE: usize = 4 * 1024;
 /// The length of an event.
 pub const EVENT: usize = 1024;
 
-/// What bulk streams are made of.
+/// Bulk streams consist of copies of this chunk.
 pub static CHUNK: [u8; 64 * 1024] = [0x5a; 64 * 1024];
 
-/// The events that were published and not yet sent. One event is published at a time, so there is
-/// more room than needed.
+/// The events that were published and not yet sent. Only one event is published at a time, so the
+/// channel has more room than it needs.
 static EVENTS: LazyLock<broadcast::Sender<Bytes>> = LazyLock::new(|| broadcast::channel(4).0);
 
 /// Serves one stream. Errors are ignored here, because the client reports the bytes that it misses.
@@ -155,8 +155,8 @@ pub async fn read_exact<S: Stream>(stream: &mut S, buf: &mut [u8]) -> Result<()>
     Ok(())
 }
 
-/// Reads to the end and returns how many bytes there were. Fails if there are more than the buffer
-/// holds.
+/// Reads to the end, and returns how many bytes there were. Fails if they do not fit into the
+/// buffer.
 pub async fn read_to_end<S: Stream>(stream: &mut S, buf: &mut [u8]) -> Result<usize> {
     let mut read = 0;
     loop {

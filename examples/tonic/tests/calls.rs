@@ -16,7 +16,7 @@ use wsmux_tonic::{
 
 type Client = TallyClient<tonic::transport::Channel>;
 
-/// Waits for a future, with a limit that only a failure reaches.
+/// Waits for a future. If it takes longer than a time that is ample for success, the test fails.
 async fn within<F: Future>(what: &str, future: F) -> F::Output {
     match tokio::time::timeout(Duration::from_secs(60), future).await {
         Ok(output) => output,

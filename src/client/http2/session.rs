@@ -123,9 +123,9 @@ impl Session {
         !self.ended.load(Ordering::Acquire)
     }
 
-    /// Whether the connection may be dead: a caller gave up before its request was answered, and
-    /// the server has not answered a PING since. As long as this is the case, no stream is opened
-    /// on the connection; see [`Doubts`].
+    /// Whether the connection may be dead. This is so if a caller gave up before its request was
+    /// answered, and the server has not answered a PING since. While the connection may be dead, no
+    /// stream is opened on it; see [`Doubts`].
     pub(super) fn is_in_doubt(&self) -> bool {
         self.doubts.are_open()
     }

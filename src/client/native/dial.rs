@@ -22,7 +22,8 @@ use crate::{client::SocketOptions, error::ConnectError};
 /// value.
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-/// The shortest delay that RFC 8305 §5 allows. It keeps the attempts from starting in a burst.
+/// The shortest delay that RFC 8305 §5 allows. Without such a delay, all attempts could start in
+/// one burst.
 const MIN_ATTEMPT_DELAY: Duration = Duration::from_millis(10);
 
 /// How many of a host's addresses are tried, with the families alternating. A name may have

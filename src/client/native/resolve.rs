@@ -14,8 +14,8 @@ use std::{
 use tokio::sync::{Semaphore, oneshot};
 
 /// How many threads of this process may resolve names at once. A busy program dials about as many
-/// names at once. If the name servers do not answer, this bounds the threads that outlast their
-/// callers. Further lookups wait for a thread to end, within their timeouts.
+/// names at once. If the name servers do not answer, a thread outlasts its caller, and this number
+/// bounds such threads. Further lookups wait for a thread to end, within their timeouts.
 const MAX_THREADS: usize = 128;
 
 static THREADS: Semaphore = Semaphore::const_new(MAX_THREADS);

@@ -94,7 +94,7 @@ pub trait VerifyServer: Send + Sync + 'static {
     }
 }
 
-/// Wraps an application's check to give it a `Debug`, which the check need not have itself.
+/// Wraps an application's check and implements `Debug`, because the check itself may not.
 pub(super) struct Verifier(pub(super) Box<dyn VerifyServer>);
 
 impl fmt::Debug for Verifier {

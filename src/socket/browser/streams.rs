@@ -47,11 +47,11 @@ pub(crate) struct StreamSocket {
     closed: JsFuture,
 }
 
-/// What the reading direction waits for.
+/// The event for which the reading direction waits.
 enum Reading {
     Nothing,
     Message(JsFuture),
-    /// There are no more messages; this waits for the end of the socket.
+    /// No more messages will come. The reading direction waits for the end of the socket.
     Close,
     Ended(SocketError),
 }

@@ -167,8 +167,8 @@ impl Reader {
         }
     }
 
-    /// Continues in another block, which gets the unprocessed bytes of this one and has room for
-    /// `wanted` more.
+    /// Continues in another block. That block gets the unprocessed bytes of the current block, and
+    /// has room for `wanted` more bytes.
     fn next_block(&mut self, wanted: usize) {
         if self.buffer.try_reclaim(wanted) {
             return;

@@ -23,8 +23,8 @@ use super::{Incoming, Outgoing, Socket, unsupported};
 
 /// How many bytes are collected before they are written to the stream below. While this many wait,
 /// no further message is accepted. As a result, a large number of small messages needs only a few
-/// writes. In addition, only a little data has left the scheduler. An urgent message can overtake
-/// data only in the scheduler.
+/// writes. In addition, an urgent message can overtake most of the data, because it can overtake
+/// only data that is still in the scheduler.
 const WRITE_BUFFER: usize = 128 * 1024;
 
 /// How far the write buffer may grow above [`WRITE_BUFFER`]. This is room for one more message (64
@@ -46,11 +46,11 @@ const DISCARD_AT_ONCE: usize = 64 * 1024;
 ///
 /// # How to drive it
 /// One task calls all the methods of [`Socket`]. In each of its rounds, the task calls `poll_recv`
-/// until that is pending, then sends, and then calls `poll_flush`. It calls `poll_flush` even if it
-/// has sent nothing, because `poll_recv` queues pongs and the answer to a Close, and only the flush
-/// sends them. When all of these methods are pending, the first event in either direction wakes the
-/// task. This works because the stream below is polled with two wakers, one for reading and one for
-/// writing, and each of them wakes the tasks that polled last in either direction.
+/// until it returns `Pending`, then sends, and then calls `poll_flush`. It calls `poll_flush` even
+/// if it has sent nothing, because `poll_recv` queues pongs and the answer to a Close, and only the
+/// flush sends them. When all of these methods are pending, the first event in either direction
+/// wakes the task. This works because the stream below is polled with two wakers, one for reading
+/// and one for writing, and each of them wakes the tasks that polled last in either direction.
 ///
 /// # The two directions
 /// Reading never waits for writing. While a pong cannot be written, reading continues, and a newer

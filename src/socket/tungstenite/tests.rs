@@ -262,8 +262,8 @@ async fn a_stream_that_ends_without_a_close_is_an_eof() {
     }
 }
 
-/// One task polls all three methods in each of its rounds; an event in either direction must wake
-/// it.
+/// One task polls all three methods in each of its rounds. An event in either direction must wake
+/// the task.
 #[tokio::test]
 async fn a_task_that_waits_for_both_directions_is_woken_by_either() {
     let (mut socket, far) = server(64).await;

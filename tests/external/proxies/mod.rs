@@ -154,7 +154,7 @@ async fn an_idle_connection_outlives_the_proxys_timeout(kind: Kind, settings: Se
     }
 }
 
-/// Shows that in the test above it is the pings that keep the connection alive.
+/// Shows that the pings keep the connection alive in the test above.
 async fn an_idle_connection_without_keep_alive_is_cut_by_the_proxy(kind: Kind, settings: Settings) {
     let settings = Settings { idle: SHORT, ..settings };
     let never = |c: &mut Config| _ = c.keep_alive_interval(None).max_idle_timeout(None);

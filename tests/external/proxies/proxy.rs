@@ -179,8 +179,8 @@ impl Proxy {
         self.signal_all(Signal::SIGKILL);
         let status = within("the proxy's end", self.process.wait()).await.expect("a status");
         assert_eq!(status.signal(), Some(Signal::SIGKILL as i32), "it had ended by itself");
-        // The workers are no longer children of any process here. That the port refuses connections
-        // is the only sign that they have ended.
+        // The workers are no longer children of any process here. The only sign that the workers
+        // have ended is that the port refuses connections.
         let gone = async {
             while TcpStream::connect(self.port.address()).await.is_ok() {
                 sleep(Duration::from_millis(20)).await;

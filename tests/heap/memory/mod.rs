@@ -15,14 +15,15 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 enum Pattern {
     /// Repeats these sizes.
     Cycle(&'static [usize]),
-    /// Begins with a size of 32 KiB, and then repeats these.
+    /// Begins with a size of 32 KiB, and then repeats these sizes.
     Behind32KiB(&'static [usize]),
-    /// Random sizes of every magnitude. Many of them are sizes at which a rule changes. The number
-    /// is the seed.
+    /// Random sizes of every magnitude. At many of these sizes, a rule of the library changes. The
+    /// number is the seed.
     Random(u64),
 }
 
-/// Each of these patterns once made some queue hold a multiple of what it should.
+/// In earlier versions, each of these patterns made some queue hold several times the memory that
+/// it should hold.
 const PATTERNS: [Pattern; 14] = [
     Pattern::Behind32KiB(&[1, 4096]),
     Pattern::Cycle(&[1, 4096]),

@@ -34,7 +34,7 @@ struct Script {
     part: usize,
     at: usize,
     heard: bool,
-    /// The most bytes that one read returns.
+    /// One read returns at most this many bytes.
     piece: usize,
     takes: usize,
     reader: Option<Waker>,

@@ -33,11 +33,11 @@ async fn counted<F: Future>(future: F, polls: Rc<Cell<usize>>) -> F::Output {
     .await
 }
 
-/// How often the tasks of a crowd were polled, and which have finished.
+/// How often the tasks of a crowd were polled, and which of the tasks have finished.
 #[derive(Default)]
 struct Crowd {
     polls: Rc<Cell<usize>>,
-    /// The numbers of the tasks that have finished, in the order in which they did.
+    /// The numbers of the tasks that have finished, in the order in which the tasks finished.
     done: Rc<std::cell::RefCell<Vec<usize>>>,
 }
 
@@ -73,7 +73,7 @@ fn many() -> Config {
 
 /// [C-88] When tasks wait to open or accept a stream, or to send or read a datagram, an event MUST
 /// wake as many of them as it can serve and no more, first come first served. If a task does not
-/// take what it was woken for, the next one is woken.
+/// take what it was woken for, the next task is woken.
 #[tokio::test(start_paused = true)]
 async fn a_stream_wakes_one_of_those_who_wait_to_accept() {
     for wire in WIRES {
@@ -120,7 +120,7 @@ async fn a_unidirectional_stream_wakes_one_of_those_who_wait_to_accept() {
 
 /// [C-88] When tasks wait to open or accept a stream, or to send or read a datagram, an event MUST
 /// wake as many of them as it can serve and no more, first come first served. If a task does not
-/// take what it was woken for, the next one is woken.
+/// take what it was woken for, the next task is woken.
 #[tokio::test(start_paused = true)]
 async fn a_datagram_wakes_one_of_those_who_wait_to_read() {
     let (client, server) = memory(Wire::QMux, &Config::default()).await;
@@ -168,7 +168,7 @@ const OVERHEAD: usize = 128;
 
 /// [C-88] When tasks wait to open or accept a stream, or to send or read a datagram, an event MUST
 /// wake as many of them as it can serve and no more, first come first served. If a task does not
-/// take what it was woken for, the next one is woken.
+/// take what it was woken for, the next task is woken.
 #[tokio::test(start_paused = true)]
 async fn room_wakes_as_many_of_those_who_wait_to_send_as_it_is_for() {
     const LEN: usize = 600;
@@ -198,7 +198,7 @@ async fn room_wakes_as_many_of_those_who_wait_to_send_as_it_is_for() {
 async fn small_datagrams_do_not_overtake_a_large_one_that_waits() {
     let (client, server, stall) = full(2_000).await;
     let send = |byte: u8, len: usize| client.send_datagram_wait(vec![byte; len].into());
-    // The small datagrams would fit into the queue as it is. The large one would not.
+    // At first the queue has room for the small datagrams, but not for the large one.
     let mut large = Hand::waiting(send(b'l', 1_800));
     let mut small = [1, 2, 3].map(|byte| Hand::waiting(send(byte, 1)));
     stall.pause_writes(false);
@@ -223,7 +223,7 @@ async fn small_datagrams_do_not_overtake_a_large_one_that_waits() {
 
 /// [C-88] When tasks wait to open or accept a stream, or to send or read a datagram, an event MUST
 /// wake as many of them as it can serve and no more, first come first served. If a task does not
-/// take what it was woken for, the next one is woken.
+/// take what it was woken for, the next task is woken.
 #[tokio::test(start_paused = true)]
 async fn room_whose_sender_was_dropped_goes_to_the_next() {
     let (client, server, stall) = full(2_000).await;
@@ -277,7 +277,7 @@ async fn room_that_another_took_is_waited_for_in_the_same_place() {
 
 /// [C-88] When tasks wait to open or accept a stream, or to send or read a datagram, an event MUST
 /// wake as many of them as it can serve and no more, first come first served. If a task does not
-/// take what it was woken for, the next one is woken.
+/// take what it was woken for, the next task is woken.
 #[tokio::test(start_paused = true)]
 async fn one_that_was_woken_and_dropped_leaves_what_it_was_to_get_to_the_next() {
     for wire in WIRES {

@@ -122,8 +122,8 @@ async fn a_stall_is_timed_from_the_first_write_to_a_full_socket() {
         // This is longer than the write-stall timeout, and shorter than the peer's idle timeout. So
         // a connection that timed the stall from the first item on would end here.
         sleep(Duration::from_secs(15)).await;
-        // The driver reads 16 messages in one batch. After them it looks for another message, finds
-        // none, and finds that the socket is full.
+        // The driver reads 16 messages in one batch. Then it looks for a further message and finds
+        // none. It also finds that the socket is full.
         (0..16).for_each(|_| peer.socket.inject(Incoming::Ping));
         quiet().await;
         assert!(client.close_reason().is_none(), "{wire:?}: {:?}", client.close_reason());

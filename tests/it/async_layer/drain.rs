@@ -23,8 +23,8 @@ fn assert_code_0(end: &ConnectionError, reason: &str) {
     );
 }
 
-/// [C-49] A drain MUST first send every byte that writes accepted and every FIN that was asked for,
-/// and then close with application error code 0.
+/// [C-49] A drain MUST first send every byte that a write has accepted, and the FIN of every stream
+/// that was finished. Then it MUST close with application error code 0.
 #[tokio::test(start_paused = true)]
 async fn everything_that_was_written_arrives_although_its_handles_are_gone() {
     for wire in WIRES {
@@ -207,8 +207,8 @@ async fn exchange(stream: wsmux::WebSocketStream, seed: usize) {
     assert_eq!(read, BYTES);
 }
 
-/// [C-49] A drain MUST first send every byte that writes accepted and every FIN that was asked for,
-/// and then close with application error code 0.
+/// [C-49] A drain MUST first send every byte that a write has accepted, and the FIN of every stream
+/// that was finished. Then it MUST close with application error code 0.
 #[tokio::test(start_paused = true)]
 async fn a_hundred_streams_in_flight_lose_nothing_whichever_end_drains() {
     for wire in WIRES {

@@ -237,8 +237,8 @@ fn a_close_overtakes_all_that_waits_for_a_socket_that_takes_nothing() {
     }
 }
 
-/// [C-49] A drain MUST first send every byte that writes accepted and every FIN that was asked for,
-/// and then close with application error code 0.
+/// [C-49] A drain MUST first send every byte that a write has accepted, and the FIN of every stream
+/// that was finished. Then it MUST close with application error code 0.
 #[test]
 fn a_drain_waits_for_credit_and_for_every_byte() {
     for wire in WIRES {

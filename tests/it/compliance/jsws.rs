@@ -9,8 +9,9 @@ use wsmux::{
 
 use super::*;
 
-/// [J-7] The lowest bit of an id MUST say who opened the stream, 0 client and 1 server; each side
-/// counts up by 2 from 0 or 1. Id n stands for the neutral stream with counter n >> 1.
+/// [J-7] The lowest bit of an id MUST say who opened the stream: 0 for the client, 1 for the
+/// server. Each side counts up by 2, and begins with 0 or 1. Id n stands for the neutral stream
+/// with counter n >> 1.
 /// [J-12] The first message on a stream that we open MUST be an Ack with our receive window, sent
 /// at once.
 #[test]
@@ -193,8 +194,8 @@ fn a_message_may_hold_a_whole_window_and_its_header() {
     peer.assert_violation("a byte more", TransportErrorCode::FRAME_ENCODING_ERROR, 1009);
 }
 
-/// [J-33] The number of refusals waiting to be sent, besides those of J-42 and J-44, MUST be
-/// bounded. Above that bound we close with EXCESSIVE_LOAD.
+/// [J-33] The number of refusals that wait to be sent MUST be bounded. Refusals of J-42 and J-44 do
+/// not count. Above that bound we close with EXCESSIVE_LOAD.
 #[test]
 fn too_many_refusals_for_a_peer_that_does_not_read_are_an_excessive_load() {
     let mut config = Config::default();

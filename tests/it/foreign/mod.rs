@@ -34,7 +34,7 @@ pub(crate) struct Settings {
 /// Why one direction of a stream ended, as the foreign end sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum End {
-    /// We reset or stopped this direction with this code.
+    /// Our end reset or stopped this direction of the stream, with this code.
     Code(u64),
     Other(String),
 }

@@ -286,7 +286,7 @@ fn equal_frames_that_follow_each_other_have_one_entry_that_counts_them() {
     assert_eq!(counts, [DATAGRAMS]);
 }
 
-/// A writer that hangs until the sender of its permits has been dropped, and then reports what was
+/// A writer. It hangs until the sender of its permits has been dropped. Then it reports what was
 /// written to it.
 struct Hangs(Arc<Mutex<mpsc::Receiver<()>>>, Collect);
 

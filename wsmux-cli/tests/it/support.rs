@@ -7,7 +7,7 @@ use tokio::{
     process::{Child, ChildStdout, Command},
 };
 
-/// A time limit that only a failure reaches.
+/// A time limit. A test that reaches it has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub const TOKEN: &str = "s3cret-T0ken";

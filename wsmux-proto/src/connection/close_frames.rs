@@ -38,9 +38,9 @@ const MAX_FRAME_REASON: usize = 1024;
 /// What is sent to end the connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct CloseFrames {
-    /// The CONNECTION_CLOSE frame. A wire without that frame does not send it. It is `None` if the
-    /// connection has timed out (draft-ietf-quic-qmux-02 §Initiating a Connection Close) or if the
-    /// peer closed it first.
+    /// The CONNECTION_CLOSE frame. It is not sent on a wire that does not have it. It is `None` if
+    /// the connection has timed out (draft-ietf-quic-qmux-02 §Initiating a Connection Close) or if
+    /// the peer closed it first.
     pub(super) frame: Option<Close>,
     /// The code of the WebSocket's Close.
     pub(super) code: u16,
@@ -139,9 +139,9 @@ pub(super) fn error_of_frame(close: Close) -> ConnectionError {
     }
 }
 
-/// Returns the error for a WebSocket Close of the peer if no CONNECTION_CLOSE came before it. If
-/// the wire has that frame, the peer's application did not close the connection, because for such a
-/// close the peer would have sent the frame first.
+/// Returns the error for a WebSocket Close of the peer if no CONNECTION_CLOSE came before it. On a
+/// wire with that frame, a peer whose application closes the connection sends the frame first. So
+/// on such a wire a Close alone does not come from the peer's application.
 pub(super) fn error_of_websocket(
     code: Option<u16>,
     reason: &str,

@@ -47,8 +47,9 @@ pub struct Connection {
     socket: SocketCapabilities,
     config: Config,
     state: State,
-    /// Whether this end's transport parameters have been sent, or the wire has none. They may still
-    /// be unsent in any state, because they are sent only when the socket can take them.
+    /// Whether this end's transport parameters have been sent. Also true if the wire has no
+    /// transport parameters. In each state they may still be unsent, because they are sent only
+    /// when the socket can take them.
     parameters_sent: bool,
     /// Transport parameters that the engine does not know, encoded. They are sent after its own,
     /// and not kept after that.

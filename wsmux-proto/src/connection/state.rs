@@ -14,7 +14,7 @@
 //!   Ended { step }:   Frame --> WebSocket --> AwaitPeer --> Closed
 //! ```
 //!
-//! Some events skip steps of the end:
+//! Some events make the end skip steps:
 //!
 //! - If the peer's WebSocket Close arrives in `Frame`, that step is skipped and `WebSocket` follows,
 //!   because this end's Close is the answer.
@@ -89,8 +89,8 @@ pub(super) struct End {
     pub(super) deadline: Option<Time>,
     /// Whether the connection was established before it ended.
     pub(super) was_established: bool,
-    /// What is sent again if the connection is resumed only to say that it has ended (R-27); `None`
-    /// if it cannot be.
+    /// The frames that are sent again if the connection is resumed only to say that it has ended
+    /// (R-27). `None` if it cannot be resumed.
     pub(super) again: Option<Box<CloseFrames>>,
     pub(super) step: Closing,
 }

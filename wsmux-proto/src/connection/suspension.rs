@@ -70,8 +70,8 @@ impl Connection {
         self.fail(now, ConnectionError::TimedOut(timeout));
     }
 
-    /// Ends the connection, unless it has ended, and the closing handshake, because there is no
-    /// socket.
+    /// Ends the connection, unless it has ended already. Also ends the closing handshake, because
+    /// there is no socket.
     pub(crate) fn end_without_socket(&mut self, now: Time, error: ConnectionError) {
         self.fail(now, error);
         self.state.close();

@@ -67,8 +67,9 @@ impl Connection {
         }
     }
 
-    /// Whether there is certainly nothing to send. A driver often calls `poll_transmit` when there
-    /// is nothing to send, and this check costs less than an attempt to write each kind of frame.
+    /// A quick check. If it returns `true`, there is nothing to send. A driver often calls
+    /// `poll_transmit` when there is nothing to send, and this check costs less than an attempt to
+    /// write each kind of frame.
     fn is_quiet(&self) -> bool {
         !self.timers.ping.due
             && self.timers.ping.answer.is_none()

@@ -80,8 +80,8 @@ impl fmt::Debug for SessionKeys {
     }
 }
 
-/// Which side proves that it knows the secret. The labels differ, so that the proof of one side is
-/// no proof of the other.
+/// The side that proves that it knows the secret. Each side has its own label, so the proof of one
+/// side is not valid as a proof of the other side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Prover {
     Client,
@@ -103,9 +103,10 @@ mod tests {
 
     const KEYS: SessionKeys = SessionKeys { id: SessionId([1; ID_LEN]), secret: [2; SECRET_LEN] };
 
-    /// The proof MUST be HMAC-SHA256 under the session's secret, of the 20 ASCII bytes
-    /// `wsmux resume request` from a client or the 19 bytes `wsmux resume answer` from a server,
-    /// the session id, the attempt and the count, both with 8 bytes in network byte order.
+    /// The proof MUST be HMAC-SHA256 under the session's secret. Its input MUST be a label,
+    /// the session id, the attempt and the count. The label is the 20 ASCII bytes `wsmux resume
+    /// request` from a client, and the 19 ASCII bytes `wsmux resume answer` from a server. The
+    /// attempt and the count have 8 bytes each, in network byte order.
     #[test]
     fn the_proof_is_the_hmac_that_the_specification_says() {
         // python3 -c 'import hmac; print(hmac.digest(bytes([2])*32, b"wsmux resume request"

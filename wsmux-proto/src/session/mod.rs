@@ -76,9 +76,9 @@ enum Layer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SessionState {
-    /// The session has a socket, and would end with it.
+    /// The session has a socket. If it loses the socket, it ends.
     Fixed,
-    /// The session has a socket, and would be suspended without it.
+    /// The session has a socket. If it loses the socket, it is suspended.
     Live,
     /// The session has no socket, and waits for one.
     Suspended,
@@ -117,13 +117,13 @@ pub enum SessionEvent {
 pub struct SessionStats {
     /// How often the session was resumed.
     pub resumptions: u64,
-    /// Messages that were sent again, or have to be.
+    /// How many messages were sent again, or have to be sent again.
     pub resent_messages: u64,
     /// The length of these messages in bytes.
     pub resent_bytes: u64,
     /// The longest time from a loss to the resumption.
     pub longest_gap: Duration,
-    /// What the messages cost now that the peer has not acknowledged, in the units of
+    /// The present cost of the messages that the peer has not acknowledged, in the units of
     /// [`Config::replay_budget`](crate::Config::replay_budget).
     pub replay_held: u64,
 }
@@ -178,8 +178,8 @@ impl Session {
         &self.engine
     }
 
-    /// Returns the connection, for the application's calls. Do not call the connection's methods
-    /// that this type has as well.
+    /// Returns the connection, for the application's calls. If the session has a method of the same
+    /// name, call the session's method.
     #[inline]
     pub fn engine_mut(&mut self) -> &mut Connection {
         &mut self.engine
@@ -193,7 +193,7 @@ impl Session {
     }
 
     /// Whether this is the name that [`link`](Self::link) returns. If not, the session no longer
-    /// uses the socket: drop it without a Close.
+    /// uses the socket of that name, so drop that socket without a Close.
     #[inline]
     pub fn is_current(&self, link: Link) -> bool {
         link == self.link
@@ -208,9 +208,9 @@ impl Session {
         }
     }
 
-    /// Returns when a connection that has no socket ends if no new one resumes it. Returns `None`
-    /// in the other states, and for a time that [`Time`] cannot express. After silence, the session
-    /// waits for a shorter time than after a loss, because the silence counts.
+    /// If the connection has no socket, returns when it ends unless a new socket resumes it.
+    /// Returns `None` in the other states, and for a time that [`Time`] cannot express. After
+    /// silence, the session waits for a shorter time than after a loss, because the silence counts.
     pub fn suspension_deadline(&self) -> Option<Time> {
         match &self.layer {
             Layer::On(resumption) if self.engine.close_reason().is_none() => {
@@ -314,8 +314,8 @@ impl Session {
         }
     }
 
-    /// Returns what to send next on this socket; `None` if there is nothing to send, or if too much
-    /// is unacknowledged.
+    /// Returns the next item to send on this socket. Returns `None` if there is nothing to send, or
+    /// if the unacknowledged messages use up the replay budget.
     ///
     /// Call this only when the socket can take an item.
     #[inline]
@@ -361,8 +361,8 @@ impl Session {
         wants && self.has_socket() && self.engine.may_report_socket_full()
     }
 
-    /// Whether the session needs no socket any more: the closing handshake is over, or the
-    /// connection has ended while it had no socket. The session may still
+    /// Whether the session no longer needs a socket. This is so when the closing handshake is over,
+    /// or when the connection has ended while it had no socket. The session may still
     /// [linger](Self::lingers).
     #[inline]
     pub fn is_closed(&self) -> bool {
@@ -381,8 +381,9 @@ impl Session {
         matches!(&self.layer, Layer::On(resumption) if resumption.lingers(&self.engine))
     }
 
-    /// Returns until when the session [lingers](Self::lingers); `None` if it does not, and for a
-    /// time that [`Time`] cannot express. Call [`handle_timeout`](Self::handle_timeout) then.
+    /// Returns the time until which the session [lingers](Self::lingers). Returns `None` if it does
+    /// not linger, and for a time that [`Time`] cannot express. Call
+    /// [`handle_timeout`](Self::handle_timeout) then.
     pub fn linger_deadline(&self) -> Option<Time> {
         match &self.layer {
             Layer::On(resumption) if resumption.lingers(&self.engine) => {

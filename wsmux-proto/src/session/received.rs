@@ -5,11 +5,11 @@ use std::time::Duration;
 use super::replay::MESSAGE_COST;
 use crate::Time;
 
-/// A message is acknowledged at the latest this long after it has arrived.
+/// A message is acknowledged no later than this time after its arrival.
 const DELAY: Duration = Duration::from_secs(1);
 
-/// A message that is sent anyway carries an acknowledgement if the oldest message that was not
-/// acknowledged is this old.
+/// If the oldest message that was not acknowledged is this old, the next message that is sent for
+/// another reason carries an acknowledgement.
 const RIDE_AFTER: Duration = Duration::from_millis(250);
 
 /// No more bytes than this stay unacknowledged, even if a quarter of the peer's budget is more.
@@ -17,8 +17,8 @@ const RIDE_AFTER: Duration = Duration::from_millis(250);
 /// processor's cache.
 const LARGEST_STEP: u64 = 512 * 1024;
 
-/// So few bytes need no acknowledgement of their own. Otherwise an idle connection would
-/// acknowledge each ping, and each answer to a ping.
+/// This many bytes or fewer need no acknowledgement of their own. Otherwise an idle connection
+/// would acknowledge each ping, and each answer to a ping.
 pub(super) const NEGLIGIBLE: u64 = 64;
 
 /// The count of received messages, and the part of them that was not acknowledged.
@@ -64,14 +64,14 @@ impl Received {
         self.due
     }
 
-    /// Whether a message that is sent anyway should carry an acknowledgement.
+    /// Whether a message that is sent for another reason should carry an acknowledgement.
     pub(super) fn is_worth_sending(&self, now: Time) -> bool {
         self.due
             || self.cost >= self.step / 2
             || self.since.is_some_and(|since| now - since >= RIDE_AFTER)
     }
 
-    /// Returns when an acknowledgement becomes due, if it is not.
+    /// Returns when an acknowledgement becomes due. Returns `None` if it is due already.
     pub(super) fn deadline(&self) -> Option<Time> {
         let waits = !self.due && self.bytes > NEGLIGIBLE;
         self.since.filter(|_| waits)?.checked_add(DELAY)

@@ -32,7 +32,7 @@ pub(super) struct Replay {
     acknowledged: u64,
     /// The next message to send again. At the end of the queue, nothing has to be sent again.
     next: Position,
-    /// What the messages in the queue cost together.
+    /// The cost of all messages in the queue.
     cost: u64,
     budget: u64,
     /// How long the peer may leave the first message in the queue unacknowledged. The timer runs
@@ -52,7 +52,7 @@ struct Kept {
 
 #[derive(Debug)]
 enum KeptPiece {
-    /// This many of the copied bytes.
+    /// A piece of this length. Its bytes were copied.
     Inline(u32),
     Chunk(Bytes),
 }
@@ -123,8 +123,8 @@ impl Replay {
         self.cost >= self.budget
     }
 
-    /// Returns when the session ends because the peer acknowledges nothing. This has no meaning
-    /// without a socket.
+    /// Returns when the session ends because the peer acknowledges nothing. Without a socket the
+    /// result has no meaning.
     pub(super) fn deadline(&self) -> Option<Time> {
         self.stall.deadline()
     }

@@ -44,8 +44,9 @@ pub(super) struct Resumption {
     pub(super) timeout: Duration,
     pub(super) replay: Replay,
     pub(super) received: Received,
-    /// When a new gap ends although it may have begun later: the deadline of the last gap, until
-    /// something new arrives after it. If the connection has ended, nothing can arrive any more.
+    /// The deadline of the last gap. A new gap ends no later than this, even if it has begun later.
+    /// Once something new arrives after the last gap, this is `None`. If the connection has ended,
+    /// it stays, because nothing new can arrive any more.
     last_deadline: Option<Time>,
     /// The number of a client's last attempt to resume, or of the last one that a server accepted.
     pub(super) attempt: u64,
@@ -67,14 +68,16 @@ pub(super) enum Phase {
     /// A client has a new socket, and waits for the server's answer.
     Resuming {
         gap: Gap,
-        /// When the session gives up this socket; `None` for a time that [`Time`] cannot express.
+        /// When the session gives up this socket. `None` if that is later than [`Time`] can
+        /// express.
         deadline: Option<Time>,
         socket: SocketCapabilities,
         /// The request, until it is sent.
         request: Option<ResumeRequest>,
         /// Whether the server's parameters have arrived.
         parameters_received: bool,
-        /// Whether the connection had ended before, so the socket serves only to say so.
+        /// Whether the connection had already ended. If so, the socket is used only to tell the
+        /// peer about the end.
         only_to_close: bool,
     },
     /// The connection has ended, and the peer can no longer learn why.
@@ -91,7 +94,7 @@ pub(super) struct Gap {
     pub(super) error: ConnectionError,
 }
 
-/// What a client makes of a message that arrives before the server's answer.
+/// How a client interprets a message that arrives before the server's answer.
 enum Reply {
     Wait,
     Answer(Answer),
@@ -155,7 +158,8 @@ impl Resumption {
         self.events = [Some(event), self.events[0].take()];
     }
 
-    /// Whether the connection has ended without a socket, and could still tell the peer why.
+    /// Whether the connection has ended without a socket, and a new socket could still tell the
+    /// peer why.
     pub(super) fn lingers(&self, engine: &Connection) -> bool {
         let has_no_socket = matches!(self.phase, Phase::Suspended(_) | Phase::Resuming { .. });
         engine.is_closed_locally() && has_no_socket

@@ -21,7 +21,8 @@ impl Resumption {
                 engine.poll_transmit(now, out)
             }
             Phase::Live { answer } => {
-                // The answer precedes even a close, which the client would not believe.
+                // The answer is sent even before a close, because the client does not believe
+                // a close without it.
                 if let Some(answer) = answer.take() {
                     answer.encode(out);
                 } else if self.replay.next(out) {
@@ -50,7 +51,7 @@ impl Resumption {
             Phase::Live { .. } => {
                 self.has_something_to_send(engine)
                     || match self.replay.is_full() && !has_ended {
-                        // The engine has to learn once that it cannot send.
+                        // The engine has to be informed once that it cannot send.
                         true => engine.wants_socket_full(),
                         false => engine.wants_transmit(),
                     }
@@ -62,8 +63,8 @@ impl Resumption {
         }
     }
 
-    /// Whether the session itself has something to send on a socket that carries data: its answer,
-    /// a message that is sent again, or an acknowledgement.
+    /// Whether the socket carries data and the session itself has something to send on it. That can
+    /// be its answer, a message that is sent again, or an acknowledgement.
     pub(super) fn has_something_to_send(&self, engine: &Connection) -> bool {
         let Phase::Live { answer } = &self.phase else { return false };
         let is_due = self.received.is_due() && engine.close_reason().is_none();
@@ -118,7 +119,7 @@ impl Resumption {
         Some(Outgoing::Message(out))
     }
 
-    /// Puts a SESSION_ACK in front of a message, if it is worth its bytes.
+    /// Puts a SESSION_ACK in front of a message, if enough was received since the last SESSION_ACK.
     fn add_acknowledgement(&mut self, now: Time, out: &mut MessageBuf) {
         if self.received.is_worth_sending(now) {
             let count = self.received.acknowledge();

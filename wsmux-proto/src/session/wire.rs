@@ -150,7 +150,8 @@ pub(super) struct FirstMessage {
 
 impl FirstMessage {
     /// Returns the private parameters in the first message of `sender`. If the message is malformed
-    /// in another way, returns what precedes the fault: the engine reports it.
+    /// in another way, returns the parameters before the fault, because the engine reports such a
+    /// fault.
     ///
     /// # Errors
     /// A [`TransportError`] if one of the two parameters is malformed or appears twice.

@@ -112,9 +112,10 @@ pub(super) enum ControlFrame {
     Stop,
     /// RESET_STREAM or RESET_STREAM_AT.
     Reset,
-    /// The STOP_SENDING that answers a reset, on a wire that has such an answer.
+    /// The STOP_SENDING that answers a reset. It is used only on a wire where resets are answered.
     ResetAnswer,
-    /// The frame that answers the end of a stream, on a wire that has such an answer.
+    /// The frame that answers the end of a stream. It is used only on a wire where ends are
+    /// answered.
     FinReceived,
     /// STREAM_DATA_BLOCKED.
     Blocked,

@@ -47,6 +47,6 @@ impl Flush {
     }
 }
 
-/// Identifies the flush that data waits for. The default is the mark of data that needs no flush.
+/// Marks data with the flush for which the data waits. The default marks data that needs no flush.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Mark(u64);

@@ -131,9 +131,9 @@ impl SendBudget {
         }
     }
 
-    /// Adds a stream that holds no bytes to the streams that wait for room for a chunk. Its chunk
-    /// has `len` bytes. Returns whether the caller should call
-    /// [`forget_waiting`](Self::forget_waiting), because there are many more entries than streams.
+    /// Adds a stream to the streams that wait for room for a chunk of `len` bytes. The stream holds
+    /// no bytes. Returns whether the caller should call [`forget_waiting`](Self::forget_waiting),
+    /// because there are many more entries than streams.
     pub(super) fn wait(&mut self, id: StreamId, len: usize, streams: usize) -> bool {
         self.waiting.push_back((id, len));
         self.waiting.len() > 2 * streams + super::SPARE_TICKETS

@@ -192,9 +192,9 @@ impl Limits {
 
 /// Streams that the peer opens.
 impl Limits {
-    /// Records that the peer opens a stream. On a wire with stream limits, all lower streams of its
-    /// kind that are not open yet are opened too. Returns the lowest index of the streams that are
-    /// opened.
+    /// Records that the peer opens a stream. On a wire with stream limits, this also opens all
+    /// lower streams of its kind that are not open yet. Returns the lowest index among the streams
+    /// that this call opens.
     pub(super) fn open_remote(&mut self, id: StreamId) -> Result<u64, TransportError> {
         let stream_limits = self.caps.stream_limits();
         let count = self.of_mut(id);

@@ -315,8 +315,8 @@ impl Streams {
         self.send_budget.clear();
         self.control.clear();
         self.waiting.clear();
-        // Some streams were kept only until their frames were sent. From now on no frames are sent,
-        // so these streams can be freed.
+        // Some streams were kept only because they had frames to send. From now on no frames are
+        // sent, so these streams can be freed.
         self.table.keys().into_iter().for_each(|key| self.maybe_free(key));
     }
 }

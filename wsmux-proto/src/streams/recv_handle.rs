@@ -62,7 +62,7 @@ impl RecvStream<'_> {
         let result = recv.read(max);
         let auto_tune = &self.streams.auto_tune;
         // A peer may ignore a grant that arrives before the first STREAM frame (SPEC.md Q-34). So
-        // on a stream that this end opened, a grant has to wait until the peer has seen such a
+        // on a stream that this end opened, a grant has to wait until the peer has seen a STREAM
         // frame.
         let is_seen = self.id.initiator() != self.streams.side
             || recv.credit.received() > 0

@@ -5,12 +5,12 @@
 //! second queue. When there is credit again, the stream comes before the ready streams of its
 //! priority, because it has waited longer.
 //!
-//! Invariant: a stream is in at most one of the two queues, and at most once. Its [`Scheduling`]
-//! says in which queue. A stream that leaves a queue before its turn leaves a *void* entry behind,
-//! and the scheduler recognizes that entry by its ticket. A queue without streams has no void
-//! entries either. The number of void entries in both queues together is at most the number of
-//! streams in them plus [`SPARE_TICKETS`]. So neither the cost of a turn nor the memory grows with
-//! how often streams are reset or get another priority (C-85).
+//! Invariant: a stream is in at most one of the two queues, and at most once. The stream's
+//! [`Scheduling`] names this queue. A stream that leaves a queue before its turn leaves a *void*
+//! entry behind, and the scheduler recognizes that entry by its ticket. A queue without streams has
+//! no void entries either. The number of void entries in both queues together is at most the number
+//! of streams in them plus [`SPARE_TICKETS`]. So neither the cost of a turn nor the memory grows
+//! with how often streams are reset or get another priority (C-85).
 
 use std::num::NonZeroU64;
 

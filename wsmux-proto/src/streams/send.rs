@@ -96,7 +96,7 @@ pub(super) struct Send {
     pub(super) queued_for_room: bool,
     /// Whether the application waits for [`Event::Ended`](crate::Event::Ended).
     pub(super) end_watch: EndWatch,
-    /// The flush that the last data waits for. It is used only on a wire that requires a flush
+    /// The flush for which the last data waits. This is used only on a wire that requires a flush
     /// before the end of a stream.
     pub(super) data_flush: Mark,
     /// Whether an empty STREAM frame has announced the stream to the peer.
@@ -152,7 +152,7 @@ impl Send {
         matches!(self.state, SendState::Ready)
     }
 
-    /// Whether the FIN or the reset has been sent, so that nothing is left to be sent.
+    /// Whether the FIN or the reset has been sent. If so, nothing is left to be sent.
     pub(super) fn is_done(&self) -> bool {
         matches!(self.state, SendState::DataSent | SendState::ResetSent { .. })
     }
@@ -172,7 +172,7 @@ impl Send {
         !self.announced && self.credit.used() == 0 && !self.is_done()
     }
 
-    /// Returns the code of the peer's STOP_SENDING, if that has ended the half.
+    /// If a STOP_SENDING of the peer has ended the half, returns its code.
     pub(super) fn stopped_with(&self) -> Option<VarInt> {
         match self.state {
             SendState::ResetQueued { code, by: ResetBy::Peer, .. }
@@ -237,8 +237,8 @@ impl Send {
         }
     }
 
-    /// Resets the half after its first `reliable_size` bytes. If fewer were written, the reset is
-    /// sent after all of them.
+    /// Resets the half after its first `reliable_size` bytes. If fewer bytes were written, the
+    /// reset is sent after all written bytes.
     pub(super) fn reset_at(
         &mut self,
         code: VarInt,

@@ -23,7 +23,7 @@ pub(super) struct Waiting {
     halves: Halves,
 }
 
-// While the memory for waiting streams grows, there is room for two and a half values of this type
+// While the table of waiting streams grows, it needs memory for two and a half values of this type
 // for each stream. The node of the stream in the tree takes another 40 bytes. The sum is below the
 // 128 bytes that SPEC.md §10 allows for each stream.
 const _: () = assert!(size_of::<Waiting>() <= 32);
@@ -45,10 +45,10 @@ enum Halves {
     },
 }
 
-/// The waiting streams. There are at most `max` of them, including streams that were refused after
-/// they had waited and whose refusal has not been sent yet. The peer opens streams of one kind in
-/// the order of their ids, so the order of ids is the order of arrival. The streams are kept in a
-/// tree rather than a hash table, because a tree returns memory when streams leave, and because no
+/// The waiting streams. There are at most `max` of them. If a stream was refused after it had
+/// waited, it counts until its refusal has been sent. The peer opens streams of one kind in the
+/// order of their ids, so the order of ids is the order of arrival. The streams are kept in a tree
+/// rather than a hash table, because a tree returns memory when streams leave, and because no
 /// choice of ids makes it slow.
 #[derive(Debug)]
 pub(super) struct WaitingRoom {
@@ -90,7 +90,7 @@ impl WaitingRoom {
 }
 
 impl Streams {
-    /// Returns a kind of stream of which one waits and whose limit is not reached.
+    /// Returns a kind of stream whose limit is not reached and of which at least one stream waits.
     fn admissible(&self) -> Option<Dir> {
         // This function is called twice for each message, so it is fast in the usual case, in which
         // no stream waits.
@@ -115,8 +115,8 @@ impl Streams {
 
     fn admit_waiting(&mut self, now: Time, events: &mut Events) -> Result<(), TransportError> {
         while let Some(dir) = self.admissible() {
-            // This is the same check as when the peer opens a stream. Without it, a peer could
-            // evade the budget by opening streams in advance.
+            // The budget is also checked when the peer opens a stream. Without this second check, a
+            // peer could evade the budget by opening streams in advance.
             self.budgets.check(UselessWork::Cancelled, now)?;
             let Some((index, waited)) = self.waiting.streams[dir as usize].pop_first() else {
                 break;

@@ -93,7 +93,7 @@ fn streams_that_are_reset_while_they_wait_for_credit_leave_nothing() {
     assert_eq!(blocked.streams.len(), 0);
 }
 
-/// Void entries must not look like something to send.
+/// Entries of streams that no longer exist must not look like something to send.
 #[test]
 fn a_queue_without_streams_has_no_entries() {
     let mut blocked = ConnectionBlocked::new();

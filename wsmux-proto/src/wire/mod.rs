@@ -129,8 +129,8 @@ pub enum Selection {
     #[non_exhaustive]
     Subprotocols {
         /// The names of the wire's versions, the most preferred one first. The subprotocol has one
-        /// of three forms. It is such a name alone. Or it is such a name, a dot and the
-        /// application's protocol. Or it is only the application's protocol.
+        /// of three forms: such a name alone, or such a name, a dot and the application's protocol,
+        /// or only the application's protocol.
         versions: &'static [&'static str],
     },
     /// The wire is chosen if the client offers no subprotocol.

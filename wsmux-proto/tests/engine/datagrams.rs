@@ -5,7 +5,7 @@ use crate::support::*;
 use bytes::Bytes;
 use wsmux_proto::{Config, Dir, Event, Frame, SendDatagramError, Wire};
 
-/// The most bytes that a queued datagram counts in addition to its content.
+/// A queued datagram counts as its content plus at most this many bytes.
 const OVERHEAD: usize = 128;
 
 #[test]
@@ -29,8 +29,8 @@ fn a_datagram_arrives_whole_and_in_order() {
 /// [J-34] If the application opens a unidirectional stream or sends a datagram, the call MUST fail
 /// with an error that names the wire, and nothing is sent.
 /// We MUST NOT send a DATAGRAM frame to a peer that did not advertise
-/// `max_datagram_frame_size`, nor one that is longer than that value or than the peer's
-/// `max_record_size`.
+/// `max_datagram_frame_size`. A DATAGRAM frame that we send MUST NOT be longer than that value, nor
+/// longer than the peer's `max_record_size`. (RFC 9221 §3; QMux "Unreliable Datagram Extension")
 #[test]
 fn a_datagram_that_the_peer_does_not_take_is_refused_here() {
     for (frame, record) in [(100, 65_536), (65_536, 16_382), (2, 16_382)] {

@@ -161,8 +161,8 @@ fn each_end_is_answered_once_and_answers_are_not_answered() {
 
 /// [J-21] A Close or Error for a half that has ended MUST be ignored and not be answered. So two
 /// endpoints cannot answer each other for ever.
-/// [J-22] Error(Read) or Close(Read) that arrives after we stopped the half MUST end it without an
-/// answer.
+/// [J-22] If Error(Read) or Close(Read) arrives after we stopped the half, the half MUST end
+/// without an answer. (It is the peer's answer to our stop)
 #[test]
 fn answers_to_ends_of_ours_are_ignored() {
     let id = bidi(CLIENT, 0);
@@ -183,8 +183,8 @@ fn answers_to_ends_of_ours_are_ignored() {
     assert_eq!(peer.frames(), []);
 }
 
-/// [J-22] Error(Read) or Close(Read) that arrives after we stopped the half MUST end it without an
-/// answer.
+/// [J-22] If Error(Read) or Close(Read) arrives after we stopped the half, the half MUST end
+/// without an answer. (It is the peer's answer to our stop)
 #[test]
 fn either_end_of_a_half_that_we_stopped_is_not_answered() {
     let id = bidi(CLIENT, 0);
@@ -320,8 +320,9 @@ fn replay(
     peer
 }
 
-/// [J-7] The lowest bit of an id MUST say who opened the stream, 0 client and 1 server; each side
-/// counts up by 2 from 0 or 1. Id n stands for the neutral stream with counter n >> 1.
+/// [J-7] The lowest bit of an id MUST say who opened the stream: 0 for the client, 1 for the
+/// server. Each side counts up by 2, and begins with 0 or 1. Id n stands for the neutral stream
+/// with counter n >> 1.
 /// [J-13] An Ack on a new id of the peer MUST open the stream and grant the credit in the Ack, and
 /// we MUST answer with an Ack that grants our receive window.
 /// [J-16] When a stream is finished, we MUST send Close(Read) after all Data. Close(Read) needs no

@@ -244,8 +244,8 @@ fn a_js_ws_stream_past_the_limit_is_refused_and_the_connection_lives() {
     );
     assert_eq!(peer.conn.stats(Time::EPOCH).live_streams, 2);
     assert_eq!(peer.conn.stats(Time::EPOCH).streams_refused, 1);
-    // The peer's answers to the refusal are dropped, and so is whatever it had sent before it
-    // received the refusal.
+    // The peer's answers to the refusal are dropped. Frames that the peer had sent before it
+    // received the refusal are dropped as well.
     peer.send(&[data(refused, b"x"), stop(refused, 0), error_read(refused, 0), ack(refused, 5)]);
     peer.assert_open("answers to the refusal");
     assert_eq!(peer.frames(), []);
@@ -262,8 +262,8 @@ fn a_js_ws_stream_past_the_limit_is_refused_and_the_connection_lives() {
 /// [C-32] Every answer that a peer can demand of us MUST be held either as state of its stream or
 /// connection, with at most one answer of each kind, or in a queue with a bound. So a peer that
 /// does not read cannot make our memory grow.
-/// [J-33] The number of refusals waiting to be sent, besides those of J-42 and J-44, MUST be
-/// bounded. Above that bound we close with EXCESSIVE_LOAD.
+/// [J-33] The number of refusals that wait to be sent MUST be bounded. Refusals of J-42 and J-44 do
+/// not count. Above that bound we close with EXCESSIVE_LOAD.
 #[test]
 fn an_open_flood_on_js_ws_from_a_peer_that_does_not_read_is_cut_off() {
     let mut config = config(1, 0);

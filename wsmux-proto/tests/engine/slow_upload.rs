@@ -72,8 +72,9 @@ impl Upload {
     }
 }
 
-/// [C-90] A socket that accepts something after it was full MUST count as something that arrived
-/// (C-45) and as a message that was handed over (C-42).
+/// [C-90] When a socket accepts something after it was full, this MUST restart the same timers as a
+/// message that arrives (C-45) and as a message that is handed over (C-42). (Ours; QMux "Idle
+/// Timeout": on a slow link a ping waits for everything that the buffers hold)
 #[test]
 fn a_slow_upload_through_a_deep_buffer_lives() {
     for wire in WIRES {
@@ -134,8 +135,8 @@ fn an_upload_into_a_black_hole_is_given_up_in_time() {
     }
 }
 
-/// Has a ping answered after `seconds`, and has the peer send nothing after that. Returns how long
-/// the connection then lasts.
+/// Makes the peer answer a ping after `seconds`, and send nothing after that. Returns how long the
+/// connection then lasts.
 fn silence_after_round_trip(wire: Wire, seconds: u64) -> Duration {
     let mut config = Config::default();
     config.window_growth_budget(0);

@@ -212,9 +212,9 @@ fn a_call_that_is_cancelled_while_it_waits_never_reaches_the_application() {
     assert_eq!(peer.conn.stats(Time::EPOCH).streams_refused, 0);
 }
 
-/// [J-43] The number of streams that wait, including those of J-42 and J-44 whose answer has not
-/// been sent, MUST NOT exceed a setting. A new stream above that number is refused as J-31
-/// describes.
+/// [J-43] The number of streams that wait MUST NOT exceed a setting. A stream that is refused by
+/// J-42 or J-44 counts as waiting until its answer has been sent. A new stream above that number is
+/// refused as J-31 describes.
 /// [J-31] If our stream limit is reached and no more streams may wait, a new stream MUST be
 /// refused. We refuse it by both Error(Read, code) and Error(Write, code), and send no Ack for it.
 /// The connection and its other streams continue.
@@ -239,11 +239,11 @@ fn past_the_bound_of_those_that_wait_a_stream_is_refused() {
     peer.assert_open("refused, and no more");
 }
 
-/// [J-43] The number of streams that wait, including those of J-42 and J-44 whose answer has not
-/// been sent, MUST NOT exceed a setting. A new stream above that number is refused as J-31
-/// describes.
-/// [J-33] The number of refusals waiting to be sent, besides those of J-42 and J-44, MUST be
-/// bounded. Above that bound we close with EXCESSIVE_LOAD.
+/// [J-43] The number of streams that wait MUST NOT exceed a setting. A stream that is refused by
+/// J-42 or J-44 counts as waiting until its answer has been sent. A new stream above that number is
+/// refused as J-31 describes.
+/// [J-33] The number of refusals that wait to be sent MUST be bounded. Refusals of J-42 and J-44 do
+/// not count. Above that bound we close with EXCESSIVE_LOAD.
 #[test]
 fn a_peer_that_opens_and_cancels_and_reads_nothing_makes_no_queue_grow() {
     let mut peer = peer(1, 500);
@@ -335,7 +335,8 @@ fn streams_opened_in_advance_are_no_way_around_the_budget() {
 
 /// [C-61] We MUST NOT close a connection because of useless work whose rate stays below the rate at
 /// which its budget is replenished, however long the work continues. This holds if time alone
-/// replenishes the budget. It also holds if useful work alone replenishes the budget, at any speed.
+/// replenishes the budget. It also holds if useful work alone replenishes the budget, however fast
+/// the work is.
 #[test]
 fn a_page_that_cancels_all_that_waits_as_it_closes_is_no_attack() {
     for many in [10_000, 50_000] {

@@ -53,11 +53,11 @@ fn connected() -> (Net, StreamId) {
     (net, id)
 }
 
-/// An end MUST acknowledge when what it has not acknowledged costs a quarter of the peer's
-/// replay budget or 512 KiB, or a second after the oldest message that it has not acknowledged has
-/// arrived, unless all of them together have at most 64 bytes. Before that it acknowledges only in
-/// a message that it sends anyway, once half of that cost or a quarter of a second is reached. A
-/// message costs its length, without SESSION_ACK, plus 64 bytes.
+/// An end MUST acknowledge in two cases. First, the messages that it has not acknowledged
+/// cost a quarter of the peer's replay budget, or 512 KiB if that is less. Second, the oldest of
+/// these messages arrived a second ago, and together they have more than 64 bytes. Before that, an
+/// end acknowledges only in a message that it sends for another reason, once half of that cost or a
+/// quarter of a second is reached. A message costs its length, without SESSION_ACK, plus 64 bytes.
 #[test]
 fn acknowledgements_come_late_enough_to_be_few_and_early_enough() {
     let (mut net, id) = connected();
@@ -77,7 +77,7 @@ fn acknowledgements_come_late_enough_to_be_few_and_early_enough() {
         net.settle();
         assert_eq!(acks(&mut net, SERVER), expected);
     }
-    // At once after 512 KiB, which is less than a quarter of 32 MiB.
+    // After 512 KiB, which is less than a quarter of 32 MiB, the server acknowledges at once.
     net.pass(secs(5));
     acks(&mut net, SERVER);
     for _ in 0..40 {
@@ -111,9 +111,9 @@ fn with_a_small_budget_a_quarter_of_it_is_acknowledged() {
 }
 
 /// Each message after the sender's transport parameters MUST be counted when it is handed to
-/// the WebSocket, even if it is empty, except for a message that consists of SESSION_ACK alone and
-/// for what is sent once the connection has ended. The receiver counts a message when it processes
-/// it.
+/// the WebSocket, even if it is empty. Two kinds of messages are not counted: a message that
+/// consists of SESSION_ACK alone, and a message that is sent once the connection has ended. The
+/// receiver counts a message when it processes it.
 #[test]
 fn two_ends_do_not_acknowledge_each_others_acknowledgements() {
     let (mut net, id) = connected();
@@ -122,7 +122,7 @@ fn two_ends_do_not_acknowledge_each_others_acknowledgements() {
     write(&mut net, SERVER, id, 100);
     net.pass(secs(100));
     assert_eq!(acks(&mut net, CLIENT).len() + acks(&mut net, SERVER).len(), 2);
-    // An empty message counts, and so does the next one.
+    // An empty message counts, and so does the message after it.
     for message in [Bytes::new(), Bytes::from_static(&[0; 100])] {
         let (now, link) = (net.now, net.server.link);
         hand_over(&mut net.server.session, now, link, Item::Message(message));
@@ -134,9 +134,9 @@ fn two_ends_do_not_acknowledge_each_others_acknowledgements() {
 }
 
 /// Each message after the sender's transport parameters MUST be counted when it is handed to
-/// the WebSocket, even if it is empty, except for a message that consists of SESSION_ACK alone and
-/// for what is sent once the connection has ended. The receiver counts a message when it processes
-/// it.
+/// the WebSocket, even if it is empty. Two kinds of messages are not counted: a message that
+/// consists of SESSION_ACK alone, and a message that is sent once the connection has ended. The
+/// receiver counts a message when it processes it.
 #[test]
 fn parameters_are_not_counted_even_if_the_peers_come_first() {
     let mut net = Net::unconnected(&quiet(), &quiet());

@@ -190,14 +190,14 @@ impl World {
         self.net.dial();
     }
 
-    /// Lets both ends receive something from their socket that ends it.
+    /// Both ends receive `incoming` from their sockets, and this ends the sockets.
     fn fail_both(&mut self, incoming: impl Fn() -> Incoming) {
         let net = &mut self.net;
         for end in [&mut net.client, &mut net.server] {
             end.in_flight.clear();
         }
         net.client.session.handle(net.now, net.client.link, incoming());
-        // The socket was one on which the server waited for a request.
+        // If there is a fresh socket, the server still waits for a request on it.
         if net.fresh.take().is_none() {
             net.server.session.handle(net.now, net.server.link, incoming());
         }

@@ -39,9 +39,9 @@ fn fill(net: &mut Net, piece: usize) -> usize {
     }
 }
 
-/// When the counted messages that the peer has not acknowledged cost our replay budget, we
+/// When the counted messages that the peer has not acknowledged use up our replay budget, we
 /// MUST NOT send another counted message until the peer acknowledges some. SESSION_ACK may still be
-/// sent. For the write-stall timeout (C-78) the socket is full meanwhile.
+/// sent. For the write-stall timeout (C-78), the socket counts as full until then.
 #[test]
 fn a_full_budget_stops_everything_but_acknowledgements() {
     for piece in [1, 100, 5_000] {
@@ -76,9 +76,9 @@ fn size(item: &Item) -> usize {
     }
 }
 
-/// When the counted messages that the peer has not acknowledged cost our replay budget, we
+/// When the counted messages that the peer has not acknowledged use up our replay budget, we
 /// MUST NOT send another counted message until the peer acknowledges some. SESSION_ACK may still be
-/// sent. For the write-stall timeout (C-78) the socket is full meanwhile.
+/// sent. For the write-stall timeout (C-78), the socket counts as full until then.
 #[test]
 fn a_peer_that_acknowledges_nothing_is_given_up() {
     let mut config = config();
@@ -145,7 +145,8 @@ fn what_is_kept_takes_no_more_memory_than_the_formula_says() {
     let bound = config().memory_bound(Wire::QMux, &MemoryUse::default());
     assert_eq!(Config::default().memory_bound(Wire::QMux, &MemoryUse::default()).replay, 0);
     assert_eq!(resumable().memory_bound(Wire::JsWs, &MemoryUse::default()).replay, 0);
-    // What the formula grants for blocks of which a part was acknowledged does not count here.
+    // The formula also allows memory for blocks of which a part was acknowledged. That memory does
+    // not count here.
     let send = bound.send - 256 * 1024;
     let most = (bound.replay - send) as i64;
     for piece in [1, 40, 511, 512, 700, 4_096, 5_000, 60_000] {

@@ -75,10 +75,10 @@ enum Order {
     PeerIsFaster,
 }
 
-/// When this end has closed the connection, or its drain has, and the WebSocket is lost or
-/// the close timeout is over before the peer's Close, the connection can still be resumed, for no
-/// longer than the timeout of R-4 after the loss. Then the end MUST send what R-19 demands,
-/// CONNECTION_CLOSE and a Close, and nothing else.
+/// This rule applies when this end or its drain has closed the connection, and then the
+/// WebSocket is lost or the close timeout is over before the peer's Close. The connection can still
+/// be resumed, for no longer than the timeout of R-4 after the loss. On the new WebSocket the end
+/// MUST send what R-19 demands, CONNECTION_CLOSE and a Close, and nothing else.
 #[test]
 fn a_close_reaches_the_peer_after_everything_that_was_sent_before() {
     use Order::*;
@@ -154,17 +154,18 @@ fn a_close_reaches_the_peer_after_everything_that_was_sent_before() {
     }
 }
 
-/// When this end has closed the connection, or its drain has, and the WebSocket is lost or
-/// the close timeout is over before the peer's Close, the connection can still be resumed, for no
-/// longer than the timeout of R-4 after the loss. Then the end MUST send what R-19 demands,
-/// CONNECTION_CLOSE and a Close, and nothing else.
+/// This rule applies when this end or its drain has closed the connection, and then the
+/// WebSocket is lost or the close timeout is over before the peer's Close. The connection can still
+/// be resumed, for no longer than the timeout of R-4 after the loss. On the new WebSocket the end
+/// MUST send what R-19 demands, CONNECTION_CLOSE and a Close, and nothing else.
 #[test]
 fn a_closed_session_waits_for_its_peer_no_longer_than_for_a_socket() {
     let (mut net, _) = with_stream(SERVER);
     close(&mut net, SERVER);
     let lost = net.now;
     net.cut();
-    // Neither requests nor sockets on which nothing arrives give it more time.
+    // The server does not wait longer because requests arrive, nor because of sockets on which
+    // nothing arrives.
     for _ in 0..5 {
         net.now += secs(10);
         net.dial();
@@ -182,7 +183,8 @@ fn a_closed_session_waits_for_its_peer_no_longer_than_for_a_socket() {
     assert!(!net.server.session.lingers());
     assert_eq!(net.server.session.poll_timeout(), None);
     assert_eq!(net.server.session.session_stats().replay_held, 0);
-    // A socket on which everything is sent again ends by then as well.
+    // If a socket comes on which everything is sent again, the session ends no later than without
+    // that socket.
     let (mut net, _) = with_stream(SERVER);
     close(&mut net, SERVER);
     net.cut();

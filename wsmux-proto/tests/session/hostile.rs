@@ -66,7 +66,8 @@ fn a_request_is_accepted_once() {
     let first = request(&mut net);
     let second = request(&mut net);
     assert!(accept(&mut net, &second).is_ok());
-    // The same one again, and one that was overtaken.
+    // The request that was accepted is sent again, and then an older request that has not been
+    // used.
     for old in [&second, &first] {
         assert_eq!(accept(&mut net, old), Err(ResumeError::Replayed));
         net.server.session.handle_socket_end(net.now, net.server.session.link(), SocketError::Eof);
@@ -77,10 +78,11 @@ fn a_request_is_accepted_once() {
 }
 
 /// Proofs MUST be compared in constant time.
-/// A server that offers resumption and cannot resume what `wsmux_resume` asks for MUST close
-/// the new WebSocket's connection with SESSION_REFUSED, and the session that the request names does
-/// not change. A client whose request is answered by SESSION_REFUSED, or by transport parameters
-/// without `wsmux_session`, MUST end the connection at once, with the error that suspended it.
+/// If a server offers resumption but cannot resume the session that `wsmux_resume` names, it
+/// MUST close the connection of the new WebSocket with SESSION_REFUSED. The session that the
+/// request names does not change. A client whose request is answered by SESSION_REFUSED, or by
+/// transport parameters without `wsmux_session`, MUST end the connection at once, with the error
+/// that suspended it.
 #[test]
 fn whatever_is_changed_in_a_request_it_is_refused() {
     type Change = fn(&mut Vec<u8>);
@@ -114,10 +116,11 @@ fn assert_refused(net: &Net) {
     ));
 }
 
-/// A server that offers resumption and cannot resume what `wsmux_resume` asks for MUST close
-/// the new WebSocket's connection with SESSION_REFUSED, and the session that the request names does
-/// not change. A client whose request is answered by SESSION_REFUSED, or by transport parameters
-/// without `wsmux_session`, MUST end the connection at once, with the error that suspended it.
+/// If a server offers resumption but cannot resume the session that `wsmux_resume` names, it
+/// MUST close the connection of the new WebSocket with SESSION_REFUSED. The session that the
+/// request names does not change. A client whose request is answered by SESSION_REFUSED, or by
+/// transport parameters without `wsmux_session`, MUST end the connection at once, with the error
+/// that suspended it.
 #[test]
 fn a_server_that_does_not_know_the_session_says_so_at_once() {
     // A node that offers resumption and has no such session, and one that knows nothing of it.
@@ -165,12 +168,12 @@ fn request_with_count(extra: usize) -> (Net, Bytes) {
     (net, request)
 }
 
-/// A count that is below an earlier count of its sender, or above the number of counted
-/// messages that were sent to it, MUST be refused: by the server as R-15 says, and by the client by
-/// ending the connection.
+/// A count MUST be refused if it is below an earlier count of its sender, or above the number
+/// of counted messages that were sent to its sender. A server refuses it as R-15 says. A client
+/// refuses it by ending the connection.
 #[test]
 fn a_count_that_cannot_be_is_refused_in_spite_of_a_valid_proof() {
-    // Both sessions have the same keys, so the proofs of one are valid for the other.
+    // Both sessions have the same keys, so a proof from one session is valid for the other session.
     let (_, of_many) = request_with_count(5);
     let (_, of_few) = request_with_count(1);
     let (mut few, _) = request_with_count(1);
@@ -212,8 +215,9 @@ fn client_and_answer() -> (Net, Bytes) {
 }
 
 /// To accept a request, the server MUST first send a message that consists of
-/// SESSION_RESUMED, with the number of counted messages that it has received. Its proof is for the
-/// attempt of the request. The client MUST NOT continue without a valid proof.
+/// SESSION_RESUMED, with the number of counted messages that it has received. The proof in
+/// SESSION_RESUMED is made for the attempt that the request names. The client MUST NOT continue
+/// without a valid proof.
 #[test]
 fn a_client_goes_on_only_with_the_answer_to_its_own_request() {
     let (mut net, answer) = client_and_answer();
@@ -231,7 +235,7 @@ fn a_client_goes_on_only_with_the_answer_to_its_own_request() {
         hand_over(&mut net.client.session, net.now, net.client.link, Item::Message(forged.into()));
         assert_refused(&net);
     }
-    // The answer to an earlier attempt.
+    // Here the client gets the answer to an earlier attempt.
     let (mut net, answer) = client_and_answer();
     net.dial();
     net.send_one(SERVER);
@@ -288,10 +292,11 @@ fn a_first_message_of_any_bytes_is_no_request_and_no_panic() {
 /// `wsmux_resume` as the only parameter. Its count is the number of counted messages that the
 /// client has received. A server MUST refuse a message that contains `wsmux_resume` and anything
 /// else.
-/// A server that offers resumption and cannot resume what `wsmux_resume` asks for MUST close
-/// the new WebSocket's connection with SESSION_REFUSED, and the session that the request names does
-/// not change. A client whose request is answered by SESSION_REFUSED, or by transport parameters
-/// without `wsmux_session`, MUST end the connection at once, with the error that suspended it.
+/// If a server offers resumption but cannot resume the session that `wsmux_resume` names, it
+/// MUST close the connection of the new WebSocket with SESSION_REFUSED. The session that the
+/// request names does not change. A client whose request is answered by SESSION_REFUSED, or by
+/// transport parameters without `wsmux_session`, MUST end the connection at once, with the error
+/// that suspended it.
 #[test]
 fn a_request_with_anything_else_in_its_message_is_refused() {
     let mut net = suspended();

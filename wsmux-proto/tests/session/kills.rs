@@ -23,9 +23,9 @@ fn deliveries() -> usize {
 }
 
 /// Each message after the sender's transport parameters MUST be counted when it is handed to
-/// the WebSocket, even if it is empty, except for a message that consists of SESSION_ACK alone and
-/// for what is sent once the connection has ended. The receiver counts a message when it processes
-/// it.
+/// the WebSocket, even if it is empty. Two kinds of messages are not counted: a message that
+/// consists of SESSION_ACK alone, and a message that is sent once the connection has ended. The
+/// receiver counts a message when it processes it.
 /// After the answer, each end MUST first send again, in order, exactly the counted messages
 /// that the other end has not received, and then continue. An end delivers no message twice.
 #[test]
@@ -35,7 +35,7 @@ fn no_byte_is_lost_or_repeated_wherever_the_socket_is_lost() {
     for after in 0..total {
         let mut most = [CAPACITY; 2];
         let (mut to_server, mut to_client) = (0, 0);
-        // All numbers of items that still arrive, in both directions.
+        // This tries each possible number of items that still arrive, in both directions.
         while to_server <= most[0] {
             let kill = Kill { after, keep: [to_server, to_client], loss: Loss::Cut };
             most = small().run(&[kill]);
@@ -53,13 +53,15 @@ fn no_byte_is_lost_or_repeated_wherever_the_socket_is_lost() {
 }
 
 /// The newer WebSocket MUST win: an accepted request ends the use of the older WebSocket,
-/// even if that one still works, and nothing that arrives from it later has an effect.
+/// even if the older WebSocket still works. Nothing that arrives from the older WebSocket later has
+/// an effect.
 #[test]
 fn a_resumption_that_is_interrupted_at_any_step_is_done_again() {
     let total = deliveries();
     for after in (0..total).step_by(12) {
         for keep in [[0, 0], [CAPACITY, CAPACITY]] {
-            // The server's parameters, the request, the answer, and what is sent again.
+            // The items of a resumption are the server's parameters, the request, the answer, and
+            // the messages that are sent again.
             for during in 0..8 {
                 for loss in [Loss::Cut, Loss::ALL[1 + (after + during) % 4]] {
                     let first = Kill { after, keep, loss: Loss::Cut };

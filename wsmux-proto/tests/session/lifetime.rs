@@ -108,8 +108,8 @@ fn an_answer_to_a_ping_before_the_gap_gives_no_round_trip_time() {
 /// the shorter of the two timeouts.
 /// If no WebSocket has resumed the connection when the timeout of R-4 is over, it MUST end
 /// with the error that suspended it. A WebSocket on which nothing new arrives MUST NOT restart that
-/// timeout. New are a counted message that has not arrived before, and a count that is higher than
-/// before.
+/// timeout. A counted message is new if it has not arrived before, and a count is new if it is
+/// higher than before.
 #[test]
 fn without_a_new_socket_the_connection_ends_after_the_shorter_timeout() {
     let mut short = resumable();
@@ -193,7 +193,8 @@ fn a_suspended_session_knows_the_name_of_its_next_socket() {
 }
 
 /// The newer WebSocket MUST win: an accepted request ends the use of the older WebSocket,
-/// even if that one still works, and nothing that arrives from it later has an effect.
+/// even if the older WebSocket still works. Nothing that arrives from the older WebSocket later has
+/// an effect.
 #[test]
 fn an_older_socket_has_no_effect_any_more() {
     let mut net = Net::new(&resumable());
@@ -247,7 +248,8 @@ fn a_close_without_a_socket_is_over_at_once() {
         session.engine_mut().close(now, VarInt::default(), "".into());
         assert!(session.is_closed() && !session.wants_transmit());
         assert_eq!(session.state(), SessionState::Ended);
-        // The peer may learn of it until the session would have ended without the close.
+        // The peer may still come back and learn of the close, until the time at which the session
+        // would have ended without the close.
         assert!(session.lingers());
         assert_eq!(session.linger_deadline(), Some(now + secs(60)));
         session.handle_timeout(now + secs(60));
@@ -372,7 +374,7 @@ fn a_request_is_the_only_parameter_of_the_first_message() {
     let proof = &request[request.len() - 32..];
     let value = [&[0; 16], &varints(&[1, received])[..], proof].concat();
     assert_eq!(request[..], parameters_frame(&[raw_parameter(RESUME, &value)]));
-    // The first message of a connection that begins is no request.
+    // The first message of a new connection is not a request to resume.
     let first = net.client.log.first().expect("a message");
     assert_eq!(ResumeRequest::from_first_message(first), None);
 }

@@ -34,9 +34,9 @@ fn reason(net: &mut Net, side: Side) -> Option<ConnectionError> {
 }
 
 /// While a ping is unanswered, the idle timeout and C-45 MUST suspend a connection that can
-/// be resumed instead of ending it, and that MUST happen after two thirds of the effective idle
-/// timeout, or, if the timeout of R-4 is shorter than the remaining third, that timeout before its
-/// end.
+/// be resumed, and not end it. The connection MUST be suspended after two thirds of the effective
+/// idle timeout. But if the timeout of R-4 is shorter than the remaining third, the connection MUST
+/// be suspended later, when only the timeout of R-4 remains of the effective idle timeout.
 /// A connection that silence has suspended MUST end when the effective idle timeout, or the
 /// timeout of R-4 if that is longer, has passed since the silence began.
 #[test]
@@ -85,9 +85,9 @@ fn a_connection_goes_on_after_silence() {
 }
 
 /// While a ping is unanswered, the idle timeout and C-45 MUST suspend a connection that can
-/// be resumed instead of ending it, and that MUST happen after two thirds of the effective idle
-/// timeout, or, if the timeout of R-4 is shorter than the remaining third, that timeout before its
-/// end.
+/// be resumed, and not end it. The connection MUST be suspended after two thirds of the effective
+/// idle timeout. But if the timeout of R-4 is shorter than the remaining third, the connection MUST
+/// be suspended later, when only the timeout of R-4 remains of the effective idle timeout.
 #[test]
 fn the_pings_of_a_proxy_do_not_keep_a_silent_peer() {
     let mut net = Net::new(&resumable());
@@ -139,9 +139,9 @@ fn a_client_does_not_dial_for_a_connection_that_nobody_uses() {
     assert!(idle(reason(&mut net, SERVER)));
 }
 
-/// A Close that no CONNECTION_CLOSE preceded, a violation of RFC 6455, and the write-stall
-/// timeout (C-78) MUST be the loss of the WebSocket for a connection that can be resumed and has
-/// not ended.
+/// On a connection that can be resumed and has not ended, three events MUST count as the
+/// loss of the WebSocket: a Close that no CONNECTION_CLOSE preceded, a violation of RFC 6455, and
+/// the write-stall timeout (C-78).
 #[test]
 fn a_proxy_that_closes_or_fails_only_suspends_the_connection() {
     let close = || Incoming::Close { code: Some(1001), reason: "reload".into() };
@@ -187,8 +187,8 @@ fn a_proxy_that_closes_or_fails_only_suspends_the_connection() {
 
 /// If no WebSocket has resumed the connection when the timeout of R-4 is over, it MUST end
 /// with the error that suspended it. A WebSocket on which nothing new arrives MUST NOT restart that
-/// timeout. New are a counted message that has not arrived before, and a count that is higher than
-/// before.
+/// timeout. A counted message is new if it has not arrived before, and a count is new if it is
+/// higher than before.
 #[test]
 fn requests_alone_do_not_keep_a_session() {
     // Either the socket ends before the next request, or the next request replaces it.
@@ -238,9 +238,9 @@ fn requests_alone_do_not_keep_a_session() {
     }
 }
 
-/// A Close that no CONNECTION_CLOSE preceded, a violation of RFC 6455, and the write-stall
-/// timeout (C-78) MUST be the loss of the WebSocket for a connection that can be resumed and has
-/// not ended.
+/// On a connection that can be resumed and has not ended, three events MUST count as the
+/// loss of the WebSocket: a Close that no CONNECTION_CLOSE preceded, a violation of RFC 6455, and
+/// the write-stall timeout (C-78).
 #[test]
 fn a_socket_that_takes_nothing_is_given_up_for_another_one() {
     let mut config = resumable();

@@ -83,7 +83,7 @@ fn a_slow_but_steady_replay_is_no_stall() {
         net.assert_live();
     }
     assert_eq!(net.now - start, secs(70));
-    // A socket that takes nothing is one.
+    // A socket that accepts nothing is such a stall.
     assert!(net.send_one(SERVER) && !net.send_one(SERVER));
     net.now += TIMEOUT;
     net.fire();

@@ -36,7 +36,7 @@ impl Path {
 pub enum Reader {
     AtOnce,
     Never,
-    /// Reads at most this many bytes at a time, and waits for this duration after each time.
+    /// Reads at most this many bytes at a time, and waits for this duration after each read.
     Every(Duration, usize),
 }
 

@@ -33,13 +33,13 @@ impl Item {
 /// How a receiving half ended, as its application sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// It has not ended yet.
+    /// The half has not ended yet.
     Open,
     Fin,
     Reset(u64),
-    /// It ended with its connection.
+    /// The half ended with its connection.
     Lost,
-    /// It was stopped here, or its end has already been reported.
+    /// This application has stopped the half, or the end of the half has already been reported.
     Closed,
 }
 

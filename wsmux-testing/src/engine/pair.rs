@@ -205,7 +205,7 @@ impl Pair {
         self.now = self.now.max(until);
     }
 
-    /// Closes the transport under both ends. What is in flight arrives before that.
+    /// Delivers everything that is in flight, and then closes the transport under both ends.
     pub fn cut(&mut self) {
         while self.next_arrival().is_some() {
             self.now = self.next_arrival().unwrap_or_default().max(self.now);

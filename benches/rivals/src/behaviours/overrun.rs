@@ -29,7 +29,7 @@ const PIECE: usize = 16_000;
 /// counts frames.
 const PIECES: usize = 8_389;
 
-/// This many pieces are within the smallest credit, which is 256 KiB.
+/// The smallest credit of a backend, 256 KiB, is enough for this many pieces.
 const WITHIN_CREDIT: usize = 8;
 /// How long the server has to refuse these pieces.
 const QUIET: Duration = Duration::from_millis(500);

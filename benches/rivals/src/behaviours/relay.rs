@@ -16,9 +16,9 @@ use crate::path;
 
 /// How long a relay with a delay holds each byte. This is half a round trip.
 const DELAY: Duration = Duration::from_millis(50);
-/// The most bytes that a relay with a delay holds in one direction.
+/// A relay with a delay holds at most this many bytes in one direction.
 const UNDER_WAY: usize = 256 * 1024 * 1024;
-/// The most bytes that a relay with a delay reads at once.
+/// A relay with a delay reads at most this many bytes at once.
 const READ: usize = 256 * 1024;
 
 pub struct Relay(watch::Sender<bool>);

@@ -18,7 +18,7 @@ pub enum Seen {
     NotPossible,
     /// The crate has only the close that the row above shows.
     NoOtherClose,
-    /// This many bytes are accepted before a write waits.
+    /// The backend accepts this many bytes before a write waits.
     Accepts(u64),
     /// Writes go on without end.
     AcceptsAll,

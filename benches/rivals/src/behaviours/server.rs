@@ -73,7 +73,8 @@ pub async fn serve<S: Stream>(mut stream: S) -> Result<()> {
         WATCH => {
             greet(&mut stream).await?;
             report(&mut stream).await;
-            // The stream is kept. Dropping it would end it, and the client would see that end.
+            // The stream is kept, because dropping it would end it and the client would see that
+            // end.
             Box::leak(Box::new(stream));
         }
         WATCH_LATER => {

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-/// An exponent of less than this means that the curve is constant, as far as measurements can tell.
-/// Over three powers of ten the curve then changes by less than 1.42.
+/// If the exponent is less than this, the measurements cannot distinguish the curve from a
+/// constant. Over three powers of ten the curve then changes by less than 1.42.
 const FLAT: f64 = 0.05;
 
 /// The power law `y ~ x^exponent` that fits a curve best.
@@ -88,8 +88,8 @@ mod tests {
         let points = [(1.0, 1.0), (10.0, 8.0), (100.0, 1.0)];
         let law = Law::fit(&points).expect("a law");
         assert!(law.exponent.abs() < 1e-9, "{law:?}");
-        // The mean of the three logarithms is the logarithm of 2. The point 8 is four times as
-        // much.
+        // The mean of the logarithms of 1, 8 and 1 is the logarithm of 2, so the law is 2
+        // everywhere. The value 8 is four times as much.
         assert!((law.off - 4.0).abs() < 1e-9, "{law:?}");
     }
 

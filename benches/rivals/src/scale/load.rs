@@ -72,7 +72,8 @@ async fn connection_after_a_call<R: Rival>(rival: &'static R) -> Result<R::Conne
     Ok(connection)
 }
 
-/// Makes streams or connections. Returns them, and how much memory each takes at both ends.
+/// Makes streams or connections, and returns them. Also returns how much memory each of them takes
+/// at both ends.
 async fn crowd_of<T, F>(
     count: u64,
     one: impl Fn() -> F + Clone + Send + 'static,

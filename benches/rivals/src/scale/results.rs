@@ -49,8 +49,8 @@ pub struct Curve {
     pub points: Vec<(u64, Spread)>,
     /// The power law that fits all points together best.
     pub law: Option<Law>,
-    /// If one law does not describe the curve, the point at which it bends, and the laws up to this
-    /// point and from there.
+    /// This is set if a single law does not describe the curve. It contains the point at which the
+    /// curve bends, the law up to this point, and the law from this point on.
     pub bend: Option<(u64, Law, Law)>,
 }
 

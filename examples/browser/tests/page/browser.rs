@@ -26,7 +26,7 @@ use tokio::{
 
 use crate::picture::with_palette;
 
-/// A time limit that only a failure reaches.
+/// A time limit. A test that reaches it has failed.
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// The time between two polls of the page, which changes four times a second.

@@ -133,7 +133,7 @@ impl State {
         self.finished
     }
 
-    /// Handles the engine's events. Returns how many tasks will be woken because of them.
+    /// Handles the engine's events. Returns how many tasks these events will wake.
     pub(super) fn dispatch(&mut self, span: &trace::Span) -> usize {
         let before = self.wakeups.count();
         while let Some(event) = self.session.poll_event() {
@@ -202,8 +202,8 @@ impl State {
     /// Wakes the driver if it sleeps.
     ///
     /// The waker is called after the lock is released. Until the waker is called, other tasks find
-    /// no driver to wake. They need not wake it: the driver runs after the wake-up, and will see
-    /// their changes. If the driver runs for another reason and sleeps again before the wake-up
+    /// no driver to wake. They need not wake it, because the driver runs after the wake-up and will
+    /// see their changes. If the driver runs for another reason and sleeps again before the wake-up
     /// arrives, it runs once more than necessary.
     pub(crate) fn wake_driver_now(&mut self) {
         self.wakeups.wake_driver(self.driver.take().map(|driver| driver.waker));
@@ -396,7 +396,7 @@ impl State {
         match queue {
             Queue::DatagramReaders => self.engine_mut().want_datagram(),
             Queue::DatagramSenders => self.engine_mut().want_datagram_room(),
-            // The engine emits the other events unasked.
+            // The engine emits the events of the other queues without being asked.
             _ => {}
         }
     }

@@ -155,8 +155,8 @@ impl Log {
         }
         let raw = schema::RawInfo { length: message.len() };
         let mut frames: Vec<schema::SizedFrame> = Vec::new();
-        // `most` is the number of entries before the last one, which all further frames share.
-        // Frames after a close have no effect, so they get no entries of their own.
+        // After `most` entries, all further frames share one last entry. Frames after a close have
+        // no effect, so they get no entries of their own.
         let (mut most, mut last_kind) = (MAX_FRAMES, proto::VarInt::default());
         let mut before = message.len();
         // A message that cannot be decoded ends the connection; the last event reports that.

@@ -120,7 +120,7 @@ fn a_megabyte_of_empty_datagrams_makes_a_small_log() {
 
 #[test]
 fn a_log_ends_at_its_largest_size_and_says_so_and_how_it_ended() {
-    // One datagram per message makes the most log per byte.
+    // Messages with a single datagram each make the log longest in relation to the received bytes.
     let flood = |count| (0..count).map(|i| vec![0x31, 1, i as u8]);
     let (text, _) = logged(Some(0), flood(2_000));
     assert!(text.len() as u64 <= MIN_SIZE, "{} bytes", text.len());

@@ -114,8 +114,8 @@ pub(super) fn agree(side: Side, input: &[u8], chops: &[usize]) {
     let context = format!("{our_end:?} and {their_end:?}");
     match (&our_end, &their_end) {
         // Our reader does not support text, and reports a text message at the message's first
-        // frame. Their reader continues, and can only return control frames until that message
-        // ends.
+        // frame. Tungstenite's reader continues. Until the text message ends, it can return only
+        // control frames.
         (End::Text, _) => {
             assert!(theirs.starts_with(&ours), "{}", context);
             let rest = &theirs[ours.len()..];
@@ -133,7 +133,7 @@ pub(super) fn agree(side: Side, input: &[u8], chops: &[usize]) {
         }
         // Their reader replaces codes that must not be sent. Our reader refuses such codes.
         (End::Refused(words), end) if words.starts_with("close code that") && is_bad_code(end) => {}
-        // This code was registered after RFC 6455, and their reader does not know it.
+        // This code was registered after RFC 6455, and tungstenite's reader does not know it.
         (End::Close(Some(1014), _), end) if is_bad_code(end) => {}
         // Our reader refuses a frame as soon as it has the header. Their reader refuses the frame
         // only at its end.

@@ -114,8 +114,8 @@ async fn the_suite_finds_nothing_wrong_with_a_client() {
     all_is_well(&suite.verdicts().await);
 }
 
-/// Upgrades a stream to a WebSocket. Returns it with the bytes that followed the response, or
-/// `None` if the path does not exist.
+/// Upgrades a stream to a WebSocket. Returns the stream and the bytes that followed the response,
+/// or `None` if the path does not exist.
 async fn upgraded(port: u16, path: &str) -> Option<(TcpStream, Vec<u8>)> {
     let mut io = loop {
         match TcpStream::connect(("127.0.0.1", port)).await {

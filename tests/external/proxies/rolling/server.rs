@@ -13,7 +13,7 @@ use tokio::{
 };
 use wsmux::{WebSocketConnection, WebSocketServer, WebSocketStream};
 
-/// One attempt to have a question answered.
+/// One attempt to get an answer to a question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Call {
     pub(super) question: u64,

@@ -26,16 +26,16 @@ const SHARE_AT_LEAST_ONE_IN: usize = 2;
 /// exceeds half of its message by a quarter of this number.
 const CHUNK_OVERHEAD: usize = 384;
 
-/// The least capacity of a block for small chunks. Only the first of several such blocks in a row
-/// may be smaller. Allocators usually have free blocks of this size.
+/// The smallest capacity of a block for small chunks. If several such blocks follow each other,
+/// only the first one may be smaller. Allocators usually have free blocks of this size.
 const GATHER_CAPACITY: usize = 512;
 
 /// The largest capacity of a block for small chunks, unless a single piece of data needs more.
 const MAX_GATHER_CAPACITY: usize = 64 * 1024;
 
-/// The size of a new block for small chunks is the number of bytes that were gathered in a row and
-/// are still in the queue, divided by this number. So the unused part of the block is at most a
-/// quarter of those bytes.
+/// To get the size of a new block for small chunks, take the bytes that were gathered in a row and
+/// are still in the queue, and divide their number by this number. So the unused part of the block
+/// is at most a quarter of those bytes.
 const GATHER_ONE_IN: usize = 4;
 
 /// A queue with more slots than this gives back half of them when less than a quarter is in use.

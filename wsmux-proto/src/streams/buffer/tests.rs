@@ -86,8 +86,8 @@ impl Heap {
     }
 }
 
-/// The part of a queue's memory that does not depend on how many bytes are queued. It suffices for
-/// one small block of copied bytes, and for a few empty slots of the `VecDeque`.
+/// The part of a queue's memory that does not depend on how many bytes are queued. This is enough
+/// for one small block of copied bytes, and for a few empty slots of the `VecDeque`.
 const SLACK: f64 = 2048.0;
 
 /// Adds a chunk of `len` bytes from a message that is `spare` bytes longer. The block of the

@@ -143,7 +143,7 @@ impl AutoTune {
         self.budget > 0 && self.max_window > self.initial_window
     }
 
-    /// Records that a ping is sent now. Nothing was received for `silence` before it.
+    /// Records that a ping is sent now. `silence` is how long nothing has been received.
     pub(in crate::streams) fn on_ping_sent(&mut self, silence: Duration) {
         self.undisturbed = silence >= SILENCE;
     }
@@ -159,8 +159,8 @@ impl AutoTune {
         }
     }
 
-    /// Measures bytes that were received on a stream. Before them, the stream had received `before`
-    /// bytes.
+    /// Measures bytes that were received on a stream. `before` is how many bytes the stream had
+    /// received earlier.
     pub(in crate::streams) fn on_received(
         &mut self,
         credit: &mut RecvCredit,

@@ -56,8 +56,8 @@ impl RecvCredit {
         }
     }
 
-    /// Sets the initial window. If it becomes larger, the additional bytes replace growth. Returns
-    /// how many bytes of growth were replaced and released.
+    /// Sets the initial window. If the initial window becomes larger, the additional bytes replace
+    /// growth. Returns how many bytes of growth were replaced and released.
     pub(in crate::streams) fn set_initial_window(&mut self, window: u64) -> u64 {
         let more = window.saturating_sub(self.initial_window);
         self.initial_window = window;
@@ -134,8 +134,8 @@ impl RecvCredit {
         behind > 0 && behind >= (self.window() / GRANT_AT_ONE_IN).min(GRANT_AT_MOST)
     }
 
-    /// Returns the grant that lets the peer use its whole window again; `None` if the peer can use
-    /// all of it already.
+    /// Returns the grant that lets the peer use its whole window again. Returns `None` if the peer
+    /// already has credit for the whole window.
     pub(in crate::streams) fn grant(&mut self, relative: bool) -> Option<Credit> {
         // J-28
         let total = self.consumed + self.window();

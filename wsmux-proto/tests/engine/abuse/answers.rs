@@ -22,7 +22,8 @@ fn a_flood_of_refused_streams_ends_the_connection_of_one_that_reads() {
 
 /// [C-61] We MUST NOT close a connection because of useless work whose rate stays below the rate at
 /// which its budget is replenished, however long the work continues. This holds if time alone
-/// replenishes the budget. It also holds if useful work alone replenishes the budget, at any speed.
+/// replenishes the budget. It also holds if useful work alone replenishes the budget, however fast
+/// the work is.
 /// [J-31] If our stream limit is reached and no more streams may wait, a new stream MUST be
 /// refused. We refuse it by both Error(Read, code) and Error(Write, code), and send no Ack for it.
 /// The connection and its other streams continue.

@@ -42,7 +42,8 @@ fn datagrams_that_nobody_reads_make_good_for_nothing() {
 ///
 /// [C-61] We MUST NOT close a connection because of useless work whose rate stays below the rate at
 /// which its budget is replenished, however long the work continues. This holds if time alone
-/// replenishes the budget. It also holds if useful work alone replenishes the budget, at any speed.
+/// replenishes the budget. It also holds if useful work alone replenishes the budget, however fast
+/// the work is.
 #[test]
 fn a_word_of_each_of_very_many_streams_at_once_is_let_pass() {
     let mut config = Config::default();
@@ -62,7 +63,8 @@ fn a_word_of_each_of_very_many_streams_at_once_is_let_pass() {
 
 /// [C-61] We MUST NOT close a connection because of useless work whose rate stays below the rate at
 /// which its budget is replenished, however long the work continues. This holds if time alone
-/// replenishes the budget. It also holds if useful work alone replenishes the budget, at any speed.
+/// replenishes the budget. It also holds if useful work alone replenishes the budget, however fast
+/// the work is.
 #[test]
 fn a_peer_that_says_blocked_at_each_limit_goes_on_at_any_speed() {
     let mut config = Config::default();

@@ -60,7 +60,8 @@ fn a_flood_of_grants_that_nobody_uses_ends_the_connection() {
 
 /// [C-61] We MUST NOT close a connection because of useless work whose rate stays below the rate at
 /// which its budget is replenished, however long the work continues. This holds if time alone
-/// replenishes the budget. It also holds if useful work alone replenishes the budget, at any speed.
+/// replenishes the budget. It also holds if useful work alone replenishes the budget, however fast
+/// the work is.
 /// [C-63] The budget of grants MUST be replenished as follows. Each stream that either end opens
 /// adds 1. Each 64 bytes of stream data that we send add 1. If an eighth of the window that the
 /// peer declared is less than 64 bytes, a frame that fits into the window adds 1 for each such
@@ -81,7 +82,8 @@ fn a_grant_for_every_64_bytes_that_were_sent_is_let_pass() {
 
 /// [C-61] We MUST NOT close a connection because of useless work whose rate stays below the rate at
 /// which its budget is replenished, however long the work continues. This holds if time alone
-/// replenishes the budget. It also holds if useful work alone replenishes the budget, at any speed.
+/// replenishes the budget. It also holds if useful work alone replenishes the budget, however fast
+/// the work is.
 /// [C-63] The budget of grants MUST be replenished as follows. Each stream that either end opens
 /// adds 1. Each 64 bytes of stream data that we send add 1. If an eighth of the window that the
 /// peer declared is less than 64 bytes, a frame that fits into the window adds 1 for each such
@@ -101,10 +103,11 @@ fn a_js_ws_reader_that_gives_back_each_byte_that_it_reads_is_let_pass() {
 
 /// [C-38] A stream's credit MUST be renewed in two cases, and not for each read. In the first, the
 /// application has read a quarter of the window since the last grant, or 1 MiB if that is less (at
-/// least one byte). In the second, the window is to grow (C-56).
+/// least one byte). In the second, a growth of the window is due (C-56).
 /// [C-61] We MUST NOT close a connection because of useless work whose rate stays below the rate at
 /// which its budget is replenished, however long the work continues. This holds if time alone
-/// replenishes the budget. It also holds if useful work alone replenishes the budget, at any speed.
+/// replenishes the budget. It also holds if useful work alone replenishes the budget, however fast
+/// the work is.
 #[test]
 fn a_reader_of_single_bytes_with_a_window_of_a_few_kib_meets_no_budget() {
     for wire in WIRES {

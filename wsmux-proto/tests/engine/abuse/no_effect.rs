@@ -30,7 +30,8 @@ fn a_flood_of_frames_without_effect_ends_the_connection() {
 
 /// [C-61] We MUST NOT close a connection because of useless work whose rate stays below the rate at
 /// which its budget is replenished, however long the work continues. This holds if time alone
-/// replenishes the budget. It also holds if useful work alone replenishes the budget, at any speed.
+/// replenishes the budget. It also holds if useful work alone replenishes the budget, however fast
+/// the work is.
 #[test]
 fn a_peer_that_writes_single_bytes_one_by_one_does_nothing_useless() {
     for wire in WIRES {
@@ -51,7 +52,8 @@ fn a_peer_that_writes_single_bytes_one_by_one_does_nothing_useless() {
 
 /// [C-61] We MUST NOT close a connection because of useless work whose rate stays below the rate at
 /// which its budget is replenished, however long the work continues. This holds if time alone
-/// replenishes the budget. It also holds if useful work alone replenishes the budget, at any speed.
+/// replenishes the budget. It also holds if useful work alone replenishes the budget, however fast
+/// the work is.
 #[test]
 fn an_empty_frame_beside_each_byte_is_let_pass() {
     let id = bidi(CLIENT, 0);
@@ -62,14 +64,15 @@ fn an_empty_frame_beside_each_byte_is_let_pass() {
 
 /// [C-61] We MUST NOT close a connection because of useless work whose rate stays below the rate at
 /// which its budget is replenished, however long the work continues. This holds if time alone
-/// replenishes the budget. It also holds if useful work alone replenishes the budget, at any speed.
+/// replenishes the budget. It also holds if useful work alone replenishes the budget, however fast
+/// the work is.
 #[test]
 fn a_chat_of_a_byte_each_second_goes_on_for_ever() {
     let id = bidi(CLIENT, 0);
     let mut peer = peer(Wire::QMux);
     // Every second the peer also sends a ping of each kind, padding, a grant and an empty STREAM
-    // frame. Each of these has a budget, which is also refilled every second. So a peer that can go
-    // on for `MANY` seconds can go on for ever.
+    // frame. Each of these kinds of frames has a budget, and time also refills each budget every
+    // second. So a peer that can go on for `MANY` seconds can go on for ever.
     for second in 0..MANY {
         peer.now = at(secs(second));
         peer.send(&[

@@ -12,7 +12,8 @@ fn a_flood_of_padding_ends_the_connection() {
 
 /// [C-61] We MUST NOT close a connection because of useless work whose rate stays below the rate at
 /// which its budget is replenished, however long the work continues. This holds if time alone
-/// replenishes the budget. It also holds if useful work alone replenishes the budget, at any speed.
+/// replenishes the budget. It also holds if useful work alone replenishes the budget, however fast
+/// the work is.
 #[test]
 fn traffic_that_is_shaped_by_padding_is_let_pass() {
     let id = bidi(CLIENT, 0);

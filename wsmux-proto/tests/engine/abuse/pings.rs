@@ -29,7 +29,8 @@ fn a_flood_of_pings_or_pongs_of_either_kind_ends_the_connection() {
 
 /// [C-61] We MUST NOT close a connection because of useless work whose rate stays below the rate at
 /// which its budget is replenished, however long the work continues. This holds if time alone
-/// replenishes the budget. It also holds if useful work alone replenishes the budget, at any speed.
+/// replenishes the budget. It also holds if useful work alone replenishes the budget, however fast
+/// the work is.
 #[test]
 fn a_ping_beside_each_message_or_each_ten_milliseconds_is_let_pass() {
     let id = bidi(CLIENT, 0);

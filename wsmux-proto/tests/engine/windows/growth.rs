@@ -192,7 +192,7 @@ fn no_window_grows_on_js_ws_where_it_is_the_limit_of_a_message() {
 
 /// [C-38] A stream's credit MUST be renewed in two cases, and not for each read. In the first, the
 /// application has read a quarter of the window since the last grant, or 1 MiB if that is less (at
-/// least one byte). In the second, the window is to grow (C-56).
+/// least one byte). In the second, a growth of the window is due (C-56).
 #[test]
 fn credit_for_a_large_window_is_renewed_at_a_mebibyte() {
     let mut config = Config::default();

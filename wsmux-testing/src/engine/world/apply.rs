@@ -96,8 +96,8 @@ impl World {
                 self.largest_window = self.largest_window.max(bytes);
                 self.pair.end(side).of(|conn| conn.set_stream_receive_window(bytes));
             }
-            // On js-ws, streams above the limit would wait or be refused, which this model does not
-            // cover. The tests of the engine in `limits.rs` and `waiting.rs` do.
+            // On js-ws, streams above the limit would wait or be refused. This model does not cover
+            // that, but the tests of the engine in `limits.rs` and `waiting.rs` do.
             Op::Limit(..) if self.pair.wire == Wire::JsWs => {}
             Op::Limit(side, count) => {
                 for dir in [Dir::Bi, Dir::Uni] {

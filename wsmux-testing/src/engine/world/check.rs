@@ -79,8 +79,8 @@ impl World {
         assert!(held <= most as i64, "{side:?} holds {held} of {most}: {conn:?}");
     }
 
-    /// Returns the largest number of live streams so far. Tables keep their capacity for all of
-    /// these.
+    /// Returns the largest number of live streams so far. The tables keep capacity for this many
+    /// streams.
     fn most_streams(&mut self, side: Side, live: u64) -> u64 {
         let most = &mut self.most_streams[side as usize];
         *most = live.max(*most);

@@ -63,7 +63,7 @@ pub struct Half {
     finished: bool,
     /// Whether the writer reset this half, or dropped it unfinished.
     given_up: bool,
-    /// How many bytes the reader still receives of a half that was reset.
+    /// If the half was reset: how many of its bytes the reader still receives.
     reliable: usize,
     /// Whether the reader stopped or dropped this half.
     stopped: bool,
@@ -93,7 +93,8 @@ pub struct World {
     largest_chunk: usize,
     /// The most streams that each engine has had at once.
     most_streams: [u64; 2],
-    /// The most unread and unsent bytes so far, of each stream that an application holds.
+    /// For each stream that an application holds: the largest number of unread bytes, and of unsent
+    /// bytes, so far.
     peaks: [BTreeMap<StreamId, (u64, u64)>; 2],
     /// Whether the connection was ended, as an [`Ending`] required.
     ended: bool,

@@ -104,7 +104,8 @@ impl Case {
         });
     }
 
-    /// Writes pieces of two sizes in turn to one stream, each size by either of the two methods.
+    /// Writes pieces to one stream. Two sizes alternate, and for each size the input chooses one of
+    /// the two methods that write.
     pub(super) fn written(&mut self, input: &mut Input<'_>) {
         let Some(&id) = self.held.first() else { return };
         let sizes = [input.pick(&SIZES), input.pick(&SIZES)];

@@ -1,4 +1,4 @@
-//! The checks of what must hold after each step, and at the end.
+//! Checks the rules that must hold after each step, and the rules that must hold at the end.
 
 use bytes::Bytes;
 use wsmux_proto::{MessageBuf, Outgoing, VarInt};
@@ -10,13 +10,13 @@ use crate::engine::{ms, scripted_peer::decode};
 const MAX_EVENTS: usize = 10_000;
 const MAX_TRANSMITS: usize = 10_000;
 
-/// Bounds, in bytes, of the state of a stream and of a connection. SPEC.md §10 allows as much for a
-/// stream, and more for a connection.
+/// Bounds, in bytes, of the state of a stream and of a connection. SPEC.md §10 allows the same for
+/// a stream, and more for a connection.
 const STREAM_STATE: u64 = 4 * 1024;
 const CONNECTION_STATE: u64 = 32 * 1024;
 
-/// How much memory a peer can occupy by refusals and answers that it does not read, in addition to
-/// the state of its streams.
+/// How much memory our refusals and answers occupy at most if the peer does not read them. The
+/// state of the peer's streams is not included.
 const ANSWERS: u64 = 64 * 1024;
 
 impl Case {
