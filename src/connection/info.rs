@@ -116,7 +116,7 @@ impl ConnectionInfo {
         self.request.as_deref()
     }
 
-    /// Returns the headers of the server's response. They are known on both ends.
+    /// Returns the headers of the server's response. Both ends know these headers.
     pub fn response_headers(&self) -> Option<&HeaderMap> {
         self.response_headers.as_deref()
     }

@@ -38,9 +38,9 @@ pub enum ConnectError {
     /// No address accepted a TCP connection within the connect timeout.
     #[error("connecting timed out")]
     ConnectTimeout,
-    /// The proxy did not open a tunnel to the server. The inner error says why, as if the proxy
-    /// were the server. For example, the proxy could not be reached, or it refused with a status of
-    /// its own, such as 407 for missing or wrong credentials.
+    /// The proxy did not open a tunnel to the server. The inner error gives the reason, with the
+    /// variants that are otherwise about the server. For example, the proxy could not be reached,
+    /// or it refused with a status of its own, such as 407 for missing or wrong credentials.
     #[error("proxy: {0}")]
     Proxy(#[source] Arc<Self>),
     /// The TLS handshake failed. If the certificate was the reason, this error contains a

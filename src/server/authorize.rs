@@ -215,7 +215,7 @@ impl UpgradeRequest {
         self.uri().path()
     }
 
-    /// Returns the part after the `?`.
+    /// Returns the query of the target: the part after the `?`.
     pub fn query(&self) -> Option<&str> {
         self.uri().query()
     }
@@ -323,9 +323,9 @@ impl Accept {
         self
     }
 
-    /// Says who the client is. A client can [resume](crate::Config::resume_timeout) only a
-    /// connection of the same identity: this name, the verified [`User`], and the certificates of
-    /// the client must be those of the first handshake. Set this if the hook knows clients by other
+    /// Says who the client is. A client can [resume](crate::Config::resume_timeout) a connection
+    /// only with the same identity: this name, the verified [`User`] and the client's certificates
+    /// must be the same as in the first handshake. Set this if the hook knows clients by other
     /// means than a verified [`User`] or a certificate. By default there is no name.
     pub fn identity(mut self, name: impl Into<Arc<str>>) -> Self {
         self.identity = Some(name.into());

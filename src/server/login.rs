@@ -101,8 +101,9 @@ impl Authorize for Basic {
 /// Accepts clients that present one of the tokens (RFC 6750) and attaches the token's [`User`] to
 /// the connection. Other clients receive 401.
 ///
-/// A token is sent unencrypted, so use it over TLS only. It is compared with all tokens, each in
-/// constant time. Signed tokens, such as JWT, need a hook of your own with [`bearer_token`].
+/// A token is sent unencrypted, so use it over TLS only. The client's token is compared with all
+/// tokens of the server, each time in constant time. Signed tokens, such as JWT, need a hook of
+/// your own with [`bearer_token`].
 #[derive(Clone)]
 #[must_use]
 pub struct Bearer {

@@ -72,8 +72,8 @@ pub trait Socket: MaybeSend + 'static {
     /// [`SocketError`] if writing failed.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SocketError>>;
 
-    /// Accepts one item. It is called once each time [`poll_ready`](Self::poll_ready) has returned
-    /// `Ready`. A socket may collect several items before a flush. The item is never
+    /// Accepts one item. This method is called once each time [`poll_ready`](Self::poll_ready) has
+    /// returned `Ready`. A socket may collect several items before a flush. The item is never
     /// [`Outgoing::Flush`].
     ///
     /// # Errors

@@ -33,7 +33,8 @@ pub(crate) const MIN_MESSAGE_SENT: usize = 1_200;
 const MAX_MAX_RECORD_SIZE: u64 = 1 << 30;
 
 /// The smallest send window, in bytes. It equals one turn of the scheduler, which sends 16 KiB from
-/// one stream before it serves the next stream. A smaller window would make the turns much shorter.
+/// one stream before it serves the next stream. A smaller window would make these turns much
+/// shorter.
 const MIN_SEND_WINDOW: usize = 16 * 1024;
 
 /// The smallest replay budget, in bytes. It is as large as the largest message.
@@ -97,8 +98,8 @@ impl Default for Config {
             // More streams than any single program opens in a burst. At about 100 bytes each, they
             // take at most 1 MB.
             max_waiting_streams: 10_000,
-            // More streams than an honest peer cancels. Even if the application begins to answer
-            // each cancelled stream, this causes little work.
+            // An honest peer cancels fewer streams than this. Even if the application begins to
+            // answer each cancelled stream, this causes little work.
             cancelled_streams_per_second: Some(100),
             // More streams than most programs need at once. The limit is needed because a peer may
             // allow 2^60 streams. A stream has up to 1 KB of state, so each kind of stream takes at
@@ -334,7 +335,7 @@ impl Config {
         self
     }
 
-    /// Sets how long the handshake may take. No value is replaced by another. With zero, no
+    /// Sets how long the handshake may take. Every value is used as it is given. With zero, no
     /// handshake succeeds. A time beyond the range of the clock means no timeout. Default 10 s.
     ///
     /// At a client and at a server the timeout covers every step after the TCP handshake: TLS, the

@@ -47,7 +47,8 @@ impl Queue {
         }
     }
 
-    /// Appends a datagram. Returns how many older ones were dropped to make room for it.
+    /// Appends a datagram. Returns how many older datagrams were dropped to make room for the new
+    /// one.
     fn push(&mut self, datagram: Bytes) -> u64 {
         let mut dropped = 0;
         // Q-55 (QMux "Forward Progress and Flow Control")
@@ -62,9 +63,9 @@ impl Queue {
     fn pop(&mut self) -> Option<Bytes> {
         let datagram = self.datagrams.pop_front()?;
         self.cost -= datagram.len() + OVERHEAD;
-        // After a burst the queue has a large capacity. The capacity is halved when only three
-        // eighths of it are in use, so in total, fewer datagrams are moved to a smaller buffer than
-        // are popped.
+        // After a burst the queue has a large capacity. The capacity is halved when at most three
+        // eighths of it are in use. So in total, the queue moves fewer datagrams to smaller buffers
+        // than it pops.
         let capacity = self.datagrams.capacity();
         if capacity > SPARE_CAPACITY && self.datagrams.len() <= capacity / 8 * 3 {
             self.datagrams.shrink_to(capacity / 2);

@@ -79,7 +79,7 @@ impl fmt::Display for DriverLost {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Culprit {
-    /// This end caused it: its application or its runtime.
+    /// The application or the runtime of this end caused it.
     Local,
     /// The peer caused it.
     Peer,

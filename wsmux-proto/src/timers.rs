@@ -32,7 +32,8 @@ pub(super) enum Due {
 /// Whether this end still waits for the peer's transport parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Handshake {
-    /// The parameters must arrive by this deadline; `None` if [`Time`] cannot express it.
+    /// The parameters must arrive by this deadline. There is no deadline (`None`) if [`Time`]
+    /// cannot express it.
     Awaited(Option<Time>),
     Done,
 }
@@ -232,11 +233,11 @@ impl Timers {
         self.socket_full = true;
     }
 
-    /// Records that the socket has room. If it was full before, the path carries bytes, which
-    /// counts as activity (C-90). A full TCP send buffer grows or gets room only when the peer's
-    /// TCP acknowledges something. The buffer of a proxy or a browser gets room only when the next
-    /// hop accepts something. On a dead path, or when the peer stops reading, the buffers on the
-    /// path fill up, and after that none of them gets room.
+    /// Records that the socket has room. If the socket was full before, the path carries bytes,
+    /// which counts as activity (C-90). A full TCP send buffer grows or gets room only when the
+    /// peer's TCP acknowledges something. The buffer of a proxy or a browser gets room only when
+    /// the next hop accepts something. On a dead path, or when the peer stops reading, the buffers
+    /// on the path fill up, and after that none of them gets room.
     pub(super) fn on_socket_room(&mut self, now: Time) {
         if std::mem::take(&mut self.socket_full) {
             self.last_activity = now;
@@ -259,8 +260,9 @@ impl Timers {
         self.ping.due || self.ping.outstanding.is_some()
     }
 
-    /// Returns when a connection ends that is suspended because of the peer's silence; `None` for
-    /// another timeout, and for a time that [`Time`] cannot express. The silence counts.
+    /// Returns when a connection ends that is suspended because of the peer's silence. Returns
+    /// `None` if `timeout` has another cause, or if [`Time`] cannot express the time. The silence
+    /// counts.
     pub(super) fn silence_deadline(&self, timeout: Timeout) -> Option<Time> {
         let (since, whole) = match timeout {
             Timeout::Idle => (self.last_activity, self.whole_idle()),

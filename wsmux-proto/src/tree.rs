@@ -17,8 +17,8 @@ const SPARE: usize = 64;
 ///
 /// The owner should call [`Places::are_sparse`] after it has taken values, and move the values
 /// together when the call returns `true`. Then the memory is at most four places for each value,
-/// plus a constant. Until the first value is taken, the memory is one and a half places for each
-/// value, and two and a half while it grows.
+/// plus a constant. As long as no value has been taken, each value costs one and a half places of
+/// memory. While the memory is being enlarged, each value costs two and a half.
 #[derive(Debug)]
 pub(super) struct Places<V>(Slab<V>);
 
@@ -168,8 +168,8 @@ mod tests {
     fn a_tree_gives_the_memory_of_what_was_taken_back() {
         let mut tree = Tree::default();
         (0..COUNT).for_each(|number| assert_eq!(tree.insert(number, number), None));
-        // The last value is kept. It is at the last place, so memory can be returned only if this
-        // value is moved.
+        // The last value stays in the tree. It is at the last place, so memory can be returned only
+        // if this value is moved.
         (0..COUNT - 1).for_each(|number| assert_eq!(tree.remove(number), Some(number)));
         assert!(tree.values.0.capacity() <= 4 * (SPARE + 1));
         assert_eq!(tree.pop_first(), Some((COUNT - 1, COUNT - 1)));

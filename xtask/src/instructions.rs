@@ -31,10 +31,10 @@ const BOUND: f64 = 1.03;
 /// gain would not be seen.
 const GAIN: f64 = 0.97;
 
-/// All environment variables of the program. They are the same everywhere, because the size of the
-/// environment moves the stack. Without `ERMS` the C library copies with vector instructions. With
-/// it, one instruction copies a whole block, and callgrind counts this instruction once for each
-/// byte, so that copies hide all other costs.
+/// All environment variables of the program. The variables are the same on every machine, because
+/// the size of the environment moves the stack. Without `ERMS` the C library copies with vector
+/// instructions. With it, one instruction copies a whole block, and callgrind counts this
+/// instruction once for each byte, so that copies hide all other costs.
 const VARIABLES: [(&str, &str); 2] =
     [("PATH", "/usr/local/bin:/usr/bin:/bin"), ("GLIBC_TUNABLES", "glibc.cpu.hwcaps=-ERMS")];
 

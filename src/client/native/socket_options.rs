@@ -46,7 +46,8 @@ impl Default for SocketOptions {
             // The connection sends its own pings, which pass through a proxy to the peer. TCP's
             // probes reach only the proxy.
             keepalive: None,
-            // The system adapts its own sizes to the path. It does not adapt sizes that were set.
+            // The operating system adapts its default sizes to the path, but not sizes that a
+            // program has set.
             send_buffer: None,
             recv_buffer: None,
         }

@@ -147,8 +147,8 @@ impl EventSocket {
     /// Waits until at most `most` bytes wait in the browser.
     fn poll_sent(&mut self, most: u32, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            // After a close the browser never sends the bytes that still wait. The close event, and
-            // not a check, ends the wait for them.
+            // After a close the browser never sends the bytes that still wait. So the wait for
+            // these bytes is ended by the close event, and not by a check of their number.
             if !self.is_open() {
                 self.inbox.borrow_mut().waker = Some(cx.waker().clone());
                 return Poll::Pending;

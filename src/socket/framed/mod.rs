@@ -25,8 +25,8 @@ use super::{Incoming, Outgoing, Socket, SocketCapabilities, unsupported};
 
 /// The most bytes that a message takes on TCP, together with its header and with what TLS adds.
 /// This is the largest multiple of 64 that fits into one packet of Linux's loopback, which carries
-/// 65,483 bytes over IPv4 and 65,463 over IPv6. It also fits into what the kernel passes to a
-/// network card at once (64 KiB with headers).
+/// 65,483 bytes over IPv4 and 65,463 over IPv6. A message of this size also fits into what the
+/// kernel passes to a network card at once (64 KiB with headers).
 ///
 /// One byte more than a packet costs a second packet, and wakes the peer twice. With multiples of
 /// 64, data stays aligned to cache lines in the kernel's buffers, so that it is copied faster. A

@@ -201,8 +201,8 @@ async fn no_credit_is_sent_for_a_stream_that_has_ended(role: Role) {
             let mut bytes = [0; 4 * KIB as usize];
             recv.read_exact(&mut bytes).await.unwrap();
             check_pattern(seed, 0, &bytes);
-            // Everything but the end has been read, so the stream still exists. If an Ack were sent
-            // on it, it would be sent before this exchange.
+            // Everything but the end has been read, so the stream still exists. If our end sent an
+            // Ack on the stream, the Ack would precede this exchange.
             pair.exchange(Opener::Them, 1).await;
             assert_eq!(recv.read_chunk(1).await.unwrap(), None);
         }

@@ -197,9 +197,9 @@ impl Connection {
         }
     }
 
-    /// Records that something other than a complete message has arrived. It proves that the peer is
-    /// alive. On a wire whose pings are frames, it does not count as activity (C-43,
-    /// draft-ietf-quic-qmux-02 §Idle Timeout). On any other wire it does.
+    /// Records that something other than a complete message has arrived. This proves that the peer
+    /// is alive. It counts as activity only on a wire whose pings are not frames (C-43,
+    /// draft-ietf-quic-qmux-02 §Idle Timeout).
     fn heard_control(&mut self, now: Time) {
         match self.caps.pings().is_frame() {
             true => self.timers.on_heard(now),

@@ -39,13 +39,13 @@ use crate::{
 /// socket has no effect.
 ///
 /// If both ends [turn resumption on](crate::Config::resume_timeout), the loss of the socket only
-/// suspends the connection. So does a socket on which the peer is silent, or that a proxy closes.
-/// Then the client dials again, calls [`resume`](Self::resume), and lets
-/// the new socket send and receive. The server finds the session by the [`ResumeRequest`] in the
-/// first message on the new socket, and calls [`accept_resume`](Self::accept_resume). If it does
-/// not find the session, or the call fails, it passes the message to the session that it created
-/// for the new socket, which refuses the request. While there is no socket, the idle timeout,
-/// keep-alive and the write-stall timeout stand still.
+/// suspends the connection. The connection is also suspended if the peer is silent, or if a proxy
+/// closes the socket. Then the client dials again, calls [`resume`](Self::resume), and lets the new
+/// socket send and receive. The server finds the session by the [`ResumeRequest`] in the first
+/// message on the new socket, and calls [`accept_resume`](Self::accept_resume). If it does not find
+/// the session, or the call fails, it passes the message to the session that it created for the new
+/// socket, which refuses the request. While there is no socket, the idle timeout, keep-alive and
+/// the write-stall timeout stand still.
 ///
 /// Otherwise the session adds nothing to the connection, and no byte to what the connection sends.
 #[derive(Debug)]
@@ -117,7 +117,7 @@ pub struct SessionStats {
     pub resumptions: u64,
     /// Messages that were sent again, or have to be.
     pub resent_messages: u64,
-    /// The length of these messages in bytes.
+    /// The bytes of the messages that were sent again, or have to be.
     pub resent_bytes: u64,
     /// The longest time from a loss to the resumption.
     pub longest_gap: Duration,
@@ -322,8 +322,8 @@ impl Session {
         }
     }
 
-    /// Whether [`poll_transmit`](Self::poll_transmit) has to be called for the current socket. It
-    /// may return nothing all the same.
+    /// Whether [`poll_transmit`](Self::poll_transmit) has to be called for the current socket. The
+    /// call may still return nothing.
     #[inline]
     pub fn wants_transmit(&self) -> bool {
         match &self.layer {
@@ -369,8 +369,9 @@ impl Session {
         matches!(&self.layer, Layer::On(resumption) if resumption.lingers(&self.engine))
     }
 
-    /// Returns until when the session [lingers](Self::lingers); `None` if it does not, and for a
-    /// time that [`Time`] cannot express. Call [`handle_timeout`](Self::handle_timeout) then.
+    /// Returns the time until which the session [lingers](Self::lingers). Returns `None` if the
+    /// session does not linger, or if [`Time`] cannot express the time. Call
+    /// [`handle_timeout`](Self::handle_timeout) at that time.
     pub fn linger_deadline(&self) -> Option<Time> {
         match &self.layer {
             Layer::On(resumption) if resumption.lingers(&self.engine) => {

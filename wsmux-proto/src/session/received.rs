@@ -17,8 +17,8 @@ const RIDE_AFTER: Duration = Duration::from_millis(250);
 /// processor's cache.
 const LARGEST_STEP: u64 = 512 * 1024;
 
-/// So few bytes need no acknowledgement of their own. Otherwise an idle connection would
-/// acknowledge each ping, and each answer to a ping.
+/// Messages that cost no more than this are not worth an acknowledgement of their own. Otherwise an
+/// idle connection would acknowledge each ping, and each answer to a ping.
 pub(super) const NEGLIGIBLE: u64 = 64;
 
 /// The count of received messages, and the part of them that was not acknowledged.
@@ -27,7 +27,7 @@ pub(super) struct Received {
     count: u64,
     /// What the messages that were not acknowledged cost the peer.
     cost: u64,
-    /// Their length in bytes.
+    /// The length of these messages in bytes.
     bytes: u64,
     /// When the first of them arrived.
     since: Option<Time>,

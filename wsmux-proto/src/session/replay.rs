@@ -11,24 +11,26 @@ use crate::{MessageBuf, Time, message::Piece, write_stall::WriteStall};
 /// the queues (SPEC.md §12).
 pub(super) const MESSAGE_COST: u64 = 64;
 
-/// A queue whose memory is not larger than this, in bytes, keeps it.
+/// A queue never gives back memory if it has at most this many bytes of memory.
 const SPARE: usize = 4 * 1024;
 
-/// A larger queue gives back memory when less than one part in this many is used. After that half
-/// of it is used. So a queue whose length varies by this factor is never reallocated, and giving
-/// back costs less than what filled the queue.
+/// A larger queue gives back memory when the used part is less than the memory divided by this
+/// number. The used part is then half of the memory that is kept. So a queue whose length varies by
+/// a smaller factor is not reallocated, and giving back costs less than filling the queue did.
 const SHRINK_BELOW: usize = 8;
 
 /// The messages that were sent and not acknowledged, in order. Long chunks are kept by reference.
 /// All other bytes are copied into one queue, so that keeping a message usually allocates nothing.
 ///
-/// Its bound is the replay budget and one message, because a message may exhaust the budget.
+/// The queue holds at most the replay budget plus one message, because the last message may exceed
+/// the budget.
 #[derive(Debug)]
 pub(super) struct Replay {
     messages: VecDeque<Kept>,
     pieces: VecDeque<KeptPiece>,
     inline: VecDeque<u8>,
-    /// How many messages were acknowledged. The first one in the queue has this number.
+    /// How many messages were acknowledged. This is also the number of the first message in the
+    /// queue.
     acknowledged: u64,
     /// The next message to send again. At the end of the queue, nothing has to be sent again.
     next: Position,
@@ -202,8 +204,8 @@ impl Replay {
         true
     }
 
-    /// Starts to send all kept messages again, on a new socket. Returns their number and their
-    /// length in bytes. The peer does not get more time to acknowledge something.
+    /// Starts to send all kept messages again, on a new socket. Returns how many messages these
+    /// are, and how many bytes. The peer does not get more time to acknowledge something.
     pub(super) fn rewind(&mut self, now: Time) -> (u64, u64) {
         self.next = Position::default();
         self.watch(now);
@@ -349,7 +351,7 @@ mod tests {
         (0..10_000).for_each(|number| replay.push(NOW, &message(number)));
         let full = capacity(&replay);
         assert!(full > 500_000, "{full}");
-        // A small rest is left, and comes again unchanged.
+        // A few messages remain in the queue, and are sent again unchanged.
         assert!(replay.acknowledge(NOW, 9_950));
         let rest = capacity(&replay);
         assert!(rest <= full / 50, "{rest} of {full}");

@@ -29,7 +29,8 @@ impl Resumption {
                 } else {
                     return self.poll_new(engine, now, out);
                 }
-                // The engine gets its turn after this, so a steady replay is no stall (C-78).
+                // The engine can send after the replay, so a replay that makes progress is not a
+                // stall (C-78).
                 engine.on_socket_room(now);
                 engine.on_foreign_message_sent(now, out.len());
                 Some(Outgoing::Message(out))

@@ -56,8 +56,8 @@ pub(crate) struct SendBudget {
     window: usize,
     /// The most bytes that one stream may hold.
     buffer: usize,
-    /// If all streams together hold no more than this, every stream may fill its buffer. In that
-    /// case no other limit has to be computed. `None` if the window is too small for that.
+    /// If all streams together hold no more than this, every stream may fill its buffer, and no
+    /// other limit has to be computed. `None` if the window is too small for such a bound.
     plenty: Option<usize>,
     held: Held,
     /// The streams that hold nothing, have credit, and wait for room for a chunk, each with the
@@ -115,7 +115,7 @@ impl SendBudget {
             .saturating_sub(others.uncovered.min(self.window / 2))
     }
 
-    /// Returns how many bytes a stream may hold. The stream now holds `own`, and has `credit` left.
+    /// Returns how many bytes a stream may hold if it now holds `own` and has `credit` left.
     pub(super) fn limit(&self, own: Held, credit: u64, piece: Piece) -> usize {
         if self.plenty.is_some_and(|plenty| self.held.bytes <= plenty) {
             return self.buffer;
@@ -131,8 +131,8 @@ impl SendBudget {
         }
     }
 
-    /// Adds a stream that holds no bytes to the streams that wait for room for a chunk. Its chunk
-    /// has `len` bytes. Returns whether the caller should call
+    /// Adds a stream that holds no bytes to the streams that wait for room for a chunk. The chunk
+    /// of this stream has `len` bytes. Returns whether the caller should call
     /// [`forget_waiting`](Self::forget_waiting), because there are many more entries than streams.
     pub(super) fn wait(&mut self, id: StreamId, len: usize, streams: usize) -> bool {
         self.waiting.push_back((id, len));

@@ -116,7 +116,7 @@ impl Limits {
     }
 
     /// Opens the next stream. The caller must check first that [`openable`](Self::openable) allows
-    /// one.
+    /// another stream.
     pub(super) fn open_local(&mut self, dir: Dir) -> StreamId {
         let side = self.side;
         let count = self.local_mut(dir);

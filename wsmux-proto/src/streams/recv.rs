@@ -138,7 +138,7 @@ impl Recv {
     }
 
     /// If the half has ended, releases the part of its window's growth that is no longer needed.
-    /// Returns the size of that part in bytes.
+    /// Returns how many bytes were released.
     pub(super) fn release_growth(&mut self) -> u64 {
         match self.state {
             RecvState::Recv => 0,

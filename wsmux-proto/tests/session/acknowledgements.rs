@@ -87,7 +87,7 @@ fn acknowledgements_come_late_enough_to_be_few_and_early_enough() {
     }
     let counts = acks(&mut net, SERVER);
     assert!((4..=10).contains(&counts.len()), "{counts:?}");
-    // Few bytes are not acknowledged at all.
+    // If only a few bytes arrive, no acknowledgement is sent for them.
     net.pass(secs(5));
     acks(&mut net, SERVER);
     write(&mut net, CLIENT, id, 20);

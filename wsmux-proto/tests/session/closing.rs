@@ -73,10 +73,10 @@ enum Order {
     PeerIsFaster,
 }
 
-/// When this end has closed the connection, or its drain has, and the WebSocket is lost or
-/// the close timeout is over before the peer's Close, the connection can still be resumed, for no
-/// longer than the timeout of R-4 after the loss. Then the end MUST send what R-19 demands,
-/// CONNECTION_CLOSE and a Close, and nothing else.
+/// After this end or its drain has closed the connection, the WebSocket may be lost, or the
+/// close timeout may pass, before the peer's Close arrives. Then the connection can still be
+/// resumed, for no longer than the timeout of R-4 after the loss. On the new WebSocket this end
+/// MUST send what R-19 demands, CONNECTION_CLOSE and a Close, and nothing else.
 #[test]
 fn a_close_reaches_the_peer_after_everything_that_was_sent_before() {
     use Order::*;
@@ -152,10 +152,10 @@ fn a_close_reaches_the_peer_after_everything_that_was_sent_before() {
     }
 }
 
-/// When this end has closed the connection, or its drain has, and the WebSocket is lost or
-/// the close timeout is over before the peer's Close, the connection can still be resumed, for no
-/// longer than the timeout of R-4 after the loss. Then the end MUST send what R-19 demands,
-/// CONNECTION_CLOSE and a Close, and nothing else.
+/// After this end or its drain has closed the connection, the WebSocket may be lost, or the
+/// close timeout may pass, before the peer's Close arrives. Then the connection can still be
+/// resumed, for no longer than the timeout of R-4 after the loss. On the new WebSocket this end
+/// MUST send what R-19 demands, CONNECTION_CLOSE and a Close, and nothing else.
 #[test]
 fn a_closed_session_waits_for_its_peer_no_longer_than_for_a_socket() {
     let (mut net, _) = with_stream(SERVER);

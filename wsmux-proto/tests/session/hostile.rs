@@ -145,8 +145,8 @@ fn a_server_that_does_not_know_the_session_says_so_at_once() {
     }
 }
 
-/// The number of a message and a proof for it, made by another session with the same keys whose
-/// client has received another number of messages.
+/// Returns a session, and a request that was made for it elsewhere. The request comes from another
+/// session with the same keys, whose client has received a different number of messages.
 fn request_with_count(extra: usize) -> (Net, Bytes) {
     let mut net = Net::new(&resumable());
     let now = net.now;
@@ -209,8 +209,9 @@ fn client_and_answer() -> (Net, Bytes) {
 }
 
 /// To accept a request, the server MUST first send a message that consists of
-/// SESSION_RESUMED, with the number of counted messages that it has received. Its proof is for the
-/// attempt of the request. The client MUST NOT continue without a valid proof.
+/// SESSION_RESUMED, with the number of counted messages that the server has received. The proof in
+/// this message is for the attempt that the request names. The client MUST NOT continue without a
+/// valid proof.
 #[test]
 fn a_client_goes_on_only_with_the_answer_to_its_own_request() {
     let (mut net, answer) = client_and_answer();

@@ -144,7 +144,7 @@ impl Net {
         true
     }
 
-    /// Delivers one item to an end. Returns whether there was one.
+    /// Delivers one item to an end. Returns `false` if no item was in flight.
     pub fn deliver_one(&mut self, to: Side) -> bool {
         let now = self.now;
         let Some(item) = self.end(!to).in_flight.pop_front() else { return false };
@@ -220,7 +220,8 @@ impl Net {
         self.client.session.handle_socket_end(self.now, self.client.link, SocketError::Eof);
     }
 
-    /// The server notices that its socket was cut. A session that it created for that socket ends.
+    /// The server notices that its socket was cut. If the server created a session for that socket,
+    /// the session ends.
     pub fn cut_server(&mut self) {
         if self.fresh.take().is_none() {
             self.server.session.handle_socket_end(self.now, self.server.link, SocketError::Eof);

@@ -11,8 +11,8 @@ use crate::{
     support::*,
 };
 
-/// Lets an end handle its timers, while nothing reaches the other end, until its state is another
-/// one. Returns the time.
+/// Lets one end handle its timers until its state changes. Nothing reaches the other end meanwhile.
+/// Returns the time of the change.
 fn alone(net: &mut Net, side: Side) -> Time {
     let before = net.end(side).session.state();
     for _ in 0..1_000 {
@@ -34,9 +34,8 @@ fn reason(net: &mut Net, side: Side) -> Option<ConnectionError> {
 }
 
 /// While a ping is unanswered, the idle timeout and C-45 MUST suspend a connection that can
-/// be resumed instead of ending it, and that MUST happen after two thirds of the effective idle
-/// timeout, or, if the timeout of R-4 is shorter than the remaining third, that timeout before its
-/// end.
+/// be resumed, and MUST NOT end it. At that moment, the remaining part of the effective idle
+/// timeout MUST be a third of it, or the timeout of R-4 if that is shorter.
 /// A connection that silence has suspended MUST end when the effective idle timeout, or the
 /// timeout of R-4 if that is longer, has passed since the silence began.
 #[test]
@@ -85,9 +84,8 @@ fn a_connection_goes_on_after_silence() {
 }
 
 /// While a ping is unanswered, the idle timeout and C-45 MUST suspend a connection that can
-/// be resumed instead of ending it, and that MUST happen after two thirds of the effective idle
-/// timeout, or, if the timeout of R-4 is shorter than the remaining third, that timeout before its
-/// end.
+/// be resumed, and MUST NOT end it. At that moment, the remaining part of the effective idle
+/// timeout MUST be a third of it, or the timeout of R-4 if that is shorter.
 #[test]
 fn the_pings_of_a_proxy_do_not_keep_a_silent_peer() {
     let mut net = Net::new(&resumable());
@@ -140,7 +138,7 @@ fn a_client_does_not_dial_for_a_connection_that_nobody_uses() {
 }
 
 /// A Close that no CONNECTION_CLOSE preceded, a violation of RFC 6455, and the write-stall
-/// timeout (C-78) MUST be the loss of the WebSocket for a connection that can be resumed and has
+/// timeout (C-78) MUST count as the loss of the WebSocket if the connection can be resumed and has
 /// not ended.
 #[test]
 fn a_proxy_that_closes_or_fails_only_suspends_the_connection() {
@@ -239,7 +237,7 @@ fn requests_alone_do_not_keep_a_session() {
 }
 
 /// A Close that no CONNECTION_CLOSE preceded, a violation of RFC 6455, and the write-stall
-/// timeout (C-78) MUST be the loss of the WebSocket for a connection that can be resumed and has
+/// timeout (C-78) MUST count as the loss of the WebSocket if the connection can be resumed and has
 /// not ended.
 #[test]
 fn a_socket_that_takes_nothing_is_given_up_for_another_one() {

@@ -235,7 +235,7 @@ fn a_peer_that_acknowledges_nothing_gains_no_time_by_new_sockets() {
         net.assert_live();
         while net.send_one(SERVER) {}
     }
-    // It has had the time twice: 25 + 25 + 10 s, and the same again.
+    // The server waited for the whole timeout twice: 25 + 25 + 10 s each time.
     assert_eq!(ended, Some(secs(5 * 30 + 10)));
     assert!(is_stalled(&mut net, SERVER));
 }

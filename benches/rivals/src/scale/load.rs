@@ -133,8 +133,8 @@ async fn writes<C: Connection>(
     size: u64,
     time: Duration,
 ) -> Result<Metrics> {
-    /// How many bytes are written between two looks at the clock. One look takes as long as one
-    /// write.
+    /// How many bytes are written between two looks at the clock. A look at the clock takes as long
+    /// as a write.
     const BETWEEN_LOOKS: u64 = 1024 * 1024;
 
     let data = vec![0x5a; size as usize];

@@ -44,7 +44,7 @@ pub struct Options {
     /// How many times each point is measured; the tables show medians
     #[arg(long)]
     rounds: Option<usize>,
-    /// Few and small points, once, only to see that everything runs
+    /// Measures a few small points once, only to see that everything runs
     #[arg(long)]
     quick: bool,
     /// Writes the results to this file

@@ -39,8 +39,8 @@ pub fn reserve_all(sockets: u64) -> Result<()> {
 }
 
 /// Makes `count` objects in several tasks, and returns one list from each task. The lists are not
-/// joined. If they were, the allocator would keep the freed lists, and some workloads would count
-/// that memory.
+/// joined into one. Otherwise the allocator would keep the freed lists, and some workloads would
+/// count that memory.
 pub async fn make<T, F>(
     count: u64,
     one: impl Fn() -> F + Clone + Send + 'static,

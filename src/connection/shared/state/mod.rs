@@ -194,9 +194,9 @@ impl State {
     /// Wakes the driver if it sleeps.
     ///
     /// The waker is called after the lock is released. Until the waker is called, other tasks find
-    /// no driver to wake. They need not wake it: the driver runs after the wake-up, and will see
-    /// their changes. If the driver runs for another reason and sleeps again before the wake-up
-    /// arrives, it runs once more than necessary.
+    /// no driver to wake. These tasks need not wake the driver, because it runs after the wake-up
+    /// and then sees their changes. If the driver runs for another reason and sleeps again before
+    /// the wake-up arrives, it runs once more than necessary.
     pub(super) fn wake_driver_now(&mut self) {
         self.wakeups.wake_driver(self.driver.take().map(|driver| driver.waker));
     }

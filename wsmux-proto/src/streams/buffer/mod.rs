@@ -42,9 +42,9 @@ const GATHER_ONE_IN: usize = 4;
 const SPARE_PLACES: usize = 16;
 
 /// When a chunk has been read in part, its rest is copied if the rest is shorter than the
-/// allocation divided by this number. This happens even if nothing is added to the queue. If this
-/// number were larger, the rest would be copied later. Until then a few bytes would keep a larger
-/// allocation alive. With a smaller number, there would be more copies.
+/// allocation divided by this number. The rest is copied even if nothing is added to the queue. If
+/// this number were larger, the rest would be copied later. Until then a few bytes would keep a
+/// larger allocation alive. With a smaller number, there would be more copies.
 const SETTLE_BELOW_ONE_IN: usize = 8;
 
 /// Bytes, and the size of the allocation that they are a slice of.
@@ -193,7 +193,7 @@ impl Buffer {
         }
     }
 
-    /// Copies the first chunk, if it is less than its allocation divided by `one_in`.
+    /// Copies the first chunk if it is shorter than its allocation divided by `one_in`.
     fn release_block(&mut self, one_in: usize) {
         if is_less(self.first.len(), one_in, self.block_len) {
             self.first = Bytes::copy_from_slice(&self.first);

@@ -192,7 +192,8 @@ impl AutoTune {
         self.ping.map(|ping| self.grant_rtt.map_or(ping, |least| least.min(ping)))
     }
 
-    /// Returns by how much a window may grow; `None` if that is less than the smallest step.
+    /// Returns by how much a window may grow. Returns `None` if the growth would be less than the
+    /// smallest step.
     fn room(&self, credit: &RecvCredit) -> Option<u64> {
         // C-57
         let share = (self.budget - self.used + credit.growth()) / SHARE_ONE_IN;

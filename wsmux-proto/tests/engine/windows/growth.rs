@@ -176,8 +176,8 @@ fn a_window_that_the_application_sets_takes_the_place_of_growth() {
 /// exceed the stream's window.
 /// [J-30] The limit on inbound messages MUST be the largest window that the configuration permits
 /// plus 10 bytes, and at least 19 bytes, from the start.
-/// [J-39] A window MUST NOT grow past the largest window with which the configuration lets a stream
-/// begin. Windows do not grow by measurement on this wire, so C-56 does not apply.
+/// [J-39] A window MUST NOT grow past the largest initial window that the configuration permits.
+/// Windows do not grow by measurement on this wire, so C-56 does not apply.
 #[test]
 fn no_window_grows_on_js_ws_where_it_is_the_limit_of_a_message() {
     let mut pair = Pair::new(Wire::JsWs, &Config::default());

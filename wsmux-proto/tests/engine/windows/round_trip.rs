@@ -148,8 +148,9 @@ fn late_or_missing_pongs_make_no_window_grow_without_need() {
     assert_eq!((peer.window(), peer.pings.len()), (ByHand::WINDOW, 1), "never");
     for _ in 0..3 {
         // The answer comes late, but the time from a grant to the first byte that it allowed shows
-        // that the path is shorter. At most three quarters of a window were still unused when the
-        // grant arrived, so the path is taken to hold no more than that.
+        // that the path is shorter. At most three quarters of the window were still unused when the
+        // grant arrived. So the engine assumes that the path holds at most three quarters of a
+        // window.
         peer.answer();
         peer.run(3_000);
         let window = peer.window();
