@@ -35,8 +35,8 @@ const BATCH: usize = 16;
 const RECEIVED_BYTES: usize = 32 * 1024;
 
 /// A batch of messages that are sent also ends once it has this many bytes. Two messages of the
-/// largest size make a batch, and the socket writes both in one system call. Three would cost
-/// hardly less for each byte, and an urgent message would have to wait longer.
+/// largest size make a batch, and the socket writes both in one system call. With three messages in
+/// a batch, each byte would cost hardly less, and an urgent message would have to wait longer.
 const SENT_BYTES: usize = 64 * 1024;
 
 /// After this many rounds in a row, the driver yields to other tasks. It yields earlier if a round

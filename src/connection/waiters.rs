@@ -263,7 +263,8 @@ mod tests {
         queue.leave(0);
         queue.wake(1);
         assert_eq!(queue.woken(), [1]);
-        // A task that was not woken leaves. It had no reservation, so none is released.
+        // A task that was not woken leaves. This task had no reservation, so no reservation is
+        // released.
         queue.leave(2);
         queue.wake(1);
         assert!(queue.woken().is_empty());

@@ -240,8 +240,8 @@ impl ConnectError {
     /// Returns how long the server or the proxy asks the client to wait, from the `Retry-After`
     /// header of its [refusal](Self::Refused) (RFC 9110 §10.2.3). If the header contains a date,
     /// this is the time from the response's `Date` to that date, or from now if there is no `Date`.
-    /// It is zero if the date has passed. Returns `None` if there is no `Retry-After`, or if it
-    /// cannot be read.
+    /// The time is zero if the date has passed. Returns `None` if there is no `Retry-After`, or if
+    /// it cannot be read.
     ///
     /// The returned time has no upper limit. A caller that waits for this time should set an upper
     /// limit.

@@ -31,7 +31,7 @@
 //! | calls per second | cores, 1 to 2, a runtime for each | 0.96 | 65,000, 127,000 |
 //! | | cores, 1 to 2, one multi-thread runtime | 0.83 | 65,000, 114,000 |
 //!
-//! These are the points of three curves that bend, and of one that does not:
+//! The tables below show the points of three curves that bend, and of one curve that does not bend:
 //!
 //! | connections | 10 | 30 | 100 | 300 | 1,000 | 3,000 | 9,900 |
 //! |---|--:|--:|--:|--:|--:|--:|--:|

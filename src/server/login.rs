@@ -47,7 +47,7 @@ pub fn constant_time_eq(left: impl AsRef<[u8]>, right: impl AsRef<[u8]>) -> bool
 ///
 /// The password is sent unencrypted, so use it over TLS only. A password is compared with those of
 /// all users, each in constant time. Thus the time of an answer reveals neither how much of a
-/// password is right nor which users exist; it may reveal the lengths of names and passwords.
+/// password is right nor which users exist. The time may reveal the lengths of names and passwords.
 ///
 /// This hook is meant for a few users from a configuration. Passwords in a database should be
 /// hashed, and looked up by a hook of your own with [`basic_credentials`].

@@ -33,8 +33,8 @@ const ALLOCATIONS_TO_RECEIVE_1000_OF_TWO_MESSAGES: u64 = 2_000;
 const ALLOCATIONS_BETWEEN_TASKS_FOR_1000_OF_TWO_MESSAGES: u64 = 4_250;
 
 /// The most that may be allocated for a message of which only the header and one byte have arrived.
-/// It suffices for a block to read into, and for the Close and its reason. It is far less than the
-/// length in any of these headers.
+/// This much suffices for a block to read into, and for the Close and its reason. Each of the
+/// headers in this test announces far more.
 const MAX_FOR_AN_ANNOUNCED_MESSAGE: u64 = 8 * 1024;
 
 /// Counts the allocations on this thread.

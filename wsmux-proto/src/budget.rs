@@ -93,8 +93,8 @@ const FOR_EACH_STREAM: u64 = 2;
 
 /// The burst of cancelled streams, as a multiple of the number of streams that may be open. A
 /// client may cancel all streams that it has open, and may open and cancel the same number again
-/// before this end has freed the first ones. This needs a factor of two. A factor of ten leaves a
-/// margin.
+/// before this end has freed the first ones. A factor of two is enough for such a client. A factor
+/// of ten leaves a margin.
 const CANCELLED_BURST_IN_LIMITS: u64 = 10;
 
 /// The smallest burst of cancelled streams, for connections whose limit on streams is low. A burst

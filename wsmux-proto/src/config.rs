@@ -85,8 +85,8 @@ impl Default for Config {
             // Enough to fill 1 Gbit/s at a round trip of 8 ms, and to fill a loopback connection.
             // js-ws has the same default.
             stream_receive_window: 1024 * 1024,
-            // 1 Gbit/s at a round trip of 200 ms needs 25 MB. Another third of that covers grants
-            // that arrive late.
+            // 1 Gbit/s at a round trip of 200 ms needs 25 MB. The rest of the window, about a third
+            // more, covers grants that arrive late.
             max_stream_receive_window: 32 * 1024 * 1024,
             // One stream may take half of this budget, which is enough for the largest window. The
             // other half remains for the other streams.
@@ -114,7 +114,7 @@ impl Default for Config {
             // message would not raise the throughput, and would delay urgent frames, because they
             // wait until the whole message has been sent.
             max_message_sent: MAX_MESSAGE_SENT,
-            // The same reasons apply to the messages that the peer sends.
+            // The peer's messages have this limit for the same reasons as this end's messages.
             max_record_size: 64 * 1024,
             // A usual value for QUIC. It is shorter than the minute after which proxies drop an
             // idle connection.

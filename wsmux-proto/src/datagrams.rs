@@ -7,9 +7,9 @@ use bytes::Bytes;
 use super::{Event, event::Events};
 
 /// What a queued datagram costs besides its bytes. Because of this cost, empty datagrams are
-/// bounded too. The cost is an estimate, and has three parts. One part is the datagram's entry in
-/// the queue, whose capacity is up to 8 / 3 of its length. The others are the header of a shared
-/// block, and what an allocator adds to a block.
+/// bounded too. The cost is an estimate, and has three parts. The first part is the datagram's
+/// entry in the queue, whose capacity is up to 8 / 3 of its length. The second part is the header
+/// of a shared block. The third part is what an allocator adds to a block.
 const OVERHEAD: usize = 4 * size_of::<Bytes>();
 
 /// The capacity that a queue always keeps when it shrinks.
@@ -101,8 +101,8 @@ impl Datagrams {
         }
     }
 
-    /// Queues a received datagram. Returns whether there was room for it without dropping an older
-    /// one.
+    /// Queues a received datagram. Returns `false` if older datagrams had to be dropped to make
+    /// room.
     pub(super) fn receive(&mut self, datagram: &[u8], events: &mut Events) -> bool {
         // The datagram is copied, because a slice would keep its whole message alive, and the queue
         // would exceed its bound. If the application echoed the slice, the outgoing queue would

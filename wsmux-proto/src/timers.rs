@@ -66,13 +66,14 @@ pub(super) struct Timers {
 }
 
 /// How long each kind of silence may last. These times follow from the settings and the newest
-/// round-trip time. They are computed when a setting or the round-trip time changes. They are
-/// stored, because they are needed after each message.
+/// round-trip time. They are computed when a setting or the round-trip time changes, and stored
+/// because each message needs them.
 #[derive(Debug, Default)]
 struct Silences {
     /// The idle timeout that applies, if either end has declared one.
     idle: Option<Duration>,
-    /// The same while a ping is unanswered. It is shorter if the connection can be resumed.
+    /// The idle timeout while a ping is unanswered, which is shorter if the connection can be
+    /// resumed.
     idle_after_ping: Option<Duration>,
     /// How long an unanswered ping may wait before it ends or suspends the connection: the idle
     /// timeout, or three keep-alive intervals if there is no idle timeout. It is shorter if the

@@ -3,8 +3,8 @@
 //! timeout.
 //!
 //! The system resolves both families in one call and sorts the addresses by RFC 6724. Therefore
-//! this module makes no separate queries for the families (RFC 8305 §3). Of the sorting in RFC 8305
-//! §4, only the alternation of the families is left to this module.
+//! this module makes no separate queries for the families (RFC 8305 §3). From RFC 8305 §4 this
+//! module has to implement only one rule of sorting, which alternates the families.
 
 use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 

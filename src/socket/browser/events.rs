@@ -30,7 +30,7 @@ use crate::{
 
 /// While more bytes than this wait in the browser, the browser is given no further message. This is
 /// two messages of the largest size. An urgent message has to wait for these bytes. But if fewer
-/// could wait, a fast network would be idle until the next check.
+/// bytes were allowed to wait, a fast network would be idle until the next check.
 const HIGH_WATER_MARK: u32 = 128 * 1024;
 
 /// The time until the first check of how many bytes wait. Checks are needed because the browser has

@@ -229,8 +229,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Socket for FramedSocket
     }
 }
 
-/// Converts an error of the stream. TLS reports a stream that was cut short as an error; here that
-/// is the end of the stream and not a failure.
+/// Converts an error of the stream. If a stream is cut short, TLS reports an error. This function
+/// converts that error to the end of the stream.
 fn socket_error(error: io::Error) -> SocketError {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => SocketError::Eof,

@@ -196,7 +196,7 @@ async fn no_credit_is_sent_for_a_stream_that_has_ended(role: Role) {
             let read = pair.node.read_pattern(there, seed, 10);
             tokio::join!(write, read, send_pattern(send, seed, 10));
             // We read only after both halves have ended. `received_reset` fails once no reset can
-            // arrive. So when it fails, the end of the stream has arrived.
+            // arrive. So when this call fails, the end of the stream has arrived.
             within("the end", recv.received_reset()).await.unwrap_err();
             let mut bytes = [0; 4 * KIB as usize];
             recv.read_exact(&mut bytes).await.unwrap();

@@ -15,7 +15,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 enum Pattern {
     /// Repeats these sizes.
     Cycle(&'static [usize]),
-    /// Begins with a size of 32 KiB, and then repeats these.
+    /// Begins with a size of 32 KiB, and then repeats these sizes.
     Behind32KiB(&'static [usize]),
     /// Random sizes of every magnitude. Many of them are sizes at which a rule changes. The number
     /// is the seed.

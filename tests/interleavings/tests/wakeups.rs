@@ -29,8 +29,8 @@ const WIRES: [Wire; 2] = [Wire::QMux, Wire::JsWs];
 const SEED: u64 = 0x5eed;
 
 /// The PCT scheduler looks for faults that need at most this many preemptions. Most faults need two
-/// or three (Burckhardt et al., "A randomized scheduler with probabilistic guarantees of finding
-/// bugs").
+/// or three preemptions (Burckhardt et al., "A randomized scheduler with probabilistic guarantees
+/// of finding bugs").
 const PCT_DEPTH: usize = 3;
 
 /// A write of `LEN` bytes exceeds the window and the send buffer, so the writer has to wait.

@@ -214,8 +214,8 @@ impl Connection {
         }
         let State::Ended(end) = &mut self.state else { return };
         match end.step {
-            // This end has not sent its Close. Its Close is now the answer, and no frame is sent
-            // before it.
+            // This end has not sent its Close yet. Its Close now answers the peer's Close, and no
+            // frame is sent before that.
             Closing::Frame(_) => drop(end.take_frame()),
             // The peer's Close answers the Close of this end.
             Closing::AwaitPeer => end.step = Closing::Closed,

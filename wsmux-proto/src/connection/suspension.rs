@@ -170,7 +170,7 @@ impl Connection {
         self.timers.on_new_socket(now);
     }
 
-    /// Returns the only deadline of the engine that applies without a socket: the one of
+    /// Returns the only deadline of the engine that applies without a socket: the deadline of
     /// [`drain`](Self::drain).
     pub(crate) fn poll_suspended_timeout(&self) -> Option<Time> {
         self.drain_deadline()

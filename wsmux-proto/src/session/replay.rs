@@ -59,10 +59,10 @@ enum KeptPiece {
     Chunk(Bytes),
 }
 
-/// How often the peer has acknowledged nothing for too long.
+/// Whether the peer has acknowledged nothing for too long once, or repeatedly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stall {
-    /// For the first time since it has acknowledged something.
+    /// This is the first such stall since the peer last acknowledged something.
     First,
     Again,
 }
@@ -149,7 +149,8 @@ impl Replay {
         self.stall.pause(now);
     }
 
-    /// Keeps a message that is sent for the first time. Nothing may be left to send again.
+    /// Keeps a message that is sent for the first time. Call this only when no message has to be
+    /// sent again.
     pub(super) fn push(&mut self, now: Time, message: &MessageBuf) {
         let mut kept = Kept { len: message.len() as u32, pieces: 0, inline: 0 };
         for piece in message.pieces() {

@@ -288,7 +288,8 @@ impl Resumption {
         if *id != self.keys.id() || !engine.parameters_sent() {
             return Err(ResumeError::UnknownSession);
         }
-        // The proof covers the other numbers, so nothing is said about them to a peer without one.
+        // The proof covers the other numbers, so it is checked first. A peer without a valid proof
+        // learns nothing about these numbers.
         if !self.keys.verify(Prover::Client, *attempt, *received, proof) {
             return Err(ResumeError::BadProof);
         }
@@ -443,8 +444,8 @@ impl Resumption {
         }
     }
 
-    /// Gives up a client's new socket. The session waits for another one, until the deadline that
-    /// it had before.
+    /// Gives up a client's new socket. The session waits for another socket, until the deadline
+    /// that it had before.
     pub(super) fn give_up(&mut self, link: &mut Link) {
         if let Phase::Resuming { gap, .. } = &self.phase {
             self.phase = Phase::Suspended(gap.clone());

@@ -73,7 +73,7 @@ impl Limits {
     }
 
     /// Counts a stream that has left the table. If `grants` is set and the peer had opened the
-    /// stream, the peer may open another one.
+    /// stream, the peer may open one more stream.
     pub(super) fn on_end(&mut self, id: StreamId, grants: bool) {
         let local = id.initiator() == self.side;
         let count = self.of_mut(id);
@@ -280,7 +280,7 @@ pub(super) enum MaxStreamsDue {
 /// How many streams one side may open in one direction, and how many it has opened.
 #[derive(Debug, Default, Clone, Copy)]
 struct Count {
-    /// How many streams were opened. These are the streams with an index below this number.
+    /// How many streams were opened. A stream was opened if its index is below this number.
     opened: u64,
     /// How many streams may be opened in all. For streams that the peer opens on a wire without
     /// stream limits, this field says instead how many may be open at once.

@@ -167,7 +167,7 @@ impl Recv {
         Err(violation::final_size("data after the end of a stream"))
     }
 
-    /// Handles received bytes. They are a slice of a message of `message_len` bytes.
+    /// Handles received bytes, which are a slice of a message of `message_len` bytes.
     #[inline]
     pub(super) fn on_data(
         &mut self,

@@ -36,7 +36,7 @@ impl ConnectionBlocked {
         blocked
     }
 
-    /// Sends everything that can be sent. Returns how many bytes that was.
+    /// Sends everything that can be sent. Returns how many bytes were sent.
     fn transmit(&mut self) -> usize {
         let mut sent = 0;
         while self.streams.has_something_to_send() {

@@ -35,7 +35,7 @@ fn some_data(wire: Wire, offset: u64, bytes: &[u8]) -> Frame {
 /// [C-38] A stream's credit MUST be renewed in two cases, and not for each read. In the first, the
 /// application has read a quarter of the window since the last grant, or 1 MiB if that is less (at
 /// least one byte). In the second, the window is to grow (C-56).
-/// [J-25] Each byte of Data MUST use one byte of credit. Ids and types use none.
+/// [J-25] Each byte of Data MUST use one byte of credit. Ids and types use no credit.
 #[test]
 fn a_window_of_1024_bytes_moves_a_mebibyte() {
     for wire in WIRES {

@@ -41,7 +41,7 @@ fn fill(net: &mut Net, piece: usize) -> usize {
 
 /// When the counted messages that the peer has not acknowledged cost our replay budget, we
 /// MUST NOT send another counted message until the peer acknowledges some. SESSION_ACK may still be
-/// sent. For the write-stall timeout (C-78) the socket is full meanwhile.
+/// sent. The write-stall timeout (C-78) treats the socket as full in the meantime.
 #[test]
 fn a_full_budget_stops_everything_but_acknowledgements() {
     for piece in [1, 100, 5_000] {
@@ -78,7 +78,7 @@ fn size(item: &Item) -> usize {
 
 /// When the counted messages that the peer has not acknowledged cost our replay budget, we
 /// MUST NOT send another counted message until the peer acknowledges some. SESSION_ACK may still be
-/// sent. For the write-stall timeout (C-78) the socket is full meanwhile.
+/// sent. The write-stall timeout (C-78) treats the socket as full in the meantime.
 #[test]
 fn a_peer_that_acknowledges_nothing_is_given_up() {
     let mut config = config();
@@ -158,7 +158,7 @@ fn what_is_kept_takes_no_more_memory_than_the_formula_says() {
         let id = client.engine_mut().open(Dir::Uni).unwrap().unwrap();
         let mut heap = Heap::default();
         loop {
-            // A stream takes one piece, and a message contains it.
+            // Each round gives one piece to the stream, and sends that piece in a message.
             let data: bytes::Bytes = heap.of(|| pattern(0, 0, piece).into());
             heap.of(|| client.engine_mut().send_stream(now, id).append_chunk(data).unwrap());
             if heap.of(|| {

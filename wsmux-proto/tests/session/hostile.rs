@@ -95,7 +95,7 @@ fn whatever_is_changed_in_a_request_it_is_refused() {
         assert_eq!(accept(&mut net, &forged), Err(expected));
         assert_eq!(net.server.session.state(), SessionState::Suspended);
         assert_eq!(net.server.session.session_stats(), before);
-        // The session of the new socket says so.
+        // The server's session for the new socket refuses the request.
         net.client.in_flight.push_back(Item::Message(forged));
         net.deliver_one(SERVER);
         net.settle();
@@ -117,7 +117,8 @@ fn assert_refused(net: &Net) {
 /// without `wsmux_session`, MUST end the connection at once, with the error that suspended it.
 #[test]
 fn a_server_that_does_not_know_the_session_says_so_at_once() {
-    // A node that offers resumption and has no such session, and one that knows nothing of it.
+    // The first node offers resumption, but has no such session. The second node does not offer
+    // resumption.
     for config in [resumable(), Config::default()] {
         let mut net = suspended();
         let request = request(&mut net);
@@ -145,8 +146,8 @@ fn a_server_that_does_not_know_the_session_says_so_at_once() {
     }
 }
 
-/// Returns a session, and a request that was made for it elsewhere. The request comes from another
-/// session with the same keys, whose client has received a different number of messages.
+/// Returns a session that has lost its socket after its client has received `extra` messages, and
+/// that client's request. All sessions that this function makes have the same keys.
 fn request_with_count(extra: usize) -> (Net, Bytes) {
     let mut net = Net::new(&resumable());
     let now = net.now;
@@ -162,9 +163,9 @@ fn request_with_count(extra: usize) -> (Net, Bytes) {
     (net, request)
 }
 
-/// A count that is below an earlier count of its sender, or above the number of counted
-/// messages that were sent to it, MUST be refused: by the server as R-15 says, and by the client by
-/// ending the connection.
+/// A count MUST be refused if it is below an earlier count of its sender, or above the number
+/// of counted messages that were sent to this sender. A server refuses the count as R-15 says, and
+/// a client ends the connection.
 #[test]
 fn a_count_that_cannot_be_is_refused_in_spite_of_a_valid_proof() {
     // Both sessions have the same keys, so the proofs of one are valid for the other.

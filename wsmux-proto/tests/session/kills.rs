@@ -8,7 +8,8 @@ use crate::{
     support::ms,
 };
 
-/// How many messages a socket holds in each direction. So at most this many are lost.
+/// How many messages a socket holds in each direction. So a loss destroys at most this many
+/// messages in each direction.
 const CAPACITY: usize = 3;
 
 fn small() -> World {
@@ -23,9 +24,9 @@ fn deliveries() -> usize {
 }
 
 /// Each message after the sender's transport parameters MUST be counted when it is handed to
-/// the WebSocket, even if it is empty, except for a message that consists of SESSION_ACK alone and
-/// for what is sent once the connection has ended. The receiver counts a message when it processes
-/// it.
+/// the WebSocket, even if it is empty. Two kinds are not counted: a message that consists of
+/// SESSION_ACK alone, and what is sent once the connection has ended. The receiver counts a message
+/// when it processes it.
 /// After the answer, each end MUST first send again, in order, exactly the counted messages
 /// that the other end has not received, and then continue. An end delivers no message twice.
 #[test]

@@ -103,7 +103,7 @@ fn with_a_plain_peer_no_byte_differs_but_the_offer() {
         for (sent, expected) in sent.iter().zip(&expected) {
             assert_eq!(sent[1..], expected[1..]);
         }
-        // And what ends the socket ends the connection.
+        // The end of the socket also ends the connection.
         assert_eq!(net.client.session.state(), SessionState::Fixed);
         net.cut();
         for side in [CLIENT, SERVER] {
@@ -143,9 +143,10 @@ fn error_after(side: Side, config: &Config, parameters: &[Vec<u8>]) -> Option<Tr
     }
 }
 
-/// [R-3] `wsmux_session` or `wsmux_resume` that is malformed or appears twice, and a replay budget
-/// below 65536, MUST close with TRANSPORT_PARAMETER_ERROR if we offer resumption. If we do not,
-/// both are unknown parameters. Bytes after the fields of `wsmux_session` MUST be ignored.
+/// If we offer resumption, we MUST close with TRANSPORT_PARAMETER_ERROR on a `wsmux_session`
+/// or `wsmux_resume` that is malformed or appears twice, and on a replay budget below 65536. If we
+/// do not offer resumption, both are unknown parameters. Bytes after the fields of
+/// `wsmux_session` MUST be ignored.
 #[test]
 fn malformed_parameters_of_sessions_are_errors_where_they_are_known() {
     let of_client = |value: &[u8]| (SERVER, vec![raw_parameter(SESSION, value)]);

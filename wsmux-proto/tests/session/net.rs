@@ -228,7 +228,8 @@ impl Net {
         }
     }
 
-    /// The client dials again. Neither its request nor the server's parameters have been sent.
+    /// The client dials again. The client's request and the server's parameters have not been sent
+    /// yet.
     pub fn dial(&mut self) {
         let link = self.client.session.resume(self.now, self.caps);
         self.client.link = link.expect("the session can be resumed");

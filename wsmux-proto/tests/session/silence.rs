@@ -119,8 +119,8 @@ fn an_end_that_has_slept_asks_before_it_gives_up_its_socket() {
     assert!(left >= secs(9), "{left:?}");
 }
 
-/// The idle timeout MUST end a client's connection if no ping is unanswered, and suspend a
-/// server's.
+/// If no ping is unanswered, the idle timeout MUST end the connection at a client, and MUST
+/// suspend the connection at a server.
 #[test]
 fn a_client_does_not_dial_for_a_connection_that_nobody_uses() {
     let mut config = resumable();
@@ -184,8 +184,8 @@ fn a_proxy_that_closes_or_fails_only_suspends_the_connection() {
 }
 
 /// If no WebSocket has resumed the connection when the timeout of R-4 is over, it MUST end
-/// with the error that suspended it. A WebSocket on which nothing new arrives MUST NOT restart that
-/// timeout. New are a counted message that has not arrived before, and a count that is higher than
+/// with the error that suspended it. A WebSocket MUST NOT restart that timeout unless something new
+/// arrives on it: a counted message that has not arrived before, or a count that is higher than
 /// before.
 #[test]
 fn requests_alone_do_not_keep_a_session() {
@@ -193,7 +193,8 @@ fn requests_alone_do_not_keep_a_session() {
     for is_cut in [true, false] {
         for sends in [false, true] {
             let mut config = resumable();
-            // Nothing is unacknowledged at first, so the first request brings nothing new either.
+            // At the loss everything has been acknowledged, so the first request brings nothing new
+            // either.
             config.max_idle_timeout(None).keep_alive_interval(None).window_growth_budget(0);
             let mut net = Net::new(&config);
             let mut accepted = 0;
@@ -202,7 +203,7 @@ fn requests_alone_do_not_keep_a_session() {
                     net.cut();
                 }
                 net.now += secs(10);
-                // The client is a hostile one, which never gives up.
+                // The client is hostile and never gives up.
                 let due = net.server.session.poll_timeout();
                 if due.is_some_and(|due| due <= net.now) {
                     net.server.session.handle_timeout(net.now);

@@ -300,7 +300,8 @@ impl State {
     }
 
     pub(super) fn leave(&mut self, queue: Queue, ticket: u64, wants: u64) {
-        // The queue for the end of a sending half is gone once the half has ended.
+        // A queue may no longer exist: the tasks that wait for a sending half to end have a queue,
+        // which is removed when the half ends.
         let Some(waiters) = self.queues.get_mut(queue) else { return };
         self.wakeups.drop_later(waiters.leave(ticket, wants));
         // This task may have had a reservation, or may have been the first in the queue and have

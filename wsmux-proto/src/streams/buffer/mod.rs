@@ -22,8 +22,8 @@ const SHARE_AT_LEAST_ONE_IN: usize = 2;
 /// The most that a shared chunk costs in addition to its bytes. The chunk needs two slots of the
 /// queue, because half of the slots may be empty, and it needs the header of its block. Up to two
 /// blocks with a few gathered bytes may precede the chunk, and each of them costs as much. The
-/// queue may cost four times its bytes (SPEC.md §10). So a chunk makes up for these costs if it
-/// exceeds half of its message by a quarter of this number.
+/// queue may cost four times its bytes (SPEC.md §10). So these costs stay within the bound if the
+/// chunk exceeds half of its message by a quarter of this number.
 const CHUNK_OVERHEAD: usize = 384;
 
 /// The least capacity of a block for small chunks. Only the first of several such blocks in a row

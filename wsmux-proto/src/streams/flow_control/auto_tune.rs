@@ -54,9 +54,9 @@ pub(in crate::streams) struct AutoTune {
     /// that wait counted, a larger window would make the queue longer, and a longer queue would
     /// make the window larger, without end.
     ping: Option<Duration>,
-    /// The least time from a grant to the first byte that the grant allowed. It is at least one
-    /// round trip. Because the smaller of this time and `ping` is used, a peer cannot make the path
-    /// seem longer by answering pings late.
+    /// The least time from a grant to the first byte that the grant allowed. This time is at least
+    /// one round trip. Because the smaller of this time and `ping` is used, a peer cannot make the
+    /// path seem longer by answering pings late.
     grant_rtt: Option<Duration>,
     /// Whether the last ping was sent after a silence, and no data was received since then.
     undisturbed: bool,
