@@ -28,7 +28,7 @@ pub(crate) trait Sessions: fmt::Debug + Send + Sync {
 /// A connection in the registry of a server.
 pub(crate) trait Registered: fmt::Debug + Send {
     /// Counts the connection among those without a socket, until the returned value is dropped.
-    /// `cost` is the memory that it keeps to send again, in bytes.
+    /// `cost` is how many bytes of memory the connection keeps for what it has to send again.
     fn suspend(&self, cost: u64) -> Kept;
 }
 

@@ -46,7 +46,7 @@ pub(crate) async fn read_head<T, E>(
         if buf.len() >= next_parse || has_end(&buf[scanned..]) {
             if let Some((len, head)) = parse(buf).map_err(HeadError::Invalid)? {
                 // `split_off` makes a new block for the rest, and the block of the head is freed.
-                // The head has been copied out of it.
+                // The head has already been copied out of that block.
                 *buf = buf.split_off(len);
                 return Ok(head);
             }

@@ -189,7 +189,7 @@ impl UpgradeRequest {
         self.info.request().expect("made with a request")
     }
 
-    /// Returns the method: GET for a WebSocket over HTTP/1.1, and CONNECT for one over HTTP/2.
+    /// Returns the method. A WebSocket has the method GET over HTTP/1.1, and CONNECT over HTTP/2.
     pub fn method(&self) -> &Method {
         self.request().method()
     }

@@ -73,7 +73,7 @@ impl Listener {
     /// clients are reported as IPv4 addresses, and not as `::ffff:192.0.2.1`.
     ///
     /// A name is resolved on the runtime's threads for blocking work. If the runtime is dropped
-    /// during the resolution, it waits for the resolver.
+    /// during the resolution, the drop waits for the resolver.
     ///
     /// # Errors
     /// The operating system's error for the first address that is not available.

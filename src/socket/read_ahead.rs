@@ -51,7 +51,7 @@ impl<S> ReadAhead<S> {
         }
     }
 
-    /// Chooses the size of the next read after one that has read `len` bytes.
+    /// Chooses the size of the next read, after a read of `len` bytes.
     fn adapt(&mut self, len: usize) {
         if len >= self.size {
             self.size = (self.size * 2).min(MAX);

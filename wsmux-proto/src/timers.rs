@@ -191,9 +191,9 @@ impl Timers {
     }
 
     /// Returns the part of a timeout after which an unanswered ping suspends a connection that can
-    /// be resumed. The rest remains for a new socket. If this end waits for a new socket for less
-    /// than the rest, the connection is suspended later, so that it does not end before the
-    /// timeout.
+    /// be resumed. In the remaining part of the timeout, this end waits for a new socket. If
+    /// `resume_timeout` is shorter than this remaining part, the connection is suspended later,
+    /// because it must not end before the timeout.
     fn until_suspension(&self, timeout: Duration) -> Duration {
         match self.resume_timeout {
             None => timeout,

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 
 use slab::Slab;
 
-/// [`Places::are_sparse`] counts this many values in addition to the real ones, so a small
-/// collection never returns its memory.
+/// [`Places::are_sparse`] assumes this many values more than there are, so a small collection never
+/// returns its memory.
 const SPARE: usize = 64;
 
 /// A collection of values. Each value keeps its place, which is its index in the slab, until it is
@@ -54,9 +54,9 @@ impl<V> Places<V> {
         self.0.into_iter().map(|(_, value)| value)
     }
 
-    /// Whether so few places are in use that the values should be moved together. If so, at least
-    /// as many values have been taken since the last move as have to be moved now. So the cost of
-    /// moving is a constant for each value taken.
+    /// Whether so few places are in use that the values should be moved together. If so, the number
+    /// of values that have to be moved is at most the number of values that were taken since the
+    /// last move. So the cost of moving is a constant for each value taken.
     pub(super) fn are_sparse(&self) -> bool {
         self.0.capacity() > 4 * (self.0.len() + SPARE)
     }

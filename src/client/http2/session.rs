@@ -53,8 +53,8 @@ pub(super) struct Session {
     /// Whether the connection has ended, or opens no more streams.
     ended: Arc<AtomicBool>,
     doubts: Arc<Doubts>,
-    /// This sender is dropped together with the session. That tells the connection's task that the
-    /// connection has no more users.
+    /// This sender is dropped together with the session. The drop tells the connection's task that
+    /// the connection has no more users.
     _alive: oneshot::Sender<()>,
 }
 

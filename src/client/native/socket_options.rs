@@ -103,8 +103,8 @@ impl SocketOptions {
         socket.set_nodelay(self.nodelay)?;
         if let Some(idle) = self.keepalive {
             let keepalive = TcpKeepalive::new().with_time(idle);
-            // Windows sets the idle time and the interval in one call. One second is its default
-            // interval.
+            // Windows sets the idle time and the interval in one call. The default interval of
+            // Windows is one second.
             #[cfg(windows)]
             let keepalive = keepalive.with_interval(Duration::from_secs(1));
             SockRef::from(&socket).set_tcp_keepalive(&keepalive)?;

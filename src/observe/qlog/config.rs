@@ -48,7 +48,7 @@ const DEFAULT_MAX_SIZE: u64 = 64 * 1024 * 1024;
 /// |---|---|
 /// | `connectivity:connection_started` | the addresses, if both are known |
 /// | `transport:parameters_set` | the transport parameters of one end; one event for each end |
-/// | `transport:packet_sent`, `transport:packet_received` | one message, as a packet of type `1RTT`. Its number counts the messages in its direction; `raw.length` is its size without the WebSocket's framing. The frames are those of QUIC, and `datagram`, `reset_stream_at`, `qx_transport_parameters` and `qx_ping` |
+/// | `transport:packet_sent`, `transport:packet_received` | one message, as a packet of type `1RTT`. The packet's number counts the messages in the same direction; `raw.length` is the message's size without the WebSocket's framing. The frames are those of QUIC, and `datagram`, `reset_stream_at`, `qx_transport_parameters` and `qx_ping` |
 /// | `recovery:metrics_updated` | the smoothed round-trip time, when it has changed |
 /// | `connectivity:connection_closed` | how the connection ended; always the last event |
 /// | `generic:warning` | events are missing here, because a writer was too slow or the log has reached its [largest size](Self::max_size) |

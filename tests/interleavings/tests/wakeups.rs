@@ -384,7 +384,7 @@ fn each_stream_wakes_one_who_accepts_also_when_another_gives_up() {
             move || give_up(server.accept_bi())
         });
         // There is one more stream than the two tasks accept, because the impatient task may accept
-        // one and drop it.
+        // a stream and drop it.
         let mut opened = Vec::new();
         for _ in 0..3 {
             let mut stream = block_on(client.open_bi()).unwrap();

@@ -233,8 +233,8 @@ impl Wake for Bug {
     }
 }
 
-/// The waker of all reads but one panics. Its first panic ends the driver. It panics again when the
-/// ending driver wakes all waiting tasks.
+/// The waker of all reads but one panics. The first panic of this waker ends the driver. The waker
+/// panics again when the ending driver wakes all waiting tasks.
 #[test]
 fn a_waker_that_panics_takes_neither_the_process_nor_the_others_wakes() {
     for wire in WIRES {

@@ -22,7 +22,7 @@ fn config() -> Config {
     })
 }
 
-/// The two ends of a wsmux connection. Its sockets run through a forwarder that can cut them.
+/// The two ends of a wsmux connection, whose sockets run through a forwarder that can cut them.
 struct Ends {
     client: WebSocketConnection,
     server: WebSocketConnection,

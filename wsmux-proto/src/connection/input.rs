@@ -84,7 +84,7 @@ impl Connection {
     }
 
     /// Returns when to call [`handle_timeout`](Self::handle_timeout); `None` means never. Any call
-    /// can change this time, usually to a later one. A timer that fires early does no harm.
+    /// can change this time, usually to a later time. A timer that fires early does no harm.
     pub fn poll_timeout(&self) -> Option<Time> {
         match &self.state {
             State::Handshake | State::Established { .. } => {

@@ -89,7 +89,7 @@ pub(super) struct End {
     /// Whether the connection was established before it ended.
     pub(super) was_established: bool,
     /// What is sent again if the connection is resumed only to say that it has ended; `None`
-    /// if it cannot be.
+    /// if the connection cannot be resumed.
     pub(super) again: Option<Box<CloseFrames>>,
     pub(super) step: Closing,
 }

@@ -103,9 +103,10 @@ mod tests {
 
     const KEYS: SessionKeys = SessionKeys { id: SessionId([1; ID_LEN]), secret: [2; SECRET_LEN] };
 
-    /// The proof MUST be HMAC-SHA256 under the session's secret, of the 20 ASCII bytes
-    /// `wsmux resume request` from a client or the 19 bytes `wsmux resume answer` from a server,
-    /// the session id, the attempt and the count, both with 8 bytes in network byte order.
+    /// The proof MUST be an HMAC-SHA256 whose key is the session's secret. Its input is a
+    /// text, the session id, the attempt and the count. The text of a client is the 20 ASCII bytes
+    /// `wsmux resume request`, and the text of a server is the 19 bytes `wsmux resume answer`. The
+    /// attempt and the count have 8 bytes each, in network byte order.
     #[test]
     fn the_proof_is_the_hmac_that_the_specification_says() {
         // python3 -c 'import hmac; print(hmac.digest(bytes([2])*32, b"wsmux resume request"

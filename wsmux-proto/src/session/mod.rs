@@ -130,8 +130,9 @@ pub struct SessionStats {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ResumeError {
-    /// The session was never resumable, is a client's, has another id, or has not sent its keys.
-    #[error("this is no session that can be resumed")]
+    /// The session was never resumable, belongs to a client, has another id, or has not sent its
+    /// keys.
+    #[error("this session cannot be resumed")]
     UnknownSession,
     /// The connection has ended.
     #[error("the connection has ended")]
@@ -218,7 +219,7 @@ impl Session {
         }
     }
 
-    /// Returns the id by which the session can be resumed; `None` if it cannot be.
+    /// Returns the id by which the session can be resumed; `None` if the session cannot be resumed.
     pub fn id(&self) -> Option<SessionId> {
         match &self.layer {
             Layer::On(resumption) => Some(resumption.id()),

@@ -218,7 +218,8 @@ impl Replay {
         self.next.message < self.messages.len()
     }
 
-    /// Writes the next message that has to be sent again to `out`. Returns whether there is one.
+    /// Writes to `out` the next message that has to be sent again. Returns `false` if there is no
+    /// such message.
     pub(super) fn next(&mut self, out: &mut MessageBuf) -> bool {
         let Some(message) = self.messages.get(self.next.message) else { return false };
         out.clear();

@@ -229,7 +229,7 @@ impl Resumption {
         engine.close_reason().is_none() && engine.parameters_sent()
     }
 
-    /// Returns the earlier one of two deadlines: this one, and the one of the last gap.
+    /// Returns the earlier of two deadlines: `deadline`, and the deadline of the last gap.
     pub(super) fn limit(&self, deadline: Option<Time>) -> Option<Time> {
         //
         [deadline, self.last_deadline].into_iter().flatten().min()

@@ -101,7 +101,7 @@ impl Resumption {
                 }
                 Some(Outgoing::Flush) => return Some(Outgoing::Flush),
                 Some(Outgoing::Message(_)) => {
-                    // What the engine sends after its end is not sent again.
+                    // What the engine sends after the connection has ended is not sent again.
                     if is_counted && engine.close_reason().is_none() {
                         self.replay.push(now, out);
                         self.add_acknowledgement(now, out);

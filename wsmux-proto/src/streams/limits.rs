@@ -61,7 +61,7 @@ impl Limits {
         &mut self.counts[!self.side as usize][dir as usize]
     }
 
-    /// Whether the stream was ever opened. It may have ended since.
+    /// Whether the stream was ever opened, even if it has ended since.
     #[inline]
     pub(super) fn was_opened(&self, id: StreamId) -> bool {
         id.index() < self.of(id).opened

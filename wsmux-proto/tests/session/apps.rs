@@ -15,13 +15,13 @@ use crate::{
 /// How a half of a stream ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Plan {
-    /// The writer finishes it after this many bytes.
+    /// The writer finishes the half after this many bytes.
     Fin(usize),
-    /// The writer resets it after this many bytes.
+    /// The writer resets the half after this many bytes.
     Reset(usize),
-    /// The reader stops it after this many bytes.
+    /// The reader stops the half after this many bytes.
     Stop(usize),
-    /// It stays open after this many bytes, to show that no credit was lost.
+    /// The half stays open after this many bytes, to show that no credit was lost.
     Keep(usize),
 }
 

@@ -56,7 +56,7 @@ fn assert_complete(net: &mut Net, side: Side, id: StreamId, code: u32) {
     }
 }
 
-/// Where the close and the loss of the socket come.
+/// In which order the close and the loss of the socket come.
 #[derive(Debug, Clone, Copy)]
 enum Order {
     LossThenClose,

@@ -352,7 +352,7 @@ fn a_session_whose_keys_were_never_sent_is_not_changed_by_a_request() {
 /// [C-33] Input from the peer MUST NOT cause a panic.
 #[test]
 fn any_changed_byte_ends_the_session_or_leaves_it_usable() {
-    // Returns a client that waits, and the message that it gets next.
+    // Each case returns a waiting session, and the message that it receives next.
     type Case = fn() -> (Net, Bytes);
     let cases: [Case; 3] = [
         || {

@@ -54,7 +54,8 @@ fn no_byte_is_lost_or_repeated_wherever_the_socket_is_lost() {
 }
 
 /// The newer WebSocket MUST win: an accepted request ends the use of the older WebSocket,
-/// even if that one still works, and nothing that arrives from it later has an effect.
+/// even if the older WebSocket still works. Nothing that arrives later on the older WebSocket has
+/// an effect.
 #[test]
 fn a_resumption_that_is_interrupted_at_any_step_is_done_again() {
     let total = deliveries();

@@ -193,7 +193,8 @@ fn a_suspended_session_knows_the_name_of_its_next_socket() {
 }
 
 /// The newer WebSocket MUST win: an accepted request ends the use of the older WebSocket,
-/// even if that one still works, and nothing that arrives from it later has an effect.
+/// even if the older WebSocket still works. Nothing that arrives later on the older WebSocket has
+/// an effect.
 #[test]
 fn an_older_socket_has_no_effect_any_more() {
     let mut net = Net::new(&resumable());

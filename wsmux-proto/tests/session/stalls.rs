@@ -171,7 +171,7 @@ fn a_peer_that_reads_everything_and_acknowledges_nothing_is_given_up() {
     net.now += TIMEOUT;
     net.client.session.handle_timeout(net.now);
     assert!(is_stalled(&mut net, CLIENT));
-    // There may be no timeout at all.
+    // The timeout may also be turned off.
     let mut patient = config();
     patient.write_stall_timeout(None);
     let mut net = Net::new(&patient);

@@ -88,8 +88,7 @@ mod tests {
         let points = [(1.0, 1.0), (10.0, 8.0), (100.0, 1.0)];
         let law = Law::fit(&points).expect("a law");
         assert!(law.exponent.abs() < 1e-9, "{law:?}");
-        // The mean of the three logarithms is the logarithm of 2. The point 8 is four times as
-        // much.
+        // The mean of the three logarithms is the logarithm of 2, and the value 8 is four times 2.
         assert!((law.off - 4.0).abs() < 1e-9, "{law:?}");
     }
 

@@ -31,7 +31,7 @@ pub fn reserve(sockets: u64) -> Result<u64> {
     Ok(sockets.min(got.saturating_sub(SPARE) / 2))
 }
 
-/// Does the same as [`reserve`], and fails if there cannot be that many pairs.
+/// Reserves sockets as [`reserve`] does, and fails if the system permits fewer pairs.
 pub fn reserve_all(sockets: u64) -> Result<()> {
     let got = reserve(sockets)?;
     ensure!(got == sockets, "file descriptors for {got} of {sockets} sockets");

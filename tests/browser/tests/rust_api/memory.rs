@@ -146,8 +146,8 @@ async fn what_waits_for_a_silent_network_is_seldom_looked_after(place: Place) {
     let before = spy.seen("looks");
     timer(Duration::from_secs(4)).await;
     assert!(spy.seen("waits") > 0.0, "the network took all");
-    // The driver looks at most twice in each of its rounds. If it looked every 4 ms, there would be
-    // a thousand looks.
+    // The driver looks at most twice in each of its rounds. If the driver looked every 4 ms, there
+    // would be a thousand looks.
     let looks = spy.seen("looks") - before;
     assert!((1.0..=100.0).contains(&looks), "{looks} looks in 4 s");
 }
