@@ -14,7 +14,8 @@ use crate::engines::{NOW, shared};
 const WIRES: [Wire; 2] = [Wire::QMux, Wire::JsWs];
 const SIZES: [usize; 3] = [32, 1024, 16 * 1024];
 
-/// The unused credit after each grant. It is the most that js-ws can count in its 32 bits.
+/// The unused credit after each grant: the largest number that fits into the 32 bits of a js-ws
+/// grant.
 const GRANT: u64 = u32::MAX as u64;
 
 /// An engine that sends on one stream, and gets new credit whenever it needs some.

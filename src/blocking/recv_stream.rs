@@ -97,8 +97,8 @@ impl RecvStream {
                 Ok(Some(chunk)) if chunk.len() > limit - all.len() => {
                     return Err(WaitError::Failed(ReadToEndError::TooLong));
                 }
-                // If an earlier call that timed out has read all bytes, they are one chunk, which
-                // is returned without a copy.
+                // An earlier call may have read all bytes and timed out. Then all bytes are in one
+                // chunk, which is returned without a copy.
                 Ok(Some(chunk)) if all.is_empty() => all = chunk.into(),
                 Ok(Some(chunk)) => all.extend_from_slice(&chunk),
                 Ok(None) => return Ok(all),

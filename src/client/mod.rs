@@ -24,7 +24,7 @@ pub use self::reconnect::{
 };
 
 /// The default connect timeout. TCP sends its first four SYN packets after 0, 1, 3 and 7 s. If an
-/// address has still not answered 3 s after the fourth, it is unlikely to answer at all.
+/// address has not answered 3 s after the fourth SYN packet, it is unlikely to answer at all.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Whether this is the name or an address of this machine. By RFC 6761 §6.3, `localhost` and all

@@ -38,7 +38,8 @@ impl WebSocketConnectionBuilder {
         self
     }
 
-    /// Sets what is known from the opening handshake. By default, nothing is known.
+    /// Sets what is known from the opening handshake. By default, nothing is known about the
+    /// handshake.
     pub fn info(mut self, info: ConnectionInfo) -> Self {
         self.info = info;
         self

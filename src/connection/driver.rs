@@ -59,7 +59,7 @@ enum Progress {
 }
 
 pub(super) struct Driver<S> {
-    /// This precedes `records`, so that a log contains a panic of the driver.
+    /// This field must be dropped before `records`, so that a panic of the driver is still logged.
     polled: Polled,
     shared: Arc<Shared>,
     socket: S,

@@ -97,8 +97,8 @@ impl ConnectionInfo {
 
     /// Returns the negotiated application protocol. For the subprotocol `qmux-02.app` this is
     /// `app`. If a subprotocol does not start with the name of a QMux version, such as `moqt-18`,
-    /// the whole of it is the application protocol. Returns `None` for plain `qmux-02`, and on the
-    /// js-ws wire.
+    /// the whole subprotocol is the application protocol. Returns `None` for plain `qmux-02`, and
+    /// on the js-ws wire.
     pub fn protocol(&self) -> Option<&str> {
         // W-43: the application protocol is the part after the name of a version and a dot.
         QMuxVersion::split_subprotocol(self.subprotocol()?).1
@@ -116,7 +116,7 @@ impl ConnectionInfo {
         self.request.as_deref()
     }
 
-    /// Returns the headers of the server's response. They are known on both ends.
+    /// Returns the headers of the server's response. Both ends know these headers.
     pub fn response_headers(&self) -> Option<&HeaderMap> {
         self.response_headers.as_deref()
     }

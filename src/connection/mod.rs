@@ -122,7 +122,7 @@ impl WebSocketConnection {
     /// unidirectional streams.
     ///
     /// # Cancel safety
-    /// The same as for [`open_bi`](Self::open_bi).
+    /// Same as for [`open_bi`](Self::open_bi).
     pub async fn open_uni(&self) -> Result<SendStream, OpenError> {
         let id = self.open(Dir::Uni).await?;
         Ok(SendStream::new(id, self.0.clone()))

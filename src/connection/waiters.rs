@@ -9,9 +9,9 @@ use wsmux_proto::Tree;
 ///
 /// A task that has to wait gets a ticket. [`wake`](Self::wake) removes tasks from the front of the
 /// queue and wakes them. A woken task keeps its ticket, and the amount that it wants is *reserved*
-/// for it until it gives up the ticket, or waits again at its old position. Thus as many tasks are
-/// woken as there is enough for, and a later task never takes what is reserved for an earlier one.
-/// There is one entry for each waiting future.
+/// for it until it gives up the ticket, or waits again at its old position. Thus a task is woken
+/// only if enough is available for it, and a later task never takes what is reserved for an earlier
+/// task. There is one entry for each waiting future.
 ///
 /// # No lost wake-ups
 /// `wake` must be called whenever more has become available, and whenever a task has given up its
@@ -263,7 +263,8 @@ mod tests {
         queue.leave(0);
         queue.wake(1);
         assert_eq!(queue.woken(), [1]);
-        // A task that was not woken leaves. It had no reservation, so none is released.
+        // A task that was not woken leaves. This task had no reservation, so no reservation is
+        // released.
         queue.leave(2);
         queue.wake(1);
         assert!(queue.woken().is_empty());

@@ -6,8 +6,8 @@ use std::{
 };
 
 /// Wakers that were collected under a connection's lock, to be woken or dropped after the lock is
-/// released. Dropping this value wakes them, so that no task is forgotten. It holds at most one
-/// waker for each task that waited.
+/// released. Dropping this value wakes the tasks, so that no task is forgotten. It holds at most
+/// one waker for each task that waited.
 #[derive(Debug, Default)]
 pub(crate) struct Wakeups {
     /// The driver's waker. It has a field of its own so that most writes need no vector.

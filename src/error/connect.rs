@@ -38,9 +38,9 @@ pub enum ConnectError {
     /// No address accepted a TCP connection within the connect timeout.
     #[error("connecting timed out")]
     ConnectTimeout,
-    /// The proxy did not open a tunnel to the server. The inner error says why, as if the proxy
-    /// were the server. For example, the proxy could not be reached, or it refused with a status of
-    /// its own, such as 407 for missing or wrong credentials.
+    /// The proxy did not open a tunnel to the server. The inner error gives the reason, with the
+    /// variants that are otherwise about the server. For example, the proxy could not be reached,
+    /// or it refused with a status of its own, such as 407 for missing or wrong credentials.
     #[error("proxy: {0}")]
     Proxy(#[source] Arc<Self>),
     /// The TLS handshake failed. If the certificate was the reason, this error contains a
@@ -240,8 +240,8 @@ impl ConnectError {
     /// Returns how long the server or the proxy asks the client to wait, from the `Retry-After`
     /// header of its [refusal](Self::Refused) (RFC 9110 §10.2.3). If the header contains a date,
     /// this is the time from the response's `Date` to that date, or from now if there is no `Date`.
-    /// It is zero if the date has passed. Returns `None` if there is no `Retry-After`, or if it
-    /// cannot be read.
+    /// The time is zero if the date has passed. Returns `None` if there is no `Retry-After`, or if
+    /// it cannot be read.
     ///
     /// The returned time has no upper limit. A caller that waits for this time should set an upper
     /// limit.

@@ -25,8 +25,8 @@ pub(crate) enum HeadError<E> {
 /// Reads until `parse` finds a whole head at the start of `buf`. The bytes after the head stay in
 /// `buf`.
 ///
-/// `parse` returns the head with its length, or `None` if the head is not complete. It is called
-/// when the head ends, and before that each time the number of bytes has doubled. Thus a head that
+/// `parse` returns the head with its length, or `None` if the head is not complete. `parse` is
+/// called each time the number of bytes has doubled, and when the head ends. Thus a head that
 /// arrives byte by byte is not parsed after each byte, and bytes that are not HTTP are rejected
 /// early.
 pub(crate) async fn read_head<T, E>(
@@ -46,7 +46,7 @@ pub(crate) async fn read_head<T, E>(
         if buf.len() >= next_parse || has_end(&buf[scanned..]) {
             if let Some((len, head)) = parse(buf).map_err(HeadError::Invalid)? {
                 // `split_off` makes a new block for the rest, and the block of the head is freed.
-                // The head has been copied out of it.
+                // The head has already been copied out of that block.
                 *buf = buf.split_off(len);
                 return Ok(head);
             }

@@ -124,8 +124,8 @@ pub(crate) struct Subprotocols {
     /// Whether the names of older versions of a wire are used in addition to the name of the newest
     /// version.
     pub(crate) older_versions: bool,
-    /// The names that the application has given in full. They replace all names that would be made
-    /// from the other fields.
+    /// The names that the application has given in full. These names replace all names that would
+    /// be made from the other fields.
     pub(crate) names: Option<Vec<String>>,
 }
 
@@ -156,10 +156,10 @@ impl Subprotocols {
         Ok(())
     }
 
-    /// Returns the names of all subprotocols, each with the wire for which it stands. Only those of
-    /// `wires` that are chosen by a subprotocol have names. The names with an application protocol
-    /// come first, and the names of versions alone come after them. A name that does not begin with
-    /// the name of a version stands for the first wire that has names.
+    /// Returns the names of all subprotocols, each with the wire for which it stands. A wire has
+    /// names only if it is chosen by a subprotocol. The names with an application protocol come
+    /// first, and the names of versions alone come after them. A name that does not begin with the
+    /// name of a version stands for the first wire that has names.
     fn names(&self, wires: &[Wire]) -> Vec<(String, Wire)> {
         let is_named = |wire: &&Wire| !versions(**wire).is_empty();
         let Some(&first) = wires.iter().find(is_named) else { return Vec::new() };
@@ -267,8 +267,8 @@ impl fmt::Debug for Shown<'_> {
     }
 }
 
-/// Returns the names of a wire's versions, the most preferred first. There are none if the wire is
-/// not chosen by a subprotocol.
+/// Returns the names of a wire's versions, the most preferred first. A wire that is not chosen by a
+/// subprotocol has no such names.
 fn versions(wire: Wire) -> &'static [&'static str] {
     match wire.selection() {
         Selection::Subprotocols { versions, .. } => versions,

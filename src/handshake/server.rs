@@ -126,7 +126,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(usize, Request<()>)>, ErrorR
         _ => return Err(bad_version()),
     };
     let method = parsed.method.and_then(|method| Method::from_bytes(method.as_bytes()).ok());
-    // A fragment is refused (RFC 9112 §3.2). `Uri` would drop it without an error.
+    // A fragment is refused (RFC 9112 §3.2). `Uri` would drop the fragment without an error.
     let target = parsed.path.filter(|target| !target.contains('#'));
     let uri = target.and_then(|target| target.parse::<Uri>().ok());
     let headers = header_map(parsed.headers);

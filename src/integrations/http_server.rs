@@ -44,8 +44,8 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 /// own keep-alive.
 const HTTP2_PING: Duration = Duration::from_secs(20);
 
-/// The longest time that a setting can have. A longer time acts as this one, because tokio's clock
-/// has a limit.
+/// The longest time that a setting can have. Because tokio's clock has a limit, a longer time has
+/// the effect of this time.
 const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// An HTTP server for routes that become connections, over HTTP/1.1 and HTTP/2, with TLS or

@@ -195,8 +195,8 @@ impl Agreed {
 fn know_addresses(info: &mut ConnectionInfo, tcp: &TcpStream) {
     info.remote_address = info.remote_address.or_else(|| tcp.peer_addr().ok().map(canonical));
     info.local_address = info.local_address.or_else(|| tcp.local_addr().ok().map(canonical));
-    // hyper's servers leave Nagle's algorithm on. With it, the data of one stream would wait until
-    // the data of another is acknowledged.
+    // hyper's servers leave Nagle's algorithm on. With Nagle's algorithm, the data of one stream
+    // would wait until the data of another stream is acknowledged.
     let _ = tcp.set_nodelay(true);
 }
 

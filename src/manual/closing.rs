@@ -76,8 +76,9 @@
 //! close, it waits until the peer has answered and both ends have ended the underlying stream, or
 //! until [`close_timeout`](crate::Config::close_timeout) has passed.
 //!
-//! **[`close_reason()`]** returns the same error without waiting. It is available as soon as the
-//! connection has begun to end. Every handle reports the first cause; later causes change nothing.
+//! **[`close_reason()`]** returns the same error without waiting. The error is available as soon as
+//! the connection has begun to end. Every handle reports the first cause; later causes change
+//! nothing.
 //!
 //! # What can still be read afterwards
 //!

@@ -134,8 +134,8 @@
 //!
 //! # Traps of js-ws
 //!
-//! We found these traps by running js-ws, or by reading its source. On its side, wsmux works around
-//! some of them. The following remain:
+//! We found these traps by running js-ws, or by reading its source. wsmux works around some of the
+//! traps. The following traps remain:
 //!
 //! - **A js-ws application must not cancel a stream while data is in flight.** When it cancels a
 //!   `readable`, and data of that stream arrives afterwards, js-ws closes the whole connection with

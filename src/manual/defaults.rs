@@ -157,11 +157,11 @@
 //! timeout at both ends.
 //!
 //! **[`keep_alive_interval`]** is how long the peer may be silent before a ping is sent. If a third
-//! of the idle timeout is shorter than this setting, it is used instead. Pings keep proxies and
-//! address translators from dropping the connection, and they detect dead peers: if a ping is
-//! unanswered and nothing else arrives, the connection ends after the idle timeout, or after three
-//! intervals if there is no idle timeout. Pings also measure [`rtt`]. The first ping of a
-//! connection and the few pings that are sent when windows grow measure it too, and this setting
+//! of the idle timeout is shorter than this setting, a ping is sent after that third. Pings keep
+//! proxies and address translators from dropping the connection, and they detect dead peers: if a
+//! ping is unanswered and nothing else arrives, the connection ends after the idle timeout, or
+//! after three intervals if there is no idle timeout. Pings also measure [`rtt`]. The first ping of
+//! a connection and the few pings that are sent when windows grow measure it too, and this setting
 //! does not turn those off. Use `None` if a sleeping device must not be woken; an idle connection
 //! then ends after the idle timeout, unless the peer pings. A value below 100 ms acts as 100 ms.
 //!

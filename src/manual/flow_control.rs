@@ -255,8 +255,8 @@
 //! higher priority has data and credit, streams of lower priority send nothing. Streams of equal
 //! priority take turns of 16 KiB; if only one stream of a priority has data, its turns have no such
 //! limit. On the QMux wire a message may contain frames of several streams, and is at most 64 KiB
-//! long. So urgent bytes wait only for bytes that were already handed to the socket. These are up
-//! to 64 KiB and one message in wsmux, and what the operating system's own buffer holds.
+//! long. So urgent bytes wait only for bytes that were already handed to the socket. wsmux holds up
+//! to 64 KiB and one message of such bytes, and the operating system's buffer holds more.
 //!
 //! ```
 //! # use wsmux::{Config, ConnectionInfo, Side, WebSocketConnection, Wire, socket::memory_pair};

@@ -68,8 +68,8 @@
 //! [`drain`](crate::WebSocketConnection::drain) them before the program ends.
 //!
 //! Over HTTP/1.1 hyper returns the original socket, if that is tokio's `TcpStream` or a rustls
-//! stream over one. The connection is then as fast as one of a `WebSocketServer`. If the original
-//! stream has any other type, the connection uses hyper's boxed stream, and
+//! stream over one. The connection is then as fast as a connection of a `WebSocketServer`. If the
+//! original stream has any other type, the connection uses hyper's boxed stream, and
 //! [`socket_rtt`](crate::WebSocketConnection::socket_rtt) is `None`.
 //!
 //! # Over HTTP/2

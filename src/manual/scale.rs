@@ -10,11 +10,11 @@
 //! ```
 //!
 //! The figures on this page are from one run of this command, on a virtual machine with two cores
-//! of an AMD EPYC. They are medians of three rounds. Client and server each have one core, and talk
-//! over loopback without TLS. A call is a request and an answer of 64 bytes on a stream of its own,
-//! and 64 calls are in progress at a time. The processor time is that of both ends, and includes
-//! the kernel's. Other programs were using the machine now and then, so exponents between -0.05 and
-//! 0.05 count as 0.
+//! of an AMD EPYC. The figures are medians of three rounds. Client and server each have one core,
+//! and talk over loopback without TLS. A call is a request and an answer of 64 bytes on a stream of
+//! its own, and 64 calls are in progress at a time. The processor time is that of both ends, and
+//! includes the kernel's. Other programs were using the machine now and then, so exponents between
+//! -0.05 and 0.05 count as 0.
 //!
 //! | what | grows with | exponent | from, to |
 //! |---|---|--:|---|
@@ -31,7 +31,7 @@
 //! | calls per second | cores, 1 to 2, a runtime for each | 0.96 | 65,000, 127,000 |
 //! | | cores, 1 to 2, one multi-thread runtime | 0.83 | 65,000, 114,000 |
 //!
-//! These are the points of three curves that bend, and of one that does not:
+//! The tables below show the points of three curves that bend, and of one curve that does not bend:
 //!
 //! | connections | 10 | 30 | 100 | 300 | 1,000 | 3,000 | 9,900 |
 //! |---|--:|--:|--:|--:|--:|--:|--:|

@@ -66,7 +66,7 @@
 //! |---|---|---|
 //! | empty STREAM frames and messages, repeated FINs and resets | budget (C-60, Q-70); on js-ws an empty message is an error (J-3) | `engine/abuse/no_effect.rs` `a_flood_of_frames_without_effect_ends_the_connection`; `engine/versions.rs` `a_flood_of_empty_messages_ends_the_connection` |
 //! | single bytes out of large messages, to keep the messages alive | small pieces are copied (C-53) | `streams/buffer/tests.rs` `single_bytes_out_of_large_messages_do_not_keep_the_messages_alive` |
-//! | sizes that make queues hold a multiple of their bytes: single bytes between chunks, or all but one byte of a message read | blocks that fit their content, and copies of what is left (C-70 to C-73) | `memory/receive.rs` `whatever_is_not_read_holds_no_more_memory_than_the_formula`; `memory/sockets.rs` |
+//! | sizes for which a queue takes a multiple of the bytes that it holds: single bytes between chunks, or a message of which all but one byte is read | blocks that fit their content, and copies of what is left (C-70 to C-73) | `memory/receive.rs` `whatever_is_not_read_holds_no_more_memory_than_the_formula`; `memory/sockets.rs` |
 //! | a flood of pings, of either kind, read or unread | one answer waits (W-9, Q-57); budget (C-60) | `engine/abuse/pings.rs` `a_flood_of_pings_or_pongs_of_either_kind_ends_the_connection` |
 //! | blocked frames | they cause no answer; budget (C-60) | `engine/abuse/blocked.rs` `a_flood_of_blocked_frames_ends_the_connection` |
 //! | padding | a run of it is one frame; budget (C-60) | `engine/abuse/padding.rs` `a_flood_of_padding_ends_the_connection` |

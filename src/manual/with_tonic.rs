@@ -24,9 +24,10 @@
 //! Endpoint::from_static("http://wsmux").connect_with_connector_lazy(open)
 //! ```
 //!
-//! This makes a `Channel`, which opens a stream for its first call, and a new one if that stream
-//! has ended. The name in the URL is not resolved; it only becomes the `:authority` of the calls.
-//! The scheme is `http` even if the WebSocket is `wss`, because TLS is below the WebSocket.
+//! This makes a `Channel`. The channel opens a stream for its first call, and opens a new stream if
+//! that stream has ended. The name in the URL is not resolved; it only becomes the `:authority` of
+//! the calls. The scheme is `http` even if the WebSocket is `wss`, because TLS is below the
+//! WebSocket.
 //!
 //! The other direction works too: to push to a client, a server can make a channel to it, over a
 //! stream that the server opens.

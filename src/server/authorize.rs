@@ -189,7 +189,7 @@ impl UpgradeRequest {
         self.info.request().expect("made with a request")
     }
 
-    /// Returns the method: GET for a WebSocket over HTTP/1.1, and CONNECT for one over HTTP/2.
+    /// Returns the method. A WebSocket has the method GET over HTTP/1.1, and CONNECT over HTTP/2.
     pub fn method(&self) -> &Method {
         self.request().method()
     }
@@ -215,7 +215,7 @@ impl UpgradeRequest {
         self.uri().path()
     }
 
-    /// Returns the part after the `?`.
+    /// Returns the query of the target: the part after the `?`.
     pub fn query(&self) -> Option<&str> {
         self.uri().query()
     }
@@ -323,9 +323,9 @@ impl Accept {
         self
     }
 
-    /// Says who the client is. A client can [resume](crate::Config::resume_timeout) only a
-    /// connection of the same identity: this name, the verified [`User`], and the certificates of
-    /// the client must be those of the first handshake. Set this if the hook knows clients by other
+    /// Says who the client is. A client can [resume](crate::Config::resume_timeout) a connection
+    /// only with the same identity: this name, the verified [`User`] and the client's certificates
+    /// must be the same as in the first handshake. Set this if the hook knows clients by other
     /// means than a verified [`User`] or a certificate. By default there is no name.
     pub fn identity(mut self, name: impl Into<Arc<str>>) -> Self {
         self.identity = Some(name.into());

@@ -69,8 +69,9 @@ impl std::fmt::Debug for WebSocketServerBuilder {
 impl WebSocketServerBuilder {
     pub(super) fn new() -> Self {
         Self {
-            // A js-ws client offers no subprotocol. A client that speaks neither wire offers none
-            // either, and the server could not tell the two apart. So js-ws is opt-in.
+            // A js-ws client offers no subprotocol. A client that speaks neither wire offers no
+            // subprotocol either, and the server could not tell these clients apart. So js-ws is
+            // opt-in.
             wires: vec![Wire::QMux],
             subprotocols: Subprotocols { older_versions: true, ..Subprotocols::default() },
             headers: HeaderMap::new(),

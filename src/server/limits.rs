@@ -34,14 +34,14 @@ pub(super) struct Reservation {
     handshake: Option<OwnedSemaphorePermit>,
 }
 
-/// A client's slot among the connections. Dropping it frees the slot.
+/// A client's slot among the connections. Dropping this value frees the slot.
 #[derive(Debug)]
 pub(super) struct Permit {
     _connection: Option<OwnedSemaphorePermit>,
     _address: Option<AddressPermit>,
 }
 
-/// A client's slot among the handshakes. Dropping it frees the slot.
+/// A client's slot among the handshakes. Dropping this value frees the slot.
 #[derive(Debug)]
 pub(super) struct HandshakePermit {
     _handshake: Option<OwnedSemaphorePermit>,

@@ -73,7 +73,7 @@ impl Listener {
     /// clients are reported as IPv4 addresses, and not as `::ffff:192.0.2.1`.
     ///
     /// A name is resolved on the runtime's threads for blocking work. If the runtime is dropped
-    /// during the resolution, it waits for the resolver.
+    /// during the resolution, the drop waits for the resolver.
     ///
     /// # Errors
     /// The operating system's error for the first address that is not available.
@@ -245,8 +245,8 @@ fn is_left_over(path: &Path) -> bool {
     is_socket && probe(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
-/// Tries to connect to the socket, to find out whether a server listens. It does not wait, because
-/// the queue of a listening server may be full.
+/// Tries to connect to the socket, to find out whether a server listens. Does not wait for the
+/// connection, because the queue of a listening server may be full.
 #[cfg(unix)]
 fn probe(path: &Path) -> io::Result<()> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
@@ -302,7 +302,7 @@ impl PathLock {
         let path = PathBuf::from(path);
         // If other users may write to the directory, they may have put a link or a pipe there: the
         // link must not be followed, and the pipe must not block. The mode keeps other users from
-        // locking the file. If they locked it, the server could not start.
+        // locking the file, because the server could not start while they hold the lock.
         let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
         let mut options = OpenOptions::new();
         options.write(true).create(true).mode(0o600).custom_flags(flags);
@@ -345,7 +345,7 @@ impl Drop for PathLock {
     }
 }
 
-/// Distinguishes a file from a later one with the same name.
+/// Distinguishes a file from a later file with the same name.
 #[cfg(unix)]
 #[derive(Debug, PartialEq, Eq)]
 struct FileId {

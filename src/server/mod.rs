@@ -243,7 +243,7 @@ impl WebSocketServer {
 
     /// Accepts the next client of any listener.
     async fn incoming(&self) -> io::Result<AcceptedStream> {
-        // A listener keeps a single waker, so all tasks use the same one.
+        // A listener keeps a single waker, so all tasks share one waker.
         let waker = Waker::from(self.arrivals.clone());
         loop {
             let mut arrival = pin!(self.arrivals.0.notified());

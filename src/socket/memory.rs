@@ -200,8 +200,8 @@ impl MemorySocket {
         MemoryStall { incoming: self.incoming.clone(), outgoing: self.outgoing.clone() }
     }
 
-    /// Sends an item that no connection would send, such as a text message. It does not wait for
-    /// room.
+    /// Sends an item that no connection would send, such as a text message. Does not wait for room
+    /// in the pipe.
     pub fn inject(&mut self, item: Incoming) {
         self.push(match item {
             Incoming::Ping => Item::Ping([0; 8]),

@@ -49,12 +49,12 @@ pub trait Socket: MaybeSend + 'static {
         SocketCapabilities::default()
     }
 
-    /// Receives the next item. It is not called again after an error.
+    /// Receives the next item. This method is not called again after an error.
     ///
-    /// After the peer's Close it waits for the end of the stream. Whatever arrives after the Close
-    /// is discarded, by the socket or by its caller. On a server, this method also ends the
-    /// server's direction of the stream once both ends have sent a Close, because the client waits
-    /// for the server to do so (RFC 6455 §7.1.1).
+    /// After the peer's Close the method waits for the end of the stream. Whatever arrives after
+    /// the Close is discarded, by the socket or by its caller. On a server, this method also ends
+    /// the server's direction of the stream once both ends have sent a Close, because the client
+    /// waits for the server to do so (RFC 6455 §7.1.1).
     ///
     /// The `Bytes` of a message may share memory with other messages. But no message may keep more
     /// than twice its own length of memory allocated, because the connection counts only the length
@@ -72,8 +72,8 @@ pub trait Socket: MaybeSend + 'static {
     /// [`SocketError`] if writing failed.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SocketError>>;
 
-    /// Accepts one item. It is called once each time [`poll_ready`](Self::poll_ready) has returned
-    /// `Ready`. A socket may collect several items before a flush. The item is never
+    /// Accepts one item. This method is called once each time [`poll_ready`](Self::poll_ready) has
+    /// returned `Ready`. A socket may collect several items before a flush. The item is never
     /// [`Outgoing::Flush`].
     ///
     /// # Errors
@@ -93,8 +93,8 @@ pub trait Socket: MaybeSend + 'static {
     /// nothing, because the peer must notice that the stream was cut off. No other method is called
     /// after this method. This method may be called again after it has returned `Ready`.
     ///
-    /// The default does nothing. It is for sockets whose stream cannot be ended in this way, and
-    /// for sockets that end their stream by themselves.
+    /// The default does nothing. This suits sockets whose stream cannot be ended in this way, and
+    /// sockets that end their stream by themselves.
     ///
     /// # Errors
     /// [`SocketError`] if the stream could not be ended.

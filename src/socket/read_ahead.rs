@@ -21,8 +21,8 @@ const MIN: usize = 4 * 1024;
 const MAX: usize = 64 * 1024;
 
 /// A stream below TLS. rustls reads at most 4 KiB at a time, which is five reads for each record of
-/// 16 KiB. Here, the reads from the stream grow as long as the stream fills them. The buffer is
-/// freed when the stream no longer fills them.
+/// 16 KiB. This type makes the reads from the stream larger as long as the stream fills them. The
+/// buffer is freed when the stream no longer fills them.
 #[derive(Debug)]
 pub(crate) struct ReadAhead<S> {
     io: S,
@@ -51,7 +51,7 @@ impl<S> ReadAhead<S> {
         }
     }
 
-    /// Chooses the size of the next read after one that has read `len` bytes.
+    /// Chooses the size of the next read, after a read of `len` bytes.
     fn adapt(&mut self, len: usize) {
         if len >= self.size {
             self.size = (self.size * 2).min(MAX);

@@ -20,7 +20,7 @@ use wsmux::{
 
 use support::*;
 
-/// A page for everybody, and one for clients that log in.
+/// A server with one page for everybody and one page for clients that log in.
 struct Site;
 
 #[async_trait]

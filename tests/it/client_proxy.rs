@@ -310,7 +310,7 @@ async fn a_proxys_certificate_is_looked_at_apart_from_the_servers() {
         ConnectError::Proxy(error) => assert!(matches!(*error, ConnectError::Tls(_)), "{error:?}"),
         other => panic!("{other:?}"),
     }
-    // That holds even if the proxy shows the server's own certificate.
+    // The proxy is refused even if it shows the server's own certificate.
     let twin = Proxy::new(Manner::Leads(server), Some(&server_tls)).await;
     let twin = client().proxy(format!("https://{}", twin.address));
     match connect(twin, "wss://far.example").await.unwrap_err() {

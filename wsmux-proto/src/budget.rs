@@ -16,7 +16,7 @@ use std::{borrow::Cow, time::Duration};
 use super::{TransportError, transport_error::violation};
 use crate::Time;
 
-/// The largest number of refusals of streams that wait to be sent. They wait if the peer opens
+/// The largest number of stream refusals that may wait to be sent. Refusals wait if the peer opens
 /// streams and does not read. Each refusal is two frames, so all refusals together take some KiB. A
 /// budget could not limit the refusals. While the peer does not read, there is no useful work that
 /// would replenish the budget.
@@ -93,8 +93,8 @@ const FOR_EACH_STREAM: u64 = 2;
 
 /// The burst of cancelled streams, as a multiple of the number of streams that may be open. A
 /// client may cancel all streams that it has open, and may open and cancel the same number again
-/// before this end has freed the first ones. This needs a factor of two. A factor of ten leaves a
-/// margin.
+/// before this end has freed the first ones. A factor of two is enough for such a client. A factor
+/// of ten leaves a margin.
 const CANCELLED_BURST_IN_LIMITS: u64 = 10;
 
 /// The smallest burst of cancelled streams, for connections whose limit on streams is low. A burst
@@ -125,8 +125,8 @@ const BYTES_FOR_A_GRANT: u64 = 64;
 /// little, and each part of the window costs both ends one frame. To send that part, this end looks
 /// at no other stream (C-85). The peer could cause the same work with the same number of stream
 /// frames of a single byte each, and no budget counts those. If this end can send a frame that is
-/// longer than the declared window, the true window must be larger. The bytes of such a frame allow
-/// no more grants than on a stream with a large window.
+/// longer than the declared window, the true window must be larger. So the bytes of such a frame
+/// allow only as many grants as bytes on a stream with a large window.
 const PARTS_OF_A_WINDOW: u64 = 8;
 
 /// The burst and the rate per second for grants. A peer whose reader takes one byte at a time sends
@@ -197,8 +197,8 @@ struct Account {
     consumed: u64,
     /// How much the useful work had earned in all when `consumed` was last reduced.
     earned: u64,
-    /// The point in time up to which the passing of time has been counted. What was replenished up
-    /// to then has been subtracted from `consumed`.
+    /// When time last replenished the budget. Everything that was replenished until then has been
+    /// subtracted from `consumed`.
     replenished_at: Time,
 }
 

@@ -33,7 +33,8 @@ pub(crate) const MIN_MESSAGE_SENT: usize = 1_200;
 const MAX_MAX_RECORD_SIZE: u64 = 1 << 30;
 
 /// The smallest send window, in bytes. It equals one turn of the scheduler, which sends 16 KiB from
-/// one stream before it serves the next stream. A smaller window would make the turns much shorter.
+/// one stream before it serves the next stream. A smaller window would make these turns much
+/// shorter.
 const MIN_SEND_WINDOW: usize = 16 * 1024;
 
 /// The smallest replay budget, in bytes. It is as large as the largest message.
@@ -84,8 +85,8 @@ impl Default for Config {
             // This is enough to fill 1 Gbit/s at a round trip of 8 ms, and to fill a loopback
             // connection. js-ws has the same default.
             stream_receive_window: 1024 * 1024,
-            // 1 Gbit/s at a round trip of 200 ms needs 25 MB. Another third of that covers grants
-            // that arrive late.
+            // 1 Gbit/s at a round trip of 200 ms needs 25 MB. The rest of the window, about a third
+            // more, covers grants that arrive late.
             max_stream_receive_window: 32 * 1024 * 1024,
             // One stream may take half of this budget, which is enough for the largest window. The
             // other half remains for the other streams.
@@ -113,7 +114,7 @@ impl Default for Config {
             // message would not raise the throughput, and would delay urgent frames, because they
             // wait until the whole message has been sent.
             max_message_sent: MAX_MESSAGE_SENT,
-            // The same reasons apply to the messages that the peer sends.
+            // The peer's messages have this limit for the same reasons as this end's messages.
             max_record_size: 64 * 1024,
             // A usual value for QUIC. It is shorter than the minute after which proxies drop an
             // idle connection.
@@ -335,7 +336,7 @@ impl Config {
         self
     }
 
-    /// Sets how long the handshake may take. No value is replaced by another. With zero, no
+    /// Sets how long the handshake may take. Every value is used as it is given. With zero, no
     /// handshake succeeds. A time beyond the range of the clock means no timeout. Default 10 s.
     ///
     /// At a client and at a server the timeout covers every step after the TCP handshake: TLS, the

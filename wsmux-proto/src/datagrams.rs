@@ -7,9 +7,9 @@ use bytes::Bytes;
 use super::{Event, event::Events};
 
 /// What a queued datagram costs besides its bytes. Because of this cost, empty datagrams are
-/// bounded too. The cost is an estimate, and has three parts. One part is the datagram's entry in
-/// the queue, whose capacity is up to 8 / 3 of its length. The others are the header of a shared
-/// block, and what an allocator adds to a block.
+/// bounded too. The cost is an estimate, and has three parts. The first part is the datagram's
+/// entry in the queue, whose capacity is up to 8 / 3 of its length. The second part is the header
+/// of a shared block. The third part is what an allocator adds to a block.
 const OVERHEAD: usize = 4 * size_of::<Bytes>();
 
 /// The capacity that a queue always keeps when it shrinks.
@@ -47,7 +47,8 @@ impl Queue {
         }
     }
 
-    /// Appends a datagram. Returns how many older ones were dropped to make room for it.
+    /// Appends a datagram. Returns how many older datagrams were dropped to make room for the new
+    /// one.
     fn push(&mut self, datagram: Bytes) -> u64 {
         let mut dropped = 0;
         // Q-55 (QMux "Forward Progress and Flow Control")
@@ -62,9 +63,9 @@ impl Queue {
     fn pop(&mut self) -> Option<Bytes> {
         let datagram = self.datagrams.pop_front()?;
         self.cost -= datagram.len() + OVERHEAD;
-        // After a burst the queue has a large capacity. The capacity is halved when only three
-        // eighths of it are in use, so in total, fewer datagrams are moved to a smaller buffer than
-        // are popped.
+        // After a burst the queue has a large capacity. The capacity is halved when at most three
+        // eighths of it are in use. So in total, the queue moves fewer datagrams to smaller buffers
+        // than it pops.
         let capacity = self.datagrams.capacity();
         if capacity > SPARE_CAPACITY && self.datagrams.len() <= capacity / 8 * 3 {
             self.datagrams.shrink_to(capacity / 2);
@@ -100,8 +101,8 @@ impl Datagrams {
         }
     }
 
-    /// Queues a received datagram. Returns whether there was room for it without dropping an older
-    /// one.
+    /// Queues a received datagram. Returns `false` if older datagrams had to be dropped to make
+    /// room.
     pub(super) fn receive(&mut self, datagram: &[u8], events: &mut Events) -> bool {
         // The datagram is copied, because a slice would keep its whole message alive, and the queue
         // would exceed its bound. If the application echoed the slice, the outgoing queue would

@@ -16,7 +16,7 @@ pub enum Incoming {
     Text,
     /// A message larger than
     /// [`Connection::max_inbound_message`](crate::Connection::max_inbound_message). The socket may
-    /// report it before all of it has arrived.
+    /// report the message before all of the message has arrived.
     TooLarge,
     /// Bytes that violate RFC 6455. The text describes the violation.
     ProtocolError(String),

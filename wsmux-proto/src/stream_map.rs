@@ -272,7 +272,7 @@ mod tests {
         }
         let far = |nth| if nth % 2 == 0 { 0 } else { 3 * nth };
         assert!(steps_for_each(far, never) <= 20, "ever further apart");
-        // Many streams stay, while the one with the highest id comes and goes.
+        // Many streams stay, while the stream with the highest id comes and goes.
         let comes_and_goes = |nth: u64| nth.checked_sub(COUNT / 2).map(|_| nth);
         assert!(steps_for_each(far, comes_and_goes) <= 20, "one that comes and goes");
         let oldest = |nth: u64| nth.checked_sub(COUNT / 4);

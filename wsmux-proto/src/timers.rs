@@ -32,7 +32,8 @@ pub(super) enum Due {
 /// Whether this end still waits for the peer's transport parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Handshake {
-    /// The parameters must arrive by this deadline; `None` if [`Time`] cannot express it.
+    /// The parameters must arrive by this deadline. There is no deadline (`None`) if [`Time`]
+    /// cannot express it.
     Awaited(Option<Time>),
     Done,
 }
@@ -65,13 +66,14 @@ pub(super) struct Timers {
 }
 
 /// How long each kind of silence may last. These times follow from the settings and the newest
-/// round-trip time. They are computed when a setting or the round-trip time changes. They are
-/// stored, because they are needed after each message.
+/// round-trip time. They are computed when a setting or the round-trip time changes, and stored
+/// because each message needs them.
 #[derive(Debug, Default)]
 struct Silences {
     /// The idle timeout that applies, if either end has declared one.
     idle: Option<Duration>,
-    /// The same while a ping is unanswered. It is shorter if the connection can be resumed.
+    /// The idle timeout while a ping is unanswered, which is shorter if the connection can be
+    /// resumed.
     idle_after_ping: Option<Duration>,
     /// How long an unanswered ping may wait before it ends or suspends the connection: the idle
     /// timeout, or three keep-alive intervals if there is no idle timeout. It is shorter if the
@@ -189,9 +191,9 @@ impl Timers {
     }
 
     /// Returns the part of a timeout after which an unanswered ping suspends a connection that can
-    /// be resumed. The rest remains for a new socket. If this end waits for a new socket for less
-    /// than the rest, the connection is suspended later, so that it does not end before the
-    /// timeout.
+    /// be resumed. In the remaining part of the timeout, this end waits for a new socket. If
+    /// `resume_timeout` is shorter than this remaining part, the connection is suspended later,
+    /// because it must not end before the timeout.
     fn until_suspension(&self, timeout: Duration) -> Duration {
         match self.resume_timeout {
             None => timeout,
@@ -232,11 +234,11 @@ impl Timers {
         self.socket_full = true;
     }
 
-    /// Records that the socket has room. If it was full before, the path carries bytes, which
-    /// counts as activity (C-90). A full TCP send buffer grows or gets room only when the peer's
-    /// TCP acknowledges something. The buffer of a proxy or a browser gets room only when the next
-    /// hop accepts something. On a dead path, or when the peer stops reading, the buffers on the
-    /// path fill up, and after that none of them gets room.
+    /// Records that the socket has room. If the socket was full before, the path carries bytes,
+    /// which counts as activity (C-90). A full TCP send buffer grows or gets room only when the
+    /// peer's TCP acknowledges something. The buffer of a proxy or a browser gets room only when
+    /// the next hop accepts something. On a dead path, or when the peer stops reading, the buffers
+    /// on the path fill up, and after that none of them gets room.
     pub(super) fn on_socket_room(&mut self, now: Time) {
         if std::mem::take(&mut self.socket_full) {
             self.last_activity = now;

@@ -10,8 +10,8 @@ use super::wire::MIN_MAX_RECORD_SIZE;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TransportParameters {
-    /// How long the connection may be silent, in whole milliseconds. Zero means that it may be
-    /// silent for ever.
+    /// How long the connection may be silent, in whole milliseconds. Zero means that the connection
+    /// may be silent for ever.
     pub max_idle_timeout: Duration,
     /// How many bytes the peer may send on all streams together.
     pub initial_max_data: u64,

@@ -8,8 +8,8 @@ use std::{collections::BTreeMap, num::NonZeroUsize};
 
 use slab::Slab;
 
-/// [`Places::are_sparse`] counts this many values in addition to the real ones, so a small
-/// collection never returns its memory.
+/// [`Places::are_sparse`] assumes this many values more than there are, so a small collection never
+/// returns its memory.
 const SPARE: usize = 64;
 
 /// The place of a value in a collection. An `Option` of it takes no more memory than a number, which
@@ -36,8 +36,8 @@ impl Place {
 ///
 /// The owner should call [`Places::are_sparse`] after it has taken values, and move the values
 /// together when the call returns `true`. Then the memory is at most four places for each value,
-/// plus a constant. Until the first value is taken, the memory is one and a half places for each
-/// value, and two and a half while it grows.
+/// plus a constant. As long as no value has been taken, each value costs one and a half places of
+/// memory. While the memory is being enlarged, each value costs two and a half.
 #[derive(Debug)]
 pub(super) struct Places<V>(Slab<V>);
 
@@ -73,9 +73,9 @@ impl<V> Places<V> {
         self.0.into_iter().map(|(_, value)| value)
     }
 
-    /// Whether so few places are in use that the values should be moved together. If so, at least
-    /// as many values have been taken since the last move as have to be moved now. So the cost of
-    /// moving is a constant for each value taken.
+    /// Whether so few places are in use that the values should be moved together. If so, the number
+    /// of values that have to be moved is at most the number of values that were taken since the
+    /// last move. So the cost of moving is a constant for each value taken.
     pub(super) fn are_sparse(&self) -> bool {
         self.0.capacity() > 4 * (self.0.len() + SPARE)
     }
@@ -207,8 +207,8 @@ mod tests {
     fn a_tree_gives_the_memory_of_what_was_taken_back() {
         let mut tree = Tree::default();
         (0..COUNT).for_each(|number| assert_eq!(tree.insert(number, number), None));
-        // The last value is kept. It is at the last place, so memory can be returned only if this
-        // value is moved.
+        // The last value stays in the tree. It is at the last place, so memory can be returned only
+        // if this value is moved.
         (0..COUNT - 1).for_each(|number| assert_eq!(tree.remove(number), Some(number)));
         let nodes = tree.0.as_ref().unwrap();
         assert!(nodes.values.0.capacity() <= 4 * (SPARE + 1));

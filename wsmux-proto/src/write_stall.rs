@@ -22,7 +22,7 @@ pub(super) struct WriteStall {
     elapsed: Duration,
     /// Whether this end has already missed a deadline in this stall, because it noticed the
     /// deadline too late. The timer was then restarted, once. When the new deadline passes, the
-    /// connection ends, even if this end notices that too late as well. Otherwise an end that is
+    /// connection ends, even if this end is again late to notice it. Otherwise an end that is
     /// always late would never give up a peer that does not read.
     forgiven: bool,
 }
@@ -55,8 +55,8 @@ impl WriteStall {
         }
     }
 
-    /// Returns when the timeout expires; `None` while the timer is stopped, and for a time that
-    /// [`Time`] cannot express.
+    /// Returns when the timeout expires. Returns `None` if the timer is stopped, or if [`Time`]
+    /// cannot express the time.
     pub(super) fn deadline(&self) -> Option<Time> {
         self.since?.checked_add(self.timeout?.saturating_sub(self.elapsed))
     }

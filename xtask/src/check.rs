@@ -55,8 +55,9 @@ fn lints() -> Outcome {
     shuttle("clippy").args(&["--tests", "--", "-D", "warnings"]).run()
 }
 
-/// Returns a command that runs cargo on tests/interleavings, where the locks are shuttle's. It has
-/// a target directory of its own, because its flag changes everything that is compiled.
+/// Returns a command that runs cargo on tests/interleavings, where the locks are shuttle's. The
+/// command uses a target directory of its own, because its flag changes everything that is
+/// compiled.
 pub fn shuttle(subcommand: &str) -> Command {
     cargo(&[subcommand, "--package", "wsmux-interleavings", "--locked"])
         .args(&["--target-dir", "target/interleavings"])

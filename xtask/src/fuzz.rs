@@ -13,7 +13,7 @@ use super::{
 const TARGETS: [&str; 5] = ["qmux", "jsws", "framed", "engine", "pair"];
 const LOST: &str = "nothing was fuzzed";
 
-/// libFuzzer's log has lines that say how a run ended. Each of these words occurs in such a line.
+/// Words that mark the lines in which libFuzzer's log says how a run ended.
 const TELLING: [&str; 7] =
     ["panicked", "assert", "ERROR", "Test unit", "stat::number_of_executed_units", "DONE", "Done"];
 

@@ -20,10 +20,10 @@ const ENVIRONMENT: &str = "environment";
 /// To cause no false alarm, the bound has to be above the following differences, which were
 /// measured on one machine. The counts of two runs of one program differ by less than 0.001 %. Only
 /// the counts of `1_mib_framed` differ by up to 1 %, because windows grow by measured time. If the
-/// program is at another path, its stack moves, which changes the counts by up to 0.1 %. rustc 1.97
-/// instead of 1.95 changes them by up to 1 %, although the counts of different compilers are not
-/// compared. The bound must also be low enough to detect a real mistake, such as a second copy of
-/// the payload in the frame layer. That copy adds 9 % to `1_mib_framed` and 45 % to
+/// program is at another path, its stack moves, which changes the counts by up to 0.1 %. The counts
+/// with rustc 1.97 and with rustc 1.95 differ by up to 1 %, but the counts of different compilers
+/// are not compared. The bound must also be low enough to detect a real mistake, such as a second
+/// copy of the payload in the frame layer. That copy adds 9 % to `1_mib_framed` and 45 % to
 /// `frame_encode_64`.
 const BOUND: f64 = 1.03;
 
@@ -150,8 +150,7 @@ fn count(program: &str, case: &str) -> Result<u64, Failure> {
     }
 }
 
-/// Valgrind emulates one of a few processors. Which of them it emulates depends on whether the
-/// machine has AVX2.
+/// Valgrind emulates one of a few processors, and chooses it by whether the machine has AVX2.
 fn environment() -> Result<String, Failure> {
     let rustc = Command::new("rustc").args(&["--version", "--verbose"]).output()?;
     let field = |name| rustc.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("?");

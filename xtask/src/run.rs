@@ -75,8 +75,8 @@ impl Command {
     pub fn new(program: &str) -> Self {
         let mut command = process::Command::new(program);
         command.current_dir(root());
-        // Cargo sets these variables for this program. They are removed for the command. If they
-        // stayed, build scripts that depend on them would run again.
+        // Cargo sets these variables for this program. The command runs without them, because
+        // otherwise build scripts that depend on the variables would run again.
         for (name, _) in env::vars_os() {
             let name = name.to_string_lossy();
             if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {

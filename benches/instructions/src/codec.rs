@@ -1,5 +1,5 @@
-//! Decoding of the frames that a connection receives most often. The encoding of these frames has
-//! no public entry point. The cases with two engines include it.
+//! Decoding of the frames that a connection receives most often. Encoding these frames has no
+//! public entry point, so the cases with two engines measure the encoding.
 
 use std::hint::black_box;
 

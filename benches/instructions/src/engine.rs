@@ -32,7 +32,7 @@ fn bulk(wire: Wire) -> Box<dyn FnMut()> {
         engines.client.send_stream(NOW, id).append_chunk(chunk.clone()).expect("it is open");
         engines.carry();
         assert_eq!(read(&mut engines.server, id), chunk.len());
-        // This carries the renewed credit back.
+        // The second call carries the renewed credit back.
         engines.carry();
     })
 }

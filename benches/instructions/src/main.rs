@@ -1,8 +1,8 @@
 //! The cases whose instructions `cargo xtask instructions` counts with Valgrind's tool callgrind.
 //!
-//! `cargo bench` measures time. The times of two runs of the same code differ more than the times
-//! before and after most changes. The number of instructions hardly differs between two runs, so CI
-//! can compare it with a reference.
+//! `cargo bench` measures time. But two runs of the same code often differ more in time than the
+//! code before and after a change. The number of instructions hardly differs between two runs, so
+//! CI can compare it with a reference.
 //!
 //! Without arguments, this program prints its own path and then the names of the cases, one to a
 //! line. With the name of a case, it runs that case.

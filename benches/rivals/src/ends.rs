@@ -113,8 +113,8 @@ pub fn pin(core: Option<CoreId>) {
     }
 }
 
-/// Builds a runtime that is never dropped. Dropping it would close everything that it serves. That
-/// takes time, and is not measured.
+/// Builds a runtime that is never dropped. Dropping the runtime would close all connections and
+/// streams that it serves, which takes time and is not measured.
 pub fn leaked(builder: &mut Builder) -> Result<&'static Runtime> {
     Ok(Box::leak(Box::new(builder.enable_all().build()?)))
 }

@@ -1,5 +1,5 @@
 //! A simulated link between two network namespaces, with the rate, the delay and the loss of a
-//! path. Unlike netem it needs no module of the kernel.
+//! path. Unlike netem, this link needs no module of the kernel.
 
 use std::{
     net::Ipv4Addr,

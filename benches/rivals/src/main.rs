@@ -44,7 +44,7 @@ struct Args {
     /// Only these workloads; may be repeated
     #[arg(long = "workload", value_enum)]
     workloads: Vec<Workload>,
-    /// How many times each is measured; the tables show medians
+    /// How many times each workload is measured; the tables show medians
     #[arg(long)]
     rounds: Option<usize>,
     /// More work, for figures to quote

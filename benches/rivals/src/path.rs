@@ -5,7 +5,7 @@ use std::{net::Ipv4Addr, sync::OnceLock, time::Duration};
 use clap::ValueEnum;
 use serde::Serialize;
 
-/// A long path between the ends. A run without one uses loopback.
+/// A long path between the ends. Without a long path, a run uses loopback.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
 pub enum Path {
     /// 100 Mbit/s, 20 ms there and back

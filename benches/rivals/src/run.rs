@@ -30,8 +30,8 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Returns the time after which a measurement counts as hanging. It is many times what the
-    /// slowest backend takes.
+    /// Returns the time after which a measurement counts as hanging. The slowest backend needs only
+    /// a small part of this time.
     fn deadline(&self) -> Duration {
         let long = self.size == Size::Full || self.form.path.is_some();
         Duration::from_secs(if long { 180 } else { 30 })

@@ -137,8 +137,8 @@ impl Origin {
 }
 
 impl RouteCache {
-    /// Returns a route that is already known, if there is one. It leads over an existing session
-    /// other than `besides`, or over HTTP/1.1.
+    /// Returns a route that is already known, if there is one. The route uses an existing session
+    /// other than `besides`, or HTTP/1.1.
     fn route(&mut self, besides: Option<&Arc<Session>>) -> Option<Route> {
         self.sessions.retain(|session| session.upgrade().is_some_and(|session| session.is_alive()));
         let mut sessions = self.sessions.iter().filter_map(Weak::upgrade);

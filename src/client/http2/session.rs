@@ -42,7 +42,7 @@ const MAX_UNSENT: usize = 128 * 1024;
 /// How long a connection may take to end once it has no more users.
 const LINGER: Duration = Duration::from_secs(3);
 
-/// An HTTP/2 connection. It ends when its last lease is dropped.
+/// An HTTP/2 connection. The connection ends when the last lease of it is dropped.
 #[derive(Debug)]
 pub(super) struct Session {
     send: SendRequest<Bytes>,
@@ -53,8 +53,8 @@ pub(super) struct Session {
     /// Whether the connection has ended, or opens no more streams.
     ended: Arc<AtomicBool>,
     doubts: Arc<Doubts>,
-    /// This sender is dropped together with the session. That tells the connection's task that the
-    /// connection has no more users.
+    /// This sender is dropped together with the session. The drop tells the connection's task that
+    /// the connection has no more users.
     _alive: oneshot::Sender<()>,
 }
 

@@ -3,8 +3,8 @@
 //! timeout.
 //!
 //! The system resolves both families in one call and sorts the addresses by RFC 6724. Therefore
-//! this module makes no separate queries for the families (RFC 8305 §3). Of the sorting in RFC 8305
-//! §4, only the alternation of the families is left to this module.
+//! this module makes no separate queries for the families (RFC 8305 §3). From RFC 8305 §4 this
+//! module has to implement only one rule of sorting, which alternates the families.
 
 use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -53,7 +53,7 @@ pub(super) async fn dial(
 }
 
 /// Alternates the families, starting with the family of the first address. Within a family, the
-/// order does not change. Returns the first [`MAX_ADDRESSES`] of the result.
+/// order does not change. Returns only the first [`MAX_ADDRESSES`] addresses of this new order.
 fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let first_is_ipv6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
     let (mut places, mut ranked) = ([0, 0], Vec::with_capacity(addresses.len()));
@@ -291,8 +291,8 @@ mod tests {
         assert_eq!((story.outcome.unwrap().to_string(), story.end), (names[7].clone(), 360));
     }
 
-    /// Without a limit, 2,000 sockets would be open at once. Many systems do not allow a process
-    /// that many sockets.
+    /// Without a limit, 2,000 sockets would be open at once. Many systems allow a process fewer
+    /// sockets than that.
     #[tokio::test(start_paused = true)]
     async fn of_a_thousand_addresses_the_first_32_are_tried() {
         let names: Vec<_> = (0..1_000_u16)

@@ -10,8 +10,8 @@ use tokio::{
     time::timeout,
 };
 
-/// The most bytes of the body that are kept. They suffice for a sentence. A proxy's page may be
-/// much longer.
+/// The most bytes of the body that are kept. This many bytes suffice for a sentence. A proxy's page
+/// may be much longer.
 const MAX_EXCERPT: usize = 1024;
 
 /// The most bytes of a chunked body that are read. This leaves room for the sizes and extensions of
@@ -61,8 +61,8 @@ impl Body {
     }
 }
 
-/// Returns the element of a header that has only one element, which may be repeated. Returns `None`
-/// if the header has different elements.
+/// Returns the element of a list header whose elements are all equal. Returns `None` if the header
+/// has different elements.
 fn list(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
     let lines = headers.get_all(name).iter().map(|line| line.to_str().unwrap_or_default());
     let mut elements = lines.flat_map(|line| line.split(',').map(str::trim));

@@ -46,7 +46,8 @@ impl Default for SocketOptions {
             // The connection sends its own pings, which pass through a proxy to the peer. TCP's
             // probes reach only the proxy.
             keepalive: None,
-            // The system adapts its own sizes to the path. It does not adapt sizes that were set.
+            // The operating system adapts its default sizes to the path, but not sizes that a
+            // program has set.
             send_buffer: None,
             recv_buffer: None,
         }
@@ -102,8 +103,8 @@ impl SocketOptions {
         socket.set_nodelay(self.nodelay)?;
         if let Some(idle) = self.keepalive {
             let keepalive = TcpKeepalive::new().with_time(idle);
-            // Windows sets the idle time and the interval in one call. One second is its default
-            // interval.
+            // Windows sets the idle time and the interval in one call. The default interval of
+            // Windows is one second.
             #[cfg(windows)]
             let keepalive = keepalive.with_interval(Duration::from_secs(1));
             SockRef::from(&socket).set_tcp_keepalive(&keepalive)?;

@@ -208,7 +208,7 @@ impl Shared {
         state.wake_driver_now();
     }
 
-    /// Closes the connection. All waiting tasks on this end are woken to learn of it.
+    /// Closes the connection. All waiting tasks of this end are woken and learn of the close.
     pub(crate) fn close(&self, code: VarInt, reason: Bytes) {
         let mut state = self.lock();
         let now = state.time(self.now());

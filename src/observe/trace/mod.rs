@@ -72,7 +72,8 @@ pub(crate) fn write_failed(
     }
 }
 
-/// Records that the peer has reset a stream. A read, or a wait for the reset, has found this.
+/// Records that the peer has reset a stream, when a read or a wait for the reset has returned the
+/// reset.
 #[cfg_attr(not(feature = "tracing"), expect(unused_variables))]
 pub(crate) fn reset_by_peer(
     span: &Span,

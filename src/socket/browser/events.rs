@@ -30,7 +30,7 @@ use crate::{
 
 /// While more bytes than this wait in the browser, the browser is given no further message. This is
 /// two messages of the largest size. An urgent message has to wait for these bytes. But if fewer
-/// could wait, a fast network would be idle until the next check.
+/// bytes were allowed to wait, a fast network would be idle until the next check.
 const HIGH_WATER_MARK: u32 = 128 * 1024;
 
 /// The time until the first check of how many bytes wait. Checks are needed because the browser has
@@ -147,8 +147,8 @@ impl EventSocket {
     /// Waits until at most `most` bytes wait in the browser.
     fn poll_sent(&mut self, most: u32, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            // After a close the browser never sends the bytes that still wait. The close event, and
-            // not a check, ends the wait for them.
+            // After a close the browser never sends the bytes that still wait. So the wait for
+            // these bytes is ended by the close event, and not by a check of their number.
             if !self.is_open() {
                 self.inbox.borrow_mut().waker = Some(cx.waker().clone());
                 return Poll::Pending;

@@ -167,8 +167,8 @@ pub(super) fn apply_mask(data: &mut [u8], mask: [u8; 4], offset: usize) {
 }
 
 /// Copies `from` to `to`, which has the same length, and masks the copy. `from` begins `offset`
-/// bytes into the payload (RFC 6455 §5.3). This takes one pass over the memory. A copy that is
-/// masked afterwards takes two.
+/// bytes into the payload (RFC 6455 §5.3). This function passes over the memory once. Copying first
+/// and masking afterwards would need two passes.
 pub(super) fn copy_masked(to: &mut [u8], from: &[u8], mask: [u8; 4], offset: usize) {
     debug_assert_eq!(to.len(), from.len());
     let word = mask_word(mask, offset);

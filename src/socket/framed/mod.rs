@@ -25,8 +25,8 @@ use super::{Incoming, Outgoing, Socket, SocketCapabilities, unsupported};
 
 /// The most bytes that a message takes on TCP, together with its header and with what TLS adds.
 /// This is the largest multiple of 64 that fits into one packet of Linux's loopback, which carries
-/// 65,483 bytes over IPv4 and 65,463 over IPv6. It also fits into what the kernel passes to a
-/// network card at once (64 KiB with headers).
+/// 65,483 bytes over IPv4 and 65,463 over IPv6. A message of this size also fits into what the
+/// kernel passes to a network card at once (64 KiB with headers).
 ///
 /// One byte more than a packet costs a second packet, and wakes the peer twice. With multiples of
 /// 64, data stays aligned to cache lines in the kernel's buffers, so that it is copied faster. A
@@ -230,8 +230,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Socket for FramedSocket
     }
 }
 
-/// Converts an error of the stream. TLS reports a stream that was cut short as an error; here that
-/// is the end of the stream and not a failure.
+/// Converts an error of the stream. If a stream is cut short, TLS reports an error. This function
+/// converts that error to the end of the stream.
 fn socket_error(error: io::Error) -> SocketError {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => SocketError::Eof,

@@ -52,8 +52,8 @@ impl OutBuffer {
         self.start += len;
     }
 
-    /// Moves the waiting bytes to the beginning of the memory if that is cheap: if not more
-    /// bytes have to be moved than were written since the last move.
+    /// Moves the waiting bytes to the beginning of the memory, if they are at most as many as the
+    /// bytes that were written since the last move. So moving bytes is cheap.
     pub(super) fn compact(&mut self) {
         if self.start >= self.len() {
             self.memory.copy_within(self.start..self.end, 0);

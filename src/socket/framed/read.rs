@@ -42,8 +42,8 @@ const SHARE_AT_LEAST_ONE_IN: usize = 2;
 const GROW_BY_ONE_IN: usize = 4;
 
 /// How many empty fragments are allowed in one message. The limit on a message's size does not
-/// bound their number, because they add nothing to the size. A writer that flushes an empty buffer
-/// may send a few; only an attacker sends more than this number.
+/// bound the number of empty fragments, because they add nothing to the size. A writer that flushes
+/// an empty buffer may send a few; only an attacker sends more than this number.
 const MAX_EMPTY_FRAGMENTS: u32 = 1_000;
 
 /// An item that was read.
@@ -296,9 +296,9 @@ impl Reader {
         Some(Item::Message(copy))
     }
 
-    /// Removes from the buffer `len` bytes that have been copied to the pieces of a message. If
-    /// their block was allocated for a large fragment, it is freed. Otherwise there could be three
-    /// buffers of the message's size: this block, the pieces and the next fragment.
+    /// Removes from the buffer `len` bytes that have been copied to the pieces of a message. If the
+    /// buffer's block was allocated for a large fragment, the block is freed. Otherwise there could
+    /// be three buffers of the message's size: this block, the pieces and the next fragment.
     fn leave_block(&mut self, len: usize) {
         self.buffer.advance(len);
         if self.block > MAX_SPARE_BLOCK && self.buffer.len() <= self.block / 2 {

@@ -308,7 +308,8 @@ async fn no_message_keeps_the_block_of_a_larger_one() {
     let config = TungsteniteSocket::config(1 << 20);
     let websocket = WebSocketStream::from_raw_socket(near, Role::Server, Some(config)).await;
     let mut socket = TungsteniteSocket::new(websocket);
-    // Messages after the largest are read into the buffer that was allocated for it.
+    // The largest message comes first, and the others are read into the buffer that was allocated
+    // for it.
     let sizes = [1 << 20, 33 * 1024, 40 * 1024, 100, 500 * 1024];
     let mut kept = Vec::new();
     for size in sizes {

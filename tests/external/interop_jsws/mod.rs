@@ -196,13 +196,13 @@ async fn no_credit_is_sent_for_a_stream_that_has_ended(role: Role) {
             let read = pair.node.read_pattern(there, seed, 10);
             tokio::join!(write, read, send_pattern(send, seed, 10));
             // We read only after both halves have ended. `received_reset` fails once no reset can
-            // arrive. So when it fails, the end of the stream has arrived.
+            // arrive. So when this call fails, the end of the stream has arrived.
             within("the end", recv.received_reset()).await.unwrap_err();
             let mut bytes = [0; 4 * KIB as usize];
             recv.read_exact(&mut bytes).await.unwrap();
             check_pattern(seed, 0, &bytes);
-            // Everything but the end has been read, so the stream still exists. If an Ack were sent
-            // on it, it would be sent before this exchange.
+            // Everything but the end has been read, so the stream still exists. If our end sent an
+            // Ack on the stream, the Ack would precede this exchange.
             pair.exchange(Opener::Them, 1).await;
             assert_eq!(recv.read_chunk(1).await.unwrap(), None);
         }

@@ -80,7 +80,8 @@ async fn what_becomes_of_a_stream_while_it_waits_takes_effect(role: Role) {
     drop(first);
 
     let accept = || async { within("a stream", pair.ours.accept_bi()).await.unwrap() };
-    // The package has stopped this stream. What it still sends on the stream arrives.
+    // The package has stopped this stream. The data that the package still sends on the stream
+    // arrives.
     let mut stream = accept().await;
     assert_eq!(stop_code(stream.send()).await, 6);
     let write = pair.node.write_pattern(stopped, 1, 10_000);

@@ -129,7 +129,7 @@ async fn a_stream_of_256_mib_comes_back_as_it_was_sent(kind: Kind, settings: Set
     assert_eq!(sent, received);
 }
 
-/// The proxy's timeout in the tests about that timeout.
+/// The timeout to which the tests of the proxy's timeout set it.
 const SHORT: Duration = Duration::from_secs(4);
 /// After this time, the timeout of [`SHORT`] has certainly expired.
 const PAST_SHORT: Duration = Duration::from_secs(10);
@@ -225,8 +225,8 @@ async fn the_clients_address_is_what_the_proxy_adds_last(kind: Kind, settings: S
     let (client_end, server_end) = tokio::join!(client.connect(&url), accept(&server));
     let client = client_end.expect("a connection").info().local_address().expect("a TCP socket");
     assert_eq!(client_address(&server_end), Some(client.ip()));
-    // The remote address of the server's socket is the proxy's. It differs from the client's at
-    // least in the port.
+    // The remote address of the server's socket is the proxy's. That address and the client's
+    // differ at least in the port.
     assert_ne!(server_end.remote_address(), Some(client));
 }
 

@@ -20,9 +20,9 @@ const ROUNDS: usize = 300;
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Reads {
     Nothing,
-    /// It reads a random part.
+    /// The application reads a random part.
     Some,
-    /// It reads all bytes except one.
+    /// The application reads all bytes except one.
     AllButOne,
 }
 

@@ -29,8 +29,8 @@ const WIRES: [Wire; 2] = [Wire::QMux, Wire::JsWs];
 const SEED: u64 = 0x5eed;
 
 /// The PCT scheduler looks for faults that need at most this many preemptions. Most faults need two
-/// or three (Burckhardt et al., "A randomized scheduler with probabilistic guarantees of finding
-/// bugs").
+/// or three preemptions (Burckhardt et al., "A randomized scheduler with probabilistic guarantees
+/// of finding bugs").
 const PCT_DEPTH: usize = 3;
 
 /// A write of `LEN` bytes exceeds the window and the send buffer, so the writer has to wait.
@@ -384,7 +384,7 @@ fn each_stream_wakes_one_who_accepts_also_when_another_gives_up() {
             move || give_up(server.accept_bi())
         });
         // There is one more stream than the two tasks accept, because the impatient task may accept
-        // one and drop it.
+        // a stream and drop it.
         let mut opened = Vec::new();
         for _ in 0..3 {
             let mut stream = block_on(client.open_bi()).unwrap();

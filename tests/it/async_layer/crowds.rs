@@ -87,8 +87,8 @@ async fn a_stream_wakes_one_of_those_who_wait_to_accept() {
             for nth in 0..CROWD {
                 let mut stream = client.open_bi().await.unwrap();
                 stream.send().announce();
-                // The first half of the streams are opened one at a time. The other half are opened
-                // several at once.
+                // The first half of the streams are opened one at a time. The second half are
+                // opened ten at a time.
                 if nth < CROWD / 2 || nth % 10 == 0 {
                     quiet().await;
                 }

@@ -153,7 +153,8 @@ fn a_panic_of_the_applications_socket_is_said_on_every_handle() {
                 let end = async || {
                     poison.store(true, Ordering::SeqCst);
                     // The driver asks the socket for its round-trip time once a second, and sends a
-                    // ping after ten seconds. So it calls every method of the socket in this time.
+                    // ping after ten seconds. So the driver calls every method of the socket in
+                    // this time.
                     tokio::time::sleep(Duration::from_secs(11)).await;
                 };
                 assert_everybody_learns(client, end, DriverLost::Panicked).await;

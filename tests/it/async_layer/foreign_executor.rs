@@ -2,8 +2,8 @@
 //! owns streams.
 //!
 //! If the last waker of such a task is woken or dropped, the task and its streams are dropped.
-//! Dropping a stream locks the connection. So code that already holds this lock when it wakes or
-//! drops a waker deadlocks.
+//! Dropping a stream locks the connection. So code must not hold this lock when it wakes or drops a
+//! waker, or it deadlocks.
 
 use std::{
     future::Future,

@@ -73,7 +73,7 @@ impl<'a, T> Hand<'a, T> {
 }
 
 /// Polls `future` at most `polls` times, lets all other tasks run in between, and then drops it.
-/// Returns its output, if it is ready by then.
+/// Returns the output of `future`, if `future` has completed.
 pub(crate) async fn give_up_after<F: Future>(polls: usize, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     for _ in 0..polls {

@@ -45,7 +45,7 @@ async fn opens_at_the_limit_succeed_in_order_and_a_dropped_one_frees_its_place()
     assert_eq!([first.wakes(), third.wakes(), fourth.wakes()], [1, 0, 0]);
 
     // The first call was woken. Neither the third call, which was not woken, nor a new call may
-    // overtake it.
+    // overtake the first call.
     let newcomer = Hand::waiting(client.open_bi());
     assert!(third.poll().is_pending());
 

@@ -78,7 +78,8 @@ fn jsws_id(id: StreamId) -> u64 {
     id.index() << 1 | u64::from(id.initiator() == Side::Server)
 }
 
-/// Returns the messages that open a stream and carry `data`. On js-ws the first one is a grant.
+/// Returns the messages that open a stream and carry `data`. On js-ws the first of these messages
+/// is a grant.
 pub(crate) fn opening_data(wire: Wire, id: StreamId, data: &[u8]) -> Vec<Bytes> {
     let mut out = Vec::new();
     match wire {

@@ -13,7 +13,7 @@ use super::{
 
 const SEVEN: VarInt = VarInt::from_u32(7);
 
-/// Returns both ends of a stream on which the second end has stopped what the first one sends.
+/// Returns both ends of a stream. The second end has stopped the data that the first end sends.
 async fn stopped(
     (client, server): &(WebSocketConnection, WebSocketConnection),
 ) -> (WebSocketStream, WebSocketStream) {

@@ -89,8 +89,8 @@ async fn a_connection_that_is_kept_alive_does_little_else() {
         let before = asked.load(Ordering::Relaxed);
         tokio::time::sleep(Duration::from_secs(3_600)).await;
         let later = asked.load(Ordering::Relaxed) - before;
-        // There is a ping every ten seconds. Each may cause several polls: for a timer that fired
-        // early, for the ping, for its pong, and for the other end's ping.
+        // There is a ping every ten seconds. Each ping may cause several polls: for a timer that
+        // fired early, for the ping, for its pong, and for the other end's ping.
         assert!((360..360 * 10).contains(&later), "{wire:?}: asked {later} times");
         assert!(client.close_reason().is_none());
     }

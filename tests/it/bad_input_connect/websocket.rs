@@ -101,7 +101,8 @@ async fn each_violation_of_the_websocket_is_closed_on_with_a_code_and_a_reason()
         ("a byte above the limit", announced((64 << 10) + 1), 1009, "FRAME_ENCODING_ERROR"),
         ("2^63 - 1 bytes", announced((1 << 63) - 1), 1009, "FRAME_ENCODING_ERROR"),
         ("2^63 bytes", announced(1 << 63), 1002, "PROTOCOL_VIOLATION"),
-        // 1000 empty fragments are allowed. The error is the text message that follows them.
+        // 1000 empty fragments are allowed, so the error comes only from the text message after
+        // them.
         (
             "1000 empty fragments",
             [empty(999), frame(0x80, b""), frame(0x81, b"x")].concat(),

@@ -64,7 +64,8 @@ fn everybody_who_waits_sees_the_peers_close() {
             scope.spawn(|| assert!(is_close(&server.accept_bi().unwrap_err(), 7, b"bye")));
             scope.spawn(|| assert!(is_close(&server.read_datagram().unwrap_err(), 7, b"bye")));
             scope.spawn(move || assert!(is_close(&other.closed(), 7, b"bye")));
-            // This gives the threads time to block. The test would pass without it too.
+            // This pause gives the threads time to block. The test would pass without the pause,
+            // too.
             thread::sleep(SHORT);
             client.close(VarInt::from_u32(7), b"bye");
             assert!(matches!(client.closed(), ConnectionError::LocallyClosed));

@@ -85,7 +85,8 @@ async fn ours(wire: Wire) -> (WebSocketConnection, WebSocketConnection, Seen) {
     (client, within(accepted).await.unwrap().unwrap(), seen)
 }
 
-/// Connects two ends of ours through the relay. Their WebSockets are tungstenite's, over rustls.
+/// Connects two ends of ours through the relay. Both ends use a WebSocket of tungstenite over
+/// rustls.
 async fn of_tungstenite(wire: Wire) -> (WebSocketConnection, WebSocketConnection, Seen) {
     let tls = Tls::new(NAME);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -98,7 +98,7 @@ async fn framed(side: Side, capacity: usize) -> (WebSocketConnection, Peer, Ende
     (ours, theirs, ended)
 }
 
-/// Returns the same as [`framed`], but our connection uses a WebSocket of tungstenite's.
+/// Returns the same as [`framed`], but our connection uses a WebSocket of tungstenite.
 async fn of_tungstenite(side: Side, capacity: usize) -> (WebSocketConnection, Peer, Ended) {
     let (io, theirs) = duplex(capacity);
     let ended = Ended::default();

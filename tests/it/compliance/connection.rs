@@ -92,7 +92,8 @@ fn a_message_is_filled_to_65536_bytes_and_not_to_one_more() {
 }
 
 /// [C-40] A stream of the peer MUST count towards the stream limit until it is freed (C-4). So a
-/// stream with unread data still counts, and so does one that the application has not accepted.
+/// stream with unread data still counts, and a stream that the application has not accepted counts
+/// as well.
 #[test]
 fn a_place_comes_back_once_the_stream_was_accepted_and_all_bytes_read() {
     for (dir, id, next) in

@@ -80,7 +80,7 @@ fn the_socket_is_flushed_between_the_last_data_and_the_end() {
     assert_eq!(peer.frames(), [close_read(id)]);
 }
 
-/// [J-25] Each byte of Data MUST use one byte of credit. Ids and types use none.
+/// [J-25] Each byte of Data MUST use one byte of credit. Ids and types use no credit.
 #[test]
 fn credit_is_for_payload_alone_in_both_directions() {
     let mut config = Config::default();

@@ -242,7 +242,7 @@ fn a_stop_is_answered_in_ready_and_in_send_also_without_credit() {
                 peer.said();
             } else if finished {
                 // The data and the FIN have not been sent when the request to stop arrives. The
-                // library could also send them first (RFC 9000 §3.5).
+                // library could also send the data and the FIN first (RFC 9000 §3.5).
                 peer.conn.send_stream(peer.now, id).finish().unwrap();
             }
             let left = written as u64 - peer.conn.stats(wsmux_proto::Time::EPOCH).send_buffered;

@@ -53,8 +53,8 @@ pub(crate) trait Foreign: Clone + Send + Sync + 'static {
     const DATAGRAM_SIZE: usize;
 
     /// Whether the implementation may end its WebSocket before its CONNECTION_CLOSE has been sent.
-    /// In crate qmux 0.6.6 there are two ways in which the task that writes learns of a close. In
-    /// one of them the task does not send what is queued.
+    /// In crate qmux 0.6.6 the task that writes can learn of a close in two ways. If it learns of
+    /// the close in one of these ways, it does not send what is queued.
     const MAY_LOSE_ITS_CLOSE: bool;
     /// Whether the implementation returns the connection credit of a stream that it stopped, for
     /// bytes that were in flight or unread.

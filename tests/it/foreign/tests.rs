@@ -175,7 +175,8 @@ pub(crate) async fn streams_given_up_in_the_middle_of_data_leave_the_connection_
     for opener in Opener::BOTH {
         for round in 1..6 {
             let some = round * 100_000;
-            // The foreign end stops our sending half of the stream, and we stop their sending half.
+            // The foreign end stops our sending half of the stream, and we stop the sending half of
+            // the foreign end.
             let (mut stream, (mut their_send, mut their_recv)) = pair.open(opener).await;
             let (send, recv) = stream.split();
             let they_write = async {

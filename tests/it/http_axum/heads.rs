@@ -125,7 +125,7 @@ const HEADS: &[Head] = &[
 const UPGRADE: &str = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: qmux-02\r\n\r\n";
 
-/// Returns a server whose response says which host it takes the request to be for.
+/// Returns a server whose response names the host that it has found in the request.
 fn builder() -> wsmux::WebSocketServerBuilder {
     WebSocketServer::builder().authorizer(|request: UpgradeRequest| async move {
         let host = &request.headers()[header::HOST];

@@ -144,8 +144,8 @@ async fn a_lost_tcp_connection_ends_all_on_it_and_the_next_one_dials() {
     assert!(matches!(failed, wsmux::ConnectError::Connect(_)), "{failed:?}");
 }
 
-/// The server sends GOAWAY on both TCP connections of the client. The next connect must then dial a
-/// new one, and not fail.
+/// The server sends GOAWAY on both TCP connections of the client. The next call of `connect` must
+/// then open a new TCP connection, and not fail.
 #[tokio::test]
 async fn connections_that_go_away_take_nothing_new_and_end_nothing() {
     let server = Server::start(Kind { max_streams: 2, ..Kind::TLS }).await;

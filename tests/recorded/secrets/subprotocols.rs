@@ -11,7 +11,8 @@ use super::{Identity, Said, answers, secretive};
 /// it.
 const TOKEN: &str = "token.canary";
 
-/// A hook that selects the client's token, whether the server accepts that as a subprotocol or not.
+/// A hook that selects the client's token, whether or not the server accepts this token as a
+/// subprotocol.
 struct Choose(Said);
 
 #[async_trait]

@@ -12,8 +12,8 @@ use crate::{Failure, endpoint::peer};
 /// newest connection is the last one.
 ///
 /// The newest connection gets all new TCP connections. A near end that has lost its connection may
-/// reconnect before this end learns of the loss. In that case there are two connections to it, and
-/// only the new one works.
+/// reconnect before this end learns of the loss. Then this end has two connections to that near
+/// end, and only the newer connection works.
 type Dialers = watch::Sender<Vec<WebSocketConnection>>;
 
 pub(super) async fn serve(
@@ -91,7 +91,7 @@ fn config(args: &Args, target: Option<&Target>) -> Config {
 /// has ended.
 async fn lend(connection: &WebSocketConnection, dialers: &Dialers) {
     dialers.send_modify(|dialers| dialers.push(connection.clone()));
-    // A near end that connects to a target should open no streams. If it does, the streams are
+    // A near end that connects to a target should open no streams. Any streams that it opens are
     // dropped here, which refuses them. The loop ends with the connection.
     while connection.accept_bi().await.is_ok() {}
     dialers.send_modify(|dialers| dialers.retain(|other| other.close_reason().is_none()));

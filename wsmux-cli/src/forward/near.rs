@@ -11,7 +11,7 @@ use wsmux::{
 use super::{Args, FORWARD, REVERSE, Target, relay};
 use crate::{Failure, endpoint::explain};
 
-/// Accepts TCP connections, and opens a stream for each.
+/// Accepts TCP connections, and opens a stream for each connection.
 pub(super) async fn listen(args: &Args, url: &str, address: SocketAddr) -> Result<(), Failure> {
     let listener =
         TcpListener::bind(address).await.map_err(|error| format!("{address}: {error}"))?;

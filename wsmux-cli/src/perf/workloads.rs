@@ -1,4 +1,4 @@
-//! The workloads. Each counts every byte and fails if one is missing.
+//! The workloads. Each workload counts every byte and fails if a byte is missing.
 
 use std::{
     sync::{

@@ -159,8 +159,8 @@ async fn clients_that_reset_at_once_do_not_end_the_tunnel() {
 /// An HTTP server that refuses an upload may behave like this.
 #[tokio::test]
 async fn an_answer_reaches_a_client_whose_upload_is_stopped() {
-    // The near end may notice the stop when it writes or while it waits. Several rounds make both
-    // likely.
+    // The near end may notice the stop when it writes or while it waits. With several rounds, both
+    // cases are likely to occur.
     for round in 0..20 {
         answered_upload(round).await;
     }

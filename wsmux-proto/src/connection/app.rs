@@ -42,8 +42,8 @@ impl Connection {
     }
 
     /// Returns how many streams [`open`](Self::open) would open now. This call registers no waiter.
-    /// If it returns 0, call [`report_streams_blocked`](Self::report_streams_blocked) or `open` to
-    /// get [`Event::Available`].
+    /// If the result is 0, call [`report_streams_blocked`](Self::report_streams_blocked) or `open`
+    /// to get [`Event::Available`].
     ///
     /// # Errors
     /// [`OpenError`].
@@ -71,8 +71,9 @@ impl Connection {
     /// A smaller window than before takes effect as data is read, because credit that was granted
     /// cannot be revoked.
     ///
-    /// The window is at least 1 and at most 2^32 - 1. On js-ws it is also at most the window with
-    /// which the connection began, because that window limits the size of a message.
+    /// The window is at least 1 and at most 2^32 - 1. On js-ws the new window must also not be
+    /// larger than the window with which the connection began, because that window limits the size
+    /// of a message.
     pub fn set_stream_receive_window(&mut self, bytes: u64) {
         let most = match self.caps.messages.are_bounded_by_window() {
             true => self.config.stream_receive_window,

@@ -85,7 +85,7 @@ impl Connection {
     }
 
     /// Returns when to call [`handle_timeout`](Self::handle_timeout); `None` means never. Any call
-    /// can change this time, usually to a later one. A timer that fires early does no harm.
+    /// can change this time, usually to a later time. A timer that fires early does no harm.
     pub fn poll_timeout(&self) -> Option<Time> {
         match &self.state {
             State::Handshake | State::Established { .. } => {
@@ -199,9 +199,9 @@ impl Connection {
         }
     }
 
-    /// Records that something other than a complete message has arrived. It proves that the peer is
-    /// alive. On a wire whose pings are frames, it does not count as activity (C-43,
-    /// draft-ietf-quic-qmux-02 §Idle Timeout). On any other wire it does.
+    /// Records that something other than a complete message has arrived. This proves that the peer
+    /// is alive. It counts as activity only on a wire whose pings are not frames (C-43,
+    /// draft-ietf-quic-qmux-02 §Idle Timeout).
     fn heard_control(&mut self, now: Time) {
         match self.caps.pings().is_frame() {
             true => self.timers.on_heard(now),
@@ -216,8 +216,8 @@ impl Connection {
         }
         let State::Ended(end) = &mut self.state else { return };
         match end.step {
-            // This end has not sent its Close. Its Close is now the answer, and no frame is sent
-            // before it.
+            // This end has not sent its Close yet. Its Close now answers the peer's Close, and no
+            // frame is sent before that.
             Closing::Frame(_) => drop(end.take_frame()),
             // The peer's Close answers the Close of this end.
             Closing::AwaitPeer => end.step = Closing::Closed,

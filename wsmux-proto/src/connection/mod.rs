@@ -51,8 +51,8 @@ pub struct Connection {
     /// transport parameters. In each state they may still be unsent, because they are sent only
     /// when the socket can take them.
     parameters_sent: bool,
-    /// Transport parameters that the engine does not know, encoded. They are sent after its own,
-    /// and not kept after that.
+    /// Transport parameters that the engine does not know, encoded. They are sent after the
+    /// parameters that the engine knows, and then dropped.
     private_parameters: PrivateParameters,
     /// The size of the largest message that this end may send. Both its own settings and the peer's
     /// parameters limit it.

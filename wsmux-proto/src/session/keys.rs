@@ -17,7 +17,7 @@ pub(super) const PROOF_LEN: usize = 32;
 /// A proof that its sender knows the secret of a session.
 pub(super) type Proof = [u8; PROOF_LEN];
 
-/// The name of a session. The server chooses it, and finds the session by it.
+/// The name of a session. The server chooses this name, and finds the session by it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(pub [u8; ID_LEN]);
 

@@ -41,13 +41,13 @@ use crate::{
 /// socket have no effect.
 ///
 /// If both ends [turn resumption on](crate::Config::resume_timeout), the loss of the socket only
-/// suspends the connection. So does a socket on which the peer is silent, or that a proxy closes.
-/// Then the client dials again, calls [`resume`](Self::resume), and lets
-/// the new socket send and receive. The server finds the session by the [`ResumeRequest`] in the
-/// first message on the new socket, and calls [`accept_resume`](Self::accept_resume). If it does
-/// not find the session, or the call fails, it passes the message to the session that it created
-/// for the new socket, which refuses the request. While there is no socket, the idle timeout,
-/// keep-alive and the write-stall timeout stand still.
+/// suspends the connection. The connection is also suspended if the peer is silent, or if a proxy
+/// closes the socket. Then the client dials again, calls [`resume`](Self::resume), and lets the new
+/// socket send and receive. The server finds the session by the [`ResumeRequest`] in the first
+/// message on the new socket, and calls [`accept_resume`](Self::accept_resume). If it does not find
+/// the session, or the call fails, it passes the message to the session that it created for the new
+/// socket, which refuses the request. While there is no socket, the idle timeout, keep-alive and
+/// the write-stall timeout stand still.
 ///
 /// Otherwise the session adds nothing to the connection, and no byte to what the connection sends.
 #[derive(Debug)]
@@ -119,7 +119,7 @@ pub struct SessionStats {
     pub resumptions: u64,
     /// How many messages were sent again, or have to be sent again.
     pub resent_messages: u64,
-    /// The length of these messages in bytes.
+    /// The bytes of the messages that were sent again, or have to be.
     pub resent_bytes: u64,
     /// The longest time from a loss to the resumption.
     pub longest_gap: Duration,
@@ -132,8 +132,9 @@ pub struct SessionStats {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ResumeError {
-    /// The session was never resumable, is a client's, has another id, or has not sent its keys.
-    #[error("this is no session that can be resumed")]
+    /// The session was never resumable, belongs to a client, has another id, or has not sent its
+    /// keys.
+    #[error("this session cannot be resumed")]
     UnknownSession,
     /// The connection has ended.
     #[error("the connection has ended")]
@@ -334,8 +335,8 @@ impl Session {
         }
     }
 
-    /// Whether [`poll_transmit`](Self::poll_transmit) has to be called for the current socket. It
-    /// may return nothing all the same.
+    /// Whether [`poll_transmit`](Self::poll_transmit) has to be called for the current socket. The
+    /// call may still return nothing.
     #[inline]
     pub fn wants_transmit(&self) -> bool {
         match &self.layer {

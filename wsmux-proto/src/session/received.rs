@@ -27,7 +27,7 @@ pub(super) struct Received {
     count: u64,
     /// What the messages that were not acknowledged cost the peer.
     cost: u64,
-    /// Their length in bytes.
+    /// The length of these messages in bytes.
     bytes: u64,
     /// When the first of them arrived.
     since: Option<Time>,

@@ -11,24 +11,26 @@ use crate::{MessageBuf, Time, message::Piece, write_stall::WriteStall};
 /// the queues (SPEC.md §12).
 pub(super) const MESSAGE_COST: u64 = 64;
 
-/// A queue whose memory is not larger than this, in bytes, keeps it.
+/// A queue never gives back memory if it has at most this many bytes of memory.
 const SPARE: usize = 4 * 1024;
 
-/// A larger queue gives back memory when less than one part in this many is used. After that half
-/// of it is used. So a queue whose length varies by this factor is never reallocated, and giving
-/// back costs less than what filled the queue.
+/// A larger queue gives back memory when the used part is less than the memory divided by this
+/// number. The used part is then half of the memory that is kept. So a queue whose length varies by
+/// a smaller factor is not reallocated, and giving back costs less than filling the queue did.
 const SHRINK_BELOW: usize = 8;
 
 /// The messages that were sent and not acknowledged, in order. Long chunks are kept by reference.
 /// All other bytes are copied into one queue, so that keeping a message usually allocates nothing.
 ///
-/// Its bound is the replay budget and one message, because a message may exhaust the budget.
+/// The queue holds at most the replay budget plus one message, because the last message may exceed
+/// the budget.
 #[derive(Debug)]
 pub(super) struct Replay {
     messages: VecDeque<Kept>,
     pieces: VecDeque<KeptPiece>,
     inline: VecDeque<u8>,
-    /// How many messages were acknowledged. The first one in the queue has this number.
+    /// How many messages were acknowledged. This is also the number of the first message in the
+    /// queue.
     acknowledged: u64,
     /// The next message to send again. At the end of the queue, nothing has to be sent again.
     next: Position,
@@ -57,10 +59,10 @@ enum KeptPiece {
     Chunk(Bytes),
 }
 
-/// How often the peer has acknowledged nothing for too long.
+/// Whether the peer has acknowledged nothing for too long once, or repeatedly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stall {
-    /// For the first time since it has acknowledged something.
+    /// This is the first such stall since the peer last acknowledged something.
     First,
     Again,
 }
@@ -147,7 +149,8 @@ impl Replay {
         self.stall.pause(now);
     }
 
-    /// Keeps a message that is sent for the first time. Nothing may be left to send again.
+    /// Keeps a message that is sent for the first time. Call this only when no message has to be
+    /// sent again.
     pub(super) fn push(&mut self, now: Time, message: &MessageBuf) {
         let mut kept = Kept { len: message.len() as u32, pieces: 0, inline: 0 };
         for piece in message.pieces() {
@@ -216,7 +219,8 @@ impl Replay {
         self.next.message < self.messages.len()
     }
 
-    /// Writes the next message that has to be sent again to `out`. Returns whether there is one.
+    /// Writes to `out` the next message that has to be sent again. Returns `false` if there is no
+    /// such message.
     pub(super) fn next(&mut self, out: &mut MessageBuf) -> bool {
         let Some(message) = self.messages.get(self.next.message) else { return false };
         out.clear();
@@ -350,7 +354,7 @@ mod tests {
         (0..10_000).for_each(|number| replay.push(NOW, &message(number)));
         let full = capacity(&replay);
         assert!(full > 500_000, "{full}");
-        // A small rest is left, and comes again unchanged.
+        // A few messages remain in the queue, and are sent again unchanged.
         assert!(replay.acknowledge(NOW, 9_950));
         let rest = capacity(&replay);
         assert!(rest <= full / 50, "{rest} of {full}");

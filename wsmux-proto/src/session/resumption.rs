@@ -240,7 +240,7 @@ impl Resumption {
         engine.close_reason().is_none() && engine.parameters_sent()
     }
 
-    /// Returns the earlier one of two deadlines: this one, and the one of the last gap.
+    /// Returns the earlier of two deadlines: `deadline`, and the deadline of the last gap.
     pub(super) fn limit(&self, deadline: Option<Time>) -> Option<Time> {
         //
         [deadline, self.last_deadline].into_iter().flatten().min()
@@ -300,7 +300,8 @@ impl Resumption {
         if *id != self.keys.id() || !engine.parameters_sent() {
             return Err(ResumeError::UnknownSession);
         }
-        // The proof covers the other numbers, so nothing is said about them to a peer without one.
+        // The proof covers the other numbers, so it is checked first. A peer without a valid proof
+        // learns nothing about these numbers.
         if !self.keys.verify(Prover::Client, *attempt, *received, proof) {
             return Err(ResumeError::BadProof);
         }
@@ -455,8 +456,8 @@ impl Resumption {
         }
     }
 
-    /// Gives up a client's new socket. The session waits for another one, until the deadline that
-    /// it had before.
+    /// Gives up a client's new socket. The session waits for another socket, until the deadline
+    /// that it had before.
     pub(super) fn give_up(&mut self, link: &mut Link) {
         if let Phase::Resuming { gap, .. } = &self.phase {
             self.phase = Phase::Suspended(gap.clone());

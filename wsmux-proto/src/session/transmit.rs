@@ -30,7 +30,8 @@ impl Resumption {
                 } else {
                     return self.poll_new(engine, now, out);
                 }
-                // The engine gets its turn after this, so a steady replay is no stall (C-78).
+                // The engine can send after the replay, so a replay that makes progress is not a
+                // stall (C-78).
                 engine.on_socket_room(now);
                 engine.on_foreign_message_sent(now, out.len());
                 Some(Outgoing::Message(out))
@@ -101,7 +102,7 @@ impl Resumption {
                 }
                 Some(Outgoing::Flush) => return Some(Outgoing::Flush),
                 Some(Outgoing::Message(_)) => {
-                    // What the engine sends after its end is not sent again.
+                    // What the engine sends after the connection has ended is not sent again.
                     if is_counted && engine.close_reason().is_none() {
                         self.replay.push(now, out);
                         self.add_acknowledgement(now, out);

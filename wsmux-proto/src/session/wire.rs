@@ -78,8 +78,8 @@ impl Offer {
     }
 }
 
-/// A client's request to continue a connection on a new socket. It is in the first message that
-/// the client sends on that socket.
+/// A client's request to continue a connection on a new socket. The first message that the client
+/// sends on that socket contains the request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResumeRequest {
     pub(super) id: SessionId,

@@ -8,7 +8,7 @@ use crate::{Capabilities, Config, Dir, Side, StreamId, transport_parameters::Tra
 pub(super) struct Declared {
     side: Side,
     /// Whether a stream begins with a grant. If so, the first credit comes in that grant, and the
-    /// peer's parameters give none.
+    /// peer's parameters give no credit.
     opens_with_grant: bool,
     local: TransportParameters,
     peer: TransportParameters,

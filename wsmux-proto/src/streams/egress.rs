@@ -176,8 +176,8 @@ impl Streams {
     }
 
     /// Wakes writers that wait for room in the send window. Room becomes free only when streams
-    /// send bytes or are reset, and in both cases a message is written. So it is enough to do this
-    /// when a message is written.
+    /// send bytes or are reset, and in both cases a message is written. So it is enough to call
+    /// this function when a message is written.
     fn wake_waiting_for_budget(&mut self, events: &mut Events) {
         let Self { send_budget, table, .. } = self;
         send_budget.wake(|id| {

@@ -3,9 +3,9 @@
 //!
 //! The *send window* bounds the sum of the unsent bytes. No stream holds more than half of what the
 //! other streams leave free, so there is still room for streams that begin later. Bytes are
-//! *uncovered* if their stream has no credit for them. They wait for a reader that may never
-//! continue, so all uncovered bytes together reduce the room of other streams by at most half of
-//! the window. The other half is for covered bytes, which are sent as soon as the socket takes
+//! *uncovered* if their stream has no credit for them. Uncovered bytes wait for a reader that may
+//! never continue. Therefore all uncovered bytes together take at most half of the window from
+//! other streams. The other half is for covered bytes, which are sent as soon as the socket takes
 //! them.
 //!
 //! Invariant: `held` is the sum of what the buffers of all sending halves contain.
@@ -56,8 +56,8 @@ pub(crate) struct SendBudget {
     window: usize,
     /// The most bytes that one stream may hold.
     buffer: usize,
-    /// If all streams together hold no more than this, every stream may fill its buffer. In that
-    /// case no other limit has to be computed. `None` if the window is too small for that.
+    /// If all streams together hold no more than this, every stream may fill its buffer, and no
+    /// other limit has to be computed. `None` if the window is too small for such a bound.
     plenty: Option<usize>,
     held: Held,
     /// The streams that hold nothing, have credit, and wait for room for a chunk, each with the
@@ -88,14 +88,14 @@ impl SendBudget {
         };
     }
 
-    /// Adds bytes that a stream has accepted from the application. `uncovered` is how many of them
-    /// are uncovered.
+    /// Adds bytes that a stream has accepted from the application. `uncovered` of these bytes have
+    /// no credit.
     pub(super) fn taken(&mut self, bytes: usize, uncovered: usize) {
         self.held.bytes += bytes;
         self.held.uncovered += uncovered;
     }
 
-    /// Removes bytes that a stream has sent. They were covered, and they used up an equal amount of
+    /// Removes bytes that a stream has sent. The sent bytes were covered and have used up their
     /// credit, so the number of uncovered bytes stays the same.
     pub(super) fn sent(&mut self, bytes: usize) {
         self.held.bytes -= bytes;
@@ -115,7 +115,7 @@ impl SendBudget {
             .saturating_sub(others.uncovered.min(self.window / 2))
     }
 
-    /// Returns how many bytes a stream may hold. The stream now holds `own`, and has `credit` left.
+    /// Returns how many bytes a stream may hold if it now holds `own` and has `credit` left.
     pub(super) fn limit(&self, own: Held, credit: u64, piece: Piece) -> usize {
         if self.plenty.is_some_and(|plenty| self.held.bytes <= plenty) {
             return self.buffer;

@@ -12,7 +12,7 @@ use super::{
 use crate::{Dir, StreamId};
 
 impl Streams {
-    /// Adds a stream. Its kind and its initiator determine which halves it has.
+    /// Adds a stream. The kind and the initiator of the stream determine which halves it has.
     pub(super) fn insert(&mut self, id: StreamId) -> Key {
         let local = id.initiator() == self.side;
         let (sends, receives) = match id.dir() {

@@ -61,7 +61,7 @@ impl Limits {
         &mut self.counts[!self.side as usize][dir as usize]
     }
 
-    /// Whether the stream was ever opened. It may have ended since.
+    /// Whether the stream was ever opened, even if it has ended since.
     #[inline]
     pub(super) fn was_opened(&self, id: StreamId) -> bool {
         id.index() < self.of(id).opened
@@ -73,7 +73,7 @@ impl Limits {
     }
 
     /// Counts a stream that has left the table. If `grants` is set and the peer had opened the
-    /// stream, the peer may open another one.
+    /// stream, the peer may open one more stream.
     pub(super) fn on_end(&mut self, id: StreamId, grants: bool) {
         let local = id.initiator() == self.side;
         let count = self.of_mut(id);
@@ -116,7 +116,7 @@ impl Limits {
     }
 
     /// Opens the next stream. The caller must check first that [`openable`](Self::openable) allows
-    /// one.
+    /// another stream.
     pub(super) fn open_local(&mut self, dir: Dir) -> StreamId {
         let side = self.side;
         let count = self.local_mut(dir);
@@ -286,7 +286,7 @@ pub(super) enum MaxStreamsDue {
 /// How many streams one side may open in one direction, and how many it has opened.
 #[derive(Debug, Default, Clone, Copy)]
 struct Count {
-    /// How many streams were opened. These are the streams with an index below this number.
+    /// How many streams were opened. A stream was opened if its index is below this number.
     opened: u64,
     /// How many streams may be opened in all. For streams that the peer opens on a wire without
     /// stream limits, this field says instead how many may be open at once.

@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 
 use super::tree::Tree;
 
-/// The number of entries for which an empty queue keeps memory. Usually no more streams than this
-/// send at once.
+/// The number of entries for which an empty queue keeps memory. Usually the number of streams that
+/// send at once is not larger.
 const MAX_SPARE: usize = 64;
 
 /// Entries that wait for their turn.
@@ -17,7 +17,7 @@ const MAX_SPARE: usize = 64;
 /// same priority.
 #[derive(Debug)]
 pub(super) struct PriorityQueue<T> {
-    /// The level of the highest priority. While all entries have the same priority, it is the only
+    /// The level of the highest priority. If all entries have the same priority, there is no other
     /// level.
     top: Option<Level<T>>,
     /// The other levels, by rank. There may be many, because an application may give each stream a

@@ -138,7 +138,7 @@ impl Recv {
     }
 
     /// If the half has ended, releases the part of its window's growth that is no longer needed.
-    /// Returns the size of that part in bytes.
+    /// Returns how many bytes were released.
     pub(super) fn release_growth(&mut self) -> u64 {
         match self.state {
             RecvState::Recv => 0,
@@ -167,7 +167,7 @@ impl Recv {
         Err(violation::final_size("data after the end of a stream"))
     }
 
-    /// Handles received bytes. They are a slice of a message of `message_len` bytes.
+    /// Handles received bytes, which are a slice of a message of `message_len` bytes.
     #[inline]
     pub(super) fn on_data(
         &mut self,

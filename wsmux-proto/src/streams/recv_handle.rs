@@ -97,8 +97,8 @@ impl RecvStream<'_> {
                     filled += data.len();
                     out.put(data);
                 }
-                // This is possible only in the first round. A further round begins only if there is
-                // data.
+                // This result is possible only in the first round, because a further round begins
+                // only if there is data.
                 Read::Finished => return Ok(Read::Finished),
                 Read::Blocked => return Ok(Read::Blocked),
             }

@@ -147,7 +147,8 @@ impl Scheduler {
         self.ready.entries.len() + self.connection_blocked.entries.len()
     }
 
-    /// Drops void entries if there are too many. This costs at most as much as adding them did.
+    /// Drops void entries if there are too many. Dropping them costs no more than it cost to add
+    /// them.
     #[inline]
     fn forget_void(&mut self, table: &Table) {
         let most = 2 * (self.ready.live + self.connection_blocked.live) + SPARE_TICKETS;

@@ -188,7 +188,7 @@ impl SendStream<'_> {
     /// Ends the stream after the bytes that were written so far.
     ///
     /// # Errors
-    /// [`WriteError`] if the half has already ended. The error says how it ended.
+    /// [`WriteError`] if the half has already ended. The error says how the half ended.
     pub fn finish(&mut self) -> Result<(), WriteError> {
         let key = self.writable()?;
         let send = self.streams.table[key].send.as_mut().ok_or(WriteError::ClosedStream)?;
@@ -223,7 +223,7 @@ impl SendStream<'_> {
 
     /// Resets the stream after its first `reliable_size` bytes (RESET_STREAM_AT,
     /// draft-ietf-quic-reliable-stream-reset). These bytes are still sent and delivered. If fewer
-    /// were written, all of them are sent and delivered.
+    /// than `reliable_size` bytes were written, all written bytes are sent and delivered.
     ///
     /// # Errors
     /// [`ResetAtError`].

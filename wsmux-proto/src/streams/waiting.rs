@@ -18,7 +18,7 @@ use crate::{
 /// What the peer has sent about a waiting stream (J-41).
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
-    /// How much credit the peer has granted in all; `None` before its first grant.
+    /// How much credit the peer has granted in all; `None` before the peer's first grant.
     credit: Option<u64>,
     halves: Halves,
 }

@@ -36,7 +36,7 @@ impl ConnectionBlocked {
         blocked
     }
 
-    /// Sends everything that can be sent. Returns how many bytes that was.
+    /// Sends everything that can be sent. Returns how many bytes were sent.
     fn transmit(&mut self) -> usize {
         let mut sent = 0;
         while self.streams.has_something_to_send() {
@@ -162,7 +162,8 @@ fn an_event_that_repeats_is_not_looked_for_among_all_others() {
     for index in 0..READERS {
         events.push(Event::Readable { id: StreamId::new(Side::Server, Dir::Bi, index) });
         // The first `Opened` is near the front of the queue. `Available` comes after half of the
-        // readers. So a search from either end would be slow for one of them.
+        // readers. So a search from the front would be slow for `Available`, and a search from the
+        // back would be slow for `Opened`.
         events.push(Event::Opened { dir: Dir::Bi });
         if index >= READERS / 2 {
             events.push(Event::Available { dir: Dir::Bi });

@@ -20,8 +20,8 @@ pub struct Capabilities {
     pub grants: Grants,
     /// How the end of a stream is sent.
     pub end: StreamEnd,
-    /// What carries the code and the reason of a close. On a wire that has a frame for them, the
-    /// WebSocket's Close follows that frame.
+    /// What carries the code and the reason of a close. If the wire has a frame for the code and
+    /// the reason, the WebSocket's Close follows that frame.
     pub close: Carrier,
     /// Whether an end reports that it lacks credit or may not open more streams. The reports are
     /// DATA_BLOCKED, STREAM_DATA_BLOCKED and STREAMS_BLOCKED (RFC 9000 §19.12 to §19.14).

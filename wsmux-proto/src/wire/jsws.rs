@@ -70,8 +70,8 @@ impl Codec for JsWs {
                 put(out, id, DATA, |out| out.put_slice(data));
             }
             Frame::Stream { id, fin: true, .. } => put(out, id, CLOSE, |out| out.put_u8(READ)),
-            // The capabilities exclude these frames. They are listed so that the compiler reports a
-            // new frame here.
+            // The capabilities exclude these frames. The list is complete, so that the compiler
+            // reports a missing frame when one is added to the type.
             Frame::Padding(_)
             | Frame::TransportParameters(_)
             | Frame::Ping(_)

@@ -1,6 +1,6 @@
 //! The versions of QMux that wsmux supports: their names, and how they differ on the wire.
 
-/// A version of QMux. The agreed subprotocol names or implies it.
+/// A version of QMux. The subprotocol on which both ends agree names or implies the version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QMuxVersion {
     /// The name of the version. A subprotocol that names the version is either this name alone, or

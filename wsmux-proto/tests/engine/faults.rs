@@ -124,8 +124,8 @@ impl Exchange {
         }
     }
 
-    /// Runs until all streams have ended. Asserts that each has a clean end after its last byte,
-    /// and returns the time that passed.
+    /// Runs until all streams have ended. Asserts that each stream has a clean end after its last
+    /// byte. Returns the time that passed.
     fn complete(&mut self) -> Duration {
         let start = self.pair.now;
         while !self.done() {

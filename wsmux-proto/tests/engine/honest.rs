@@ -78,7 +78,7 @@ fn windows_of_a_few_bytes_are_slow_and_not_fatal() {
 }
 
 /// The application reads single bytes, and each grant is sent as early as the rules allow. So there
-/// are more grants than time alone would refill.
+/// are more grants than the budget would allow if time alone refilled it.
 ///
 /// [C-86] Two endpoints that keep the rules of this page MUST NOT close their connection because of
 /// grants or blocked frames, whatever windows and limits they declare, and however fast they are.

@@ -79,7 +79,8 @@ fn credit_and_a_stop_before_the_first_stream_frame_are_remembered() {
 }
 
 /// [C-40] A stream of the peer MUST count towards the stream limit until it is freed (C-4). So a
-/// stream with unread data still counts, and so does one that the application has not accepted.
+/// stream with unread data still counts, and a stream that the application has not accepted counts
+/// as well.
 /// We MUST NOT open a stream above the peer's limit.
 /// We MUST raise the stream limit as streams are freed, without waiting for STREAMS_BLOCKED.
 #[test]
@@ -178,7 +179,8 @@ fn a_raised_limit_rides_along_while_the_peer_has_plenty_left() {
 }
 
 /// [C-40] A stream of the peer MUST count towards the stream limit until it is freed (C-4). So a
-/// stream with unread data still counts, and so does one that the application has not accepted.
+/// stream with unread data still counts, and a stream that the application has not accepted counts
+/// as well.
 /// We MUST raise the stream limit as streams are freed, without waiting for STREAMS_BLOCKED.
 #[test]
 fn the_limit_grows_with_each_freed_stream_and_never_past_the_live_ones() {
@@ -307,7 +309,8 @@ fn js_ws_has_no_unidirectional_streams() {
 /// [C-9] A stream that is reset before it was accepted MUST still be delivered to the accepting
 /// application, and counts towards the stream limit until then.
 /// [C-40] A stream of the peer MUST count towards the stream limit until it is freed (C-4). So a
-/// stream with unread data still counts, and so does one that the application has not accepted.
+/// stream with unread data still counts, and a stream that the application has not accepted counts
+/// as well.
 #[test]
 fn a_flood_of_opens_and_resets_costs_no_more_than_the_limit() {
     // CVE-2023-44487: a reset stream that has not been accepted still counts against the limit.

@@ -1,5 +1,6 @@
-//! Property tests of two engines. Two applications call them in any order, over a pipe of any
-//! width. The tests check what must hold after each step and what must have happened at the end.
+//! Property tests of two engines. Two applications call the engines in any order, over a pipe of
+//! any width. The tests check what must hold after each step and what must have happened at the
+//! end.
 
 use crate::support::{
     world::{Ending, Op, World},

@@ -94,8 +94,8 @@ fn a_slow_upload_through_a_deep_buffer_lives() {
 #[test]
 fn the_last_bytes_of_a_slow_upload_have_their_time() {
     for wire in WIRES {
-        // The upload may end at any time after a ping was sent, so the test tries several times of
-        // the end.
+        // The upload may end at any time after a ping was sent, so the test tries several moments
+        // for its end.
         for end in (60..=100).step_by(4) {
             let mut upload = Upload::new(wire);
             upload.run(secs(end));

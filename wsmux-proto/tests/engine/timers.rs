@@ -255,8 +255,8 @@ fn our_own_stall_is_not_blamed_on_the_peer() {
             peer.conn.handle_timeout(peer.now);
             peer.assert_open("we slept, not the peer");
             assert!(peer.conn.poll_timeout() > Some(peer.now), "and it gets a little time");
-            // The peer is alive at first, and its message is processed. After that it sends
-            // nothing, and is given up.
+            // The peer is alive at first, and its message is processed. After that the peer sends
+            // nothing, and the engine gives it up.
             match peer.said().pop() {
                 Some(Said::Frames(frames)) => {
                     let [Frame::Ping(number)] = frames[..] else { panic!("{frames:?}") };

@@ -61,7 +61,7 @@ fn connected() -> (Net, StreamId) {
 #[test]
 fn acknowledgements_come_late_enough_to_be_few_and_early_enough() {
     let (mut net, id) = connected();
-    // Alone after a second, and not before.
+    // An acknowledgement is sent alone after a second, and not before.
     write(&mut net, CLIENT, id, 100);
     net.pass(ms(999));
     assert_eq!(acks(&mut net, SERVER), []);
@@ -88,7 +88,7 @@ fn acknowledgements_come_late_enough_to_be_few_and_early_enough() {
     }
     let counts = acks(&mut net, SERVER);
     assert!((4..=10).contains(&counts.len()), "{counts:?}");
-    // Few bytes are not acknowledged at all.
+    // If only a few bytes arrive, no acknowledgement is sent for them.
     net.pass(secs(5));
     acks(&mut net, SERVER);
     write(&mut net, CLIENT, id, 20);
@@ -235,8 +235,8 @@ fn code_of(session: &Session) -> Option<TransportErrorCode> {
 }
 
 /// SESSION_ACK, which carries the number of counted messages that its sender has received,
-/// MUST be the first frame of its message. Anywhere else, and on a connection that cannot be
-/// resumed, it is an unknown frame.
+/// MUST be the first frame of its message. A SESSION_ACK anywhere else, or on a connection that
+/// cannot be resumed, is an unknown frame.
 #[test]
 fn an_acknowledgement_is_the_first_frame_or_an_unknown_one() {
     let ack = |count| varints(&[SESSION_ACK, count]);

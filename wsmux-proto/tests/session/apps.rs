@@ -45,7 +45,7 @@ struct Stream {
 #[derive(Debug, Default)]
 struct App {
     opened: [u64; 2],
-    /// How many streams it has had.
+    /// How many streams the application has opened or accepted.
     taken: u64,
     held: BTreeMap<StreamId, Stream>,
     datagrams_sent: u64,
@@ -55,7 +55,7 @@ struct App {
 /// When a socket is lost.
 #[derive(Debug, Clone, Copy)]
 pub struct Kill {
-    /// After this many items were delivered since the socket before was lost.
+    /// The socket is lost when this many items have been delivered since the last loss.
     pub after: usize,
     /// How many of the items in flight still arrive at the server and at the client.
     pub keep: [usize; 2],
@@ -73,7 +73,7 @@ pub enum Loss {
     Closed,
     /// A proxy damages what it carries.
     Damaged,
-    /// It carries nothing any more, and the ends have to find out.
+    /// The socket carries nothing any more, and the ends have to find that out.
     Silence,
 }
 
@@ -129,7 +129,8 @@ impl World {
     }
 
     fn with(config: &Config, streams: u64, largest: usize, capacity: usize) -> Self {
-        // Many losses in a row, and nothing that arrives between them, are no reason to end.
+        // With these timeouts, a session does not end even if many losses follow each other and
+        // nothing arrives between them.
         let mut config = config.clone();
         config.resume_timeout(Some(secs(3_600))).write_stall_timeout(Some(secs(3_600)));
         let mut net = Net::new(&config);
@@ -352,7 +353,7 @@ impl Half {
         Self { plan, seed, bytes: 0, has_ended: false }
     }
 
-    /// Whether it is one that stays open, and its bytes have arrived.
+    /// Whether this is a stream that stays open and whose bytes have all arrived.
     fn is_kept(&self) -> bool {
         matches!(self.plan, Plan::Keep(len) if self.bytes == len)
     }

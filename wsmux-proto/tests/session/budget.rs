@@ -159,7 +159,7 @@ fn what_is_kept_takes_no_more_memory_than_the_formula_says() {
         let id = client.engine_mut().open(Dir::Uni).unwrap().unwrap();
         let mut heap = Heap::default();
         loop {
-            // A stream takes one piece, and a message contains it.
+            // Each round gives one piece to the stream, and sends that piece in a message.
             let data: bytes::Bytes = heap.of(|| pattern(0, 0, piece).into());
             heap.of(|| client.engine_mut().send_stream(now, id).append_chunk(data).unwrap());
             if heap.of(|| {

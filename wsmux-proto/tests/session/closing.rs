@@ -58,7 +58,7 @@ fn assert_complete(net: &mut Net, side: Side, id: StreamId, code: u32) {
     }
 }
 
-/// Where the close and the loss of the socket come.
+/// In which order the close and the loss of the socket come.
 #[derive(Debug, Clone, Copy)]
 enum Order {
     LossThenClose,
@@ -276,7 +276,7 @@ fn a_drain_whose_last_bytes_are_lost_sends_them_again() {
 #[test]
 fn a_drain_without_a_socket_ends_when_nothing_is_left_to_wait_for() {
     let mut net = Net::new(&resumable());
-    // So much that the peer acknowledges all of it.
+    // These bytes are so many that the peer acknowledges all of them.
     let id = net.server.session.engine_mut().open(Dir::Uni).unwrap().unwrap();
     let now = net.now;
     net.server.session.engine_mut().send_stream(now, id).write(&[1; 100]).unwrap();

@@ -100,7 +100,7 @@ fn whatever_is_changed_in_a_request_it_is_refused() {
         assert_eq!(accept(&mut net, &forged), Err(expected));
         assert_eq!(net.server.session.state(), SessionState::Suspended);
         assert_eq!(net.server.session.session_stats(), before);
-        // The session of the new socket says so.
+        // The server's session for the new socket refuses the request.
         net.client.in_flight.push_back(Item::Message(forged));
         net.deliver_one(SERVER);
         net.settle();
@@ -123,7 +123,8 @@ fn assert_refused(net: &Net) {
 /// that suspended it.
 #[test]
 fn a_server_that_does_not_know_the_session_says_so_at_once() {
-    // A node that offers resumption and has no such session, and one that knows nothing of it.
+    // The first node offers resumption, but has no such session. The second node does not offer
+    // resumption.
     for config in [resumable(), Config::default()] {
         let mut net = suspended();
         let request = request(&mut net);
@@ -151,8 +152,8 @@ fn a_server_that_does_not_know_the_session_says_so_at_once() {
     }
 }
 
-/// The number of a message and a proof for it, made by another session with the same keys whose
-/// client has received another number of messages.
+/// Returns a session that has lost its socket after its client has received `extra` messages, and
+/// that client's request. All sessions that this function makes have the same keys.
 fn request_with_count(extra: usize) -> (Net, Bytes) {
     let mut net = Net::new(&resumable());
     let now = net.now;
@@ -358,7 +359,7 @@ fn a_session_whose_keys_were_never_sent_is_not_changed_by_a_request() {
 /// [C-33] Input from the peer MUST NOT cause a panic.
 #[test]
 fn any_changed_byte_ends_the_session_or_leaves_it_usable() {
-    // Returns a client that waits, and the message that it gets next.
+    // Each case returns a waiting session, and the message that it receives next.
     type Case = fn() -> (Net, Bytes);
     let cases: [Case; 3] = [
         || {

@@ -8,7 +8,8 @@ use crate::{
     support::ms,
 };
 
-/// How many messages a socket holds in each direction. So at most this many are lost.
+/// How many messages a socket holds in each direction. So a loss destroys at most this many
+/// messages in each direction.
 const CAPACITY: usize = 3;
 
 fn small() -> World {

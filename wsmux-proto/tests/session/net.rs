@@ -144,7 +144,7 @@ impl Net {
         true
     }
 
-    /// Delivers one item to an end. Returns whether there was one.
+    /// Delivers one item to an end. Returns `false` if no item was in flight.
     pub fn deliver_one(&mut self, to: Side) -> bool {
         let now = self.now;
         let Some(item) = self.end(!to).in_flight.pop_front() else { return false };
@@ -220,14 +220,16 @@ impl Net {
         self.client.session.handle_socket_end(self.now, self.client.link, SocketError::Eof);
     }
 
-    /// The server notices that its socket was cut. A session that it created for that socket ends.
+    /// The server notices that its socket was cut. If the server created a session for that socket,
+    /// the session ends.
     pub fn cut_server(&mut self) {
         if self.fresh.take().is_none() {
             self.server.session.handle_socket_end(self.now, self.server.link, SocketError::Eof);
         }
     }
 
-    /// The client dials again. Neither its request nor the server's parameters have been sent.
+    /// The client dials again. The client's request and the server's parameters have not been sent
+    /// yet.
     pub fn dial(&mut self) {
         let link = self.client.session.resume(self.now, self.caps, Duration::from_secs(10));
         self.client.link = link.expect("the session can be resumed");

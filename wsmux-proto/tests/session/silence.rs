@@ -11,8 +11,8 @@ use crate::{
     support::*,
 };
 
-/// Lets an end handle its timers, while nothing reaches the other end, until its state is another
-/// one. Returns the time.
+/// Lets one end handle its timers until its state changes. Nothing reaches the other end meanwhile.
+/// Returns the time of the change.
 fn alone(net: &mut Net, side: Side) -> Time {
     let before = net.end(side).session.state();
     for _ in 0..1_000 {
@@ -121,8 +121,8 @@ fn an_end_that_has_slept_asks_before_it_gives_up_its_socket() {
     assert!(left >= secs(9), "{left:?}");
 }
 
-/// The idle timeout MUST end a client's connection if no ping is unanswered, and suspend a
-/// server's.
+/// If no ping is unanswered, the idle timeout MUST end the connection at a client, and MUST
+/// suspend the connection at a server.
 #[test]
 fn a_client_does_not_dial_for_a_connection_that_nobody_uses() {
     let mut config = resumable();
@@ -195,7 +195,8 @@ fn requests_alone_do_not_keep_a_session() {
     for is_cut in [true, false] {
         for sends in [false, true] {
             let mut config = resumable();
-            // Nothing is unacknowledged at first, so the first request brings nothing new either.
+            // At the loss everything has been acknowledged, so the first request brings nothing new
+            // either.
             config.max_idle_timeout(None).keep_alive_interval(None).window_growth_budget(0);
             let mut net = Net::new(&config);
             let mut accepted = 0;
@@ -204,7 +205,7 @@ fn requests_alone_do_not_keep_a_session() {
                     net.cut();
                 }
                 net.now += secs(10);
-                // The client is a hostile one, which never gives up.
+                // The client is hostile and never gives up.
                 let due = net.server.session.poll_timeout();
                 if due.is_some_and(|due| due <= net.now) {
                     net.server.session.handle_timeout(net.now);

@@ -132,7 +132,7 @@ fn a_full_budget_is_a_stall_only_while_something_waits() {
     net.now += secs(1);
     net.capacity = usize::MAX;
     assert!(net.send_one(CLIENT));
-    // The budget stays full. Now it holds something back.
+    // The budget stays full, and now it keeps a message from being sent.
     net.now += secs(20);
     acknowledge(&mut net, 1);
     let now = net.now;
@@ -144,14 +144,14 @@ fn a_full_budget_is_a_stall_only_while_something_waits() {
 /// When the counted messages that the peer has not acknowledged have more than 64 bytes
 /// together, and the peer acknowledges none of them for the write-stall timeout (C-78), the
 /// connection MUST be suspended. If that happens again before the peer has acknowledged any,
-/// the connection MUST time out. The time without a WebSocket does not count, and a new WebSocket
-/// does not restart that time.
+/// the connection MUST time out. The time without a WebSocket does not count towards the timeout,
+/// and a new WebSocket does not restart the timeout.
 #[test]
 fn a_peer_that_reads_everything_and_acknowledges_nothing_is_given_up() {
     let mut net = Net::new(&config());
     let id = open(&mut net, CLIENT);
     send(&mut net, CLIENT, id, 20);
-    // The peer does not have to acknowledge so little.
+    // These bytes are too few for the peer to have to acknowledge them.
     assert_eq!(net.client.session.poll_timeout(), None);
     net.now += secs(1_000);
     send(&mut net, CLIENT, id, 100);
@@ -171,7 +171,7 @@ fn a_peer_that_reads_everything_and_acknowledges_nothing_is_given_up() {
     net.now += TIMEOUT;
     net.client.session.handle_timeout(net.now);
     assert!(is_stalled(&mut net, CLIENT));
-    // There may be no timeout at all.
+    // The timeout may also be turned off.
     let mut patient = config();
     patient.write_stall_timeout(None);
     let mut net = Net::new(&patient);
@@ -201,8 +201,8 @@ fn an_acknowledgement_after_a_stall_makes_up_for_it() {
 /// When the counted messages that the peer has not acknowledged have more than 64 bytes
 /// together, and the peer acknowledges none of them for the write-stall timeout (C-78), the
 /// connection MUST be suspended. If that happens again before the peer has acknowledged any,
-/// the connection MUST time out. The time without a WebSocket does not count, and a new WebSocket
-/// does not restart that time.
+/// the connection MUST time out. The time without a WebSocket does not count towards the timeout,
+/// and a new WebSocket does not restart the timeout.
 #[test]
 fn a_peer_that_acknowledges_nothing_gains_no_time_by_new_sockets() {
     let mut net = Net::new(&config());
@@ -235,7 +235,7 @@ fn a_peer_that_acknowledges_nothing_gains_no_time_by_new_sockets() {
         net.assert_live();
         while net.send_one(SERVER) {}
     }
-    // It has had the time twice: 25 + 25 + 10 s, and the same again.
+    // The server waited for the whole timeout twice: 25 + 25 + 10 s each time.
     assert_eq!(ended, Some(secs(5 * 30 + 10)));
     assert!(is_stalled(&mut net, SERVER));
 }

@@ -146,8 +146,7 @@ fn jsws(frame: &Frame) -> Vec<u8> {
     }
 }
 
-/// Encodes one frame. If it is the `last` of its message, it has no length where the wire permits
-/// that.
+/// Encodes one frame. The `last` frame of a message has no length field if the wire permits that.
 pub fn encode(wire: Wire, frame: &Frame, last: bool) -> Vec<u8> {
     match wire {
         Wire::QMux => qmux(frame, last),

@@ -172,7 +172,7 @@ impl Pair {
         panic!("the two never come to rest");
     }
 
-    /// Advances the time to the next timer, and fires it. Returns whether there was one.
+    /// Advances the time to the next timer, and fires it. Returns `false` if no timer was running.
     pub fn advance(&mut self) -> bool {
         let Some(timeout) = self.next_timeout() else { return false };
         self.now = self.now.max(timeout);

@@ -98,8 +98,8 @@ impl ScriptedPeer {
         std::iter::from_fn(|| self.said_next()).collect()
     }
 
-    /// Returns the frames of all messages that the engine has to send. Fails if it sends anything
-    /// else.
+    /// Returns the frames of all messages that the engine has to send. Fails if the engine sends
+    /// anything else.
     pub fn frames(&mut self) -> Vec<Frame> {
         let mut frames = Vec::new();
         for said in self.said() {

@@ -29,8 +29,8 @@ const MAX_HEADER: usize = 14;
 /// The size of a write: at most two chunks with their headers, which is about 128 KiB.
 const WRITE: usize = 2 * (CHUNK.len() + MAX_HEADER);
 const READ: usize = 256 * 1024;
-/// The initial size of buffers. It is small, so that idle streams do not hold memory that only bulk
-/// data needs.
+/// The initial size of buffers. Buffers start small, so that idle streams do not hold memory that
+/// only bulk data needs.
 const SMALL: usize = 512;
 
 pub struct Floor(Dialer);

@@ -49,7 +49,7 @@ pub trait Connection: Clone + Send + Sync + 'static {
     type Stream: Stream;
     fn open(&self) -> impl Future<Output = Result<Self::Stream>> + Send;
     /// Ends the connection in the crate's own way, without waiting for the peer. With some crates,
-    /// dropping the last handle does that.
+    /// dropping the last handle ends the connection.
     fn close(self) {}
     /// Whether the crate has a second kind of close, which sends everything that was written before
     /// it ends the connection.

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::peer;
 
-/// The size of a read. It is a few times the size of the writer's chunks.
+/// The size of a read, which is a few times the size of the writer's chunks.
 const READ: usize = 256 * 1024;
 
 pub struct Tcp(Dialer);

@@ -1,5 +1,6 @@
 //! tokio-tungstenite alone, with a WebSocket for each stream. An empty message ends a direction. A
-//! WebSocket Close cannot do that, because the other end can send nothing after it.
+//! WebSocket Close cannot end a single direction, because the other end can send nothing after a
+//! Close.
 
 use anyhow::{Result, bail};
 use bytes::{Buf, Bytes};

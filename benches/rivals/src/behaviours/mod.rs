@@ -26,8 +26,8 @@ pub use overrun::Raw;
 pub use seen::Seen;
 pub use table::run;
 
-/// Something counts as never happening if it has not happened after this time. It is many times
-/// what any backend takes over loopback.
+/// Something counts as never happening if it has not happened after this time. Over loopback, every
+/// backend needs only a small part of this time.
 const NEVER: Duration = Duration::from_secs(3);
 
 /// The behaviours that are shown, in the order of the table's rows.

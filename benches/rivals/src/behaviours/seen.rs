@@ -14,7 +14,7 @@ pub enum Seen {
     AllStreamsStop,
     /// The whole connection ends.
     ConnectionEnds,
-    /// An application cannot get into this situation.
+    /// The crate's API does not let an application get into this situation.
     NotPossible,
     /// The crate has only the close that the row above shows.
     NoOtherClose,

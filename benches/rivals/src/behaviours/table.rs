@@ -23,7 +23,8 @@ const BACKENDS: [Backend; 6] = [
     Backend::Penguin,
 ];
 
-/// Runs these behaviours on these backends, and prints what was seen. An empty list stands for all.
+/// Runs these behaviours on these backends, and prints what was seen. An empty list selects all
+/// backends or all behaviours.
 pub fn run(backends: &[Backend], behaviours: &[Behaviour]) -> Result<()> {
     let backends = if backends.is_empty() { &BACKENDS } else { backends };
     let behaviours = if behaviours.is_empty() { Behaviour::value_variants() } else { behaviours };

@@ -49,7 +49,7 @@ const RIGHT: i32 = 296;
 const TOP: i32 = 66;
 const BOTTOM: i32 = 210;
 
-/// The colours suit light and dark pages, as those of the chart of rivals do.
+/// These colours can be read on light and on dark pages, like the colours of the chart of rivals.
 const TEXT: RGBColor = RGBColor(125, 133, 144);
 const CURVES: [RGBColor; 2] = [RGBColor(47, 129, 247), RGBColor(219, 109, 40)];
 

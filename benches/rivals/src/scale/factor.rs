@@ -78,7 +78,8 @@ impl Factor {
         all.into_iter().take(count).collect()
     }
 
-    /// Returns how many pairs of sockets a point needs, if the points differ in that.
+    /// Returns how many pairs of sockets a point needs, or `None` if all points need the same
+    /// number.
     pub fn sockets(self, at: u64) -> Option<u64> {
         matches!(self, Self::IdleConnections | Self::BusyConnections).then_some(at)
     }

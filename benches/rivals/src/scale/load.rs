@@ -134,8 +134,8 @@ async fn writes<C: Connection>(
     size: u64,
     time: Duration,
 ) -> Result<Metrics> {
-    /// How many bytes are written between two looks at the clock. One look takes as long as one
-    /// write.
+    /// How many bytes are written between two looks at the clock. A look at the clock takes as long
+    /// as a write.
     const BETWEEN_LOOKS: u64 = 1024 * 1024;
 
     let data = vec![0x5a; size as usize];
@@ -152,7 +152,8 @@ async fn writes<C: Connection>(
     Ok(watch.stop().await?.of_bytes(sent))
 }
 
-/// Sends messages of this size one after another, each after the echo of the one before.
+/// Sends messages of this size one after another. Each message waits for the echo of the previous
+/// message.
 async fn messages<C: Connection>(connection: &C, size: u64, time: Duration) -> Result<Metrics> {
     let message = vec![0x5a; size as usize];
     let mut echo = vec![0; size as usize];

@@ -27,12 +27,13 @@ use crate::{
     workloads::crowd,
 };
 
-/// How long the timed part of a point runs. It is long enough for tens of thousands of calls.
+/// How long the timed part of a point runs. This time is long enough for tens of thousands of
+/// calls.
 const TIME: Duration = Duration::from_millis(600);
 const QUICK_TIME: Duration = Duration::from_millis(20);
 
-/// After this time a point counts as hanging. It is several times what the slowest point takes,
-/// which opens ten thousand connections or a hundred thousand streams.
+/// After this time a point counts as hanging. The slowest point opens ten thousand connections or a
+/// hundred thousand streams, and needs only a part of this time.
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// What `scale` measures.
@@ -44,7 +45,7 @@ pub struct Options {
     /// How many times each point is measured; the tables show medians
     #[arg(long)]
     rounds: Option<usize>,
-    /// Few and small points, once, only to see that everything runs
+    /// Measures a few small points once, only to see that everything runs
     #[arg(long)]
     quick: bool,
     /// Writes the results to this file

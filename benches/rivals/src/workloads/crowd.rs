@@ -31,7 +31,7 @@ pub fn reserve(sockets: u64) -> Result<u64> {
     Ok(sockets.min(got.saturating_sub(SPARE) / 2))
 }
 
-/// Does the same as [`reserve`], and fails if there cannot be that many pairs.
+/// Reserves sockets as [`reserve`] does, and fails if the system permits fewer pairs.
 pub fn reserve_all(sockets: u64) -> Result<()> {
     let got = reserve(sockets)?;
     ensure!(got == sockets, "file descriptors for {got} of {sockets} sockets");
@@ -39,8 +39,8 @@ pub fn reserve_all(sockets: u64) -> Result<()> {
 }
 
 /// Makes `count` objects in several tasks, and returns one list from each task. The lists are not
-/// joined. If they were, the allocator would keep the freed lists, and some workloads would count
-/// that memory.
+/// joined into one. Otherwise the allocator would keep the freed lists, and some workloads would
+/// count that memory.
 pub async fn make<T, F>(
     count: u64,
     one: impl Fn() -> F + Clone + Send + 'static,

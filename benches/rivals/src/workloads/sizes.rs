@@ -20,7 +20,7 @@ pub enum Size {
     Quick,
     /// Enough work for a run of some minutes
     Default,
-    /// Enough work for figures to quote
+    /// Enough work to produce figures that can be quoted
     Full,
 }
 

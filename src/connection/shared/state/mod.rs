@@ -308,7 +308,8 @@ impl State {
     }
 
     pub(super) fn leave(&mut self, queue: Queue, ticket: u64, wants: u64) {
-        // The queue for the end of a sending half is gone once the half has ended.
+        // A queue may no longer exist: the tasks that wait for a sending half to end have a queue,
+        // which is removed when the half ends.
         let Some(waiters) = self.queues.get_mut(queue) else { return };
         self.wakeups.drop_later(waiters.leave(ticket, wants));
         // This task may have had a reservation, or may have been the first in the queue and have
@@ -357,8 +358,8 @@ impl State {
         }
     }
 
-    /// Returns how much there is for the tasks in `queue` to share. It is 0 if `queue` is for an
-    /// event that concerns all of its tasks at once: only `wake_all_of` wakes these tasks.
+    /// Returns how much there is for the tasks in `queue` to share. Returns 0 if `queue` is for an
+    /// event that concerns all of its tasks at once, because only `wake_all_of` wakes these tasks.
     fn available(&self, queue: Queue) -> u64 {
         match queue {
             Queue::Established | Queue::Events | Queue::Finished | Queue::End(_) => 0,
@@ -372,13 +373,13 @@ impl State {
         }
     }
 
-    /// Wakes as many tasks in `queue` as there is enough for. If tasks have to go on waiting, this
-    /// reports it to the engine, which may then have a frame to send to the peer. So the caller
-    /// must wake the driver.
+    /// Wakes the first tasks in `queue`, as long as enough is available for them. If tasks have to
+    /// go on waiting, this reports it to the engine, which may then have a frame to send to the
+    /// peer. So the caller must wake the driver.
     fn wake_next(&mut self, queue: Queue) {
         let available = self.available(queue);
         let Some(waiters) = self.queues.get_mut(queue) else { return };
-        // C-88: only as many tasks are woken as there is enough for.
+        // C-88: a task is woken only if enough is available for it.
         waiters.wake(available, self.wakeups.list());
         match queue {
             Queue::Openers(dir) if available == 0 && !waiters.is_empty() => {

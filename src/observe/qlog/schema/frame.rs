@@ -65,7 +65,7 @@ pub(in crate::observe::qlog) enum ErrorSpace {
     Application,
 }
 
-/// A frame of QUIC, or one of QMux where the schema allows extensions.
+/// A frame of QUIC, or a frame of QMux where the schema allows extensions.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "frame_type", rename_all = "snake_case")]
 pub(in crate::observe::qlog) enum Frame {

@@ -20,8 +20,8 @@ impl Write for Slow {
     }
 }
 
-/// Makes a slow writer. Returns it with the sender of its permits and the receiver of what it
-/// writes.
+/// Makes a slow writer. Returns the writer, the sender that permits it to write, and the receiver
+/// of what it writes.
 fn slow() -> (Writer, Sender<()>, Receiver<Vec<u8>>) {
     let ((permit, permits), (written, seen)) = (mpsc::channel(), mpsc::channel());
     (Box::new(Slow(permits, written)), permit, seen)

@@ -122,21 +122,21 @@ pub(super) fn agree(side: Side, input: &[u8], chops: &[usize]) {
             assert!(!rest.iter().any(|heard| matches!(heard, Heard::Message(_))), "{}", context);
             return;
         }
-        // Their reader accepts lengths that are encoded in more bytes than needed (RFC 6455 §5.2).
-        // Our reader refuses them, and refuses a control frame with an extended length without
-        // reading that length.
+        // tungstenite's reader accepts lengths that are encoded in more bytes than needed (RFC 6455
+        // §5.2). Our reader refuses them, and refuses a control frame with an extended length
+        // without reading that length.
         (End::Refused(words), _)
             if words.starts_with("payload length") || words.ends_with("longer than 125 bytes") =>
         {
             assert!(theirs.starts_with(&ours), "{}", context);
             return;
         }
-        // Their reader replaces codes that must not be sent. Our reader refuses such codes.
+        // tungstenite's reader replaces codes that must not be sent. Our reader refuses such codes.
         (End::Refused(words), end) if words.starts_with("close code that") && is_bad_code(end) => {}
         // This code was registered after RFC 6455, and tungstenite's reader does not know it.
         (End::Close(Some(1014), _), end) if is_bad_code(end) => {}
-        // Our reader refuses a frame as soon as it has the header. Their reader refuses the frame
-        // only at its end.
+        // Our reader refuses a frame as soon as it has the header. tungstenite's reader refuses the
+        // frame only at the end of the frame.
         (End::Refused(_), End::Eof) => {
             let longer = [input, &[0; LIMIT + 14]].concat();
             let (_, end) = self::theirs(side, &longer, &[]);

@@ -377,7 +377,7 @@ async fn section_7_codes_and_reasons() {
     ] {
         check(&format!("7.7, {code}"), &[close(code, "")], &ALL_CHOPS, &[close(code, "")]).await;
     }
-    // 7.9.1 to 7.9.9, and 7.13.1 and 7.13.2, where the suite accepts either result.
+    // Cases 7.9.1 to 7.9.9, and also 7.13.1 and 7.13.2, for which the suite accepts either result.
     for code in [0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65_535] {
         check(&format!("7.9, {code}"), &[close(code, "")], &ALL_CHOPS, &[close(1002, "")]).await;
     }

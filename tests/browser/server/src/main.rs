@@ -13,7 +13,8 @@ use tokio::io::{AsyncReadExt, stdin};
 
 use crate::service::{Service, Wire};
 
-/// The first argument of a child process of [`control`]. The second is the wire that it serves.
+/// The first argument of a child process of [`control`]. The second argument is the wire that the
+/// process serves.
 const MORTAL: &str = "mortal";
 
 #[tokio::main]

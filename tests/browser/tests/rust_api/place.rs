@@ -120,8 +120,8 @@ pub(crate) async fn log(connection: &WebSocketConnection) -> String {
     String::from_utf8(entry).expect("words")
 }
 
-/// Returns the `length` bytes that a stream carries from offset `at` on. A comparison with them
-/// detects data that is shifted.
+/// Returns the `length` bytes that a stream carries from offset `at` on. A comparison with these
+/// bytes also detects data at a wrong offset.
 pub(crate) fn pattern(seed: u8, at: u64, length: usize) -> Bytes {
     (at..at + length as u64).map(|i| (i ^ (i >> 8) ^ (i >> 17)) as u8 ^ seed).collect()
 }

@@ -21,7 +21,7 @@ use wsmux::{
 use super::super::{interop::within, proxy::Proxy};
 use super::server::{ANSWER, Call, Ledger};
 
-/// How many tasks call at the same time. Each has one call in progress at a time.
+/// How many tasks call at the same time. Each task has one call in progress at a time.
 const CALLERS: usize = 8;
 /// How many slow calls are also in progress when a server shuts down.
 const SLOW_CALLS: usize = 4;

@@ -22,8 +22,8 @@ const SHARE_AT_LEAST_ONE_IN: usize = 2;
 /// The most that a shared chunk costs in addition to its bytes. The chunk needs two slots of the
 /// queue, because half of the slots may be empty, and it needs the header of its block. Up to two
 /// blocks with a few gathered bytes may precede the chunk, and each of them costs as much. The
-/// queue may cost four times its bytes (SPEC.md §10). So a chunk makes up for these costs if it
-/// exceeds half of its message by a quarter of this number.
+/// queue may cost four times its bytes (SPEC.md §10). So these costs stay within the bound if the
+/// chunk exceeds half of its message by a quarter of this number.
 const CHUNK_OVERHEAD: usize = 384;
 
 /// The smallest capacity of a block for small chunks. If several such blocks follow each other,
@@ -42,9 +42,9 @@ const GATHER_ONE_IN: usize = 4;
 const SPARE_PLACES: usize = 16;
 
 /// When a chunk has been read in part, its rest is copied if the rest is shorter than the
-/// allocation divided by this number. This happens even if nothing is added to the queue. If this
-/// number were larger, the rest would be copied later. Until then a few bytes would keep a larger
-/// allocation alive. With a smaller number, there would be more copies.
+/// allocation divided by this number. The rest is copied even if nothing is added to the queue. If
+/// this number were larger, the rest would be copied later. Until then a few bytes would keep a
+/// larger allocation alive. With a smaller number, there would be more copies.
 const SETTLE_BELOW_ONE_IN: usize = 8;
 
 /// Bytes, and the size of the allocation that they are a slice of.
@@ -227,7 +227,7 @@ impl Buffer {
         }
     }
 
-    /// Copies the first chunk, if it is less than its allocation divided by `one_in`.
+    /// Copies the first chunk if it is shorter than its allocation divided by `one_in`.
     fn release_block(&mut self, one_in: usize) {
         if is_less(self.first.len(), one_in, self.block_len) {
             self.first = Bytes::copy_from_slice(&self.first);

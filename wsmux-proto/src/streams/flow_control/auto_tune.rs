@@ -54,9 +54,9 @@ pub(in crate::streams) struct AutoTune {
     /// that wait counted, a larger window would make the queue longer, and a longer queue would
     /// make the window larger, without end.
     ping: Option<Duration>,
-    /// The least time from a grant to the first byte that the grant allowed. It is at least one
-    /// round trip. Because the smaller of this time and `ping` is used, a peer cannot make the path
-    /// seem longer by answering pings late.
+    /// The least time from a grant to the first byte that the grant allowed. This time is at least
+    /// one round trip. Because the smaller of this time and `ping` is used, a peer cannot make the
+    /// path seem longer by answering pings late.
     grant_rtt: Option<Duration>,
     /// Whether the last ping was sent after a silence, and no data was received since then.
     undisturbed: bool,
@@ -196,7 +196,8 @@ impl AutoTune {
         self.ping.map(|ping| self.grant_rtt.map_or(ping, |least| least.min(ping)))
     }
 
-    /// Returns by how much a window may grow; `None` if that is less than the smallest step.
+    /// Returns by how much a window may grow. Returns `None` if the growth would be less than the
+    /// smallest step.
     fn room(&self, credit: &RecvCredit) -> Option<u64> {
         // C-57
         let share = (self.budget - self.used + credit.growth()) / SHARE_ONE_IN;

@@ -78,8 +78,8 @@ pub(super) fn encode(params: &TransportParameters, out: &mut Vec<u8>) {
 
 pub(super) fn decode(mut input: Bytes) -> Result<TransportParameters, TransportError> {
     let mut params = TransportParameters::default();
-    // Only known parameters are recorded. So unknown ones take no memory, however many the peer
-    // sends.
+    // Only known parameters are recorded. So unknown parameters take no memory, however many the
+    // peer sends.
     let mut seen = [false; KNOWN.len()];
     while input.has_remaining() {
         let (Some(id), Some(len)) = (VarInt::decode(&mut input), VarInt::decode(&mut input)) else {

@@ -152,8 +152,9 @@ fn late_or_missing_pongs_make_no_window_grow_without_need() {
     assert_eq!((peer.window(), peer.pings.len()), (ByHand::WINDOW, 1), "never");
     for _ in 0..3 {
         // The answer comes late, but the time from a grant to the first byte that it allowed shows
-        // that the path is shorter. At most three quarters of a window were still unused when the
-        // grant arrived, so the path is taken to hold no more than that.
+        // that the path is shorter. At most three quarters of the window were still unused when the
+        // grant arrived. So the engine assumes that the path holds at most three quarters of a
+        // window.
         peer.answer();
         peer.run(3_000);
         let window = peer.window();
@@ -164,8 +165,8 @@ fn late_or_missing_pongs_make_no_window_grow_without_need() {
 
 /// [C-56] A window MUST NOT grow past any of four bounds: twice what the present span brings, four
 /// times what the previous span brought, `max_stream_receive_window`, and the budget (C-57). It
-/// MUST NOT grow by less than an eighth of itself. If the bounds allow such a step, it MUST grow
-/// with a grant as soon as the bytes are read.
+/// MUST NOT grow by less than an eighth of itself. If the bounds allow such growth, the window MUST
+/// grow with a grant as soon as the bytes are read.
 #[test]
 fn a_burst_at_the_speed_of_memory_does_not_pass_for_the_rate_of_the_path() {
     // Two ends on one machine run in turns: a whole window arrives at once, and after that nothing

@@ -20,7 +20,7 @@ const CONNECTION_STATE: u64 = 32 * 1024;
 const ANSWERS: u64 = 64 * 1024;
 
 impl Case {
-    /// Sends one item. Returns whether there was one.
+    /// Sends one item. Returns `false` if there was no item to send.
     pub(super) fn transmit(&mut self) -> bool {
         let wanted = self.conn.wants_transmit();
         let mut out = MessageBuf::new();
