@@ -35,7 +35,7 @@ fn some_data(wire: Wire, offset: u64, bytes: &[u8]) -> Frame {
 /// [C-38] A stream's credit MUST be renewed in two cases, and not for each read. In the first, the
 /// application has read a quarter of the window since the last grant, or 1 MiB if that is less (at
 /// least one byte). In the second, a growth of the window is due (C-56).
-/// [J-25] Each byte of Data MUST use one byte of credit. Ids and types use none.
+/// [J-25] Each byte of Data MUST use one byte of credit. Ids and types use no credit.
 #[test]
 fn a_window_of_1024_bytes_moves_a_mebibyte() {
     for wire in WIRES {
@@ -234,7 +234,7 @@ fn data_len(frames: &[Frame]) -> usize {
 /// [C-24] The final size of a reset MUST be the number of bytes handed to the transport, not the
 /// number that the application wrote.
 /// As sender we MUST NOT send more bytes on all streams together than the peer's MAX_DATA
-/// allows. A reset stream counts with its final size. (RFC 9000 §4.1)
+/// allows. A reset stream counts with its final size.
 /// Connection credit MUST be spent only when bytes are put into a message, never when they
 /// are buffered.
 #[test]

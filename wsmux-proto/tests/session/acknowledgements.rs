@@ -235,8 +235,8 @@ fn code_of(session: &Session) -> Option<TransportErrorCode> {
 }
 
 /// SESSION_ACK, which carries the number of counted messages that its sender has received,
-/// MUST be the first frame of its message. A SESSION_ACK anywhere else, or on a connection that
-/// cannot be resumed, is an unknown frame.
+/// MUST be the first frame of its message. Anywhere else, and on a connection that cannot be
+/// resumed, it is an unknown frame.
 #[test]
 fn an_acknowledgement_is_the_first_frame_or_an_unknown_one() {
     let ack = |count| varints(&[SESSION_ACK, count]);

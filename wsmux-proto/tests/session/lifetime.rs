@@ -103,9 +103,9 @@ fn an_answer_to_a_ping_before_the_gap_gives_no_round_trip_time() {
     net.assert_live();
 }
 
-/// A connection can be resumed only if both ends have sent `wsmux_session`. For each end this
-/// begins when it has processed the parameter of the other end. Both ends MUST wait for a new
-/// WebSocket no longer than the shorter of the two timeouts.
+/// A connection can be resumed only if both ends have sent `wsmux_session`, from the moment
+/// when an end has processed the other's. Both ends MUST wait for a new WebSocket no longer than
+/// the shorter of the two timeouts.
 /// If no WebSocket has resumed the connection when the timeout of R-4 is over, it MUST end
 /// with the error that suspended it. A WebSocket on which nothing new arrives MUST NOT restart that
 /// timeout. A counted message is new if it has not arrived before, and a count is new if it is

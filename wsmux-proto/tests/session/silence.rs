@@ -121,8 +121,8 @@ fn an_end_that_has_slept_asks_before_it_gives_up_its_socket() {
     assert!(left >= secs(9), "{left:?}");
 }
 
-/// If no ping is unanswered, the idle timeout MUST end the connection at a client, and MUST
-/// suspend the connection at a server.
+/// The idle timeout MUST end a client's connection if no ping is unanswered, and suspend a
+/// server's.
 #[test]
 fn a_client_does_not_dial_for_a_connection_that_nobody_uses() {
     let mut config = resumable();

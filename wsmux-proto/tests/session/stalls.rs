@@ -144,8 +144,8 @@ fn a_full_budget_is_a_stall_only_while_something_waits() {
 /// When the counted messages that the peer has not acknowledged have more than 64 bytes
 /// together, and the peer acknowledges none of them for the write-stall timeout (C-78), the
 /// connection MUST be suspended. If that happens again before the peer has acknowledged any,
-/// the connection MUST time out. The time without a WebSocket does not count towards the timeout,
-/// and a new WebSocket does not restart the timeout.
+/// the connection MUST time out. The time without a WebSocket does not count, and a new WebSocket
+/// does not restart that time.
 #[test]
 fn a_peer_that_reads_everything_and_acknowledges_nothing_is_given_up() {
     let mut net = Net::new(&config());
@@ -201,8 +201,8 @@ fn an_acknowledgement_after_a_stall_makes_up_for_it() {
 /// When the counted messages that the peer has not acknowledged have more than 64 bytes
 /// together, and the peer acknowledges none of them for the write-stall timeout (C-78), the
 /// connection MUST be suspended. If that happens again before the peer has acknowledged any,
-/// the connection MUST time out. The time without a WebSocket does not count towards the timeout,
-/// and a new WebSocket does not restart the timeout.
+/// the connection MUST time out. The time without a WebSocket does not count, and a new WebSocket
+/// does not restart that time.
 #[test]
 fn a_peer_that_acknowledges_nothing_gains_no_time_by_new_sockets() {
     let mut net = Net::new(&config());
