@@ -101,7 +101,10 @@ async fn call(client: &ReconnectingClient, id: u64) -> Result<(), String> {
     Ok(())
 }
 
-/// The clients, and what they have in common.
+/// The calls that a task has made, each with its failure if it failed.
+type Made = Vec<(u64, Option<String>)>;
+
+/// What all clients have in common.
 #[derive(Debug)]
 struct Callers {
     next_id: AtomicU64,
@@ -110,9 +113,8 @@ struct Callers {
 }
 
 impl Callers {
-    /// Starts all clients. Each task returns its log: the calls that it has made, each with its
-    /// failure if it failed.
-    fn start(proxy: &Proxy) -> (Arc<Self>, JoinSet<Vec<(u64, Option<String>)>>) {
+    /// Starts all clients. Returns the tasks that call.
+    fn start(proxy: &Proxy) -> (Arc<Self>, JoinSet<Made>) {
         let shared = Arc::new(Self {
             next_id: AtomicU64::new(0),
             answered: watch::Sender::new(0),
@@ -130,7 +132,7 @@ impl Callers {
         (shared, tasks)
     }
 
-    async fn run(self: Arc<Self>, client: ReconnectingClient) -> Vec<(u64, Option<String>)> {
+    async fn run(self: Arc<Self>, client: ReconnectingClient) -> Made {
         let mut log = Vec::new();
         while !self.stop.load(Ordering::Relaxed) {
             let id = self.next_id.fetch_add(1, Ordering::Relaxed);
