@@ -8,7 +8,7 @@ use wsmux_proto::QMuxVersion;
 
 use crate::handshake::negotiation::Agreed;
 
-/// What is known of a connection from its opening handshake. It is cheap to clone.
+/// What is known of a connection from its opening handshake. This type is cheap to clone.
 ///
 /// If the application has opened the WebSocket by other means, the connection has only the
 /// information that the application passes to the

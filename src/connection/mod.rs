@@ -194,8 +194,8 @@ impl WebSocketConnection {
     ///
     /// Several tasks may wait at once. They get room first come, first served: a small datagram
     /// does not overtake a large one. A call to [`send_datagram`](Self::send_datagram) does not
-    /// wait, and may take the room for which a waiting task was woken. That task goes on waiting at
-    /// its old position.
+    /// wait, and may take the room for which a waiting task was woken. The task that was woken goes
+    /// on waiting at its old position.
     ///
     /// # Errors
     /// The same as for [`send_datagram`](Self::send_datagram).
@@ -384,8 +384,8 @@ impl WebSocketConnection {
         connection
     }
 
-    /// Returns the shared part of the connection. It is not a handle: holding it does not keep the
-    /// connection open.
+    /// Returns the shared part of the connection. The shared part is not a handle, so holding it
+    /// does not keep the connection open.
     pub(crate) fn shared(&self) -> Arc<Shared> {
         self.0.without_handle()
     }

@@ -218,8 +218,8 @@ mod tests {
     }
 
     /// [C-85] On average, the cost of a frame, a call or an event MUST NOT grow faster than the
-    /// logarithm of the number of streams. The number includes streams that wait (J-31). This holds
-    /// for all ids that a peer may choose. Events that concern all streams, such as the
+    /// logarithm of the number of streams. The number includes streams that wait (J-31). The rule
+    /// holds for all ids that a peer may choose. Events that concern all streams, such as the
     /// connection's end, are exempt.
     #[test]
     fn an_opener_costs_the_same_however_many_wait() {

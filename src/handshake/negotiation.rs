@@ -355,9 +355,9 @@ mod tests {
         }
     }
 
-    /// [W-12] A client on the QMux wire MUST offer at least one subprotocol. By default it offers
-    /// `qmux-02.<app>` for each configured application protocol, in order of preference. It then
-    /// offers `qmux-02`, unless an application protocol is required.
+    /// [W-12] A client on the QMux wire MUST offer at least one subprotocol. By default the client
+    /// offers `qmux-02.<app>` for each configured application protocol, in order of preference.
+    /// After these names the client offers `qmux-02`, unless an application protocol is required.
     #[test]
     fn application_protocols_come_before_the_bare_name() {
         assert_eq!(names(&[], false).unwrap(), ["qmux-02"]);

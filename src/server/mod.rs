@@ -363,8 +363,8 @@ fn is_of_one_client(error: &io::Error) -> bool {
     )
 }
 
-/// An accepted client. Awaiting this value does the handshake, which does not begin earlier. But
-/// the handshake timeout counts from the moment when the client was accepted.
+/// An accepted client. Awaiting this value does the handshake, which does not begin earlier. The
+/// handshake timeout, however, counts from the moment when the client was accepted.
 ///
 /// # Cancel safety
 /// When it is dropped, the client's socket is closed.

@@ -30,11 +30,11 @@ pub use self::tungstenite::TungsteniteSocket;
 use crate::runtime::MaybeSend;
 pub use wsmux_proto::{Incoming, Outgoing, SocketCapabilities};
 
-/// One WebSocket after its opening handshake. It receives and sends complete messages.
+/// One WebSocket after its opening handshake. A socket receives and sends complete messages.
 ///
 /// The two directions are independent: a socket that cannot write must still read. The socket
-/// handles control frames: it answers the peer's Close and its pings. It may keep only the newest
-/// unsent pong (RFC 6455 §5.5.3).
+/// handles control frames: it answers the peer's Close and its pings. The socket may keep only the
+/// newest unsent pong (RFC 6455 §5.5.3).
 ///
 /// # The end
 /// After both ends have sent a Close, the connection calls [`poll_flush`](Self::poll_flush) and

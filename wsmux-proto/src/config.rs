@@ -32,12 +32,12 @@ pub(crate) const MIN_MESSAGE_SENT: usize = 1_200;
 /// The largest message that the peer may be allowed to send: 1 GiB.
 const MAX_MAX_RECORD_SIZE: u64 = 1 << 30;
 
-/// The smallest send window, in bytes. It equals one turn of the scheduler, which sends 16 KiB from
+/// The smallest send window, in bytes. This is one turn of the scheduler, which sends 16 KiB from
 /// one stream before it serves the next stream. A smaller window would make these turns much
 /// shorter.
 const MIN_SEND_WINDOW: usize = 16 * 1024;
 
-/// The smallest replay budget, in bytes. It is as large as the largest message.
+/// The smallest replay budget, in bytes: the size of the largest message.
 pub(crate) const MIN_REPLAY_BUDGET: u64 = 64 * 1024;
 
 /// The largest replay budget, in bytes.
@@ -105,8 +105,8 @@ impl Default for Config {
             // allow 2^60 streams. A stream has up to 1 KB of state, so each kind of stream takes at
             // most 64 MiB.
             max_local_streams: 65_536,
-            // Enough to keep the socket busy until the woken writer writes again. It is half a
-            // stream window.
+            // Enough to keep the socket busy until the woken writer writes again. The buffer is
+            // half as large as a stream window.
             send_buffer: 512 * 1024,
             // 100 streams that send at once can each fill their buffer, and some room is left.
             send_window: 64 * 1024 * 1024,
@@ -116,8 +116,8 @@ impl Default for Config {
             max_message_sent: MAX_MESSAGE_SENT,
             // The peer's messages have this limit for the same reasons as this end's messages.
             max_record_size: 64 * 1024,
-            // A usual value for QUIC. It is shorter than the minute after which proxies drop an
-            // idle connection.
+            // A usual value for QUIC, and shorter than the minute after which proxies drop an idle
+            // connection.
             max_idle_timeout: Some(Duration::from_secs(30)),
             // If a machine stalls, two pings in a row may be late before the idle timeout expires.
             keep_alive_interval: Some(Duration::from_secs(10)),

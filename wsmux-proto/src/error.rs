@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{TransportError, TransportErrorCode, VarInt};
 
-/// Why a connection ended. It is cheap to clone.
+/// Why a connection ended. This error is cheap to clone.
 ///
 /// `Display` and `Debug` show the reason that the peer gave when it closed the connection.
 /// `Display` shows at most 1 KiB of it, with control characters escaped. The peer chooses that

@@ -222,9 +222,9 @@ impl Timers {
     }
 
     /// Records that something other than a complete message was received. This restarts the wait
-    /// for the answer to a ping. It does not restart the idle timeout, because a proxy may send
-    /// pings for a peer that is gone. For the same reason, it does not allow a missed deadline to
-    /// be postponed once more.
+    /// for the answer to a ping. The idle timeout is not restarted, because a proxy may send pings
+    /// for a peer that is gone. For the same reason, it does not allow a missed deadline to be
+    /// postponed once more.
     pub(super) fn on_heard(&mut self, now: Time) {
         self.last_heard = now;
     }

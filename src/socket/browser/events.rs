@@ -1,5 +1,5 @@
-//! The browser's `WebSocket`. It delivers received messages as events. For messages to be sent, it
-//! only shows how many bytes still wait (`bufferedAmount`).
+//! The browser's `WebSocket`. The browser delivers received messages as events. For messages to be
+//! sent, it only shows how many bytes still wait (`bufferedAmount`).
 
 use std::{
     cell::RefCell,
@@ -57,7 +57,7 @@ pub(crate) struct EventSocket {
     _listeners: Listeners,
 }
 
-/// The callbacks that the browser calls. They are valid as long as this exists.
+/// The callbacks that the browser calls. The callbacks are valid as long as this value exists.
 struct Listeners {
     _open: Closure<dyn FnMut()>,
     _message: Closure<dyn FnMut(MessageEvent)>,

@@ -38,9 +38,9 @@ const MAX_FRAME_REASON: usize = 1024;
 /// What is sent to end the connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct CloseFrames {
-    /// The CONNECTION_CLOSE frame. A wire without that frame does not send it. It is `None` if the
-    /// connection has timed out (draft-ietf-quic-qmux-02 §Initiating a Connection Close) or if the
-    /// peer closed it first.
+    /// The CONNECTION_CLOSE frame. A wire without that frame does not send it. There is no frame
+    /// (`None`) if the connection has timed out (draft-ietf-quic-qmux-02 §Initiating a Connection
+    /// Close) or if the peer closed it first.
     pub(super) frame: Option<Close>,
     /// The code of the WebSocket's Close.
     pub(super) code: u16,

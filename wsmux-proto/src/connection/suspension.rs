@@ -13,8 +13,8 @@ use crate::{
     Config, ConnectionError, QMuxVersion, SocketCapabilities, Time, Timeout, TransportError, VarInt,
 };
 
-/// Encoded transport parameters that the engine does not know. They may contain the secret of a
-/// session, so `Debug` shows nothing of them.
+/// Encoded transport parameters that the engine does not know. These parameters may contain the
+/// secret of a session, so `Debug` shows nothing of them.
 #[derive(Default)]
 pub(super) struct PrivateParameters(Bytes);
 

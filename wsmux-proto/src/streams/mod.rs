@@ -230,8 +230,8 @@ impl Streams {
         }
     }
 
-    /// Begins a drain. From now on this end opens no streams. It refuses the waiting streams of the
-    /// peer, and every stream that the peer opens from now on.
+    /// Begins a drain. From now on this end opens no streams. This end refuses the waiting streams
+    /// of the peer, and every stream that the peer opens from now on.
     pub(super) fn drain(&mut self) {
         if self.phase == Phase::Open {
             self.phase = Phase::Draining;
