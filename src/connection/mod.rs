@@ -54,8 +54,8 @@ use crate::{
 pub struct WebSocketConnection(ConnectionRef);
 
 impl WebSocketConnection {
-    /// Makes a connection over a WebSocket whose opening handshake is complete. This must be called
-    /// in the context of a tokio runtime, which then runs the connection's task; in a web page, the
+    /// Makes a connection over a WebSocket whose opening handshake is complete. Call this function
+    /// in the context of a tokio runtime, which then runs the connection's task. In a web page, the
     /// browser runs the task. The call does not wait for the peer: see
     /// [`established`](Self::established).
     pub fn from_socket(

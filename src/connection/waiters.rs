@@ -21,8 +21,8 @@ use wsmux_proto::Tree;
 /// is awake, and will take what it wants or give up its ticket.
 #[derive(Debug, Default)]
 pub(crate) struct Waiters {
-    /// The ticket and entry of the first task in the queue. It is stored here because most queues
-    /// have only one task, which needs no allocation here.
+    /// The ticket and entry of the first task in the queue. They are stored in this field because
+    /// most queues have only one task, which then needs no allocation.
     first: Option<(u64, Waiter)>,
     /// The other tasks in the queue, by ticket.
     others: Tree<Waiter>,

@@ -291,8 +291,8 @@ fn valid_token(name: &str) -> Result<(), BuildError> {
     }
 }
 
-/// Whether a subprotocol stands for a wire that we do not speak. This is an unknown version of
-/// QMux, or the wire `webtransport`, which moq's packages used before QMux.
+/// Whether a subprotocol stands for a wire that we do not speak. Such a wire is an unknown version
+/// of QMux, or the wire `webtransport`, which moq's packages used before QMux.
 fn is_foreign(subprotocol: &str) -> bool {
     let version = subprotocol.split_once('.').map_or(subprotocol, |(version, _)| version);
     let is_number = |rest: &str| rest.len() == 2 && rest.bytes().all(|byte| byte.is_ascii_digit());

@@ -177,10 +177,11 @@ impl WebSocketServer {
         self.acceptor.set_tls_config(config)
     }
 
-    /// Presents this certificate to clients that are accepted after this call. It replaces the
-    /// certificate that the builder's [`certificate`](WebSocketServerBuilder::certificate) or this
-    /// method has set. Client certificates are requested as set in the builder. Connections and
-    /// sessions go on as after [`set_tls_config`](Self::set_tls_config).
+    /// Presents this certificate to clients that are accepted after this call. The new certificate
+    /// replaces the certificate that the builder's
+    /// [`certificate`](WebSocketServerBuilder::certificate) or this method has set. Client
+    /// certificates are requested as set in the builder. Connections and sessions go on as after
+    /// [`set_tls_config`](Self::set_tls_config).
     ///
     /// # Errors
     /// [`BuildError::Tls`](crate::BuildError::Tls) if, for example, the key does not match the

@@ -88,10 +88,11 @@ pub trait Socket: MaybeSend + 'static {
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SocketError>>;
 
     /// Ends the outgoing direction of the stream below the WebSocket, so that the peer knows that
-    /// nothing was cut off. This sends TLS's `close_notify` (RFC 8446 §6.1), HTTP/2's END_STREAM
-    /// (RFC 8441 §5) or TCP's FIN. If the socket's Close was not sent in full, the method does
-    /// nothing, because the peer must notice that the stream was cut off. No other method is called
-    /// after this method. This method may be called again after it has returned `Ready`.
+    /// nothing was cut off. The method sends TLS's `close_notify` (RFC 8446 §6.1), HTTP/2's
+    /// END_STREAM (RFC 8441 §5) or TCP's FIN. If the socket's Close was not sent in full, the
+    /// method does nothing, because the peer must notice that the stream was cut off. No other
+    /// method is called after this method. This method may be called again after it has returned
+    /// `Ready`.
     ///
     /// The default does nothing. This suits sockets whose stream cannot be ended in this way, and
     /// sockets that end their stream by themselves.

@@ -126,11 +126,11 @@ impl Default for Config {
             // `send_timeout` and `proxy_send_timeout` of nginx have the same default.
             write_stall_timeout: Some(Duration::from_secs(60)),
             handshake_timeout: Duration::from_secs(10),
-            // This is several round trips of a bad path. If the peer has not answered by then, it
-            // will not answer.
+            // Three seconds are several round trips of a bad path. If the peer has not answered by
+            // then, it will not answer.
             close_timeout: Duration::from_secs(3),
-            // This suffices for about 200 datagrams of a usual size. A datagram that waits behind
-            // 200 others is stale when it is read.
+            // This size suffices for about 200 datagrams of a usual size. A datagram that waits
+            // behind 200 others is stale when it is read.
             datagram_receive_buffer_size: 256 * 1024,
             datagram_send_buffer_size: 256 * 1024,
             // Off, because a connection that waits for its peer keeps memory, because a load
@@ -420,9 +420,10 @@ impl Config {
     pub(crate) fn parameters(&self) -> TransportParameters {
         TransportParameters {
             max_idle_timeout: self.max_idle_timeout.unwrap_or_default(),
-            // This is the maximum, so that the connection's credit never runs out before a stream's
-            // credit. Otherwise one slow reader could stop all streams (C-28, C-31). The memory is
-            // bounded by the number of streams times their window instead.
+            // The parameter has its largest value, so that the connection's credit never runs out
+            // before a stream's credit. Otherwise one slow reader could stop all streams (C-28,
+            // C-31). The memory is bounded by the number of streams times their window instead
+            //
             initial_max_data: VarInt::MAX.into_inner(),
             initial_max_stream_data_bidi_local: self.stream_receive_window,
             initial_max_stream_data_bidi_remote: self.stream_receive_window,

@@ -17,7 +17,7 @@ use super::{TransportError, TransportErrorCode, VarInt};
 #[non_exhaustive]
 pub enum ConnectionError {
     /// The peer violated the protocol of the wire. This end closed the connection with the code of
-    /// this error.
+    /// the inner error.
     #[error("the peer broke the protocol: {0}")]
     TransportError(#[from] TransportError),
     /// The peer sent a text message. Neither wire has text messages.
@@ -130,7 +130,7 @@ impl fmt::Display for Timeout {
     }
 }
 
-/// How the socket under the WebSocket failed. It is cheap to clone.
+/// How the socket under the WebSocket failed. This error is cheap to clone.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum SocketError {

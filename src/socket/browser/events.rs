@@ -259,7 +259,7 @@ impl Drop for EventSocket {
         self.websocket.set_onopen(None);
         self.websocket.set_onmessage(None);
         self.websocket.set_onclose(None);
-        // This does nothing if the socket is closed or closing.
+        // This call does nothing if the socket is closed or closing.
         let _ = self.websocket.close();
     }
 }
