@@ -1,5 +1,5 @@
-//! Sends back whatever arrives, on streams and in datagrams. It answers a finish with a finish and
-//! a reset with a reset.
+//! Sends back whatever arrives, on streams and in datagrams. The server answers a finish with a
+//! finish and a reset with a reset.
 
 use std::{error::Error, net::SocketAddr, path::PathBuf};
 

@@ -1,5 +1,5 @@
-//! One WebSocket as a QUIC-shaped connection. It carries many streams, each with its own flow
-//! control, so a slow reader never pauses the other streams.
+//! One WebSocket as a QUIC-shaped connection. The connection carries many streams, each with its
+//! own flow control, so a slow reader never pauses the other streams.
 //!
 //! [`WebSocketClient`] and [`WebSocketServer`] make a [`WebSocketConnection`]. On this connection,
 //! both ends open and accept streams, [bidirectional](WebSocketStream) or unidirectional. Streams

@@ -49,8 +49,8 @@ macro_rules! shared_setters {
         }
 
         #[doc = concat!($Verb, " exactly these subprotocols, the most preferred first.")]
-        /// They replace the names that the other setters, such as [`protocol`](Self::protocol),
-        /// produce.
+        /// These names replace the names that the other setters, such as
+        /// [`protocol`](Self::protocol), produce.
         #[doc = concat!("This is for ", $peer, "s that call the QMux wire by other names.")]
         pub fn subprotocols(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
             self.subprotocols.names = Some(names.into_iter().map(Into::into).collect());

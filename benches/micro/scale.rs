@@ -218,7 +218,8 @@ fn colliding(count: usize) -> Vec<u64> {
     let inverse = (0..6).fold(K, |x, _| x.wrapping_mul(2_u64.wrapping_sub(K.wrapping_mul(x))));
     assert_eq!(inverse.wrapping_mul(K), 1);
     let ids = (1..1_u64 << 37).map(|c| (c << 20).rotate_right(26).wrapping_mul(inverse));
-    // Only ids of bidirectional streams of the client that are below 2^60 are kept.
+    // This function keeps only ids that are below 2^60 and belong to bidirectional streams of the
+    // client.
     let mut ids: Vec<_> = ids.filter(|&id| id < 1 << 60 && id & 3 == 0).take(count).collect();
     ids.sort_unstable();
     ids

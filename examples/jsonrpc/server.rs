@@ -97,9 +97,9 @@ async fn call(
         }
         "subscribe" => {
             let count = params["count"].as_u64().ok_or_else(invalid)?;
-            // The server opens a stream for the notifications, so that they delay no call. It opens
-            // the stream before it answers. So if the client's stream limit is reached, the call
-            // waits, and there are never more tasks than streams.
+            // The server opens a stream for the notifications, so that they delay no call. The
+            // server opens the stream before it answers. So if the client's stream limit is
+            // reached, the call waits, and there are never more tasks than streams.
             let stream = connection.open_uni().await;
             tokio::spawn(push(stream.map_err(|error| (-32000, error.to_string()))?, count));
             Ok("subscribed".into())

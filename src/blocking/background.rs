@@ -82,8 +82,8 @@ fn run(started: SyncSender<io::Result<Background>>) {
         return;
     }
     runtime.block_on(gone.recv());
-    // This does not wait for root certificates that are still being read, nor for tasks that a hook
-    // has spawned.
+    // `shutdown_background` does not wait for root certificates that are still being read, nor for
+    // tasks that a hook has spawned.
     runtime.shutdown_background();
 }
 

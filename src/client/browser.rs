@@ -50,8 +50,8 @@ pub enum BrowserApi {
 
 /// Opens connections to servers. The client is cheap to clone.
 ///
-/// This is the client of a web page or a worker. It offers only what a page may do: the browser
-/// chooses addresses, proxy, certificates and headers, and does not report them.
+/// This type is the client of a web page or a worker. It offers only what a page may do: the
+/// browser chooses addresses, proxy, certificates and headers, and does not report them.
 #[derive(Debug, Clone)]
 pub struct WebSocketClient(Arc<ClientSettings>);
 

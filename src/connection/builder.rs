@@ -54,8 +54,8 @@ impl WebSocketConnectionBuilder {
         self
     }
 
-    /// Makes the connection. This must be called in the context of a tokio runtime, which then runs
-    /// the connection's task; in a web page, the browser runs the task. The call does not wait for
+    /// Makes the connection. Call this method in the context of a tokio runtime, which then runs
+    /// the connection's task. In a web page, the browser runs the task. The call does not wait for
     /// the peer: see [`established`](WebSocketConnection::established).
     pub fn build(self, socket: impl Socket + Unpin, side: Side, wire: Wire) -> WebSocketConnection {
         WebSocketConnection::start(NewSocket::new(socket), side, wire, self)

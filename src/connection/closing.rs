@@ -19,8 +19,8 @@ impl WebSocketConnection {
     /// receives the first 123 bytes of `reason`. There a code above 999 arrives as 999, unless the
     /// code is from 3000 to 3999.
     ///
-    /// This returns before the close has been sent. A program that is about to exit should await
-    /// [`closed`](Self::closed) first.
+    /// The method returns before the close has been sent. A program that is about to exit should
+    /// await [`closed`](Self::closed) first.
     pub fn close(&self, code: VarInt, reason: &[u8]) {
         self.0.close(code, Bytes::copy_from_slice(reason));
     }

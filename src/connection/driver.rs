@@ -39,8 +39,8 @@ const RECEIVED_BYTES: usize = 32 * 1024;
 /// each byte would cost hardly less, and an urgent message would have to wait longer.
 const SENT_BYTES: usize = 64 * 1024;
 
-/// After this many rounds in a row, the driver yields to other tasks. It yields earlier if a round
-/// has woken a task.
+/// After this many rounds in a row, the driver yields to other tasks. The driver yields earlier if
+/// a round has woken a task.
 const ROUNDS: usize = 8;
 
 /// How long the driver waits before it asks the socket for its round-trip time again. Each request

@@ -8,7 +8,7 @@ use wsmux_proto::QMuxVersion;
 
 use crate::handshake::negotiation::Agreed;
 
-/// What is known of a connection from its opening handshake. It is cheap to clone.
+/// What is known of a connection from its opening handshake. This type is cheap to clone.
 ///
 /// If the application has opened the WebSocket by other means, the connection has only the
 /// information that the application passes to the
@@ -21,10 +21,10 @@ use crate::handshake::negotiation::Agreed;
 /// # Memory
 /// A connection keeps this information until the connection is dropped, and keeps nothing else of
 /// the handshake. The information contains a copy of the request's target and of all headers. The
-/// copy takes as much memory as the target and the headers have bytes, and about 150 bytes more for
-/// each header. Clients and servers of this crate accept heads of at most 64 KiB and 128 headers.
-/// If another HTTP server has accepted the request, the limits of that server apply instead. By
-/// default, hyper accepts about 400 KiB and 100 headers over HTTP/1.1, and 16 KiB over HTTP/2.
+/// copy takes the bytes of the target and the headers, and about 150 bytes more for each header.
+/// Clients and servers of this crate accept heads of at most 64 KiB and 128 headers. If another
+/// HTTP server has accepted the request, the limits of that server apply instead. By default, hyper
+/// accepts about 400 KiB and 100 headers over HTTP/1.1, and 16 KiB over HTTP/2.
 #[derive(Clone, Default)]
 pub struct ConnectionInfo {
     pub(crate) remote_address: Option<SocketAddr>,

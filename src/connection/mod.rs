@@ -54,8 +54,8 @@ use crate::{
 pub struct WebSocketConnection(ConnectionRef);
 
 impl WebSocketConnection {
-    /// Makes a connection over a WebSocket whose opening handshake is complete. This must be called
-    /// in the context of a tokio runtime, which then runs the connection's task; in a web page, the
+    /// Makes a connection over a WebSocket whose opening handshake is complete. Call this function
+    /// in the context of a tokio runtime, which then runs the connection's task. In a web page, the
     /// browser runs the task. The call does not wait for the peer: see
     /// [`established`](Self::established).
     pub fn from_socket(
@@ -194,8 +194,8 @@ impl WebSocketConnection {
     ///
     /// Several tasks may wait at once. They get room first come, first served: a small datagram
     /// does not overtake a large one. A call to [`send_datagram`](Self::send_datagram) does not
-    /// wait, and may take the room for which a waiting task was woken. That task goes on waiting at
-    /// its old position.
+    /// wait, and may take the room for which a waiting task was woken. The task that was woken goes
+    /// on waiting at its old position.
     ///
     /// # Errors
     /// The same as for [`send_datagram`](Self::send_datagram).
@@ -384,8 +384,8 @@ impl WebSocketConnection {
         connection
     }
 
-    /// Returns the shared part of the connection. It is not a handle: holding it does not keep the
-    /// connection open.
+    /// Returns the shared part of the connection. The shared part is not a handle, so holding it
+    /// does not keep the connection open.
     pub(crate) fn shared(&self) -> Arc<Shared> {
         self.0.without_handle()
     }

@@ -69,8 +69,8 @@ impl RecvStream {
     /// [`ReadExactError`]; `buf` contains the bytes that were read before the error.
     ///
     /// # Cancel safety
-    /// This is not cancel safe: if the future is dropped, it is unknown how much of `buf` was
-    /// filled.
+    /// This method is not cancel safe: if its future is dropped, it is unknown how much of `buf`
+    /// was filled.
     pub async fn read_exact(&mut self, buf: &mut [u8]) -> Result<(), ReadExactError> {
         let mut filled = 0;
         while filled < buf.len() {
@@ -102,8 +102,8 @@ impl RecvStream {
     /// `limit` bytes left. Data that was read before the error is lost.
     ///
     /// # Cancel safety
-    /// This is not cancel safe: if the future is dropped, the data that the future has read is
-    /// lost.
+    /// This method is not cancel safe: if its future is dropped, the data that the future has read
+    /// is lost.
     pub async fn read_to_end(&mut self, limit: usize) -> Result<Vec<u8>, ReadToEndError> {
         let mut all = Vec::new();
         while let Some(chunk) = self.read_chunk(usize::MAX).await? {

@@ -82,8 +82,8 @@ impl SendStream {
     /// [`WriteError`]; some of the bytes may have been taken already.
     ///
     /// # Cancel safety
-    /// This is not cancel safe: if the future is dropped, it is unknown how many bytes were taken.
-    /// Use [`write`](Self::write), or [`write_chunk`](Self::write_chunk), which takes all or
+    /// This method is not cancel safe: if its future is dropped, it is unknown how many bytes were
+    /// taken. Use [`write`](Self::write), or [`write_chunk`](Self::write_chunk), which takes all or
     /// nothing.
     pub async fn write_all(&mut self, mut data: &[u8]) -> Result<(), WriteError> {
         while !data.is_empty() {
@@ -294,8 +294,8 @@ impl SendStream {
         Ok(())
     }
 
-    /// Finishes the stream, unless it is finished or the peer has stopped it. This serves traits
-    /// whose shutdown or close does not report how the stream ended.
+    /// Finishes the stream, unless it is finished or the peer has stopped it. This method is for
+    /// traits whose shutdown or close does not report how the stream ended.
     pub(crate) fn shut_down(&mut self) -> Result<(), WriteError> {
         if matches!(self.end, End::Finished | End::Reset { was_finished: true }) {
             return Ok(());

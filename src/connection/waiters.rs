@@ -21,8 +21,8 @@ use wsmux_proto::Tree;
 /// is awake, and will take what it wants or give up its ticket.
 #[derive(Debug, Default)]
 pub(crate) struct Waiters {
-    /// The ticket and entry of the first task in the queue. It is stored here because most queues
-    /// have only one task, which needs no allocation here.
+    /// The ticket and entry of the first task in the queue. They are stored in this field because
+    /// most queues have only one task, which then needs no allocation.
     first: Option<(u64, Waiter)>,
     /// The other tasks in the queue, by ticket.
     others: Tree<Waiter>,
@@ -218,8 +218,8 @@ mod tests {
     }
 
     /// [C-85] On average, the cost of a frame, a call or an event MUST NOT grow faster than the
-    /// logarithm of the number of streams. The number includes streams that wait (J-31). This holds
-    /// for all ids that a peer may choose. Events that concern all streams, such as the
+    /// logarithm of the number of streams. The number includes streams that wait (J-31). The rule
+    /// holds for all ids that a peer may choose. Events that concern all streams, such as the
     /// connection's end, are exempt.
     #[test]
     fn an_opener_costs_the_same_however_many_wait() {

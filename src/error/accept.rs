@@ -7,8 +7,8 @@ use wsmux_proto::ConnectionError;
 
 use super::BuildError;
 
-/// The handshake with a client failed. None of these errors ends the server. The error is cheap to
-/// clone.
+/// The handshake with a client failed. A failed handshake does not end the server. The error is
+/// cheap to clone.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum AcceptError {

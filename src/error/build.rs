@@ -1,6 +1,6 @@
 //! The error of builders.
 
-/// A builder's setting is not valid. This is always a mistake of the caller.
+/// A builder's setting is not valid. A setting that is not valid is always a mistake of the caller.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {

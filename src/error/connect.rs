@@ -71,8 +71,8 @@ pub enum ConnectError {
     /// The response is not a valid answer to the request (RFC 6455 §4.1), or is not HTTP.
     #[error("invalid response: {0}")]
     InvalidResponse(String),
-    /// The server selected no subprotocol, or a subprotocol that was not offered. Such a server
-    /// does not speak this wire.
+    /// The server selected no subprotocol, or a subprotocol that was not offered. A server that
+    /// answers in this way does not speak this wire.
     #[error(
         "offered subprotocols {:?}, and the server selected {:?}",
         Offered(offered),

@@ -291,8 +291,8 @@ fn valid_token(name: &str) -> Result<(), BuildError> {
     }
 }
 
-/// Whether a subprotocol stands for a wire that we do not speak. This is an unknown version of
-/// QMux, or the wire `webtransport`, which moq's packages used before QMux.
+/// Whether a subprotocol stands for a wire that we do not speak. Such a wire is an unknown version
+/// of QMux, or the wire `webtransport`, which moq's packages used before QMux.
 fn is_foreign(subprotocol: &str) -> bool {
     let version = subprotocol.split_once('.').map_or(subprotocol, |(version, _)| version);
     let is_number = |rest: &str| rest.len() == 2 && rest.bytes().all(|byte| byte.is_ascii_digit());
@@ -355,9 +355,9 @@ mod tests {
         }
     }
 
-    /// [W-12] A client on the QMux wire MUST offer at least one subprotocol. By default it offers
-    /// `qmux-02.<app>` for each configured application protocol, in order of preference. It then
-    /// offers `qmux-02`, unless an application protocol is required.
+    /// [W-12] A client on the QMux wire MUST offer at least one subprotocol. By default the client
+    /// offers `qmux-02.<app>` for each configured application protocol, in order of preference.
+    /// After these names the client offers `qmux-02`, unless an application protocol is required.
     #[test]
     fn application_protocols_come_before_the_bare_name() {
         assert_eq!(names(&[], false).unwrap(), ["qmux-02"]);

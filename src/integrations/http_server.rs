@@ -30,8 +30,8 @@ use crate::{
     server::{Listener, listener::AcceptedStream, pause_after},
 };
 
-/// The default head timeout. It equals the default of the [handshake
-/// timeout](crate::Config::handshake_timeout), which covers the same steps.
+/// The default head timeout, which equals the default of the [handshake
+/// timeout](crate::Config::handshake_timeout). Both timeouts cover the same steps.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The default idle timeout. It is longer than the minute for which proxies keep an idle connection

@@ -66,8 +66,9 @@
 //! While the server runs, [`set_certificate`](crate::WebSocketServer::set_certificate) replaces the
 //! certificate that was set on the builder, and
 //! [`set_tls_config`](crate::WebSocketServer::set_tls_config) replaces a whole configuration. Both
-//! affect only connections that are accepted afterwards. Open connections stay open, so when a
-//! client's certificate is revoked, the application itself has to close that client's connections.
+//! methods affect only connections that are accepted afterwards. Open connections stay open, so
+//! when a client's certificate is revoked, the application itself has to close that client's
+//! connections.
 //!
 //! With TLS 1.3 a client completes its handshake before the server has checked its certificate. If
 //! the server refuses, the client learns of it only when it reads the answer to its upgrade

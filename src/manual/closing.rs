@@ -24,7 +24,7 @@
 //! `reset` still works until the end has been sent. [`stopped`](crate::SendStream::stopped) waits
 //! for the outcome. It returns `None` once the end has been handed to the socket, and `Some(code)`
 //! if the peer stopped the stream first. Neither outcome says that the peer's application has read
-//! anything. Only an answer from that application says so.
+//! anything. Only an answer from that application shows that it has read something.
 //!
 //! ```
 //! use wsmux::{VarInt, WriteError};
@@ -152,7 +152,8 @@
 //! ```
 //!
 //! A server first calls [`WebSocketServer::close`](crate::WebSocketServer::close), which ends its
-//! accept loop and does not affect open connections. It then drains each open connection.
+//! accept loop and does not affect open connections. After that the server drains each open
+//! connection.
 //!
 //! If `closed` returns [`ConnectionError::LocallyClosed`] after a drain, this end closed the
 //! connection. This error does not say whether the streams ended in time, nor whether the peer
@@ -163,7 +164,7 @@
 //! # WebSocket close codes
 //!
 //! When a connection ends, each endpoint also sends a WebSocket Close, for proxies, browsers and
-//! logs. Its code depends on the cause:
+//! logs. The code of this Close depends on the cause:
 //!
 //! | what ends the connection | code |
 //! |---|---|

@@ -159,9 +159,9 @@
 //! - **When its process ends**, it sends no Close, and wsmux reports
 //!   [`ConnectionError::SocketLost`](crate::ConnectionError::SocketLost).
 //!
-//! wsmux handles the other traps for you. It never exceeds its credit, because js-ws silently drops
-//! any excess bytes. It sends the end of a stream apart from its data, and sends no credit for
-//! a stream that js-ws may have forgotten. It offers no subprotocol, because a js-ws server would
-//! select any name that is offered. [SPEC.md], §7, has the details.
+//! wsmux handles the other traps for you. wsmux never exceeds its credit, because js-ws silently
+//! drops any excess bytes. It sends the end of a stream apart from its data, and sends no credit
+//! for a stream that js-ws may have forgotten. A wsmux client offers no subprotocol, because a
+//! js-ws server would select any name that is offered. [SPEC.md], §7, has the details.
 //!
 //! [SPEC.md]: https://github.com/wsmux/wsmux/blob/main/SPEC.md#7-the-js-ws-wire

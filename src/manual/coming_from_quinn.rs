@@ -141,7 +141,7 @@
 //! from the receiver's queue when the application reads slowly
 //! ([`datagram_receive_buffer_size`](crate::Config::datagram_receive_buffer_size)). Datagrams may
 //! be large, up to [`max_datagram_size`](crate::WebSocketConnection::max_datagram_size). On a slow
-//! path datagrams arrive late instead of being lost. They are sent before stream data that is
+//! path datagrams arrive late instead of being lost. Datagrams are sent before stream data that is
 //! waiting.
 //!
 //! **TLS is optional**, and the URL's scheme selects it. A `ws://` connection has no TLS, and its

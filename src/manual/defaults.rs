@@ -92,9 +92,9 @@
 //! sent.
 //!
 //! **[`send_window`]** is how many bytes all streams of a connection take together, including
-//! finished streams whose bytes have not been sent. It bounds an application that opens stream
-//! after stream for a peer that does not read. 64 MiB hold the full buffers of a hundred streams
-//! that send at once, and leave some room for later streams. Set a smaller window for many
+//! finished streams whose bytes have not been sent. This setting bounds an application that opens
+//! stream after stream for a peer that does not read. 64 MiB hold the full buffers of a hundred
+//! streams that send at once, and leave some room for later streams. Set a smaller window for many
 //! connections, and a larger one if hundreds of streams send at once and their writers should be
 //! woken less often.
 //!
@@ -166,12 +166,12 @@
 //! then ends after the idle timeout, unless the peer pings. A value below 100 ms acts as 100 ms.
 //!
 //! **[`write_stall_timeout`]** is how long the socket may accept nothing while there is something
-//! to send. It ends a connection whose peer sends something now and then but reads nothing; the two
-//! settings above do not detect such a peer. The timeout restarts with each message that the socket
-//! accepts, so a link that carries one message of 64 KiB in 60 s (9 kbit/s) is fast enough. nginx's
-//! `send_timeout` and `proxy_send_timeout` have the same value for the same purpose. The default is
-//! longer than the idle timeout, so a dead network or a suspended peer is reported as an idle
-//! timeout. `None`, or zero, turns it off.
+//! to send. This timeout ends a connection whose peer sends something now and then but reads
+//! nothing; the two settings above do not detect such a peer. The timeout restarts with each
+//! message that the socket accepts, so a link that carries one message of 64 KiB in 60 s (9 kbit/s)
+//! is fast enough. nginx's `send_timeout` and `proxy_send_timeout` have the same value for the same
+//! purpose. The default is longer than the idle timeout, so a dead network or a suspended peer is
+//! reported as an idle timeout. `None`, or zero, turns it off.
 //!
 //! **[`handshake_timeout`]** bounds the time from the TCP connection until streams can be opened,
 //! for connections of a client or a server. This includes TLS, the upgrade, and on the QMux wire
@@ -184,7 +184,7 @@
 //! [`Duration::MAX`](std::time::Duration::MAX), means "never".
 //!
 //! **[`close_timeout`]** is how long the end of a connection may take before the socket is dropped.
-//! It covers the peer's answer to the close, and the end of its byte stream; see
+//! This time covers the peer's answer to the close, and the end of its byte stream; see
 //! [`closing`](super::closing). Raise it only if round trips take seconds.
 //!
 //! **[`connect_timeout`]** covers name resolution, TCP and the tunnel of a proxy, for all addresses

@@ -234,17 +234,18 @@
 //! - **The stream limit** is reached: [`open_bi`](crate::WebSocketConnection::open_bi) waits, and
 //!   waiting calls are served in the order in which they were made;
 //!   [`try_open_bi`](crate::WebSocketConnection::try_open_bi) returns `None`. In the other
-//!   direction, a js-ws peer cannot know our limit. Its streams above the limit therefore wait at
-//!   this end, and cost about 100 bytes each. When as many wait as [`Config::max_waiting_streams`]
-//!   allows, the next stream is refused: it is stopped and reset with code 0.
+//!   direction, a js-ws peer cannot know our limit. The js-ws peer's streams above the limit
+//!   therefore wait at this end, and cost about 100 bytes each. When as many wait as
+//!   [`Config::max_waiting_streams`] allows, the next stream is refused: it is stopped and reset
+//!   with code 0.
 //! - **The connection's credit** is used up: no stream can send data, whatever its own credit. A
 //!   wsmux peer never causes this, but another QMux peer may. With 1 MiB for the connection and 256
 //!   KiB for a stream, which are the defaults of some implementations, four streams that the peer's
 //!   application does not read are enough. Resets, datagrams, pings, and the ends of streams whose
 //!   data has been sent, are still sent. Bytes use up connection credit only when they are sent,
 //!   not while they wait in a buffer, so stalled streams occupy no more of it than the peer has
-//!   received and not read. Only the peer can mend this, by granting more connection credit or by
-//!   reading every stream.
+//!   received and not read. Only the peer can end this wait, by granting more connection credit or
+//!   by reading every stream.
 //!   [`blocked_by_connection_credit`](crate::ConnectionStats::blocked_by_connection_credit)
 //!   measures how long this end was blocked in this way.
 //!
@@ -274,7 +275,7 @@
 //! # }
 //! ```
 //!
-//! A priority applies only to what this end sends. It is not sent to the peer, which sets
+//! A priority applies only to what this end sends. A priority is not sent to the peer, which sets
 //! priorities of its own. Two or three different priorities are usually enough.
 //!
 //! [`Config`]: crate::Config

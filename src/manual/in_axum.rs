@@ -15,13 +15,13 @@
 //!
 //! Both need a [`WebSocketAcceptor`](crate::WebSocketAcceptor), which
 //! [`WebSocketServerBuilder::build`](crate::WebSocketServerBuilder::build) makes. Build it once and
-//! keep it in the router's state. It holds the settings for wires, protocols, response headers and
-//! [hooks](crate::authorize), and checks requests in the same way as a `WebSocketServer`. The
-//! framework is responsible for everything that happens before a request reaches the route: TLS and
-//! its certificates, layers that require a login (a `401` from a layer reaches the client as
-//! [`ConnectError::Refused`](crate::ConnectError::Refused)), and limits on connections.
-//! [`Config::handshake_timeout`](crate::Config::handshake_timeout) starts when the route gets the
-//! request.
+//! keep it in the router's state. The acceptor holds the settings for wires, protocols, response
+//! headers and [hooks](crate::authorize), and checks requests in the same way as a
+//! `WebSocketServer`. The framework is responsible for everything that happens before a request
+//! reaches the route: TLS and its certificates, layers that require a login (a `401` from a layer
+//! reaches the client as [`ConnectError::Refused`](crate::ConnectError::Refused)), and limits on
+//! connections. [`Config::handshake_timeout`](crate::Config::handshake_timeout) starts when the
+//! route gets the request.
 //!
 //! # Limits before the route
 //!
@@ -105,14 +105,15 @@
 //!   whole TCP connection, in addition to the credit of wsmux's streams. Neither window can stop
 //!   all streams. A connection's task always reads its WebSocket, even if the application reads
 //!   nothing, and returns HTTP/2's credit as it reads. When a reader stalls, wsmux's credit stops
-//!   the sender of its stream, and none of that stream's bytes wait in HTTP/2. But an HTTP/2 window
-//!   also limits how much can be sent in one round trip. hyper's own windows are 1 MiB for a stream
-//!   and 1 MiB for the TCP connection. `axum::serve` does not change them. At a round-trip time of
-//!   100 ms this permits 80 Mbit/s for all connections together. `HttpServer` and `allow_http2` set
-//!   8 MiB and [32 MiB](crate::hyper::HTTP2_CONNECTION_WINDOW); `Http2Client` sets 8 MiB and the
-//!   maximum that HTTP/2 permits. Each end's settings apply to the bytes that it receives. The
-//!   window of the TCP connection should be much larger than that of a stream. Otherwise a single
-//!   request to another route could use up the whole window if its handler reads the body late.
+//!   the sender of its stream, and none of that stream's bytes wait in HTTP/2. An HTTP/2 window,
+//!   however, also limits how much can be sent in one round trip. hyper's own windows are 1 MiB for
+//!   a stream and 1 MiB for the TCP connection. `axum::serve` does not change them. At a round-trip
+//!   time of 100 ms this permits 80 Mbit/s for all connections together. `HttpServer` and
+//!   `allow_http2` set 8 MiB and [32 MiB](crate::hyper::HTTP2_CONNECTION_WINDOW); `Http2Client`
+//!   sets 8 MiB and the maximum that HTTP/2 permits. Each end's settings apply to the bytes that it
+//!   receives. The window of the TCP connection should be much larger than that of a stream.
+//!   Otherwise a single request to another route could use up the whole window if its handler reads
+//!   the body late.
 //! - **One TCP connection delivers in one order.** A lost packet delays everything after it, for
 //!   all connections that share the TCP connection. If the TCP connection is lost, they are all
 //!   lost at once. Otherwise the end of one connection does not affect the others. Each connection

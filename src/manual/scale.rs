@@ -52,12 +52,12 @@
 //! in an interval.
 //!
 //! **The memory** of all idle streams together is proportional to their number, and so is that of
-//! idle connections. It does not depend on the windows, because buffers are allocated when bytes
-//! arrive and freed when they have been read. The figures do not include the kernel's memory for
-//! the sockets. Each connection was measured right after a call, so its figure includes the
-//! socket's buffers, which are freed once nothing has arrived for a keep-alive interval. For the
-//! bounds of connections that are not idle, see
-//! [flow control](super::flow_control#memory-of-a-connection).
+//! idle connections. This memory does not depend on the windows, because buffers are allocated when
+//! bytes arrive and freed when the bytes have been read. The figures do not include the kernel's
+//! memory for the sockets. Each connection was measured right after a call, so its figure includes
+//! the socket's buffers, which are freed once nothing has arrived for a keep-alive interval. For
+//! the bounds of connections that are not idle, see [flow
+//! control](super::flow_control#memory-of-a-connection).
 //!
 //! # What shares its cost
 //!

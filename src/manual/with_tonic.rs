@@ -2,9 +2,9 @@
 //!
 //! A stream is an `AsyncRead` and an `AsyncWrite`, and tonic needs nothing more from a transport:
 //! it uses a stream as it otherwise uses a TCP connection. [`examples/tonic`] is a program that
-//! does this. Its tests make every kind of call: unary calls, calls in which one side or both
-//! stream, calls that are cancelled, calls with a deadline, and a hundred calls at once beside
-//! stalled streams. For your own program, copy its `transport.rs`.
+//! does this. The tests of this program make every kind of call: unary calls, calls in which one
+//! side or both stream, calls that are cancelled, calls with a deadline, and a hundred calls at
+//! once beside stalled streams. For your own program, copy its `transport.rs`.
 //!
 //! # The server
 //!

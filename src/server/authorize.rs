@@ -167,7 +167,7 @@ async fn either_responds(
     }
 }
 
-/// A client's request and what is known about the client. It is cheap to clone.
+/// A client's request and what is known about the client. This type is cheap to clone.
 #[derive(Clone)]
 pub struct UpgradeRequest {
     pub(super) info: ConnectionInfo,

@@ -115,7 +115,8 @@ impl WebSocketServerBuilder {
     /// that status, or with 403 if the status is not 4xx or 5xx. By default every client is
     /// accepted.
     ///
-    /// This is the simple form of [`authorizer`](Self::authorizer). The function must not block.
+    /// This method is the simple form of [`authorizer`](Self::authorizer). The function must not
+    /// block.
     ///
     /// A web page of any origin can open a WebSocket, and the browser sends the cookies of its
     /// user. A server that trusts cookies has to check `Origin`, for example with
@@ -202,7 +203,7 @@ impl WebSocketServerBuilder {
     }
 
     /// Sets how many handshakes with one address there may be at once. With `None`, there is no
-    /// limit. This is the default, because behind a proxy all clients have the proxy's address.
+    /// limit. `None` is the default, because behind a proxy all clients have the proxy's address.
     /// With 0, no client that has an address is accepted.
     ///
     /// Further clients from the address are closed as soon as they are accepted. Addresses are

@@ -120,9 +120,9 @@ impl Listener {
     ///
     /// If several servers start on one path at once, only one of them listens. To ensure this, the
     /// listener locks (`flock`) a file `<path>.lock` beside the socket. The listener removes this
-    /// file when the listener is dropped. If the process is killed, the file stays. This does no
-    /// harm, because the lock ends with the process. Do not remove the file while a server may be
-    /// running.
+    /// file when the listener is dropped. If the process is killed, the file stays. The file does
+    /// no harm, because the lock ends with the process. Do not remove the file while a server may
+    /// be running.
     ///
     /// # Errors
     /// The operating system's error. It is [`AddrInUse`](io::ErrorKind::AddrInUse) if another

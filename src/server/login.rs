@@ -171,8 +171,8 @@ fn quoted(text: &str) -> String {
 /// Accepts web pages of these origins, and clients that are not web pages. Other pages receive 403.
 ///
 /// A page of any origin can open a WebSocket, and the browser sends its user's cookies, HTTP
-/// passwords and client certificates. A server that trusts any of these needs this hook. It stops
-/// only pages, because a program can send any `Origin`.
+/// passwords and client certificates. A server that trusts any of these needs this hook. The hook
+/// stops only pages, because a program can send any `Origin`.
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct AllowedOrigins {

@@ -177,10 +177,11 @@ impl WebSocketServer {
         self.acceptor.set_tls_config(config)
     }
 
-    /// Presents this certificate to clients that are accepted after this call. It replaces the
-    /// certificate that the builder's [`certificate`](WebSocketServerBuilder::certificate) or this
-    /// method has set. Client certificates are requested as set in the builder. Connections and
-    /// sessions go on as after [`set_tls_config`](Self::set_tls_config).
+    /// Presents this certificate to clients that are accepted after this call. The new certificate
+    /// replaces the certificate that the builder's
+    /// [`certificate`](WebSocketServerBuilder::certificate) or this method has set. Client
+    /// certificates are requested as set in the builder. Connections and sessions go on as after
+    /// [`set_tls_config`](Self::set_tls_config).
     ///
     /// # Errors
     /// [`BuildError::Tls`](crate::BuildError::Tls) if, for example, the key does not match the
@@ -363,8 +364,8 @@ fn is_of_one_client(error: &io::Error) -> bool {
     )
 }
 
-/// An accepted client. Awaiting this value does the handshake, which does not begin earlier. But
-/// the handshake timeout counts from the moment when the client was accepted.
+/// An accepted client. Awaiting this value does the handshake, which does not begin earlier. The
+/// handshake timeout, however, counts from the moment when the client was accepted.
 ///
 /// # Cancel safety
 /// When it is dropped, the client's socket is closed.

@@ -29,9 +29,9 @@ pub fn memory_pair(capacity: usize) -> (MemorySocket, MemorySocket) {
 
 /// One end of a WebSocket within this process, made by [`memory_pair`].
 ///
-/// It carries everything that a real WebSocket does: messages, pings with their pongs, and the
-/// closing handshake. After it has been dropped, the other end reads the items that were sent
-/// before, and then [`SocketError::Eof`].
+/// Such a WebSocket carries everything that a real WebSocket carries: messages, pings with their
+/// pongs, and the closing handshake. After it has been dropped, the other end reads the items that
+/// were sent before, and then [`SocketError::Eof`].
 #[derive(Debug)]
 pub struct MemorySocket {
     incoming: Pipe,
@@ -155,8 +155,8 @@ impl Pipe {
         if state.writes_paused || !room {
             let before = state.writer.replace(cx.waker().clone());
             drop(state);
-            // The replaced waker is dropped outside the lock. It may be the last owner of the task
-            // that owns the other end, and dropping that end takes the lock.
+            // The replaced waker is dropped outside the lock. The waker may be the last owner of
+            // the task that owns the other end, and dropping that end takes the lock.
             drop(before);
             *item = Some(next);
             return Poll::Pending;

@@ -30,11 +30,11 @@ pub use self::tungstenite::TungsteniteSocket;
 use crate::runtime::MaybeSend;
 pub use wsmux_proto::{Incoming, Outgoing, SocketCapabilities};
 
-/// One WebSocket after its opening handshake. It receives and sends complete messages.
+/// One WebSocket after its opening handshake. A socket receives and sends complete messages.
 ///
 /// The two directions are independent: a socket that cannot write must still read. The socket
-/// handles control frames: it answers the peer's Close and its pings. It may keep only the newest
-/// unsent pong (RFC 6455 §5.5.3).
+/// handles control frames: it answers the peer's Close and its pings. The socket may keep only the
+/// newest unsent pong (RFC 6455 §5.5.3).
 ///
 /// # The end
 /// After both ends have sent a Close, the connection calls [`poll_flush`](Self::poll_flush) and
@@ -88,10 +88,11 @@ pub trait Socket: MaybeSend + 'static {
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SocketError>>;
 
     /// Ends the outgoing direction of the stream below the WebSocket, so that the peer knows that
-    /// nothing was cut off. This sends TLS's `close_notify` (RFC 8446 §6.1), HTTP/2's END_STREAM
-    /// (RFC 8441 §5) or TCP's FIN. If the socket's Close was not sent in full, the method does
-    /// nothing, because the peer must notice that the stream was cut off. No other method is called
-    /// after this method. This method may be called again after it has returned `Ready`.
+    /// nothing was cut off. The method sends TLS's `close_notify` (RFC 8446 §6.1), HTTP/2's
+    /// END_STREAM (RFC 8441 §5) or TCP's FIN. If the socket's Close was not sent in full, the
+    /// method does nothing, because the peer must notice that the stream was cut off. No other
+    /// method is called after this method. This method may be called again after it has returned
+    /// `Ready`.
     ///
     /// The default does nothing. This suits sockets whose stream cannot be ended in this way, and
     /// sockets that end their stream by themselves.

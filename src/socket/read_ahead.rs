@@ -17,7 +17,7 @@ use tokio::{
 const MIN: usize = 4 * 1024;
 
 /// The size of the largest reads. The kernel carries about this many bytes in one packet on
-/// loopback. It merges the packets of a network card into packets of up to this size.
+/// loopback. The kernel also merges the packets of a network card into packets of up to this size.
 const MAX: usize = 64 * 1024;
 
 /// A stream below TLS. rustls reads at most 4 KiB at a time, which is five reads for each record of

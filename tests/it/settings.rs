@@ -1,5 +1,5 @@
-//! Sets each setting to its extremes. Such a value is rounded, or it is refused when the client or
-//! server is built. Every client and server that can be built can connect.
+//! Sets each setting to its extremes. An extreme value is rounded, or it is refused when the client
+//! or server is built. Every client and server that can be built can connect.
 
 use std::{sync::Arc, time::Duration};
 

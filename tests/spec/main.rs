@@ -13,7 +13,7 @@
 //! ```
 //!
 //! The quote is the whole item, without the source in brackets at its end, such as `(RFC 9000
-//! §4.1)`. It may take several lines.
+//! §4.1)`. A quote may take several lines.
 
 mod citations;
 mod names;

@@ -26,7 +26,7 @@ pub struct Args {
     /// Run only these workloads; may be repeated
     #[arg(long = "workload", value_enum)]
     workloads: Vec<Workload>,
-    /// Only serve, on this address, for a --client elsewhere
+    /// Only serve on this address, for a program elsewhere that runs with --client
     #[arg(long, conflicts_with = "client")]
     server: Option<SocketAddr>,
     /// Only run the client, against a --server elsewhere

@@ -20,10 +20,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Opens a connection and measures round trips
 ///
-/// It works with any server that accepts the WebSocket. It measures the connection's own
-/// pings (frames of QMux, or WebSocket's on the js-ws wire), which every implementation
-/// answers by itself. No stream is opened, so the server's application notices nothing.
-/// Pings are sent more often than --interval says if a third of the server's idle timeout
+/// The command works with any server that accepts the WebSocket. The command measures the
+/// connection's own pings (frames of QMux, or pings of the WebSocket on the js-ws wire), which
+/// every implementation answers by itself. No stream is opened, so the server's application notices
+/// nothing. Pings are sent more often than --interval says if a third of the server's idle timeout
 /// is shorter.
 ///
 /// The exit code is 1 if the server cannot be reached, or is lost before the last answer.

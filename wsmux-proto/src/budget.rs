@@ -121,12 +121,12 @@ const BYTES_FOR_A_GRANT: u64 = 64;
 /// The largest number of parts in which an implementation renews a window. wsmux renews a quarter
 /// at a time (C-38), and others renew an eighth. If the peer has declared a small window, its
 /// grants are small as well, and this end cannot make them larger. So the peer may send one grant
-/// for each part of a small window. The peer gains nothing by declaring a small window. It receives
-/// little, and each part of the window costs both ends one frame. To send that part, this end looks
-/// at no other stream (C-85). The peer could cause the same work with the same number of stream
-/// frames of a single byte each, and no budget counts those. If this end can send a frame that is
-/// longer than the declared window, the true window must be larger. So the bytes of such a frame
-/// allow only as many grants as bytes on a stream with a large window.
+/// for each part of a small window. The peer gains nothing by declaring a small window. The peer
+/// receives little, and each part of the window costs both ends one frame. To send that part, this
+/// end looks at no other stream (C-85). The peer could cause the same work with the same number of
+/// stream frames of a single byte each, and no budget counts those. If this end can send a frame
+/// that is longer than the declared window, the true window must be larger. So the bytes of such a
+/// frame allow only as many grants as bytes on a stream with a large window.
 const PARTS_OF_A_WINDOW: u64 = 8;
 
 /// The burst and the rate per second for grants. A peer whose reader takes one byte at a time sends

@@ -32,12 +32,12 @@ pub(crate) const MIN_MESSAGE_SENT: usize = 1_200;
 /// The largest message that the peer may be allowed to send: 1 GiB.
 const MAX_MAX_RECORD_SIZE: u64 = 1 << 30;
 
-/// The smallest send window, in bytes. It equals one turn of the scheduler, which sends 16 KiB from
+/// The smallest send window, in bytes. This is one turn of the scheduler, which sends 16 KiB from
 /// one stream before it serves the next stream. A smaller window would make these turns much
 /// shorter.
 const MIN_SEND_WINDOW: usize = 16 * 1024;
 
-/// The smallest replay budget, in bytes. It is as large as the largest message.
+/// The smallest replay budget, in bytes: the size of the largest message.
 pub(crate) const MIN_REPLAY_BUDGET: u64 = 64 * 1024;
 
 /// The largest replay budget, in bytes.
@@ -105,8 +105,8 @@ impl Default for Config {
             // allow 2^60 streams. A stream has up to 1 KB of state, so each kind of stream takes at
             // most 64 MiB.
             max_local_streams: 65_536,
-            // Enough to keep the socket busy until the woken writer writes again. It is half a
-            // stream window.
+            // Enough to keep the socket busy until the woken writer writes again. The buffer is
+            // half as large as a stream window.
             send_buffer: 512 * 1024,
             // 100 streams that send at once can each fill their buffer, and some room is left.
             send_window: 64 * 1024 * 1024,
@@ -116,8 +116,8 @@ impl Default for Config {
             max_message_sent: MAX_MESSAGE_SENT,
             // The peer's messages have this limit for the same reasons as this end's messages.
             max_record_size: 64 * 1024,
-            // A usual value for QUIC. It is shorter than the minute after which proxies drop an
-            // idle connection.
+            // A usual value for QUIC, and shorter than the minute after which proxies drop an idle
+            // connection.
             max_idle_timeout: Some(Duration::from_secs(30)),
             // If a machine stalls, two pings in a row may be late before the idle timeout expires.
             keep_alive_interval: Some(Duration::from_secs(10)),
@@ -126,11 +126,11 @@ impl Default for Config {
             // `send_timeout` and `proxy_send_timeout` of nginx have the same default.
             write_stall_timeout: Some(Duration::from_secs(60)),
             handshake_timeout: Duration::from_secs(10),
-            // This is several round trips of a bad path. If the peer has not answered by then, it
-            // will not answer.
+            // Three seconds are several round trips of a bad path. If the peer has not answered by
+            // then, it will not answer.
             close_timeout: Duration::from_secs(3),
-            // This suffices for about 200 datagrams of a usual size. A datagram that waits behind
-            // 200 others is stale when it is read.
+            // This size suffices for about 200 datagrams of a usual size. A datagram that waits
+            // behind 200 others is stale when it is read.
             datagram_receive_buffer_size: 256 * 1024,
             datagram_send_buffer_size: 256 * 1024,
             // Resumption is off for three reasons. A connection that waits for its peer keeps
@@ -428,9 +428,10 @@ impl Config {
     pub(crate) fn parameters(&self) -> TransportParameters {
         TransportParameters {
             max_idle_timeout: self.max_idle_timeout.unwrap_or_default(),
-            // This is the maximum, so that the connection's credit never runs out before a stream's
-            // credit. Otherwise one slow reader could stop all streams (C-28, C-31). The memory is
-            // bounded by the number of streams times their window instead.
+            // The parameter has its largest value, so that the connection's credit never runs out
+            // before a stream's credit. Otherwise one slow reader could stop all streams (C-28,
+            // C-31). The memory is bounded by the number of streams times their window instead
+            //
             initial_max_data: VarInt::MAX.into_inner(),
             initial_max_stream_data_bidi_local: self.stream_receive_window,
             initial_max_stream_data_bidi_remote: self.stream_receive_window,

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{TransportError, TransportErrorCode, VarInt};
 
-/// Why a connection ended. It is cheap to clone.
+/// Why a connection ended. This error is cheap to clone.
 ///
 /// `Display` and `Debug` show the reason that the peer gave when it closed the connection.
 /// `Display` shows at most 1 KiB of it, with control characters escaped. The peer chooses that
@@ -17,7 +17,7 @@ use super::{TransportError, TransportErrorCode, VarInt};
 #[non_exhaustive]
 pub enum ConnectionError {
     /// The peer violated the protocol of the wire. This end closed the connection with the code of
-    /// this error.
+    /// the inner error.
     #[error("the peer broke the protocol: {0}")]
     TransportError(#[from] TransportError),
     /// The peer sent a text message. Neither wire has text messages.
@@ -130,7 +130,7 @@ impl fmt::Display for Timeout {
     }
 }
 
-/// How the socket under the WebSocket failed. It is cheap to clone.
+/// How the socket under the WebSocket failed. This error is cheap to clone.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum SocketError {

@@ -126,9 +126,9 @@ impl Config {
     /// ```
     ///
     /// On the QMux wire the largest inbound message is [`max_record_size`](Self::max_record_size).
-    /// On the js-ws wire it is the stream window plus 10 bytes. That wire has no unidirectional
-    /// streams, no datagrams, and no windows that grow. The manual's chapter `flow_control` gives the
-    /// reasons.
+    /// On the js-ws wire it is the stream window plus 10 bytes. The js-ws wire has no
+    /// unidirectional streams, no datagrams, and no windows that grow. The manual's chapter
+    /// `flow_control` gives the reasons.
     ///
     /// ```
     /// use wsmux_proto::{Config, MemoryUse, Wire};

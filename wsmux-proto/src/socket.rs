@@ -12,7 +12,7 @@ use super::MessageBuf;
 pub enum Incoming {
     /// A complete binary message.
     Message(Bytes),
-    /// A text message. Its contents are left out, because neither wire has text messages.
+    /// A text message. The contents are left out, because neither wire has text messages.
     Text,
     /// A message larger than
     /// [`Connection::max_inbound_message`](crate::Connection::max_inbound_message). The socket may

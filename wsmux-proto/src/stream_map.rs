@@ -1,7 +1,7 @@
 //! A map by stream id that uses no hash function.
 //!
 //! On the js-ws wire a peer can choose ids that collide in any fast hash function without a secret.
-//! The engine uses no randomness, so it cannot have a secret. But ids of one kind are used in
+//! The engine uses no randomness, so it cannot have a secret. But peers use the ids of one kind in
 //! order. So the map has a window that moves along with the ids. The window has a *place* for each
 //! id in a range. Nearly all live streams are in the window, and the few streams with ids below the
 //! window are in a tree. No choice of ids makes the window or the tree slow.
@@ -259,8 +259,8 @@ mod tests {
     }
 
     /// [C-85] On average, the cost of a frame, a call or an event MUST NOT grow faster than the
-    /// logarithm of the number of streams. The number includes streams that wait (J-31). This holds
-    /// for all ids that a peer may choose. Events that concern all streams, such as the
+    /// logarithm of the number of streams. The number includes streams that wait (J-31). The rule
+    /// holds for all ids that a peer may choose. Events that concern all streams, such as the
     /// connection's end, are exempt.
     #[test]
     fn no_choice_of_ids_makes_a_stream_cost_more_than_a_constant() {

@@ -76,8 +76,8 @@ struct Silences {
     /// resumed.
     idle_after_ping: Option<Duration>,
     /// How long an unanswered ping may wait before it ends or suspends the connection: the idle
-    /// timeout, or three keep-alive intervals if there is no idle timeout. It is shorter if the
-    /// connection can be resumed.
+    /// timeout, or three keep-alive intervals if there is no idle timeout. The wait is shorter if
+    /// the connection can be resumed.
     unanswered: Option<Duration>,
     /// How long the peer may be silent before a ping is sent.
     ping: Option<Duration>,

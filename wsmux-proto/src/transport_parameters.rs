@@ -36,8 +36,8 @@ pub struct TransportParameters {
     pub going_away: bool,
 }
 
-/// The default value of each parameter. It applies if an end does not send the parameter (RFC 9000
-/// §18.2).
+/// The default value of each parameter, which applies if an end does not send the parameter (RFC
+/// 9000 §18.2).
 impl Default for TransportParameters {
     fn default() -> Self {
         Self {

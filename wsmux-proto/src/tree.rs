@@ -207,8 +207,8 @@ mod tests {
     fn a_tree_gives_the_memory_of_what_was_taken_back() {
         let mut tree = Tree::default();
         (0..COUNT).for_each(|number| assert_eq!(tree.insert(number, number), None));
-        // The last value stays in the tree. It is at the last place, so memory can be returned only
-        // if this value is moved.
+        // The last value stays in the tree. This value is at the last place, so memory can be
+        // returned only if the value is moved.
         (0..COUNT - 1).for_each(|number| assert_eq!(tree.remove(number), Some(number)));
         let nodes = tree.0.as_ref().unwrap();
         assert!(nodes.values.0.capacity() <= 4 * (SPARE + 1));

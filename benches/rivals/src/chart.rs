@@ -1,5 +1,5 @@
-//! Draws the chart of the results. It has a panel for each workload, with a bar for each rival in
-//! its best configuration. A line through a bar shows a wide spread.
+//! Draws the chart of the results. The chart has a panel for each workload, with a bar for each
+//! rival in its best configuration. A line through a bar shows a wide spread.
 
 use std::path::Path;
 

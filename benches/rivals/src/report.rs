@@ -45,8 +45,8 @@ fn target_table(targets: &[Target]) -> Table {
 }
 
 /// Makes the table of a workload, with a column for each metric. A metric that is compared has two
-/// more columns. They contain the ratio to the best rival mux, and the ratio to the backend that
-/// [`Results::floor`] chooses.
+/// more columns. These columns contain the ratio to the best rival mux, and the ratio to the
+/// backend that [`Results::floor`] chooses.
 fn table(results: &Results, workload: Workload) -> Table {
     let metrics = results.metrics(workload);
     let mut table = Table::new();

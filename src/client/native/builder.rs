@@ -263,8 +263,8 @@ impl WebSocketClientBuilder {
         self
     }
 
-    /// Trusts any certificate. This is for tests only: anyone on the path can read and change
-    /// everything.
+    /// Trusts any certificate. Use this setting only in tests, because anyone on the path can read
+    /// and change everything.
     pub fn danger_accept_any_certificate(mut self) -> Self {
         self.trust = crate::tls::Trust::Any;
         self

@@ -32,7 +32,7 @@ const MIN_ATTEMPT_DELAY: Duration = Duration::from_millis(10);
 /// apart, and the last attempt still has 2 s to succeed.
 const MAX_ADDRESSES: usize = 32;
 
-/// The most addresses that an error's text names. This many fit into one line of a log.
+/// The most addresses that an error's text names. This many addresses fit into one line of a log.
 const MAX_SHOWN: usize = 8;
 
 /// Connects to the first of the host's addresses that answers.
@@ -128,8 +128,8 @@ fn failure(addresses: &[SocketAddr], outcomes: Vec<Option<io::Error>>) -> Connec
     ConnectError::Connect(Arc::new(io::Error::new(kind, ConnectAttempts(attempts.collect()))))
 }
 
-/// The addresses that were tried, in order, with the error of each. This is the error within the
-/// `io::Error` of a [`ConnectError::Connect`]. At most 32 addresses are tried. The error's text
+/// The addresses that were tried, in order, with the error of each. The `io::Error` of a
+/// [`ConnectError::Connect`] contains this error. At most 32 addresses are tried. The error's text
 /// shows the first 8 and the number of the others.
 #[derive(Debug)]
 pub struct ConnectAttempts(Vec<(SocketAddr, io::Error)>);

@@ -14,8 +14,8 @@ use tokio::{
 /// may be much longer.
 const MAX_EXCERPT: usize = 1024;
 
-/// The most bytes of a chunked body that are read. This leaves room for the sizes and extensions of
-/// short chunks.
+/// The most bytes of a chunked body that are read. The limit leaves room for the sizes and
+/// extensions of short chunks.
 const MAX_CHUNKED: usize = 4 * MAX_EXCERPT;
 
 /// How long to wait for the body. The body is not worth a longer wait, because the status is

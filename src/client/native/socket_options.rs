@@ -5,10 +5,10 @@ use std::{io, net::SocketAddr, ops::RangeInclusive, time::Duration};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpSocket, TcpStream};
 
-/// The options of the TCP sockets below a client's connections. They are set before the sockets
-/// connect. A value that some systems do not accept is rounded to a value that all systems accept,
-/// as described at each setting. Thus no setting makes connecting fail. `None` keeps the system's
-/// default.
+/// The options of the TCP sockets below a client's connections. The client sets the options before
+/// the sockets connect. A value that some systems do not accept is rounded to a value that all
+/// systems accept, as described at each setting. Thus no setting makes connecting fail. `None`
+/// keeps the system's default.
 ///
 /// ```
 /// use std::time::Duration;

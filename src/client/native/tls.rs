@@ -43,7 +43,8 @@ impl LazyConfig {
         Self { trust, identity: identity.map(Arc::new), made: Mutex::default() }
     }
 
-    /// Waits for the configuration. This is cancel safe: the thread goes on for the next caller.
+    /// Waits for the configuration. This method is cancel safe, because the thread goes on for the
+    /// next caller.
     async fn get(&self) -> Result<Arc<ClientConfig>, ConnectError> {
         let failed = |error| ConnectError::Tls(Arc::new(io::Error::other(error)));
         let mut made = self.made();

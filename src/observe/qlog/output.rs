@@ -21,7 +21,7 @@ const HEADROOM: usize = 1280 * 1024;
 /// The destination of a log's chunks. It never waits.
 #[derive(Debug)]
 pub(super) struct Output {
-    /// The runtime of the connection. It does not end before the log is written.
+    /// The runtime of the connection, which does not end before the log is written.
     runtime: Handle,
     queue: Queue,
 }

@@ -202,8 +202,8 @@ mod enabled {
         }
     }
 
-    /// Displays why a connection ended. It shows the code of a peer's close and not its reason,
-    /// because a peer could repeat a secret in the reason, and the secret would be logged.
+    /// Displays why a connection ended. The text contains the code of a peer's close and not the
+    /// reason, because a peer could repeat a secret in the reason, and the secret would be logged.
     pub(crate) struct Coded<'a>(pub(crate) &'a ConnectionError);
 
     impl fmt::Display for Coded<'_> {

@@ -1,5 +1,5 @@
-//! The browser's `WebSocket`. It delivers received messages as events. For messages to be sent, it
-//! only shows how many bytes still wait (`bufferedAmount`).
+//! The browser's `WebSocket`. The browser delivers received messages as events. For messages to be
+//! sent, it only shows how many bytes still wait (`bufferedAmount`).
 
 use std::{
     cell::RefCell,
@@ -259,7 +259,7 @@ impl Drop for EventSocket {
         self.websocket.set_onopen(None);
         self.websocket.set_onmessage(None);
         self.websocket.set_onclose(None);
-        // This does nothing if the socket is closed or closing.
+        // This call does nothing if the socket is closed or closing.
         let _ = self.websocket.close();
     }
 }

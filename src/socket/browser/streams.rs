@@ -1,5 +1,5 @@
-//! The browser's `WebSocketStream`. Its two directions are a `ReadableStream` and a
-//! `WritableStream`, which have backpressure.
+//! The browser's `WebSocketStream`. The two directions of a `WebSocketStream` are a
+//! `ReadableStream` and a `WritableStream`, which have backpressure.
 //!
 //! `web-sys` does not define `WebSocketStream`, so the members of a `WebSocketStream` are looked up
 //! by name.
@@ -31,9 +31,9 @@ const INTERFACE: &str = "WebSocketStream";
 
 /// A `WebSocketStream` of the browser.
 ///
-/// It reads one message at a time, and the browser leaves the rest in the network. So no queue of
-/// messages forms here. Received data waits only in the receive buffers of the connection's
-/// streams, which credit bounds.
+/// This socket reads one message at a time, and the browser leaves the rest in the network. So no
+/// queue of messages forms here. Received data waits only in the receive buffers of the
+/// connection's streams, which credit bounds.
 pub(crate) struct StreamSocket {
     handle: Handle,
     reader: ReadableStreamDefaultReader,

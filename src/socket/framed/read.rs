@@ -19,9 +19,9 @@ use super::{
 /// released.
 const MIN_READ: usize = 1024;
 
-/// The largest size of a read. It has room for two messages of the largest size that we send, and
-/// for the beginning of a third, which is moved to the next block. Larger reads would gain nothing,
-/// and a block stays allocated as long as any message in it is unread.
+/// The largest size of a read. A read of this size has room for two messages of the largest size
+/// that we send, and for the beginning of a third message, which is moved to the next block. Larger
+/// reads would gain nothing, and a block stays allocated as long as any message in it is unread.
 const MAX_READ: usize = 132 * 1024;
 
 /// How many blocks are kept besides the current block. They are filled again once the application

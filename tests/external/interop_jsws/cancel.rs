@@ -21,8 +21,8 @@ const ENDLESS: u64 = 1 << 40;
 /// ends between two grants of credit.
 const REST: u64 = 1_000_000;
 
-/// How often each test repeats its steps. They are repeated, because chance decides which byte is
-/// the last that arrives.
+/// How often each test repeats its steps. The repetitions are needed because chance decides which
+/// byte is the last to arrive.
 const ROUNDS: u64 = 10;
 
 /// Reads the first bytes of a stream that does not end yet, and checks them.

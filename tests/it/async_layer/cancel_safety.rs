@@ -172,7 +172,7 @@ async fn a_write_that_was_given_up_leaves_no_waker_behind_its_stream() {
         let write = Hand::waiting(stream.send.write(b"given up"));
         let waker = write.waker();
         drop(write);
-        // This frees too little room to wake the writer.
+        // The read frees too little room to wake the writer.
         stream.recv.read_chunk(100).await.unwrap();
         quiet().await;
         assert_eq!(stream.send.write(b"!").await.unwrap(), 1);

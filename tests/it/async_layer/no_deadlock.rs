@@ -191,8 +191,8 @@ async fn many_tasks_on_several_threads_all_come_to_their_end() {
                 let (opener, accepter) = (opener.clone(), accepter.clone());
                 tasks.push(tokio::spawn(async move {
                     for round in 0..50 {
-                        // Each task opens streams. It also accepts and echoes the same number of
-                        // streams, which may be the streams of other tasks.
+                        // Each task opens streams. Each task also accepts and echoes the same
+                        // number of streams, which may be the streams of other tasks.
                         let echo = async {
                             // If an accept is dropped, its stream goes to another task.
                             let given_up = give_up_after(round % 3, accepter.accept_bi()).await;

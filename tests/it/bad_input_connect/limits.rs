@@ -155,7 +155,8 @@ async fn out_of_file_descriptors() {
         files.push(file);
     }
     assert!(files.len() < 64);
-    // This leaves a descriptor for the client, and none for the server's end of the connection.
+    // This loop leaves one descriptor for the client, and none for the server's end of the
+    // connection.
     files.pop();
     let stream = TcpStream::connect(server.address).await.unwrap();
     sleep(Duration::from_millis(300)).await;

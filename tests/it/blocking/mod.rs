@@ -27,7 +27,7 @@ const WIRES: [Wire; 2] = [Wire::QMux, Wire::JsWs];
 /// Every wait that ends at all ends within this time, however busy the machine is.
 const LONG: Duration = Duration::from_secs(120);
 
-/// This is how long a test waits for something that should not happen.
+/// How long a test waits for something that should not happen.
 const SHORT: Duration = Duration::from_millis(30);
 
 /// Runs `test` on each wire. A test that never ends fails.

@@ -39,9 +39,9 @@ async fn request(client: WebSocketClientBuilder) -> String {
 /// [W-3] A client that writes its own handshake MUST NOT offer a WebSocket extension.
 /// [W-11] We MUST NOT send a message before the WebSocket handshake is complete, nor after our
 /// Close frame.
-/// [W-12] A client on the QMux wire MUST offer at least one subprotocol. By default it offers
-/// `qmux-02.<app>` for each configured application protocol, in order of preference. It then offers
-/// `qmux-02`, unless an application protocol is required.
+/// [W-12] A client on the QMux wire MUST offer at least one subprotocol. By default the client
+/// offers `qmux-02.<app>` for each configured application protocol, in order of preference. After
+/// these names the client offers `qmux-02`, unless an application protocol is required.
 /// [W-13] A client on the js-ws wire MUST NOT offer a subprotocol: a server built on npm `ws`
 /// selects the first one, whatever it is.
 #[tokio::test(start_paused = true)]

@@ -110,8 +110,8 @@ async fn relay(server: SocketAddr) -> (SocketAddr, WebSocketClient, Heard, JoinH
 /// a FIN on TCP.
 #[tokio::test]
 async fn either_end_closes_and_both_end_their_http2_stream_and_reset_none() {
-    // The seventh way is to drop the server's last handle. It is left out, because the echo route
-    // holds a handle too.
+    // The seventh way is to drop the server's last handle. This test leaves the seventh way out,
+    // because the echo route holds a handle too.
     for (number, end) in WAYS[..6].iter().enumerate() {
         let server = Server::start(Kind::PLAIN).await;
         let (address, client, heard, relaying) = relay(server.address).await;

@@ -1,5 +1,5 @@
-//! An axum server with pages, a login, and WebSocket routes that echo each stream. It counts its
-//! TCP connections.
+//! An axum server with pages, a login, and WebSocket routes that echo each stream. The server
+//! counts its TCP connections.
 
 use std::{
     net::SocketAddr,

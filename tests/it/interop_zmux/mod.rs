@@ -110,8 +110,8 @@ async fn connected(
     }
 }
 
-/// A subprotocol has one of two forms. It is the name of the current or the older version, a dot,
-/// and the application protocol; or it is the application protocol alone.
+/// A subprotocol has one of two forms. The first form is the name of the current or the older
+/// version, a dot, and the application protocol. The second form is the application protocol alone.
 async fn an_application_protocol_is_agreed_on_by_each_name(role: Role) {
     let chat = || Options::for_application("chat");
     for (name, options, application) in [

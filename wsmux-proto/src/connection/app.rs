@@ -41,9 +41,9 @@ impl Connection {
         }
     }
 
-    /// Returns how many streams [`open`](Self::open) would open now. This call registers no waiter.
-    /// If the result is 0, call [`report_streams_blocked`](Self::report_streams_blocked) or `open`
-    /// to get [`Event::Available`].
+    /// Returns how many streams [`open`](Self::open) would open now. This method registers no
+    /// waiter. If the result is 0, call [`report_streams_blocked`](Self::report_streams_blocked) or
+    /// `open` to get [`Event::Available`].
     ///
     /// # Errors
     /// [`OpenError`].

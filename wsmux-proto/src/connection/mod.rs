@@ -1,4 +1,5 @@
-//! A connection as a whole. Its streams are implemented in [`streams`](super::streams).
+//! A connection as a whole. The connection's streams are implemented in
+//! [`streams`](super::streams).
 //!
 //! - `state`: the states of a connection; `close`: how a connection ends; `close_frames`: what is
 //!   sent at its end
@@ -28,7 +29,7 @@ use super::{
 };
 use crate::{Config, Time};
 
-/// The state machine of a connection. It has no socket, no clock and no task.
+/// The state machine of a connection. This type has no socket, no clock and no task.
 ///
 /// The caller chooses one epoch for all [`Time`]s, and never passes a time that is earlier than the
 /// one before. After each call of [`handle`](Self::handle) or of a `handle_` method, and after each
@@ -54,8 +55,8 @@ pub struct Connection {
     /// Transport parameters that the engine does not know, encoded. They are sent after the
     /// parameters that the engine knows, and then dropped.
     private_parameters: PrivateParameters,
-    /// The size of the largest message that this end may send. Both its own settings and the peer's
-    /// parameters limit it.
+    /// The size of the largest message that this end may send. Both this end's settings and the
+    /// peer's parameters limit this size.
     max_message: usize,
     /// How many bytes of each message are left free for what the session puts in front of it.
     reserved: usize,

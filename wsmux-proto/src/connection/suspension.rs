@@ -13,8 +13,8 @@ use crate::{
     Config, ConnectionError, QMuxVersion, SocketCapabilities, Time, Timeout, TransportError, VarInt,
 };
 
-/// Encoded transport parameters that the engine does not know. They may contain the secret of a
-/// session, so `Debug` shows nothing of them.
+/// Encoded transport parameters that the engine does not know. These parameters may contain the
+/// secret of a session, so `Debug` shows nothing of them.
 #[derive(Default)]
 pub(super) struct PrivateParameters(Bytes);
 
@@ -134,9 +134,9 @@ impl Connection {
         self.on_message(now, len);
     }
 
-    /// Records that a message was sent that the engine did not write, or that was sent before. This
-    /// does not end a stall of the engine: call [`on_socket_room`](Self::on_socket_room) if the
-    /// message shows that the engine can send as well.
+    /// Records that a message was sent that the engine did not write, or that was sent before. Such
+    /// a message does not end a stall of the engine. Call [`on_socket_room`](Self::on_socket_room)
+    /// if the message shows that the engine can send, too.
     pub(crate) fn on_foreign_message_sent(&mut self, now: Time, len: usize) {
         self.timers.on_sent(now);
         self.counters.messages_sent += 1;

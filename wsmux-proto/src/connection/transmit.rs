@@ -36,7 +36,7 @@ impl Connection {
             self.parameters_sent = true;
             let private = self.private_parameters.take();
             self.wire.encode_parameters(&self.config.parameters(), self.version, &private, out);
-            // This is the best time to measure the round-trip time, because nothing else is on the
+            // Now is the best time to measure the round-trip time, because nothing else is on the
             // path.
             if self.is_open() && self.streams.windows_may_grow() {
                 self.timers.ping.request();

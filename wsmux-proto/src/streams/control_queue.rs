@@ -137,8 +137,8 @@ impl ControlFrame {
     }
 }
 
-/// Which control frames of a stream have to be sent. This value is stored in the stream, but only
-/// the queue changes it.
+/// Which control frames of a stream have to be sent. The stream stores this value, but only the
+/// queue changes it.
 #[derive(Debug, Default)]
 pub(super) struct PendingControl {
     /// The bits of the queued frames.

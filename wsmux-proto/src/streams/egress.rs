@@ -10,9 +10,9 @@ use super::{
 };
 use crate::{Dir, Event, Frame, MessageBuf, Time, event::Events, wire::StreamHeader};
 
-/// How many bytes a stream may send before the next stream of the same priority has its turn. This
-/// is about as much as one TLS record holds. Shorter turns would need more headers, and longer
-/// turns would add latency.
+/// How many bytes a stream may send before the next stream of the same priority has its turn. One
+/// TLS record holds about this many bytes. Shorter turns would need more headers, and longer turns
+/// would add latency.
 const TURN: usize = 16 * 1024;
 
 /// A message with less room than this counts as full, because a frame with only a few bytes of data

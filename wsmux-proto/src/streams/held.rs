@@ -14,9 +14,9 @@ use std::collections::VecDeque;
 
 use crate::StreamId;
 
-/// How many bytes a stream may hold even if other streams have filled the window. This lets a
-/// request, or the head of a message, be sent at once. This floor costs little, because the state
-/// of a stream takes about as much memory.
+/// How many bytes a stream may hold even if other streams have filled the window. So a request, or
+/// the head of a message, can be sent at once. This floor costs little, because the state of a
+/// stream takes about as much memory.
 pub(super) const ALWAYS: usize = 1024;
 
 /// The bytes of one stream, or of all streams, that wait to be sent.

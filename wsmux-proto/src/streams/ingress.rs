@@ -353,7 +353,7 @@ impl Streams {
         id: StreamId,
         events: &mut Events,
     ) -> Result<(), TransportError> {
-        // This frame changes no stream, because grants are sent whenever they are due. But the
+        // The report changes no stream, because grants are sent whenever they are due. But the
         // frame may open its stream, and it is an error if the peer may not use that stream. So the
         // stream is looked up.
         match self.find(now, id, Half::Recv, true, events)? {

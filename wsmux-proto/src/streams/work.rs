@@ -62,9 +62,9 @@ impl ConnectionBlocked {
 }
 
 /// [C-85] On average, the cost of a frame, a call or an event MUST NOT grow faster than the
-/// logarithm of the number of streams. The number includes streams that wait (J-31). This holds for
-/// all ids that a peer may choose. Events that concern all streams, such as the connection's end,
-/// are exempt.
+/// logarithm of the number of streams. The number includes streams that wait (J-31). The rule holds
+/// for all ids that a peer may choose. Events that concern all streams, such as the connection's
+/// end, are exempt.
 #[test]
 fn a_raise_of_the_connections_credit_costs_as_much_as_it_lets_through() {
     let mut blocked = ConnectionBlocked::new();
@@ -128,9 +128,9 @@ fn void_entries_of_streams_that_wait_for_credit_are_bounded() {
 /// stream only when its turn has come.
 ///
 /// [C-85] On average, the cost of a frame, a call or an event MUST NOT grow faster than the
-/// logarithm of the number of streams. The number includes streams that wait (J-31). This holds for
-/// all ids that a peer may choose. Events that concern all streams, such as the connection's end,
-/// are exempt.
+/// logarithm of the number of streams. The number includes streams that wait (J-31). The rule holds
+/// for all ids that a peer may choose. Events that concern all streams, such as the connection's
+/// end, are exempt.
 #[test]
 fn thousands_of_priorities_cost_as_much_as_one() {
     let mut queue = PriorityQueue::default();
@@ -152,9 +152,9 @@ fn thousands_of_priorities_cost_as_much_as_one() {
 /// them. If the whole queue were searched for each event, this test would take hours.
 ///
 /// [C-85] On average, the cost of a frame, a call or an event MUST NOT grow faster than the
-/// logarithm of the number of streams. The number includes streams that wait (J-31). This holds for
-/// all ids that a peer may choose. Events that concern all streams, such as the connection's end,
-/// are exempt.
+/// logarithm of the number of streams. The number includes streams that wait (J-31). The rule holds
+/// for all ids that a peer may choose. Events that concern all streams, such as the connection's
+/// end, are exempt.
 #[test]
 fn an_event_that_repeats_is_not_looked_for_among_all_others() {
     const READERS: u64 = if cfg!(miri) { 100 } else { 1_000_000 };

@@ -98,7 +98,7 @@ mod tests {
     /// PROTOCOL_VIOLATION.
     #[test]
     fn the_first_frame_has_the_type_of_its_version() {
-        // This is the type that pull request 69 of quicwg/qmux proposes.
+        // Pull request 69 of quicwg/qmux proposes this type.
         let next =
             QMuxVersion { name: "qmux-03", parameters: 0x3f51_4d58_0d0a_0d0a, ..VERSIONS[0] };
         let mut client = engine(next, Side::Client);

@@ -1,4 +1,4 @@
-//! Two honest endpoints with extreme settings or applications. Neither of them exceeds a budget of
+//! Two honest endpoints with extreme settings or applications. Neither endpoint exceeds a budget of
 //! the other endpoint.
 
 use crate::support::*;

@@ -17,8 +17,8 @@ fn bytes(frame: Frame) -> Vec<u8> {
     encode(Wire::QMux, &frame, false)
 }
 
-/// QX_TRANSPORT_PARAMETERS MUST be the first frame we send. It is sent at once when the
-/// socket is open, without waiting for the peer's.
+/// QX_TRANSPORT_PARAMETERS MUST be the first frame we send. The frame is sent at once when
+/// the socket is open, without waiting for the peer's frame.
 /// Even a connection that is closed at once MUST send its parameters before
 /// CONNECTION_CLOSE.
 /// If the peer's first frame is not QX_TRANSPORT_PARAMETERS, even if it is PADDING or

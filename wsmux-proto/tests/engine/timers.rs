@@ -311,7 +311,7 @@ fn look_late(peer: &mut ScriptedPeer, late: Duration, act: impl Fn(&mut Scripted
 
 /// [C-80] If this end notices a deadline for the peer's silence more than a second late, it MUST
 /// postpone the deadline by a second, or by the timeout if that is shorter, and MUST send a ping if
-/// pings run. It does so again only after a message has arrived.
+/// pings run. This end postpones a deadline again only after a message has arrived.
 #[test]
 fn timers_that_are_always_late_do_not_keep_a_dead_peer() {
     for wire in WIRES {
@@ -328,7 +328,7 @@ fn timers_that_are_always_late_do_not_keep_a_dead_peer() {
 
 /// [C-80] If this end notices a deadline for the peer's silence more than a second late, it MUST
 /// postpone the deadline by a second, or by the timeout if that is shorter, and MUST send a ping if
-/// pings run. It does so again only after a message has arrived.
+/// pings run. This end postpones a deadline again only after a message has arrived.
 #[test]
 fn neither_our_own_sends_nor_a_proxys_pings_put_off_late_deadlines_again() {
     let id = bidi(CLIENT, 0);

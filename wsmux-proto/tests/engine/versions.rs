@@ -18,7 +18,7 @@ fn hello(peer: &mut ScriptedPeer) {
 }
 
 /// An empty message MUST be accepted without effect, even before the transport parameters.
-/// It is charged to the budget of frames without effect (§8.6).
+/// The message is charged to the budget of frames without effect (§8.6).
 #[test]
 fn an_empty_message_has_no_effect() {
     let mut peer = server("qmux-02");
@@ -42,7 +42,7 @@ fn an_empty_message_has_no_effect() {
 }
 
 /// An empty message MUST be accepted without effect, even before the transport parameters.
-/// It is charged to the budget of frames without effect (§8.6).
+/// The message is charged to the budget of frames without effect (§8.6).
 /// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a
 /// reason that names the budget.
 #[test]

@@ -138,7 +138,7 @@ fn our_own_stall_is_not_taken_for_the_peers_but_only_once() {
         };
         for _ in 0..3 {
             assert!(!late(&mut peer), "{wire:?}: we slept");
-            // It turns out that the socket had room.
+            // The driver now finds that the socket had room.
             peer.said_next().expect("there is more");
             peer.conn.send_stream(peer.now, id).write(&[7; 100_000]).unwrap();
         }

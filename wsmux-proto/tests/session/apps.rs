@@ -65,13 +65,13 @@ pub struct Kill {
 /// How a socket is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Loss {
-    /// Both ends notice it at once.
+    /// Both ends notice the loss at once.
     Cut,
-    /// The server does not notice it.
+    /// The server does not notice the loss.
     HalfOpen,
-    /// A proxy closes it.
+    /// A proxy closes the socket.
     Closed,
-    /// A proxy damages what it carries.
+    /// A proxy damages the messages that it carries.
     Damaged,
     /// The socket carries nothing any more, and the ends have to find that out.
     Silence,

@@ -1,6 +1,6 @@
-//! Encodes the frames of both wires. The code is written from the specifications. It uses the
-//! crate's types and its encoding of integers, but nothing else of its codec. So an error in that
-//! codec makes the two encodings differ.
+//! Encodes the frames of both wires. The code is written from the specifications. It uses the types
+//! of `wsmux-proto` and the encoding of integers there, but nothing else of that crate's codec. So
+//! an error in that codec makes the two encodings differ.
 
 use wsmux_proto::{
     Close, Credit, Dir, Frame, Side, StreamId, TransportErrorCode, TransportParameters, VarInt,

@@ -107,8 +107,8 @@ pub struct Endpoint {
     pub black_hole: bool,
     /// Whether no acknowledgement arrives, because one of the two directions is a black hole. TCP
     /// then accepts what its send buffer has room for (`capacity`), and nothing after that. TCP has
-    /// to keep the data until the data is acknowledged. Only acknowledgements make the buffer
-    /// larger (on Linux in `tcp_new_space`).
+    /// to keep the data until the data is acknowledged. The buffer grows only because of
+    /// acknowledgements (on Linux in `tcp_new_space`).
     unacknowledged: bool,
     /// The bytes that stay in the buffer while no acknowledgement arrives: the bytes that waited
     /// for the link, and the bytes that were accepted since.

@@ -1,8 +1,9 @@
-//! WebSocket frames written by hand, with a connection for each stream. This measures what the wire
-//! itself costs: copying and masking are one pass, many frames are sent in one write, and received
-//! bytes are unmasked in place.
+//! WebSocket frames written by hand, with a connection for each stream. This backend measures what
+//! the wire itself costs: copying and masking are one pass, many frames are sent in one write, and
+//! received bytes are unmasked in place.
 //!
-//! This is not a library: it supports only binary frames, and an empty frame ends a direction.
+//! The code is not a library, because it supports only binary frames and ends a direction with an
+//! empty frame.
 
 use std::ops::Range;
 

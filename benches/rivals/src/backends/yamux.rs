@@ -70,8 +70,8 @@ impl Yamux {
 
 type Opens = mpsc::Receiver<oneshot::Sender<yamux::Stream>>;
 
-/// Runs a connection until it ends or the sender of `opens` is dropped. It serves the streams that
-/// the peer opens, and opens the streams that are requested through `opens`.
+/// Runs a connection until it ends or the sender of `opens` is dropped. The connection serves the
+/// streams that the peer opens, and opens the streams that are requested through `opens`.
 async fn drive(websocket: WebSocketStream<Socket>, config: Config, mode: Mode, mut opens: Opens) {
     let (sink, stream) = websocket.split();
     let messages = stream.map_err(io::Error::other).try_filter_map(|message| async {

@@ -76,8 +76,8 @@ pub async fn run(raw: Raw, server: SocketAddr) -> Result<Seen> {
         () = sending => true,
         () = watchdog::quiet(NEVER) => false,
     };
-    // This gives the server time to answer. If the connection has not ended after this time, it
-    // will not end.
+    // This wait gives the server time to answer. If the connection has not ended after this time,
+    // it will not end.
     let answer = tokio::select! {
         answer = &mut answers => answer?,
         () = watchdog::running(NEVER) => Answer::None,

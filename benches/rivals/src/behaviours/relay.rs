@@ -14,7 +14,7 @@ use tokio::{
 use super::Shown;
 use crate::path;
 
-/// How long a relay with a delay holds each byte. This is half a round trip.
+/// How long a relay with a delay holds each byte: half a round trip.
 const DELAY: Duration = Duration::from_millis(50);
 /// A relay with a delay holds at most this many bytes in one direction.
 const UNDER_WAY: usize = 256 * 1024 * 1024;

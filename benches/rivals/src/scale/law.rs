@@ -36,10 +36,10 @@ impl Law {
         Some(Self { exponent, off: logs.iter().map(off).fold(0.0, f64::max).exp() })
     }
 
-    /// Fits two laws to a curve that bends at one of its points. One law is for the points up to
-    /// the bend, the other for the points from the bend on. Chooses the bend for which the sum of
-    /// the squares is least, and returns its index and both laws. Returns `None` for fewer than
-    /// five points, because each law needs three points.
+    /// Fits two laws to a curve that bends at one of its points. The first law is for the points up
+    /// to the bend. The second law is for the points from the bend on. Chooses the bend for which
+    /// the sum of the squares is least, and returns its index and both laws. Returns `None` for
+    /// fewer than five points, because each law needs three points.
     pub fn fit_two(points: &[(f64, f64)]) -> Option<(usize, Self, Self)> {
         let meetings = 2..points.len().saturating_sub(2);
         let fits = meetings.filter_map(|at| {

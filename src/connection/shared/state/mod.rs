@@ -312,8 +312,9 @@ impl State {
         // which is removed when the half ends.
         let Some(waiters) = self.queues.get_mut(queue) else { return };
         self.wakeups.drop_later(waiters.leave(ticket, wants));
-        // This task may have had a reservation, or may have been the first in the queue and have
-        // wanted more than there is. In both cases there may now be enough for the next task.
+        // The task that leaves may have had a reservation. Or it may have been the first in the
+        // queue and have wanted more than was available. In both cases there may now be enough for
+        // the next task.
         self.wake_next(queue);
     }
 

@@ -23,8 +23,8 @@ use crate::{
     runtime::Instant,
 };
 
-/// A task that owns a stream. Its waker is the last owner of the task, so dropping the waker drops
-/// the stream.
+/// A task that owns a stream. The task's waker is the last owner of the task, so dropping the waker
+/// drops the stream.
 struct Owner(#[expect(dead_code, reason = "to be dropped")] Mutex<SendStream>);
 
 impl Wake for Owner {

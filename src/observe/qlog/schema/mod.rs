@@ -10,8 +10,8 @@ use wsmux_proto::{self as proto, TransportErrorCode, TransportParameters};
 
 pub(super) use self::frame::{Frame, MAX_REASON, SizedFrame, reason};
 
-/// A 64-bit number. It is written as text if a double cannot represent it, because many readers
-/// have only doubles (main-schema §6.1.1, I-JSON).
+/// A 64-bit number. A number that a double cannot represent is written as text, because many
+/// readers have only doubles (main-schema §6.1.1, I-JSON).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Uint(pub(super) u64);
 

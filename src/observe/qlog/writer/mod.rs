@@ -34,9 +34,9 @@ const OVERHEAD: usize = 4 * size_of::<Vec<u8>>();
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The thread that writes the logs of one configuration, in the order in which their chunks
-/// arrived. It is not a thread of the runtime, because a writer that hangs would block that thread
-/// for other tasks. It starts with the first log, and ends once the configuration and its logs are
-/// gone and every chunk is written.
+/// arrived. The thread does not belong to the runtime, because a writer that hangs would block a
+/// thread of the runtime for other tasks. It starts with the first log, and ends once the
+/// configuration and its logs are gone and every chunk is written.
 #[derive(Default)]
 pub(super) struct WriterThread {
     /// The thread ends when all senders have been dropped, so it has none itself.

@@ -62,8 +62,8 @@ fn bytes((first, payload): &Frame, from: Side) -> Vec<u8> {
     out
 }
 
-/// Applies or removes the mask (RFC 6455 §5.3). It masks 16 bytes in one step, because tests are
-/// not optimised.
+/// Applies or removes the mask (RFC 6455 §5.3). This function masks 16 bytes in one step, because
+/// tests are not optimised.
 fn masked(payload: &[u8], mask: [u8; 4]) -> Vec<u8> {
     let mut out = payload.to_vec();
     let [a, b, c, d] = mask;

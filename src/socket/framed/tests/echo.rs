@@ -1,5 +1,5 @@
-//! A user of the socket that takes the place of the engine. It echoes messages, and refuses what an
-//! engine refuses.
+//! A user of the socket that takes the place of the engine. The echo sends messages back, and
+//! refuses what an engine refuses.
 
 use std::future::poll_fn;
 
@@ -8,7 +8,7 @@ use wsmux_proto::MessageBuf;
 
 use super::super::*;
 
-/// Runs until the stream has ended. It flushes before each read, so each ping is answered.
+/// Runs until the stream has ended. The echo flushes before each read, so each ping is answered.
 pub(super) async fn echo<S>(socket: &mut FramedSocket<S>) -> SocketError
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,

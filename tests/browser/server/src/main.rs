@@ -1,5 +1,5 @@
-//! Starts the servers for the pages under test. It prints the URL of its control service, and
-//! serves until its standard input ends.
+//! Starts the servers for the pages under test. The program prints the URL of its control service,
+//! and serves until its standard input ends.
 //!
 //! A page sends requests to the control service, one on each stream, to get the URLs of servers:
 //! see `control`.

@@ -1,4 +1,4 @@
-//! A relay between a page and a server. It stands for a network that is slow, or that stops
+//! A relay between a page and a server. The relay stands for a network that is slow, or that stops
 //! carrying data.
 
 use std::{io, time::Duration};

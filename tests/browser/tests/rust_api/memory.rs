@@ -17,8 +17,8 @@ crate::tests_at! { everywhere:
 }
 
 // This test does not run with `WebSocketStream`, because this end polls only a `WebSocket` for its
-// waiting bytes. It does not run against crate `qmux` either. That crate grants fewer bytes than
-// the system's buffers hold, so no bytes would wait in the browser.
+// waiting bytes. This test does not run against crate `qmux` either. That crate grants fewer bytes
+// than the system's buffers hold, so no bytes would wait in the browser.
 crate::tests_at! { of_ours_by_web_socket:
     what_waits_for_a_silent_network_is_seldom_looked_after;
 }

@@ -27,7 +27,7 @@ const CALLERS: usize = 8;
 const SLOW_CALLS: usize = 4;
 
 /// The pause after a failed attempt to connect. One server is always up, but the proxy may not know
-/// yet which one.
+/// yet which server that is.
 const BACKOFF: Duration = Duration::from_millis(20);
 
 #[derive(Debug, Clone)]

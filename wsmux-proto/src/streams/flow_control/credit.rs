@@ -27,7 +27,8 @@ pub(in crate::streams) struct RecvCredit {
     /// How many bytes the application has read, or this end has dropped, in all.
     consumed: u64,
     /// The measurement by which the window grows. It is `None` until an eighth of the initial
-    /// window has been received. This saves memory, because there may be thousands of streams.
+    /// window has been received. The `None` saves memory, because there may be thousands of
+    /// streams.
     pub(in crate::streams) measure: Option<Box<Measure>>,
 }
 

@@ -18,7 +18,7 @@ const PARAMETERS: u8 = 0;
 const PING: u8 = 1;
 const PONG: u8 = 2;
 const STREAM: u8 = 3;
-/// A stream frame without a length. It is the last frame of its message.
+/// A stream frame without a length, which is the last frame of its message.
 const LAST_STREAM: u8 = 4;
 const RESET: u8 = 5;
 const STOP: u8 = 6;

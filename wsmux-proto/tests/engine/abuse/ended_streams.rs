@@ -33,7 +33,7 @@ fn a_flood_of_frames_for_an_ended_stream_ends_the_connection() {
     }
 }
 
-/// C-55 says that these frames are ignored. They are still charged to the budget.
+/// C-55 says that these frames are ignored, but they are still charged to the budget.
 ///
 /// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a
 /// reason that names the budget.

@@ -18,7 +18,7 @@ use wsmux_proto::{
     Config, ConnectionError, Dir, Frame, Incoming, Read, StreamId, TransportErrorCode, Wire,
 };
 
-/// How often `honest` repeats an action. This is more than the burst of any budget.
+/// How often `honest` repeats an action. The number is larger than the burst of any budget.
 const MANY: u64 = 12_000;
 
 fn peer(wire: Wire) -> ScriptedPeer {

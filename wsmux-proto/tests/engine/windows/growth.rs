@@ -8,9 +8,9 @@ use super::{INITIAL, KIB, MIB, is_ping, path};
 use crate::support::*;
 
 /// [C-56] A window MUST NOT grow past any of four bounds: twice what the present span brings, four
-/// times what the previous span brought, `max_stream_receive_window`, and the budget (C-57). It
-/// MUST NOT grow by less than an eighth of itself. If the bounds allow such growth, the window MUST
-/// grow with a grant as soon as the bytes are read.
+/// times what the previous span brought, `max_stream_receive_window`, and the budget (C-57). A
+/// window MUST NOT grow by less than an eighth of itself. If the bounds allow such growth, the
+/// window MUST grow with a grant as soon as the bytes are read.
 #[test]
 fn one_stream_fills_a_gigabit_over_200_ms_within_two_seconds_by_default() {
     let path = path(200, 1_000);
@@ -32,9 +32,9 @@ fn one_stream_fills_a_gigabit_over_200_ms_within_two_seconds_by_default() {
 }
 
 /// [C-56] A window MUST NOT grow past any of four bounds: twice what the present span brings, four
-/// times what the previous span brought, `max_stream_receive_window`, and the budget (C-57). It
-/// MUST NOT grow by less than an eighth of itself. If the bounds allow such growth, the window MUST
-/// grow with a grant as soon as the bytes are read.
+/// times what the previous span brought, `max_stream_receive_window`, and the budget (C-57). A
+/// window MUST NOT grow by less than an eighth of itself. If the bounds allow such growth, the
+/// window MUST grow with a grant as soon as the bytes are read.
 #[test]
 fn a_window_grows_to_twice_what_is_on_the_way_and_no_further() {
     for path in [path(100, 100), path(20, 1_000), path(300, 40), path(50, 400)] {
@@ -55,9 +55,9 @@ fn a_window_grows_to_twice_what_is_on_the_way_and_no_further() {
 }
 
 /// [C-56] A window MUST NOT grow past any of four bounds: twice what the present span brings, four
-/// times what the previous span brought, `max_stream_receive_window`, and the budget (C-57). It
-/// MUST NOT grow by less than an eighth of itself. If the bounds allow such growth, the window MUST
-/// grow with a grant as soon as the bytes are read.
+/// times what the previous span brought, `max_stream_receive_window`, and the budget (C-57). A
+/// window MUST NOT grow by less than an eighth of itself. If the bounds allow such growth, the
+/// window MUST grow with a grant as soon as the bytes are read.
 /// [C-59] To measure for window growth, an endpoint MUST send a ping only on two occasions: in the
 /// message of its transport parameters, if windows may grow, and with each step of growth. It MUST
 /// NOT send such a ping while another ping is unanswered.
@@ -74,9 +74,9 @@ fn no_window_grows_where_the_initial_one_is_enough() {
 }
 
 /// [C-56] A window MUST NOT grow past any of four bounds: twice what the present span brings, four
-/// times what the previous span brought, `max_stream_receive_window`, and the budget (C-57). It
-/// MUST NOT grow by less than an eighth of itself. If the bounds allow such growth, the window MUST
-/// grow with a grant as soon as the bytes are read.
+/// times what the previous span brought, `max_stream_receive_window`, and the budget (C-57). A
+/// window MUST NOT grow by less than an eighth of itself. If the bounds allow such growth, the
+/// window MUST grow with a grant as soon as the bytes are read.
 #[test]
 fn a_window_grows_for_no_reader_that_does_not_read() {
     let mut bulk = Bulk::new(path(200, 1_000), &Config::default());
@@ -98,9 +98,9 @@ fn a_window_grows_for_no_reader_that_does_not_read() {
 }
 
 /// [C-56] A window MUST NOT grow past any of four bounds: twice what the present span brings, four
-/// times what the previous span brought, `max_stream_receive_window`, and the budget (C-57). It
-/// MUST NOT grow by less than an eighth of itself. If the bounds allow such growth, the window MUST
-/// grow with a grant as soon as the bytes are read.
+/// times what the previous span brought, `max_stream_receive_window`, and the budget (C-57). A
+/// window MUST NOT grow by less than an eighth of itself. If the bounds allow such growth, the
+/// window MUST grow with a grant as soon as the bytes are read.
 #[test]
 fn a_window_does_not_grow_past_what_its_reader_takes_in_two_round_trips() {
     let path = path(200, 1_000);
@@ -126,9 +126,9 @@ fn a_window_does_not_grow_past_what_its_reader_takes_in_two_round_trips() {
 }
 
 /// [C-56] A window MUST NOT grow past any of four bounds: twice what the present span brings, four
-/// times what the previous span brought, `max_stream_receive_window`, and the budget (C-57). It
-/// MUST NOT grow by less than an eighth of itself. If the bounds allow such growth, the window MUST
-/// grow with a grant as soon as the bytes are read.
+/// times what the previous span brought, `max_stream_receive_window`, and the budget (C-57). A
+/// window MUST NOT grow by less than an eighth of itself. If the bounds allow such growth, the
+/// window MUST grow with a grant as soon as the bytes are read.
 #[test]
 fn bytes_that_lay_unread_do_not_count_when_they_are_read_at_last() {
     let path = path(100, 200);

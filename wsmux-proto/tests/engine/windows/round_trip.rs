@@ -66,8 +66,8 @@ fn a_path_that_has_become_longer_is_measured_anew_after_a_silence() {
 }
 
 /// A client written by hand that runs once per millisecond. Each time it processes the new grants,
-/// and sends as many bytes as they allow, but at most `bound`. It makes no pause between its
-/// messages.
+/// and sends as many bytes as they allow, but at most `bound`. The client makes no pause between
+/// its messages.
 struct ByHand {
     peer: ScriptedPeer,
     bound: u64,
@@ -164,9 +164,9 @@ fn late_or_missing_pongs_make_no_window_grow_without_need() {
 }
 
 /// [C-56] A window MUST NOT grow past any of four bounds: twice what the present span brings, four
-/// times what the previous span brought, `max_stream_receive_window`, and the budget (C-57). It
-/// MUST NOT grow by less than an eighth of itself. If the bounds allow such growth, the window MUST
-/// grow with a grant as soon as the bytes are read.
+/// times what the previous span brought, `max_stream_receive_window`, and the budget (C-57). A
+/// window MUST NOT grow by less than an eighth of itself. If the bounds allow such growth, the
+/// window MUST grow with a grant as soon as the bytes are read.
 #[test]
 fn a_burst_at_the_speed_of_memory_does_not_pass_for_the_rate_of_the_path() {
     // Two ends on one machine run in turns: a whole window arrives at once, and after that nothing

@@ -30,7 +30,7 @@ impl Case {
         match &transmit {
             Some(Outgoing::Message(message)) => {
                 assert!((1..=65_536).contains(&message.len()), "{} bytes", message.len());
-                // This panics if the engine sent something that is not valid on its wire.
+                // The decoder panics if the engine sent something that is not valid on its wire.
                 decode(self.wire, message.slices().collect::<Vec<_>>().concat().into());
             }
             Some(Outgoing::Close { reason, .. }) => {

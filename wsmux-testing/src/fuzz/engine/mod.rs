@@ -52,7 +52,8 @@ struct Case {
     /// How many bytes of each stream the peer has sent.
     sent: BTreeMap<StreamId, u64>,
     last_message: Vec<u8>,
-    /// The index of the next stream of a flood. It is above the indices that most frames use.
+    /// The index of the next stream of a flood. This index is above the indices that most frames
+    /// use.
     flooded: u64,
     /// All streams that the application holds.
     held: Vec<StreamId>,
