@@ -421,8 +421,7 @@ mod tests {
     /// [W-43] If a subprotocol begins with the name of a version that we speak and a dot, the part
     /// after the dot MUST be reported as the application protocol. If the subprotocol is only the
     /// name of such a version, there is no application protocol. Any other subprotocol MUST be
-    /// reported whole. (Ours; Binding "Subprotocol Identifier": a bare name may have dots of its
-    /// own)
+    /// reported whole.
     #[test]
     fn the_application_protocol_is_what_is_not_our_version() {
         for (subprotocol, application) in [

@@ -236,7 +236,7 @@ async fn a_server_takes_the_older_name_and_a_bare_one() {
 /// [W-43] If a subprotocol begins with the name of a version that we speak and a dot, the part
 /// after the dot MUST be reported as the application protocol. If the subprotocol is only the name
 /// of such a version, there is no application protocol. Any other subprotocol MUST be reported
-/// whole. (Ours; Binding "Subprotocol Identifier": a bare name may have dots of its own)
+/// whole.
 #[tokio::test]
 async fn both_ends_report_the_application_protocol() {
     for (offered, application) in [

@@ -53,8 +53,7 @@ fn a_close_before_the_peers_parameters_comes_behind_ours_and_is_short() {
 /// [Q-13] QX_TRANSPORT_PARAMETERS MUST be the first frame we send. It is sent at once when the
 /// socket is open, without waiting for the peer's.
 /// [Q-25] We MUST NOT send a parameter twice. We MUST send only parameters that are in the table of
-/// §6.2 or in the table of §12.1. (RFC 9000 §7.4; QMux "Permitted and Forbidden Transport
-/// Parameters")
+/// §6.2 or in the table of §12.1.
 #[test]
 fn the_parameters_of_the_defaults_are_those_of_the_table() {
     for side in [CLIENT, SERVER] {
@@ -445,7 +444,7 @@ fn the_largest_code_goes_and_comes_whole() {
 }
 
 /// [Q-50] As sender we MUST NOT send more bytes on all streams together than the peer's MAX_DATA
-/// allows. A reset stream counts with its final size. (RFC 9000 §4.1)
+/// allows. A reset stream counts with its final size.
 /// [Q-51] Connection credit MUST be spent only when bytes are put into a message, never when they
 /// are buffered.
 #[test]

@@ -30,7 +30,7 @@ fn a_datagram_arrives_whole_and_in_order() {
 /// with an error that names the wire, and nothing is sent.
 /// We MUST NOT send a DATAGRAM frame to a peer that did not advertise
 /// `max_datagram_frame_size`. A DATAGRAM frame that we send MUST NOT be longer than that value, nor
-/// longer than the peer's `max_record_size`. (RFC 9221 §3; QMux "Unreliable Datagram Extension")
+/// longer than the peer's `max_record_size`.
 #[test]
 fn a_datagram_that_the_peer_does_not_take_is_refused_here() {
     for (frame, record) in [(100, 65_536), (65_536, 16_382), (2, 16_382)] {

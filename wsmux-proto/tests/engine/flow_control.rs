@@ -234,7 +234,7 @@ fn data_len(frames: &[Frame]) -> usize {
 /// [C-24] The final size of a reset MUST be the number of bytes handed to the transport, not the
 /// number that the application wrote.
 /// As sender we MUST NOT send more bytes on all streams together than the peer's MAX_DATA
-/// allows. A reset stream counts with its final size. (RFC 9000 §4.1)
+/// allows. A reset stream counts with its final size.
 /// Connection credit MUST be spent only when bytes are put into a message, never when they
 /// are buffered.
 #[test]

@@ -162,7 +162,7 @@ fn each_end_is_answered_once_and_answers_are_not_answered() {
 /// [J-21] A Close or Error for a half that has ended MUST be ignored and not be answered. So two
 /// endpoints cannot answer each other for ever.
 /// [J-22] If Error(Read) or Close(Read) arrives after we stopped the half, the half MUST end
-/// without an answer. (It is the peer's answer to our stop)
+/// without an answer.
 #[test]
 fn answers_to_ends_of_ours_are_ignored() {
     let id = bidi(CLIENT, 0);
@@ -184,7 +184,7 @@ fn answers_to_ends_of_ours_are_ignored() {
 }
 
 /// [J-22] If Error(Read) or Close(Read) arrives after we stopped the half, the half MUST end
-/// without an answer. (It is the peer's answer to our stop)
+/// without an answer.
 #[test]
 fn either_end_of_a_half_that_we_stopped_is_not_answered() {
     let id = bidi(CLIENT, 0);

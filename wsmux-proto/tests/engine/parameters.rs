@@ -104,8 +104,7 @@ fn parameters_that_are_malformed_forbidden_or_out_of_range() {
 /// [Q-17] Until the peer's parameters have been processed, we MUST NOT send anything but our own
 /// parameters, QX_PING and CONNECTION_CLOSE.
 /// [Q-25] We MUST NOT send a parameter twice. We MUST send only parameters that are in the table of
-/// §6.2 or in the table of §12.1. (RFC 9000 §7.4; QMux "Permitted and Forbidden Transport
-/// Parameters")
+/// §6.2 or in the table of §12.1.
 #[test]
 fn each_end_tells_what_its_configuration_says_and_no_parameter_twice() {
     let mut config = Config::default();

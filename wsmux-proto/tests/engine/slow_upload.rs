@@ -73,8 +73,7 @@ impl Upload {
 }
 
 /// [C-90] When a socket accepts something after it was full, this MUST restart the same timers as a
-/// message that arrives (C-45) and as a message that is handed over (C-42). (Ours; QMux "Idle
-/// Timeout": on a slow link a ping waits for everything that the buffers hold)
+/// message that arrives (C-45) and as a message that is handed over (C-42).
 #[test]
 fn a_slow_upload_through_a_deep_buffer_lives() {
     for wire in WIRES {
@@ -90,7 +89,7 @@ fn a_slow_upload_through_a_deep_buffer_lives() {
 
 /// [C-91] The effective idle timeout MUST be at least three times the newest round-trip time of a
 /// ping. But this rule MUST NOT make it longer than three times the smaller of the two declared
-/// timeouts. (RFC 9000 §10.1; the bound is ours)
+/// timeouts.
 #[test]
 fn the_last_bytes_of_a_slow_upload_have_their_time() {
     for wire in WIRES {
@@ -111,7 +110,7 @@ fn the_last_bytes_of_a_slow_upload_have_their_time() {
 /// though sending restarts the idle timer.
 /// [C-91] The effective idle timeout MUST be at least three times the newest round-trip time of a
 /// ping. But this rule MUST NOT make it longer than three times the smaller of the two declared
-/// timeouts. (RFC 9000 §10.1; the bound is ours)
+/// timeouts.
 #[test]
 fn an_upload_into_a_black_hole_is_given_up_in_time() {
     for wire in WIRES {
@@ -173,7 +172,7 @@ fn silence_after_round_trip(wire: Wire, seconds: u64) -> Duration {
 
 /// [C-91] The effective idle timeout MUST be at least three times the newest round-trip time of a
 /// ping. But this rule MUST NOT make it longer than three times the smaller of the two declared
-/// timeouts. (RFC 9000 §10.1; the bound is ours)
+/// timeouts.
 #[test]
 fn the_idle_timeout_is_three_round_trips_and_no_longer_than_its_triple() {
     for wire in WIRES {

@@ -126,7 +126,7 @@ fn a_frame_on_a_stream_above_our_limit() {
 }
 
 /// If a STREAM frame with data does not begin directly after the last byte received, we MUST
-/// close with PROTOCOL_VIOLATION. (QMux "Ordering of STREAM Frames")
+/// close with PROTOCOL_VIOLATION.
 /// The offset of an empty STREAM frame MUST obey the rule of Q-27 as well.
 /// If a frame breaks several rules, the first of them in this order MUST determine the
 /// error: encoding, direction and creation (C-6, C-7), stream limit, final size

@@ -102,7 +102,7 @@ fn a_newcomer_does_not_overtake_those_that_wait() {
 /// [J-41] Of the messages that the peer sends for a waiting stream, we MUST keep the sum of the
 /// Acks, the first end of the peer's half, and the first stop of our half. They MUST take effect
 /// when the stream is opened. On Data that is not empty we MUST close with FLOW_CONTROL_ERROR,
-/// because we have granted no credit yet. (By J-26; the end is kept because a request may be empty)
+/// because we have granted no credit yet.
 #[test]
 fn credit_that_came_while_a_stream_waited_is_there_when_it_is_opened() {
     let mut peer = peer(1, 100);
@@ -122,7 +122,7 @@ fn credit_that_came_while_a_stream_waited_is_there_when_it_is_opened() {
 /// [J-41] Of the messages that the peer sends for a waiting stream, we MUST keep the sum of the
 /// Acks, the first end of the peer's half, and the first stop of our half. They MUST take effect
 /// when the stream is opened. On Data that is not empty we MUST close with FLOW_CONTROL_ERROR,
-/// because we have granted no credit yet. (By J-26; the end is kept because a request may be empty)
+/// because we have granted no credit yet.
 #[test]
 fn ends_that_came_while_a_stream_waited_take_effect_when_it_is_opened() {
     let mut peer = peer(1, 100);
@@ -166,7 +166,7 @@ fn ends_that_came_while_a_stream_waited_take_effect_when_it_is_opened() {
 /// [J-41] Of the messages that the peer sends for a waiting stream, we MUST keep the sum of the
 /// Acks, the first end of the peer's half, and the first stop of our half. They MUST take effect
 /// when the stream is opened. On Data that is not empty we MUST close with FLOW_CONTROL_ERROR,
-/// because we have granted no credit yet. (By J-26; the end is kept because a request may be empty)
+/// because we have granted no credit yet.
 #[test]
 fn data_on_a_stream_that_waits_ends_the_connection() {
     let flow = TransportErrorCode::FLOW_CONTROL_ERROR;

@@ -159,7 +159,7 @@ async fn a_message_in_very_many_pieces_is_put_together_in_place() {
 }
 
 /// [W-9] More than one pong MUST NOT wait to be sent. If a pong waits, a newer ping replaces its
-/// payload. (RFC 6455 §5.5.3 allows it)
+/// payload.
 #[tokio::test]
 async fn of_many_pings_to_one_that_does_not_read_the_newest_is_answered() {
     let (mut ours, mut theirs) = pair(Side::Server, 64).await;
