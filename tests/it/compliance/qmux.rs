@@ -50,8 +50,8 @@ fn a_close_before_the_peers_parameters_comes_behind_ours_and_is_short() {
     }
 }
 
-/// QX_TRANSPORT_PARAMETERS MUST be the first frame we send. It is sent at once when the
-/// socket is open, without waiting for the peer's.
+/// QX_TRANSPORT_PARAMETERS MUST be the first frame we send. The frame is sent at once when
+/// the socket is open, without waiting for the peer's frame.
 /// We MUST NOT send a parameter twice. We MUST send only parameters that are in the table of
 /// §6.2 or in the table of §12.1.
 #[test]

@@ -111,9 +111,9 @@ fn opening_waits_at_the_peers_limit_and_goes_on_when_it_rises() {
     assert!(matches!(pair.client.conn.open(Dir::Bi), Ok(None)), "one place, and no more");
 }
 
-/// [C-39] A raised stream limit MUST be sent together with other frames. The limit MUST be sent
-/// even without other frames once the peer can open at most half of the streams that it may have
-/// open at once.
+/// [C-39] A raised stream limit MUST be sent together with other frames. It MUST be sent even
+/// without other frames once the number of streams that the peer can still open is at most half of
+/// the number that it may have open at once.
 /// We MUST raise the stream limit as streams are freed, without waiting for STREAMS_BLOCKED.
 #[test]
 fn a_peer_at_its_limit_gets_max_streams_though_nothing_else_is_sent() {
@@ -152,9 +152,9 @@ fn a_peer_at_its_limit_gets_max_streams_though_nothing_else_is_sent() {
     }
 }
 
-/// [C-39] A raised stream limit MUST be sent together with other frames. The limit MUST be sent
-/// even without other frames once the peer can open at most half of the streams that it may have
-/// open at once.
+/// [C-39] A raised stream limit MUST be sent together with other frames. It MUST be sent even
+/// without other frames once the number of streams that the peer can still open is at most half of
+/// the number that it may have open at once.
 #[test]
 fn a_raised_limit_rides_along_while_the_peer_has_plenty_left() {
     let mut pair = Pair::new(Wire::QMux, &config(100, 0));
