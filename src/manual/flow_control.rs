@@ -124,9 +124,9 @@
 //!
 //! A write that waits because the window is full continues when its own stream has sent some of its
 //! bytes, or gets credit. A stream that has no bytes in its buffer waits in a queue until other
-//! streams have sent some of theirs. A chunk is taken whole or not at all: if a stream has credit
-//! for only a part of a chunk, the whole chunk is taken, and the part without credit may stay in
-//! memory for long. With an untrusted peer, keep chunks small, or use `write_all`.
+//! streams have sent some of their bytes. A chunk is taken as a whole or not at all. So if a stream
+//! has credit for only a part of a chunk, the whole chunk is taken, and the part without credit may
+//! stay in memory for long. With an untrusted peer, keep chunks small, or use `write_all`.
 //!
 //! # Local streams
 //!
@@ -235,9 +235,9 @@
 //!   waiting calls are served in the order in which they were made;
 //!   [`try_open_bi`](crate::WebSocketConnection::try_open_bi) returns `None`. In the other
 //!   direction, a js-ws peer cannot know our limit. The js-ws peer's streams above the limit
-//!   therefore wait at this end, and cost about 100 bytes each. When as many wait as
-//!   [`Config::max_waiting_streams`] allows, the next stream is refused: it is stopped and reset
-//!   with code 0.
+//!   therefore wait at this end, and cost about 100 bytes each. When as many streams wait as
+//!   [`Config::max_waiting_streams`] allows, the next stream is refused, which means that it is
+//!   stopped and reset with code 0.
 //! - **The connection's credit** is used up: no stream can send data, whatever its own credit. A
 //!   wsmux peer never causes this, but another QMux peer may. With 1 MiB for the connection and 256
 //!   KiB for a stream, which are the defaults of some implementations, four streams that the peer's

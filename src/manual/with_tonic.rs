@@ -12,7 +12,8 @@
 //! from, so put the stream into a wrapper that implements tonic's `Connected`. tonic puts the value
 //! that the wrapper returns into the extensions of each request. This value can be the
 //! [`WebSocketConnection`], for example, whose request headers and certificates identify the
-//! client. Run one `serve_with_incoming` for each connection; it ends when the connection does.
+//! client. Run one `serve_with_incoming` for each connection. The call ends when the connection
+//! ends.
 //!
 //! # The client
 //!

@@ -106,7 +106,7 @@ impl Drop for Entry {
     }
 }
 
-/// A connection among those without a socket. Dropping this removes it.
+/// A connection that is counted among the connections without a socket. Dropping this removes it.
 #[derive(Debug)]
 struct Suspended {
     number: u64,

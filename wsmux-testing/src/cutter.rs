@@ -85,7 +85,8 @@ impl Cutter {
         *self.shared.server.lock().expect("no panic") = server;
     }
 
-    /// Returns how many connections were accepted, including those that were reset at once.
+    /// Returns how many connections were accepted, including the connections that were reset at
+    /// once.
     pub fn accepted(&self) -> u64 {
         self.shared.accepted.load(Ordering::Relaxed)
     }

@@ -41,8 +41,8 @@ impl Body {
             return Self::NONE;
         }
         if headers.contains_key(header::TRANSFER_ENCODING) {
-            // This header overrides `Content-Length`. The client has not asked for other codings
-            // than chunked, and bytes in another coding would not be readable.
+            // This header overrides `Content-Length`. The client has asked for no coding except
+            // chunked, and cannot read bytes in another coding.
             return match list(headers, header::TRANSFER_ENCODING) {
                 Some(codings) if codings.eq_ignore_ascii_case("chunked") => Self::Chunked,
                 _ => Self::NONE,

@@ -27,7 +27,7 @@ struct Ends {
     client: WebSocketConnection,
     server: WebSocketConnection,
     cutter: Cutter,
-    /// Accepts further clients, and counts those that resume.
+    /// Accepts further clients, and counts the clients that resume.
     accepting: JoinHandle<()>,
 }
 

@@ -47,7 +47,8 @@ pub(super) struct Resumption {
     /// When a new gap ends although it may have begun later: the deadline of the last gap, until
     /// something new arrives after it. If the connection has ended, nothing can arrive any more.
     last_deadline: Option<Time>,
-    /// The number of a client's last attempt to resume, or of the last one that a server accepted.
+    /// At a client, the number of its last attempt to resume. At a server, the number of the last
+    /// attempt that the server accepted.
     pub(super) attempt: u64,
     pub(super) phase: Phase,
     event: Option<SessionEvent>,

@@ -142,7 +142,7 @@ impl Scheduler {
         self.ready.entries.visited + self.connection_blocked.entries.visited
     }
 
-    /// Returns how many entries there are, including void ones.
+    /// Returns how many entries there are, including void entries.
     pub(super) fn entries(&self) -> usize {
         self.ready.entries.len() + self.connection_blocked.entries.len()
     }

@@ -24,8 +24,8 @@ pub(super) struct Waiting {
 }
 
 // While the memory for waiting streams grows, there is room for two and a half values of this type
-// for each stream. The node of the stream in the tree takes another 40 bytes. The sum is below the
-// 128 bytes that SPEC.md §10 allows for each stream.
+// for each stream. The node of the stream in the tree takes 40 more bytes. The sum is below the 128
+// bytes that SPEC.md §10 allows for each stream.
 const _: () = assert!(size_of::<Waiting>() <= 32);
 
 /// What the peer has done with the halves of a waiting stream. The peer has sent no byte, because
