@@ -89,11 +89,9 @@ const TABLE: [(u64, u64); 9] = [
 ];
 
 /// On a parameter whose length passes the end of the parameters, or whose value has to be
-/// exactly one varint and is something else, we MUST close with TRANSPORT_PARAMETER_ERROR. (RFC
-/// 9000 §7.4, §18)
+/// exactly one varint and is something else, we MUST close with TRANSPORT_PARAMETER_ERROR.
 /// If a parameter of the table in §6.2 appears twice, we MUST close with
-/// TRANSPORT_PARAMETER_ERROR. Unknown parameters may repeat, because we do not remember them. (RFC
-/// 9000 §7.4, where the close is only a SHOULD)
+/// TRANSPORT_PARAMETER_ERROR. Unknown parameters may repeat, because we do not remember them.
 #[test]
 fn each_parameter_of_the_table_comes_once_as_one_integer() {
     for (id, value) in TABLE {

@@ -230,9 +230,9 @@ async fn the_targets_authority_wins_over_the_host_header() {
     }
 }
 
-/// [W-48] Over HTTP/2 a server MUST answer HTTP 400 to a request with neither `:authority` nor
-/// `Host`, to a request whose `:authority` W-45 would not accept as a `Host`, and to a request in
-/// which `:authority` and `Host` differ. (RFC 9113 §8.3.1)
+/// [W-48] Over HTTP/2 a server MUST answer HTTP 400 to three kinds of requests. The request has
+/// neither `:authority` nor `Host`. Or W-45 would not accept the `:authority` as a `Host`. Or
+/// `:authority` and `Host` differ.
 #[tokio::test]
 async fn an_authority_of_http2_is_held_to_what_a_host_is() {
     let address = hypers_server().await;

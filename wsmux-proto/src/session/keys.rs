@@ -103,9 +103,9 @@ mod tests {
 
     const KEYS: SessionKeys = SessionKeys { id: SessionId([1; ID_LEN]), secret: [2; SECRET_LEN] };
 
-    /// The proof MUST be an HMAC-SHA256 whose key is the session's secret. Its input is a
-    /// text, the session id, the attempt and the count. The text of a client is the 20 ASCII bytes
-    /// `wsmux resume request`, and the text of a server is the 19 bytes `wsmux resume answer`. The
+    /// The proof MUST be HMAC-SHA256 under the session's secret. Its input MUST be a label,
+    /// the session id, the attempt and the count. The label is the 20 ASCII bytes `wsmux resume
+    /// request` from a client, and the 19 ASCII bytes `wsmux resume answer` from a server. The
     /// attempt and the count have 8 bytes each, in network byte order.
     #[test]
     fn the_proof_is_the_hmac_that_the_specification_says() {

@@ -205,10 +205,11 @@ fn a_limit_of_one_stream_serves_one_call_after_the_other() {
 /// replenishes the budget. It also holds if useful work alone replenishes the budget, at any speed.
 /// [C-62] When a bidirectional stream that the peer opened is over, it MUST count as cancelled if
 /// two conditions hold. First, nothing of the stream was read, not even its end. Second, the peer
-/// reset the stream, or stopped our half, before anything was sent on our half. Any stream that the
-/// peer opened MUST count as served when something was sent on it before such a reset or stop, or
-/// when its end and at least one byte of it were read. Any other stream of the peer counts as
-/// neither. A stream that we opened MUST NOT count.
+/// reset the stream, or stopped our half, before anything was sent on our half. A stream of either
+/// kind that the peer opened MUST count as served in two cases. First, something was sent on it
+/// before such a reset or stop. Second, its end and at least one byte of it were read. All other
+/// streams of the peer count neither as cancelled nor as served. A stream that we opened MUST NOT
+/// count as either.
 #[test]
 fn media_whose_sender_gives_up_nine_of_ten_streams_as_stale_goes_on() {
     let mut pair = pair(Wire::QMux, &config(1 << 20, 100));
@@ -326,10 +327,11 @@ fn a_reset_after_the_end_of_each_of_ten_thousand_streams_is_no_abuse() {
 ///
 /// [C-62] When a bidirectional stream that the peer opened is over, it MUST count as cancelled if
 /// two conditions hold. First, nothing of the stream was read, not even its end. Second, the peer
-/// reset the stream, or stopped our half, before anything was sent on our half. Any stream that the
-/// peer opened MUST count as served when something was sent on it before such a reset or stop, or
-/// when its end and at least one byte of it were read. Any other stream of the peer counts as
-/// neither. A stream that we opened MUST NOT count.
+/// reset the stream, or stopped our half, before anything was sent on our half. A stream of either
+/// kind that the peer opened MUST count as served in two cases. First, something was sent on it
+/// before such a reset or stop. Second, its end and at least one byte of it were read. All other
+/// streams of the peer count neither as cancelled nor as served. A stream that we opened MUST NOT
+/// count as either.
 #[test]
 fn long_polls_that_end_without_news_go_on_for_minutes() {
     for wire in WIRES {

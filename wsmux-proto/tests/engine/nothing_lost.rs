@@ -137,7 +137,7 @@ fn handles_that_went_before_the_end_leave_nothing_after_it() {
 }
 
 /// [C-15] A reset that follows the FIN MUST NOT discard anything: the reader gets all bytes and a
-/// clean end. The final size of the reset is checked all the same.
+/// clean end. The final size of the reset is still checked.
 #[test]
 fn a_reset_behind_the_end_discards_nothing() {
     for (wire, late) in [

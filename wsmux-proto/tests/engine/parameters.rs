@@ -54,11 +54,9 @@ fn parameters_that_do_not_come_first_or_come_twice() {
 }
 
 /// On a parameter whose length passes the end of the parameters, or whose value has to be
-/// exactly one varint and is something else, we MUST close with TRANSPORT_PARAMETER_ERROR. (RFC
-/// 9000 §7.4, §18)
+/// exactly one varint and is something else, we MUST close with TRANSPORT_PARAMETER_ERROR.
 /// If a parameter of the table in §6.2 appears twice, we MUST close with
-/// TRANSPORT_PARAMETER_ERROR. Unknown parameters may repeat, because we do not remember them. (RFC
-/// 9000 §7.4, where the close is only a SHOULD)
+/// TRANSPORT_PARAMETER_ERROR. Unknown parameters may repeat, because we do not remember them.
 /// On a prohibited parameter (0x00, 0x02, 0x03, 0x0a-0x10) we MUST close with
 /// TRANSPORT_PARAMETER_ERROR.
 /// An unknown parameter MUST be ignored, whatever its value.

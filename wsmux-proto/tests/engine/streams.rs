@@ -276,7 +276,7 @@ fn a_finished_stream_that_is_stopped_while_its_bytes_wait_is_freed() {
 
 /// [C-5] When a stream of the peer is opened, every lower stream of that type that is not open yet
 /// MUST be opened too. All these streams are accepted in the order of their ids. js-ws is exempt
-/// (J-10). (RFC 9000 §3.2)
+/// (J-10).
 /// A frame of any type that Q-35 lists MUST open the peer's stream that it names, if that
 /// stream is within the limit and not open yet.
 #[test]

@@ -242,8 +242,8 @@ fn past_the_bound_of_those_that_wait_a_stream_is_refused() {
 /// [J-43] The number of streams that wait, including those of J-42 and J-44 whose answer has not
 /// been sent, MUST NOT exceed a setting. A new stream above that number is refused as J-31
 /// describes.
-/// [J-33] The number of refusals waiting to be sent, besides the refusals of J-42 and J-44, MUST be
-/// bounded. Above that bound we close with EXCESSIVE_LOAD.
+/// [J-33] The number of refusals that wait to be sent MUST be bounded. Refusals of J-42 and J-44 do
+/// not count. Above that bound we close with EXCESSIVE_LOAD.
 #[test]
 fn a_peer_that_opens_and_cancels_and_reads_nothing_makes_no_queue_grow() {
     let mut peer = peer(1, 500);

@@ -53,11 +53,11 @@ fn connected() -> (Net, StreamId) {
     (net, id)
 }
 
-/// An end MUST acknowledge when the messages that it has not acknowledged cost a quarter of
-/// the peer's replay budget, or 512 KiB. It MUST also acknowledge a second after the oldest of
-/// these messages has arrived, unless all of them together have at most 64 bytes. When half of that
-/// cost or a quarter of a second is reached, it acknowledges in a message that it sends anyway. A
-/// message costs its length, without SESSION_ACK, plus 64 bytes.
+/// An end MUST acknowledge in two cases. First, the messages that it has not acknowledged
+/// cost a quarter of the peer's replay budget, or 512 KiB if that is less. Second, the oldest of
+/// these messages arrived a second ago, and together they have more than 64 bytes. Before that, an
+/// end acknowledges only in a message that it sends for another reason, once half of that cost or a
+/// quarter of a second is reached. A message costs its length, without SESSION_ACK, plus 64 bytes.
 #[test]
 fn acknowledgements_come_late_enough_to_be_few_and_early_enough() {
     let (mut net, id) = connected();
@@ -110,9 +110,9 @@ fn with_a_small_budget_a_quarter_of_it_is_acknowledged() {
 }
 
 /// Each message after the sender's transport parameters MUST be counted when it is handed to
-/// the WebSocket, even if it is empty. Two kinds are not counted: a message that consists of
-/// SESSION_ACK alone, and what is sent once the connection has ended. The receiver counts a message
-/// when it processes it.
+/// the WebSocket, even if it is empty. Two kinds of messages are not counted: a message that
+/// consists of SESSION_ACK alone, and a message that is sent once the connection has ended. The
+/// receiver counts a message when it processes it.
 #[test]
 fn two_ends_do_not_acknowledge_each_others_acknowledgements() {
     let (mut net, id) = connected();
@@ -133,9 +133,9 @@ fn two_ends_do_not_acknowledge_each_others_acknowledgements() {
 }
 
 /// Each message after the sender's transport parameters MUST be counted when it is handed to
-/// the WebSocket, even if it is empty. Two kinds are not counted: a message that consists of
-/// SESSION_ACK alone, and what is sent once the connection has ended. The receiver counts a message
-/// when it processes it.
+/// the WebSocket, even if it is empty. Two kinds of messages are not counted: a message that
+/// consists of SESSION_ACK alone, and a message that is sent once the connection has ended. The
+/// receiver counts a message when it processes it.
 #[test]
 fn parameters_are_not_counted_even_if_the_peers_come_first() {
     let mut net = Net::unconnected(&quiet(), &quiet());

@@ -39,9 +39,9 @@ fn fill(net: &mut Net, piece: usize) -> usize {
     }
 }
 
-/// When the counted messages that the peer has not acknowledged cost our replay budget, we
+/// When the counted messages that the peer has not acknowledged use up our replay budget, we
 /// MUST NOT send another counted message until the peer acknowledges some. SESSION_ACK may still be
-/// sent. The write-stall timeout (C-78) treats the socket as full in the meantime.
+/// sent. For the write-stall timeout (C-78), the socket counts as full until then.
 #[test]
 fn a_full_budget_stops_everything_but_acknowledgements() {
     for piece in [1, 100, 5_000] {
@@ -76,9 +76,9 @@ fn size(item: &Item) -> usize {
     }
 }
 
-/// When the counted messages that the peer has not acknowledged cost our replay budget, we
+/// When the counted messages that the peer has not acknowledged use up our replay budget, we
 /// MUST NOT send another counted message until the peer acknowledges some. SESSION_ACK may still be
-/// sent. The write-stall timeout (C-78) treats the socket as full in the meantime.
+/// sent. For the write-stall timeout (C-78), the socket counts as full until then.
 #[test]
 fn a_peer_that_acknowledges_nothing_is_given_up() {
     let mut config = config();

@@ -164,8 +164,8 @@ fn request_with_count(extra: usize) -> (Net, Bytes) {
 }
 
 /// A count MUST be refused if it is below an earlier count of its sender, or above the number
-/// of counted messages that were sent to this sender. A server refuses the count as R-15 says, and
-/// a client ends the connection.
+/// of counted messages that were sent to its sender. A server refuses it as R-15 says. A client
+/// refuses it by ending the connection.
 #[test]
 fn a_count_that_cannot_be_is_refused_in_spite_of_a_valid_proof() {
     // Both sessions have the same keys, so the proofs of one are valid for the other.
@@ -210,9 +210,9 @@ fn client_and_answer() -> (Net, Bytes) {
 }
 
 /// To accept a request, the server MUST first send a message that consists of
-/// SESSION_RESUMED, with the number of counted messages that the server has received. The proof in
-/// this message is for the attempt that the request names. The client MUST NOT continue without a
-/// valid proof.
+/// SESSION_RESUMED, with the number of counted messages that it has received. The proof in
+/// SESSION_RESUMED is made for the attempt that the request names. The client MUST NOT continue
+/// without a valid proof.
 #[test]
 fn a_client_goes_on_only_with_the_answer_to_its_own_request() {
     let (mut net, answer) = client_and_answer();

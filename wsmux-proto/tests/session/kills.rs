@@ -24,9 +24,9 @@ fn deliveries() -> usize {
 }
 
 /// Each message after the sender's transport parameters MUST be counted when it is handed to
-/// the WebSocket, even if it is empty. Two kinds are not counted: a message that consists of
-/// SESSION_ACK alone, and what is sent once the connection has ended. The receiver counts a message
-/// when it processes it.
+/// the WebSocket, even if it is empty. Two kinds of messages are not counted: a message that
+/// consists of SESSION_ACK alone, and a message that is sent once the connection has ended. The
+/// receiver counts a message when it processes it.
 /// After the answer, each end MUST first send again, in order, exactly the counted messages
 /// that the other end has not received, and then continue. An end delivers no message twice.
 #[test]
@@ -54,7 +54,7 @@ fn no_byte_is_lost_or_repeated_wherever_the_socket_is_lost() {
 }
 
 /// The newer WebSocket MUST win: an accepted request ends the use of the older WebSocket,
-/// even if the older WebSocket still works. Nothing that arrives later on the older WebSocket has
+/// even if the older WebSocket still works. Nothing that arrives from the older WebSocket later has
 /// an effect.
 #[test]
 fn a_resumption_that_is_interrupted_at_any_step_is_done_again() {

@@ -107,9 +107,9 @@ fn an_answer_to_a_ping_before_the_gap_gives_no_round_trip_time() {
 /// begins when it has processed the parameter of the other end. Both ends MUST wait for a new
 /// WebSocket no longer than the shorter of the two timeouts.
 /// If no WebSocket has resumed the connection when the timeout of R-4 is over, it MUST end
-/// with the error that suspended it. A WebSocket MUST NOT restart that timeout unless something new
-/// arrives on it: a counted message that has not arrived before, or a count that is higher than
-/// before.
+/// with the error that suspended it. A WebSocket on which nothing new arrives MUST NOT restart that
+/// timeout. A counted message is new if it has not arrived before, and a count is new if it is
+/// higher than before.
 #[test]
 fn without_a_new_socket_the_connection_ends_after_the_shorter_timeout() {
     let mut short = resumable();
@@ -193,7 +193,7 @@ fn a_suspended_session_knows_the_name_of_its_next_socket() {
 }
 
 /// The newer WebSocket MUST win: an accepted request ends the use of the older WebSocket,
-/// even if the older WebSocket still works. Nothing that arrives later on the older WebSocket has
+/// even if the older WebSocket still works. Nothing that arrives from the older WebSocket later has
 /// an effect.
 #[test]
 fn an_older_socket_has_no_effect_any_more() {

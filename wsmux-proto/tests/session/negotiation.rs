@@ -143,10 +143,10 @@ fn error_after(side: Side, config: &Config, parameters: &[Vec<u8>]) -> Option<Tr
     }
 }
 
-/// If we offer resumption, we MUST close with TRANSPORT_PARAMETER_ERROR on a `wsmux_session`
-/// or `wsmux_resume` that is malformed or appears twice, and on a replay budget below 65536. If we
-/// do not offer resumption, both are unknown parameters. Bytes after the fields of
-/// `wsmux_session` MUST be ignored.
+/// If we offer resumption, we MUST close with TRANSPORT_PARAMETER_ERROR in three cases:
+/// `wsmux_session` or `wsmux_resume` is malformed, one of them appears twice, or the replay budget
+/// is below 65536. If we do not offer resumption, both are unknown parameters. Bytes after
+/// the fields of `wsmux_session` MUST be ignored.
 #[test]
 fn malformed_parameters_of_sessions_are_errors_where_they_are_known() {
     let of_client = |value: &[u8]| (SERVER, vec![raw_parameter(SESSION, value)]);

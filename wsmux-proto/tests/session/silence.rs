@@ -34,8 +34,9 @@ fn reason(net: &mut Net, side: Side) -> Option<ConnectionError> {
 }
 
 /// While a ping is unanswered, the idle timeout and C-45 MUST suspend a connection that can
-/// be resumed, and MUST NOT end it. At that moment, the remaining part of the effective idle
-/// timeout MUST be a third of it, or the timeout of R-4 if that is shorter.
+/// be resumed, and not end it. The connection MUST be suspended after two thirds of the effective
+/// idle timeout. But if the timeout of R-4 is shorter than the remaining third, the connection MUST
+/// be suspended later, when only the timeout of R-4 remains of the effective idle timeout.
 /// A connection that silence has suspended MUST end when the effective idle timeout, or the
 /// timeout of R-4 if that is longer, has passed since the silence began.
 #[test]
@@ -84,8 +85,9 @@ fn a_connection_goes_on_after_silence() {
 }
 
 /// While a ping is unanswered, the idle timeout and C-45 MUST suspend a connection that can
-/// be resumed, and MUST NOT end it. At that moment, the remaining part of the effective idle
-/// timeout MUST be a third of it, or the timeout of R-4 if that is shorter.
+/// be resumed, and not end it. The connection MUST be suspended after two thirds of the effective
+/// idle timeout. But if the timeout of R-4 is shorter than the remaining third, the connection MUST
+/// be suspended later, when only the timeout of R-4 remains of the effective idle timeout.
 #[test]
 fn the_pings_of_a_proxy_do_not_keep_a_silent_peer() {
     let mut net = Net::new(&resumable());
@@ -119,8 +121,8 @@ fn an_end_that_has_slept_asks_before_it_gives_up_its_socket() {
     assert!(left >= secs(9), "{left:?}");
 }
 
-/// If no ping is unanswered, the idle timeout MUST end the connection at a client, and MUST
-/// suspend the connection at a server.
+/// The idle timeout MUST end a client's connection if no ping is unanswered, and suspend a
+/// server's.
 #[test]
 fn a_client_does_not_dial_for_a_connection_that_nobody_uses() {
     let mut config = resumable();
@@ -137,9 +139,9 @@ fn a_client_does_not_dial_for_a_connection_that_nobody_uses() {
     assert!(idle(reason(&mut net, SERVER)));
 }
 
-/// A Close that no CONNECTION_CLOSE preceded, a violation of RFC 6455, and the write-stall
-/// timeout (C-78) MUST count as the loss of the WebSocket if the connection can be resumed and has
-/// not ended.
+/// On a connection that can be resumed and has not ended, three events MUST count as the
+/// loss of the WebSocket: a Close that no CONNECTION_CLOSE preceded, a violation of RFC 6455, and
+/// the write-stall timeout (C-78).
 #[test]
 fn a_proxy_that_closes_or_fails_only_suspends_the_connection() {
     let close = || Incoming::Close { code: Some(1001), reason: "reload".into() };
@@ -184,9 +186,9 @@ fn a_proxy_that_closes_or_fails_only_suspends_the_connection() {
 }
 
 /// If no WebSocket has resumed the connection when the timeout of R-4 is over, it MUST end
-/// with the error that suspended it. A WebSocket MUST NOT restart that timeout unless something new
-/// arrives on it: a counted message that has not arrived before, or a count that is higher than
-/// before.
+/// with the error that suspended it. A WebSocket on which nothing new arrives MUST NOT restart that
+/// timeout. A counted message is new if it has not arrived before, and a count is new if it is
+/// higher than before.
 #[test]
 fn requests_alone_do_not_keep_a_session() {
     // Either the socket ends before the next request, or the next request replaces it.
@@ -237,9 +239,9 @@ fn requests_alone_do_not_keep_a_session() {
     }
 }
 
-/// A Close that no CONNECTION_CLOSE preceded, a violation of RFC 6455, and the write-stall
-/// timeout (C-78) MUST count as the loss of the WebSocket if the connection can be resumed and has
-/// not ended.
+/// On a connection that can be resumed and has not ended, three events MUST count as the
+/// loss of the WebSocket: a Close that no CONNECTION_CLOSE preceded, a violation of RFC 6455, and
+/// the write-stall timeout (C-78).
 #[test]
 fn a_socket_that_takes_nothing_is_given_up_for_another_one() {
     let mut config = resumable();

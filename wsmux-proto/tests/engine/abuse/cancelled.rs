@@ -9,10 +9,11 @@ use wsmux_proto::Read;
 /// reason that names the budget.
 /// [C-62] When a bidirectional stream that the peer opened is over, it MUST count as cancelled if
 /// two conditions hold. First, nothing of the stream was read, not even its end. Second, the peer
-/// reset the stream, or stopped our half, before anything was sent on our half. Any stream that the
-/// peer opened MUST count as served when something was sent on it before such a reset or stop, or
-/// when its end and at least one byte of it were read. Any other stream of the peer counts as
-/// neither. A stream that we opened MUST NOT count.
+/// reset the stream, or stopped our half, before anything was sent on our half. A stream of either
+/// kind that the peer opened MUST count as served in two cases. First, something was sent on it
+/// before such a reset or stop. Second, its end and at least one byte of it were read. All other
+/// streams of the peer count neither as cancelled nor as served. A stream that we opened MUST NOT
+/// count as either.
 #[test]
 fn a_flood_of_requests_that_are_cancelled_at_once_ends_the_connection() {
     for wire in WIRES {
@@ -27,10 +28,11 @@ fn a_flood_of_requests_that_are_cancelled_at_once_ends_the_connection() {
 
 /// [C-62] When a bidirectional stream that the peer opened is over, it MUST count as cancelled if
 /// two conditions hold. First, nothing of the stream was read, not even its end. Second, the peer
-/// reset the stream, or stopped our half, before anything was sent on our half. Any stream that the
-/// peer opened MUST count as served when something was sent on it before such a reset or stop, or
-/// when its end and at least one byte of it were read. Any other stream of the peer counts as
-/// neither. A stream that we opened MUST NOT count.
+/// reset the stream, or stopped our half, before anything was sent on our half. A stream of either
+/// kind that the peer opened MUST count as served in two cases. First, something was sent on it
+/// before such a reset or stop. Second, its end and at least one byte of it were read. All other
+/// streams of the peer count neither as cancelled nor as served. A stream that we opened MUST NOT
+/// count as either.
 #[test]
 fn a_reset_request_is_cancelled_although_an_application_answers_it() {
     for wire in WIRES {
@@ -58,10 +60,11 @@ fn a_reset_request_is_cancelled_although_an_application_answers_it() {
 /// replenishes the budget. It also holds if useful work alone replenishes the budget, at any speed.
 /// [C-62] When a bidirectional stream that the peer opened is over, it MUST count as cancelled if
 /// two conditions hold. First, nothing of the stream was read, not even its end. Second, the peer
-/// reset the stream, or stopped our half, before anything was sent on our half. Any stream that the
-/// peer opened MUST count as served when something was sent on it before such a reset or stop, or
-/// when its end and at least one byte of it were read. Any other stream of the peer counts as
-/// neither. A stream that we opened MUST NOT count.
+/// reset the stream, or stopped our half, before anything was sent on our half. A stream of either
+/// kind that the peer opened MUST count as served in two cases. First, something was sent on it
+/// before such a reset or stop. Second, its end and at least one byte of it were read. All other
+/// streams of the peer count neither as cancelled nor as served. A stream that we opened MUST NOT
+/// count as either.
 #[test]
 fn a_client_that_cancels_four_of_five_calls_goes_on_at_any_speed() {
     for wire in WIRES {
@@ -81,10 +84,11 @@ fn a_client_that_cancels_four_of_five_calls_goes_on_at_any_speed() {
 /// replenishes the budget. It also holds if useful work alone replenishes the budget, at any speed.
 /// [C-62] When a bidirectional stream that the peer opened is over, it MUST count as cancelled if
 /// two conditions hold. First, nothing of the stream was read, not even its end. Second, the peer
-/// reset the stream, or stopped our half, before anything was sent on our half. Any stream that the
-/// peer opened MUST count as served when something was sent on it before such a reset or stop, or
-/// when its end and at least one byte of it were read. Any other stream of the peer counts as
-/// neither. A stream that we opened MUST NOT count.
+/// reset the stream, or stopped our half, before anything was sent on our half. A stream of either
+/// kind that the peer opened MUST count as served in two cases. First, something was sent on it
+/// before such a reset or stop. Second, its end and at least one byte of it were read. All other
+/// streams of the peer count neither as cancelled nor as served. A stream that we opened MUST NOT
+/// count as either.
 #[test]
 fn a_client_that_only_cancels_a_hundred_calls_a_second_goes_on() {
     honest(peer(Wire::QMux), |peer, index| {
@@ -95,10 +99,11 @@ fn a_client_that_only_cancels_a_hundred_calls_a_second_goes_on() {
 
 /// [C-62] When a bidirectional stream that the peer opened is over, it MUST count as cancelled if
 /// two conditions hold. First, nothing of the stream was read, not even its end. Second, the peer
-/// reset the stream, or stopped our half, before anything was sent on our half. Any stream that the
-/// peer opened MUST count as served when something was sent on it before such a reset or stop, or
-/// when its end and at least one byte of it were read. Any other stream of the peer counts as
-/// neither. A stream that we opened MUST NOT count.
+/// reset the stream, or stopped our half, before anything was sent on our half. A stream of either
+/// kind that the peer opened MUST count as served in two cases. First, something was sent on it
+/// before such a reset or stop. Second, its end and at least one byte of it were read. All other
+/// streams of the peer count neither as cancelled nor as served. A stream that we opened MUST NOT
+/// count as either.
 #[test]
 fn a_stream_that_was_read_or_answered_is_not_cancelled_however_it_ends() {
     let read = honest(peer(Wire::QMux), |peer, index| {
@@ -126,10 +131,11 @@ fn a_stream_that_was_read_or_answered_is_not_cancelled_however_it_ends() {
 ///
 /// [C-62] When a bidirectional stream that the peer opened is over, it MUST count as cancelled if
 /// two conditions hold. First, nothing of the stream was read, not even its end. Second, the peer
-/// reset the stream, or stopped our half, before anything was sent on our half. Any stream that the
-/// peer opened MUST count as served when something was sent on it before such a reset or stop, or
-/// when its end and at least one byte of it were read. Any other stream of the peer counts as
-/// neither. A stream that we opened MUST NOT count.
+/// reset the stream, or stopped our half, before anything was sent on our half. A stream of either
+/// kind that the peer opened MUST count as served in two cases. First, something was sent on it
+/// before such a reset or stop. Second, its end and at least one byte of it were read. All other
+/// streams of the peer count neither as cancelled nor as served. A stream that we opened MUST NOT
+/// count as either.
 #[test]
 fn uploads_whose_answers_nobody_wants_are_let_pass() {
     for wire in WIRES {
@@ -155,10 +161,11 @@ fn uploads_whose_answers_nobody_wants_are_let_pass() {
 ///
 /// [C-62] When a bidirectional stream that the peer opened is over, it MUST count as cancelled if
 /// two conditions hold. First, nothing of the stream was read, not even its end. Second, the peer
-/// reset the stream, or stopped our half, before anything was sent on our half. Any stream that the
-/// peer opened MUST count as served when something was sent on it before such a reset or stop, or
-/// when its end and at least one byte of it were read. Any other stream of the peer counts as
-/// neither. A stream that we opened MUST NOT count.
+/// reset the stream, or stopped our half, before anything was sent on our half. A stream of either
+/// kind that the peer opened MUST count as served in two cases. First, something was sent on it
+/// before such a reset or stop. Second, its end and at least one byte of it were read. All other
+/// streams of the peer count neither as cancelled nor as served. A stream that we opened MUST NOT
+/// count as either.
 #[test]
 fn calls_that_were_read_and_run_into_their_deadlines_are_let_pass() {
     for wire in WIRES {
@@ -178,10 +185,11 @@ fn calls_that_were_read_and_run_into_their_deadlines_are_let_pass() {
 ///
 /// [C-62] When a bidirectional stream that the peer opened is over, it MUST count as cancelled if
 /// two conditions hold. First, nothing of the stream was read, not even its end. Second, the peer
-/// reset the stream, or stopped our half, before anything was sent on our half. Any stream that the
-/// peer opened MUST count as served when something was sent on it before such a reset or stop, or
-/// when its end and at least one byte of it were read. Any other stream of the peer counts as
-/// neither. A stream that we opened MUST NOT count.
+/// reset the stream, or stopped our half, before anything was sent on our half. A stream of either
+/// kind that the peer opened MUST count as served in two cases. First, something was sent on it
+/// before such a reset or stop. Second, its end and at least one byte of it were read. All other
+/// streams of the peer count neither as cancelled nor as served. A stream that we opened MUST NOT
+/// count as either.
 #[test]
 fn what_was_read_in_part_or_dropped_unread_makes_good_for_nothing() {
     let most = flood(peer(Wire::QMux), "cancelled streams", |peer, index| {
@@ -211,10 +219,11 @@ fn what_was_read_in_part_or_dropped_unread_makes_good_for_nothing() {
 
 /// [C-62] When a bidirectional stream that the peer opened is over, it MUST count as cancelled if
 /// two conditions hold. First, nothing of the stream was read, not even its end. Second, the peer
-/// reset the stream, or stopped our half, before anything was sent on our half. Any stream that the
-/// peer opened MUST count as served when something was sent on it before such a reset or stop, or
-/// when its end and at least one byte of it were read. Any other stream of the peer counts as
-/// neither. A stream that we opened MUST NOT count.
+/// reset the stream, or stopped our half, before anything was sent on our half. A stream of either
+/// kind that the peer opened MUST count as served in two cases. First, something was sent on it
+/// before such a reset or stop. Second, its end and at least one byte of it were read. All other
+/// streams of the peer count neither as cancelled nor as served. A stream that we opened MUST NOT
+/// count as either.
 #[test]
 fn streams_of_our_own_may_be_stopped_unserved() {
     let own = honest(peer(Wire::QMux), |peer, _| {
@@ -229,10 +238,11 @@ fn streams_of_our_own_may_be_stopped_unserved() {
 
 /// [C-62] When a bidirectional stream that the peer opened is over, it MUST count as cancelled if
 /// two conditions hold. First, nothing of the stream was read, not even its end. Second, the peer
-/// reset the stream, or stopped our half, before anything was sent on our half. Any stream that the
-/// peer opened MUST count as served when something was sent on it before such a reset or stop, or
-/// when its end and at least one byte of it were read. Any other stream of the peer counts as
-/// neither. A stream that we opened MUST NOT count.
+/// reset the stream, or stopped our half, before anything was sent on our half. A stream of either
+/// kind that the peer opened MUST count as served in two cases. First, something was sent on it
+/// before such a reset or stop. Second, its end and at least one byte of it were read. All other
+/// streams of the peer count neither as cancelled nor as served. A stream that we opened MUST NOT
+/// count as either.
 /// [C-64] The number of streams that may be cancelled each second MUST be a setting that can be
 /// turned off.
 #[test]
