@@ -43,7 +43,7 @@ pub(crate) enum Trust {
     Roots(Vec<CertificateDer<'static>>),
     /// Servers that present one of these certificates and hold the certificate's key.
     Pinned(Vec<CertificateDer<'static>>),
-    /// All servers, whatever their certificate.
+    /// All servers, no matter what certificate they present.
     Any,
     /// Servers that this configuration accepts.
     Config(Arc<ClientConfig>),

@@ -138,9 +138,9 @@
 //!
 //! # A peer that reads nothing
 //!
-//! A peer that reads nothing makes this end keep what it cannot send. Windows and limits bound how
-//! much that is, and [`Config::write_stall_timeout`] bounds for how long. If the socket has
-//! accepted nothing for 60 s although there is something to send, the connection ends with
+//! If a peer reads nothing, this end has to keep the data that it cannot send. Windows and limits
+//! bound how much that is, and [`Config::write_stall_timeout`] bounds for how long. If the socket
+//! has accepted nothing for 60 s although there is something to send, the connection ends with
 //! [`Timeout::WriteStall`](crate::Timeout::WriteStall), even if the peer keeps sending. If the
 //! socket accepts a message now and then, the link is only slow, and the connection stays open.
 //!
@@ -243,9 +243,9 @@
 //!   KiB for a stream, which are the defaults of some implementations, four streams that the peer's
 //!   application does not read are enough. Resets, datagrams, pings, and the ends of streams whose
 //!   data has been sent, are still sent. Bytes use up connection credit only when they are sent,
-//!   not while they wait in a buffer, so stalled streams occupy no more of it than the peer has
-//!   received and not read. Only the peer can end this wait, by granting more connection credit or
-//!   by reading every stream.
+//!   not while they wait in a buffer, so stalled streams use only as much connection credit as the
+//!   bytes that the peer has received and not read. Only the peer can end this wait, by granting
+//!   more connection credit or by reading every stream.
 //!   [`blocked_by_connection_credit`](crate::ConnectionStats::blocked_by_connection_credit)
 //!   measures how long this end was blocked in this way.
 //!

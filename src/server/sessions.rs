@@ -25,8 +25,8 @@ pub(super) struct SuspendedLimits {
 impl Default for SuspendedLimits {
     fn default() -> Self {
         Self {
-            // The clients of a proxy that restarts come back within seconds. 10,000 of them, idle,
-            // take less memory than the second limit.
+            // When a proxy restarts, its clients come back within seconds. The connections of
+            // 10,000 idle clients take less memory than the second limit.
             connections: Some(10_000),
             // Eight connections that were lost with a full replay budget.
             bytes: Some(256 * 1024 * 1024),

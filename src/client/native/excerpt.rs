@@ -116,7 +116,7 @@ async fn read_chunked(
 }
 
 /// The decoder of a chunked body (RFC 9112 §7.1). If the decoder finds an error, it ends the body
-/// there. What came before the error is used.
+/// there. The bytes before the error are used.
 #[derive(Debug, Default)]
 struct Chunks {
     /// The decoded data, at most [`MAX_EXCERPT`] bytes.

@@ -359,7 +359,7 @@ fn a_datagram_wakes_its_reader_and_room_its_writer() {
     explore(scenario, &[Wire::QMux]);
 }
 
-/// Polls `future` once, and drops it, whatever the poll returned.
+/// Polls `future` once, and drops it even if it has not completed.
 fn give_up(future: impl Future) {
     let mut future = pin!(future);
     block_on(poll_fn(|cx| {

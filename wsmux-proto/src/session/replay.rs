@@ -1,4 +1,4 @@
-//! What this end has sent and the peer may not have received.
+//! The messages that this end has sent and that the peer may not have received.
 
 use std::{collections::VecDeque, ops::Range, time::Duration};
 

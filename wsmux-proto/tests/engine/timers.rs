@@ -25,7 +25,7 @@ fn timed_out(conn: &wsmux_proto::Connection) -> Option<Timeout> {
 }
 
 /// Handles each timer when it is due, up to `until`, like a driver that is never delayed. Returns
-/// what was sent meanwhile.
+/// everything that was sent in this time.
 fn wait(peer: &mut ScriptedPeer, until: Duration) -> Vec<Said> {
     let mut said = peer.said();
     for fired in 0.. {
