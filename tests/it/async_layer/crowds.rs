@@ -223,7 +223,7 @@ async fn small_datagrams_do_not_overtake_a_large_one_that_waits() {
 
 /// [C-88] When tasks wait to open or accept a stream, or to send or read a datagram, an event MUST
 /// wake as many of them as it can serve and no more, first come first served. If a task does not
-/// take what it was woken for, the next task is woken.
+/// take what it was woken for, the next one is woken.
 #[tokio::test(start_paused = true)]
 async fn room_whose_sender_was_dropped_goes_to_the_next() {
     let (client, server, stall) = full(2_000).await;
@@ -277,7 +277,7 @@ async fn room_that_another_took_is_waited_for_in_the_same_place() {
 
 /// [C-88] When tasks wait to open or accept a stream, or to send or read a datagram, an event MUST
 /// wake as many of them as it can serve and no more, first come first served. If a task does not
-/// take what it was woken for, the next task is woken.
+/// take what it was woken for, the next one is woken.
 #[tokio::test(start_paused = true)]
 async fn one_that_was_woken_and_dropped_leaves_what_it_was_to_get_to_the_next() {
     for wire in WIRES {
