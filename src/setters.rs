@@ -3,10 +3,10 @@
 /// Defines the setters for subprotocols, connection settings and qlog, inside the `impl` of a
 /// builder.
 ///
-/// The builder has the fields `subprotocols: Subprotocols` and
-/// `connection: WebSocketConnectionBuilder`. The two forms, `shared_setters!(client)` and
-/// `shared_setters!(server)`, differ in a few words of the documentation: a client offers
-/// subprotocols, and a server accepts them.
+/// The builder has the fields `subprotocols: Subprotocols` and `connection:
+/// WebSocketConnectionBuilder`. The two forms, `shared_setters!(client)` and
+/// `shared_setters!(server)`, differ in a few words of the documentation, because a client offers
+/// subprotocols and a server accepts them.
 macro_rules! shared_setters {
     (client) => { shared_setters!(@ "Offers", "offers", "offered", "server", "false"); };
     (server) => { shared_setters!(@ "Accepts", "accepts", "accepted", "client", "true"); };
@@ -32,7 +32,7 @@ macro_rules! shared_setters {
 
         #[doc = concat!("Whether names of older versions of QMux are ", $participle, ", too.")]
         /// The older names mean the same wire. In the order of preference, each older name follows
-        /// the newest one of the same form: `qmux-01` after `qmux-02`, and `qmux-01.<name>` after
+        /// the newest name of the same form: `qmux-01` after `qmux-02`, and `qmux-01.<name>` after
         /// `qmux-02.<name>` for each [`protocol`](Self::protocol).
         #[doc = concat!("Default `", $older, "`.")]
         pub fn older_versions(mut self, enabled: bool) -> Self {

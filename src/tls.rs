@@ -38,11 +38,12 @@ pub(crate) struct Identity {
 /// The servers that a client trusts.
 #[derive(Debug, Clone)]
 pub(crate) enum Trust {
-    /// Servers whose certificate leads to one of the platform's roots or to one of these roots.
+    /// Servers whose certificate chain leads to one of the platform's roots, or to one of the roots
+    /// listed here.
     Roots(Vec<CertificateDer<'static>>),
     /// Servers that present one of these certificates and hold the certificate's key.
     Pinned(Vec<CertificateDer<'static>>),
-    /// All servers, whatever their certificate.
+    /// All servers, no matter what certificate they present.
     Any,
     /// Servers that this configuration accepts.
     Config(Arc<ClientConfig>),

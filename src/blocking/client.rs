@@ -21,7 +21,7 @@ impl WebSocketClient {
         Ok(Self { client, background: Background::start()? })
     }
 
-    /// Connects to a `ws://` or `wss://` URL. The timeouts are those of the async client's
+    /// Connects to a `ws://` or `wss://` URL. The timeouts are the same as for the async client's
     /// [`connect`](crate::WebSocketClient::connect).
     ///
     /// # Errors

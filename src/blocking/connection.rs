@@ -25,8 +25,8 @@ impl WebSocketConnection {
     /// Wraps an async connection for use by threads.
     ///
     /// The connection keeps running in the runtime that it was made in, and ends with that runtime.
-    /// If that runtime has a single thread, do not wait for the connection on that thread: the wait
-    /// would never end.
+    /// If that runtime has a single thread, do not wait for the connection on that thread, because
+    /// the wait would never end.
     pub fn from_async(connection: crate::connection::WebSocketConnection) -> Self {
         Self(connection)
     }

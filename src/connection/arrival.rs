@@ -78,8 +78,8 @@ impl Arrival {
 }
 
 impl Move {
-    /// Gives the socket to the earlier connection. `received` is what was read from the socket
-    /// after the request.
+    /// Gives the socket to the earlier connection. `received` contains the items that were read
+    /// from the socket after the request.
     pub(super) fn complete(self, socket: impl Socket + Unpin, received: Vec<Incoming>) {
         let socket = NewSocket::with_received(socket, received);
         #[cfg(not(target_family = "wasm"))]

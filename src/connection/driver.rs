@@ -101,7 +101,8 @@ pub(super) struct Driver<S> {
 }
 
 impl<S: Socket + Unpin> Driver<S> {
-    /// `received` is what was read from the socket before the socket had this driver.
+    /// `received` contains the items that were read from the socket before the socket had this
+    /// driver.
     pub(super) fn new(
         shared: Arc<Shared>,
         socket: S,

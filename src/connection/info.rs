@@ -15,8 +15,8 @@ use crate::handshake::negotiation::Agreed;
 /// [builder](crate::WebSocketConnectionBuilder::info).
 ///
 /// `Debug` shows neither a URL's query nor a header's value, because they may be secrets. A
-/// subprotocol may be a token: it is shown only if it has the form `qmux-...` or was configured as
-/// an application protocol.
+/// subprotocol may be a token, so it is shown only if it has the form `qmux-...` or was configured
+/// as an application protocol.
 ///
 /// # Memory
 /// A connection keeps this information until the connection is dropped, and keeps nothing else of

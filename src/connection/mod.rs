@@ -114,8 +114,8 @@ impl WebSocketConnection {
         Ok(WebSocketStream::new(id, &self.0))
     }
 
-    /// Opens a unidirectional stream. Apart from the kind of stream, this works as
-    /// [`open_bi`](Self::open_bi) does.
+    /// Opens a unidirectional stream. Apart from the kind of stream, this method works like
+    /// [`open_bi`](Self::open_bi).
     ///
     /// # Errors
     /// [`OpenError`]; it is [`Unsupported`](OpenError::Unsupported) on the js-ws wire, which has no
@@ -155,14 +155,14 @@ impl WebSocketConnection {
     /// before the end has been accepted.
     ///
     /// # Cancel safety
-    /// Dropping the future loses no stream: the stream goes to the next task that waits.
+    /// Dropping the future loses no stream, because the stream goes to the next task that waits.
     pub async fn accept_bi(&self) -> Result<WebSocketStream, ConnectionError> {
         let id = self.accept(Dir::Bi).await?;
         Ok(WebSocketStream::new(id, &self.0))
     }
 
     /// Waits for the next unidirectional stream that the peer opens. Apart from the kind of stream,
-    /// this works as [`accept_bi`](Self::accept_bi) does.
+    /// this method works like [`accept_bi`](Self::accept_bi).
     ///
     /// # Errors
     /// The same as for [`accept_bi`](Self::accept_bi).
@@ -228,7 +228,8 @@ impl WebSocketConnection {
     /// end has been read.
     ///
     /// # Cancel safety
-    /// Dropping the future loses no datagram: the datagram goes to the next task that waits.
+    /// Dropping the future loses no datagram, because the datagram goes to the next task that
+    /// waits.
     pub async fn read_datagram(&self) -> Result<Bytes, ConnectionError> {
         self.take_in_turn(Queue::DatagramReaders, proto::Connection::read_datagram).await
     }

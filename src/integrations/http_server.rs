@@ -182,7 +182,7 @@ impl HttpServer {
             #[cfg_attr(not(feature = "tls"), expect(unused_variables))]
             AcceptedStream::Tcp(tcp, address) => {
                 // With Nagle's algorithm, the data of one stream would wait until the data of
-                // another is acknowledged.
+                // another stream is acknowledged.
                 let _ = tcp.set_nodelay(true);
                 #[cfg(feature = "tls")]
                 if let Some(config) = &self.tls {

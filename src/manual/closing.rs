@@ -67,8 +67,8 @@
 //! **A drain waits for the application too.** It ends once the application has accepted all streams
 //! that the peer opened before the drain, and every stream has ended in both directions. A sending
 //! half ends when the application finishes, resets or drops it. A receiving half ends when the
-//! application reads it to the end, stops or drops it. A stream that is kept unused in a struct
-//! delays the drain for ever, so a program that must end should use `drain_timeout`. `drain` and
+//! application reads it to the end, stops or drops it. If a struct keeps a stream that nobody uses,
+//! the drain never ends. So a program that must end should use `drain_timeout`. `drain` and
 //! `drain_timeout` only begin the drain. To wait for its end, await `closed()`, and keep a handle
 //! until that returns.
 //!

@@ -25,7 +25,7 @@
 //! | `endpoint.accept()` | [`server.accept()`](crate::WebSocketServer::accept) | `None` after `close`; then await the `Connecting` |
 //! | `incoming.refuse()` | drop it, or refuse in [`authorize`](crate::WebSocketServerBuilder::authorize) | a hook refuses with an HTTP status |
 //! | `endpoint.close(code, reason)` | [`server.shutdown(timeout, code, reason)`](crate::WebSocketServer::shutdown) | `server.close()` only stops accepting |
-//! | `endpoint.wait_idle()` | await the same `shutdown` | it drains all connections, and at the timeout closes the remaining ones with the code |
+//! | `endpoint.wait_idle()` | await the same `shutdown` | it drains all connections, and at the timeout closes the remaining connections with the code |
 //! | `open_bi`, `open_uni`, `accept_bi`, `accept_uni` | the same | `open_bi` and `accept_bi` give one stream, not a pair |
 //! | | [`try_open_bi`](crate::WebSocketConnection::try_open_bi), [`try_open_uni`](crate::WebSocketConnection::try_open_uni) | |
 //! | `write`, `write_all` | the same | |

@@ -21,7 +21,7 @@
 //! # }
 //! ```
 //!
-//! In [`Config`] a value out of range is not an error: it is clamped to the nearest value in the
+//! In [`Config`] a value out of range is not an error, but is clamped to the nearest value in the
 //! range. The builders remember their first mistake, and
 //! [`build`](crate::WebSocketClientBuilder::build) or [`bind`](crate::WebSocketServerBuilder::bind)
 //! returns it.
@@ -158,7 +158,7 @@
 //!
 //! **[`keep_alive_interval`]** is how long the peer may be silent before a ping is sent. If a third
 //! of the idle timeout is shorter than this setting, a ping is sent after that third. Pings keep
-//! proxies and address translators from dropping the connection, and they detect dead peers: if a
+//! proxies and address translators from dropping the connection, and they detect dead peers. If a
 //! ping is unanswered and nothing else arrives, the connection ends after the idle timeout, or
 //! after three intervals if there is no idle timeout. Pings also measure [`rtt`]. The first ping of
 //! a connection and the few pings that are sent when windows grow measure it too, and this setting

@@ -124,9 +124,9 @@
 //!
 //! A write that waits because the window is full continues when its own stream has sent some of its
 //! bytes, or gets credit. A stream that has no bytes in its buffer waits in a queue until other
-//! streams have sent some of theirs. A chunk is taken whole or not at all: if a stream has credit
-//! for only a part of a chunk, the whole chunk is taken, and the part without credit may stay in
-//! memory for long. With an untrusted peer, keep chunks small, or use `write_all`.
+//! streams have sent some of their bytes. A chunk is taken as a whole or not at all. So if a stream
+//! has credit for only a part of a chunk, the whole chunk is taken, and the part without credit may
+//! stay in memory for long. With an untrusted peer, keep chunks small, or use `write_all`.
 //!
 //! # Local streams
 //!
@@ -138,9 +138,9 @@
 //!
 //! # A peer that reads nothing
 //!
-//! A peer that reads nothing makes this end keep what it cannot send. Windows and limits bound how
-//! much that is, and [`Config::write_stall_timeout`] bounds for how long. If the socket has
-//! accepted nothing for 60 s although there is something to send, the connection ends with
+//! If a peer reads nothing, this end has to keep the data that it cannot send. Windows and limits
+//! bound how much that is, and [`Config::write_stall_timeout`] bounds for how long. If the socket
+//! has accepted nothing for 60 s although there is something to send, the connection ends with
 //! [`Timeout::WriteStall`](crate::Timeout::WriteStall), even if the peer keeps sending. If the
 //! socket accepts a message now and then, the link is only slow, and the connection stays open.
 //!
@@ -235,17 +235,17 @@
 //!   waiting calls are served in the order in which they were made;
 //!   [`try_open_bi`](crate::WebSocketConnection::try_open_bi) returns `None`. In the other
 //!   direction, a js-ws peer cannot know our limit. The js-ws peer's streams above the limit
-//!   therefore wait at this end, and cost about 100 bytes each. When as many wait as
-//!   [`Config::max_waiting_streams`] allows, the next stream is refused: it is stopped and reset
-//!   with code 0.
+//!   therefore wait at this end, and cost about 100 bytes each. When as many streams wait as
+//!   [`Config::max_waiting_streams`] allows, the next stream is refused, which means that it is
+//!   stopped and reset with code 0.
 //! - **The connection's credit** is used up: no stream can send data, whatever its own credit. A
 //!   wsmux peer never causes this, but another QMux peer may. With 1 MiB for the connection and 256
 //!   KiB for a stream, which are the defaults of some implementations, four streams that the peer's
 //!   application does not read are enough. Resets, datagrams, pings, and the ends of streams whose
 //!   data has been sent, are still sent. Bytes use up connection credit only when they are sent,
-//!   not while they wait in a buffer, so stalled streams occupy no more of it than the peer has
-//!   received and not read. Only the peer can end this wait, by granting more connection credit or
-//!   by reading every stream.
+//!   not while they wait in a buffer, so stalled streams use only as much connection credit as the
+//!   bytes that the peer has received and not read. Only the peer can end this wait, by granting
+//!   more connection credit or by reading every stream.
 //!   [`blocked_by_connection_credit`](crate::ConnectionStats::blocked_by_connection_credit)
 //!   measures how long this end was blocked in this way.
 //!

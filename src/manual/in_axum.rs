@@ -101,17 +101,17 @@
 //!
 //! ## What it costs
 //!
-//! - **A second flow control.** The bytes pass an HTTP/2 window for the stream and one for the
-//!   whole TCP connection, in addition to the credit of wsmux's streams. Neither window can stop
-//!   all streams. A connection's task always reads its WebSocket, even if the application reads
-//!   nothing, and returns HTTP/2's credit as it reads. When a reader stalls, wsmux's credit stops
-//!   the sender of its stream, and none of that stream's bytes wait in HTTP/2. An HTTP/2 window,
-//!   however, also limits how much can be sent in one round trip. hyper's own windows are 1 MiB for
-//!   a stream and 1 MiB for the TCP connection. `axum::serve` does not change them. At a round-trip
-//!   time of 100 ms this permits 80 Mbit/s for all connections together. `HttpServer` and
-//!   `allow_http2` set 8 MiB and [32 MiB](crate::hyper::HTTP2_CONNECTION_WINDOW); `Http2Client`
+//! - **A second flow control.** The bytes pass an HTTP/2 window for the stream and an HTTP/2 window
+//!   for the whole TCP connection, in addition to the credit of wsmux's streams. Neither window can
+//!   stop all streams. A connection's task always reads its WebSocket, even if the application
+//!   reads nothing, and returns HTTP/2's credit as it reads. When a reader stalls, wsmux's credit
+//!   stops the sender of its stream, and none of that stream's bytes wait in HTTP/2. An HTTP/2
+//!   window, however, also limits how much can be sent in one round trip. hyper's own windows are 1
+//!   MiB for a stream and 1 MiB for the TCP connection. `axum::serve` does not change them. At a
+//!   round-trip time of 100 ms this permits 80 Mbit/s for all connections together. `HttpServer`
+//!   and `allow_http2` set 8 MiB and [32 MiB](crate::hyper::HTTP2_CONNECTION_WINDOW); `Http2Client`
 //!   sets 8 MiB and the maximum that HTTP/2 permits. Each end's settings apply to the bytes that it
-//!   receives. The window of the TCP connection should be much larger than that of a stream.
+//!   receives. The window of the TCP connection should be much larger than the window of a stream.
 //!   Otherwise a single request to another route could use up the whole window if its handler reads
 //!   the body late.
 //! - **One TCP connection delivers in one order.** A lost packet delays everything after it, for

@@ -12,9 +12,9 @@
 //! The figures on this page are from one run of this command, on a virtual machine with two cores
 //! of an AMD EPYC. The figures are medians of three rounds. Client and server each have one core,
 //! and talk over loopback without TLS. A call is a request and an answer of 64 bytes on a stream of
-//! its own, and 64 calls are in progress at a time. The processor time is that of both ends, and
-//! includes the kernel's. Other programs were using the machine now and then, so exponents between
-//! -0.05 and 0.05 count as 0.
+//! its own, and 64 calls are in progress at a time. The processor time is the time of both ends
+//! together, including the time in the kernel. Other programs were using the machine now and then,
+//! so exponents between -0.05 and 0.05 count as 0.
 //!
 //! | what | grows with | exponent | from, to |
 //! |---|---|--:|---|
@@ -35,7 +35,7 @@
 //!
 //! | connections | 10 | 30 | 100 | 300 | 1,000 | 3,000 | 9,900 |
 //! |---|--:|--:|--:|--:|--:|--:|--:|
-//! | processor time of a call beside idle ones, µs | 3.1 | 3.3 | 3.3 | 3.4 | 3.3 | 3.4 | 3.2 |
+//! | processor time of a call beside idle connections, µs | 3.1 | 3.3 | 3.3 | 3.4 | 3.3 | 3.4 | 3.2 |
 //! | processor time of a call, spread over them, µs | 4.3 | 9.6 | 18.3 | 20.1 | 25.3 | 29.4 | 32.3 |
 //!
 //! | bytes | 16 | 64 | 256 | 1 Ki | 4 Ki | 16 Ki | 64 Ki | 256 Ki | 1 Mi |

@@ -12,7 +12,8 @@
 //! from, so put the stream into a wrapper that implements tonic's `Connected`. tonic puts the value
 //! that the wrapper returns into the extensions of each request. This value can be the
 //! [`WebSocketConnection`], for example, whose request headers and certificates identify the
-//! client. Run one `serve_with_incoming` for each connection; it ends when the connection does.
+//! client. Run one `serve_with_incoming` for each connection. The call ends when the connection
+//! ends.
 //!
 //! # The client
 //!
@@ -55,7 +56,7 @@
 //! The connection does keep-alive, so tonic's own (`http2_keep_alive_interval`) is not needed. For
 //! draining a node see [`behind_a_proxy`](super::behind_a_proxy#draining-a-node):
 //! `serve_with_incoming_shutdown` lets the calls of a connection end, and then ends its streams. A
-//! [`drain`] alone would wait for as long as clients keep their channels open.
+//! [`drain`] alone would wait until the clients close their channels.
 //!
 //! [`WebSocketConnection`]: crate::WebSocketConnection
 //! [`examples/tonic`]: https://github.com/wsmux/wsmux/tree/main/examples/tonic

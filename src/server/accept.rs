@@ -185,7 +185,7 @@ pub(crate) struct ServerSettings {
     pub(super) negotiation: Negotiation,
     pub(super) headers: HeaderMap,
     pub(crate) connection: WebSocketConnectionBuilder,
-    /// A client is accepted only if every one of these hooks accepts it.
+    /// A client is accepted only if all these hooks accept it.
     pub(super) hooks: Vec<Box<dyn Authorize>>,
     pub(super) limits: Limits,
     /// The connections that clients can resume.

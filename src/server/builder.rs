@@ -88,9 +88,9 @@ impl WebSocketServerBuilder {
     }
 
     /// Sets the wires that the server accepts. A client that offers one of the accepted
-    /// subprotocols gets [`Wire::QMux`], and a client that offers none gets [`Wire::JsWs`]. A
-    /// client that asks for a wire that is not accepted is refused. If both wires are accepted,
-    /// each client gets the wire that it asks for. By default, only QMux is accepted.
+    /// subprotocols gets [`Wire::QMux`], and a client that offers no subprotocol gets
+    /// [`Wire::JsWs`]. A client that asks for a wire that is not accepted is refused. If both wires
+    /// are accepted, each client gets the wire that it asks for. By default, only QMux is accepted.
     pub fn wires(mut self, wires: impl IntoIterator<Item = Wire>) -> Self {
         self.wires = wires.into_iter().collect();
         self

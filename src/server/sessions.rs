@@ -26,8 +26,8 @@ pub(super) struct SuspendedLimits {
 impl Default for SuspendedLimits {
     fn default() -> Self {
         Self {
-            // The clients of a proxy that restarts come back within seconds. 10,000 of them, idle,
-            // take less memory than the second limit.
+            // When a proxy restarts, its clients come back within seconds. The connections of
+            // 10,000 idle clients take less memory than the second limit.
             connections: Some(10_000),
             // Eight connections that were lost with a full replay budget.
             bytes: Some(256 * 1024 * 1024),
@@ -106,7 +106,7 @@ impl Drop for Entry {
     }
 }
 
-/// A connection among those without a socket. Dropping this removes it.
+/// A connection that is counted among the connections without a socket. Dropping this removes it.
 #[derive(Debug)]
 struct Suspended {
     number: u64,

@@ -32,7 +32,7 @@ pub use wsmux_proto::{Incoming, Outgoing, SocketCapabilities};
 
 /// One WebSocket after its opening handshake. A socket receives and sends complete messages.
 ///
-/// The two directions are independent: a socket that cannot write must still read. The socket
+/// The two directions are independent, so a socket that cannot write must still read. The socket
 /// handles control frames: it answers the peer's Close and its pings. The socket may keep only the
 /// newest unsent pong (RFC 6455 §5.5.3).
 ///

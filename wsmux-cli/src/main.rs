@@ -7,8 +7,9 @@ use wsmux_cli::Cli;
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::from_args();
-    // The subcommand runs on a worker thread, like an application's task. On the main thread it
-    // would be slower, because another thread would have to wake it each time.
+    // The subcommand runs on a worker thread, like an application's task. On the main thread the
+    // subcommand would be slower, because another thread would have to wake the main thread each
+    // time.
     let error = match tokio::spawn(cli.run()).await {
         Ok(Ok(())) => return ExitCode::SUCCESS,
         Ok(Err(error)) => error,

@@ -59,7 +59,7 @@ struct Budget {
     for_each_stream: u64,
     /// How much is replenished each second.
     per_second: u64,
-    /// Computes how much has been replenished in all by the useful work so far.
+    /// Computes how much the useful work has replenished in total.
     earned: fn(&UsefulWork) -> u64,
 }
 
@@ -124,9 +124,9 @@ const BYTES_FOR_A_GRANT: u64 = 64;
 /// for each part of a small window. The peer gains nothing by declaring a small window. The peer
 /// receives little, and each part of the window costs both ends one frame. To send that part, this
 /// end looks at no other stream (C-85). The peer could cause the same work with the same number of
-/// stream frames of a single byte each, and no budget counts those. If this end can send a frame
-/// that is longer than the declared window, the true window must be larger. So the bytes of such a
-/// frame allow only as many grants as bytes on a stream with a large window.
+/// stream frames of a single byte each, and no budget counts such stream frames. If this end can
+/// send a frame that is longer than the declared window, the true window must be larger. So the
+/// bytes of such a frame allow only as many grants as bytes on a stream with a large window.
 const PARTS_OF_A_WINDOW: u64 = 8;
 
 /// The burst and the rate per second for grants. A peer whose reader takes one byte at a time sends

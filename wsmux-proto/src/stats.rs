@@ -83,7 +83,7 @@ pub(super) struct Counters {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct InFlight {
-    /// The streams that were under way, in the order of their ids, including those that the
+    /// The streams that were under way, in the order of their ids, including streams that the
     /// application had not accepted. A stream was under way for at least one of three reasons. This
     /// end had not finished or reset the sending half, or had not sent all of its data, or the peer
     /// had not ended the receiving half. Their number is bounded by the limits on open streams.

@@ -87,7 +87,7 @@ fn parsed(text: &str) -> Option<(&str, Counts)> {
     Some((environment?, counts))
 }
 
-/// Returns a table of all cases, and what is wrong with them. Without a bound, no count is wrong.
+/// Returns a table of all cases, and the list of their faults. Without a bound, no count is wrong.
 fn compared(reference: &Counts, now: &Counts, bound: Option<f64>) -> (String, Vec<String>) {
     let mut table = format!("{:32}{:>12}{:>12}{:>8}\n", "case", "reference", "now", "ratio");
     let mut wrong = Vec::new();

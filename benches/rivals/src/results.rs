@@ -120,9 +120,9 @@ impl Results {
         Some(self.spread(workload, backend, metric)?.median)
     }
 
-    /// Returns the rival that is the best mux over a WebSocket, in whichever configuration is best.
-    /// If `wss` is set, only backends with TLS take part. Otherwise only backends without TLS take
-    /// part.
+    /// Returns the rival that is the best mux over a WebSocket. Each rival is taken in its best
+    /// configuration. If `wss` is set, only backends with TLS take part. Otherwise only backends
+    /// without TLS take part.
     pub fn best_mux(&self, workload: Workload, metric: Metric, wss: bool) -> Option<Backend> {
         // In workloads with calls beside bulk, the best backend is the one that answers soonest or
         // most often, and our bulk rate is compared with that backend's bulk rate.

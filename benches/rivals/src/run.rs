@@ -20,7 +20,7 @@ use crate::{
     workloads::{Size, Workload},
 };
 
-/// What is to be measured.
+/// What the run has to measure.
 pub struct Plan {
     pub backends: Vec<Backend>,
     pub workloads: Vec<Workload>,

@@ -1,4 +1,4 @@
-//! Distinguishes a workload that hangs from one that is slow.
+//! Distinguishes a workload that hangs from a workload that is slow.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},

@@ -108,7 +108,7 @@ struct Origin {
 #[derive(Debug, Default)]
 struct RouteCache {
     sessions: Vec<Weak<Session>>,
-    /// Until this time, the server counts as one without WebSocket over HTTP/2.
+    /// Until this time, the server counts as a server without WebSocket over HTTP/2.
     http1_until: Option<Instant>,
     /// The number of dials that have failed. A caller that waits for another caller's dial reads
     /// this number before and after the wait. If the number has grown, the other caller's dial has

@@ -162,9 +162,9 @@ impl Drop for EndsWith {
 ///
 /// If a caller gives up before its request is answered, the reason is unknown. The caller may be
 /// impatient, or the TCP connection may be dead. A dead TCP connection causes no error until TCP
-/// gives up its retransmissions. If only an expired handshake timeout counted as a sign of a dead
-/// TCP connection, callers with shorter timeouts of their own would be given the same dead
-/// connection for ever.
+/// gives up its retransmissions. Suppose that only an expired handshake timeout counted as a sign
+/// of a dead TCP connection. Then callers with shorter timeouts of their own would be given the
+/// same dead connection for ever.
 ///
 /// Therefore each caller that gives up raises a doubt, and a PING (RFC 9113 §6.7) settles the doubt
 /// in the background. Meanwhile a new caller dials and does not wait for the PING, so the PING

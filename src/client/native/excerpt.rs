@@ -41,8 +41,8 @@ impl Body {
             return Self::NONE;
         }
         if headers.contains_key(header::TRANSFER_ENCODING) {
-            // This header overrides `Content-Length`. The client has not asked for other codings
-            // than chunked, and bytes in another coding would not be readable.
+            // This header overrides `Content-Length`. The client has asked for no coding except
+            // chunked, and cannot read bytes in another coding.
             return match list(headers, header::TRANSFER_ENCODING) {
                 Some(codings) if codings.eq_ignore_ascii_case("chunked") => Self::Chunked,
                 _ => Self::NONE,
@@ -116,7 +116,7 @@ async fn read_chunked(
 }
 
 /// The decoder of a chunked body (RFC 9112 §7.1). If the decoder finds an error, it ends the body
-/// there. What came before the error is used.
+/// there. The bytes before the error are used.
 #[derive(Debug, Default)]
 struct Chunks {
     /// The decoded data, at most [`MAX_EXCERPT`] bytes.

@@ -395,8 +395,8 @@ async fn say_goodbye(io: &mut (impl AsyncWrite + Unpin)) {
     let _ = timeout(GOODBYE_TIMEOUT, io.shutdown()).await;
 }
 
-/// Sends a request and reads the head of its response. Skips interim responses, except for one that
-/// is `wanted`. Also returns the bytes that were read after the head.
+/// Sends a request and reads the head of its response. Skips interim responses, except for a
+/// response whose status is `wanted`. Also returns the bytes that were read after the head.
 async fn exchange(
     io: &mut (impl AsyncRead + AsyncWrite + Unpin),
     request: &[u8],

@@ -62,8 +62,8 @@ impl LazyConfig {
     fn made(&self) -> watch::Receiver<Option<Made>> {
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(made) = &*made {
-            // The order of these two lines matters: if the thread is known to have ended, the
-            // borrow sees its final result.
+            // These two lines need this order, because the borrow then sees the final result of a
+            // thread that is known to have ended.
             let is_running = made.has_changed().is_ok();
             let is_of_use = made.borrow().as_ref().map_or(is_running, Result::is_ok);
             if is_of_use {

@@ -103,8 +103,8 @@ impl Shared {
         instant.checked_add(Duration::from_secs(1)).map(|_| instant)
     }
 
-    /// Handles the engine's events: the tasks that wait for them are woken after the lock is
-    /// released. Returns the number of these tasks.
+    /// Handles the engine's events. The tasks that wait for these events are woken after the lock
+    /// is released. Returns the number of these tasks.
     pub(crate) fn dispatch(&self, state: &mut State) -> usize {
         state.dispatch(&self.span)
     }
@@ -244,8 +244,8 @@ impl Clone for ConnectionRef {
 
 impl Drop for ConnectionRef {
     fn drop(&mut self) {
-        // `Arc` uses the same ordering when it counts down: the thread that drops the last handle
-        // must see what other threads did before they dropped theirs.
+        // `Arc` uses the same ordering when it counts down, because the thread that drops the last
+        // handle must see what other threads did before they dropped their handles.
         if self.0.handles.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.0.close(crate::error::NO_CODE, Bytes::new());
         }

@@ -78,8 +78,8 @@ impl<'a> QueuePosition<'a> {
     }
 
     /// Whether the future's turn has come and the amount that it `wants` is available. Once the
-    /// connection has ended, this is always true: the order no longer matters, because every task
-    /// is awake, and finds either something to take or the reason for the end.
+    /// connection has ended, the result is always `true`. The order no longer matters then, because
+    /// every task is awake, and finds either something to take or the reason for the end.
     pub(crate) fn may_take(&self, state: &mut State, wants: u64) -> bool {
         state.may_take(self.queue, self.ticket, wants)
     }

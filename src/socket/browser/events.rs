@@ -67,9 +67,9 @@ struct Listeners {
 /// Items that were received and that the driver has not taken yet, in order.
 ///
 /// The driver takes all of them after each of the browser's events, in the same turn of the page.
-/// So the inbox never holds more than what one event brought, even if the application reads
-/// nothing. Further messages may wait in the browser as events that have not run yet. These
-/// messages are bounded by what the peer may send: by the windows of its streams, and by its
+/// So the inbox never holds more than one event has brought, even if the application reads nothing.
+/// Further messages may wait in the browser as events that have not run yet. The limits on what the
+/// peer may send also bound these messages: the windows of its streams, and the limit on its
 /// datagrams.
 #[derive(Debug, Default)]
 struct Inbox {

@@ -61,9 +61,9 @@ const DISCARD_AT_ONCE: usize = 64 * 1024;
 /// After a protocol error, or a message that is too large, no more messages are read. `poll_recv`
 /// discards received bytes until the stream ends, so that the peer can read our Close before the
 /// operating system resets the connection. Sending continues. After both Closes, a server ends its
-/// direction of the stream below. A client waits for the server to do so until the connection's
-/// close timeout, and then ends its own direction (RFC 6455 §7.1.1). After that the stream is read
-/// to its end.
+/// direction of the stream below. A client waits until the server has ended its direction, or until
+/// the connection's close timeout. Then the client ends its own direction (RFC 6455 §7.1.1). After
+/// that the stream is read to its end.
 #[derive(Debug)]
 pub struct TungsteniteSocket<S> {
     websocket: WebSocketStream<S>,

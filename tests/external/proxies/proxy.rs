@@ -62,7 +62,7 @@ pub(crate) enum Choice {
 
 impl Default for Settings {
     fn default() -> Self {
-        // The idle timeout is longer than any machine stands still, so it never expires by chance.
+        // The idle timeout is longer than any pause of the machine, so it never expires by chance.
         // Tests of the timeout set their own.
         Self {
             front: Front::Plain,

@@ -1,5 +1,5 @@
-//! The memory of a whole connection over a byte stream: the blocks that it reads into, messages,
-//! queues, and what it writes.
+//! The memory of a whole connection over a byte stream: the blocks for reading, the messages, the
+//! queues, and the bytes to be written.
 
 use std::{
     io,

@@ -39,7 +39,7 @@ const SEND_BUFFER: usize = 25;
 const LEN: usize = 150;
 
 /// The number of iterations for each wire and each scheduler, unless the environment sets another
-/// one.
+/// number.
 fn iterations() -> usize {
     let asked = std::env::var("SHUTTLE_ITERATIONS").ok().and_then(|asked| asked.parse().ok());
     asked.unwrap_or(300)
@@ -359,7 +359,7 @@ fn a_datagram_wakes_its_reader_and_room_its_writer() {
     explore(scenario, &[Wire::QMux]);
 }
 
-/// Polls `future` once, and drops it, whatever the poll returned.
+/// Polls `future` once, and drops it even if it has not completed.
 fn give_up(future: impl Future) {
     let mut future = pin!(future);
     block_on(poll_fn(|cx| {
@@ -428,8 +428,8 @@ fn each_datagram_wakes_one_reader_also_when_another_gives_up() {
 #[test]
 fn room_for_datagrams_wakes_all_in_turn_also_when_one_gives_up() {
     fn scenario(wire: Wire) {
-        // The queue holds one datagram at a time: a datagram of any length fits while the queue is
-        // empty.
+        // The queue holds one datagram at a time, because a datagram of any length fits while the
+        // queue is empty.
         let mut config = small(1);
         config.datagram_send_buffer_size(1);
         let (left, right) = memory_pair(50);

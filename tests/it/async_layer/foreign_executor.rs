@@ -228,7 +228,7 @@ fn one_that_waits_for_bytes_room_or_an_end_may_own_a_stream() {
                     true => own.send().reset(VarInt::from_u32(1)).unwrap(),
                     false => drop(own),
                 }
-                // Dropping the one task also drops the stream for which the other task waits.
+                // Dropping the first task also drops the stream for which the second task waits.
                 is_let_go(own_task, "stopped").await;
                 is_let_go(task, "stopped").await;
             }

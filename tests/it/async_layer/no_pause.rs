@@ -34,7 +34,8 @@ async fn stall(
         write_expected(stream.send(), seed, window).await;
         stalled.push((stream, accepted));
     }
-    // This waits until the windows are full. What is written after that stays in the send buffers.
+    // This waits until the windows are full. Data that is written after that stays in the send
+    // buffers.
     while client.stats().send_buffered > 0 {
         tokio::task::yield_now().await;
     }

@@ -154,7 +154,7 @@ async fn a_client_ends_as_soon_as_the_server_has() {
         connection.close(0u32.into(), b"");
         let start = Instant::now();
         answer_close(&mut peer).await;
-        // What the server still sends is discarded.
+        // Everything that the server still sends is discarded.
         let mut io = peer.into_inner();
         tokio::io::AsyncWriteExt::write_all(&mut io, &[0; 1000]).await.unwrap();
         tokio::io::AsyncWriteExt::shutdown(&mut io).await.unwrap();

@@ -298,8 +298,7 @@ fn what_comes_behind_our_close_is_discarded() {
     }
 }
 
-/// [C-51] The first cause of the end MUST be the one that is reported, on every handle. Later
-/// causes change nothing.
+/// [C-51] Every handle MUST report the first cause of the end. Later causes change nothing.
 /// [C-52] The report MUST tell who ended the connection (local, peer, transport, timeout), with the
 /// code and reason as they came.
 #[test]

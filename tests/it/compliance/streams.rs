@@ -133,7 +133,7 @@ fn a_reset_takes_what_was_not_read() {
 }
 
 /// [C-15] A reset that follows the FIN MUST NOT discard anything: the reader gets all bytes and a
-/// clean end. The final size of the reset is checked all the same.
+/// clean end. The final size of the reset is still checked.
 #[test]
 fn the_final_size_of_a_reset_behind_the_fin_is_checked() {
     for size in [4, 6] {

@@ -27,7 +27,7 @@ pub(crate) struct Settings {
     pub(crate) connection_window: Option<u64>,
     /// How many streams of each kind we may have open at the same time.
     pub(crate) streams: Option<u32>,
-    /// Whether to enable datagrams, in an implementation that does not do so by default.
+    /// Whether to enable datagrams, for an implementation in which they are off by default.
     pub(crate) datagrams: bool,
 }
 

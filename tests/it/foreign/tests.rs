@@ -249,8 +249,8 @@ async fn closed_by_them<F: Foreign>(role: Role, number: u64) -> (ConnectionError
     for _ in 0..TRIES {
         let pair = defaults::<F>(role).await;
         let (stream, (mut their_send, _their_recv)) = pair.open(Opener::Them).await;
-        // What they sent before the close can still be read. After that, the stream reports the
-        // close.
+        // Bytes that the foreign end sent before the close can still be read. After that, the
+        // stream reports the close.
         their_send.write(Bytes::from_static(b"before")).await.unwrap();
         pair.exchange(Opener::Them, 1).await;
         pair.theirs.close(number, REASON);

@@ -158,7 +158,7 @@ async fn a_frame_without_a_mask_is_an_error_over_http2_too() {
     assert!(close.is_some(), "{said:?}");
 }
 
-/// A client vanishes with a reset of its stream, as a page that is closed does.
+/// A client vanishes with a reset of its stream, like a page that is closed.
 #[tokio::test]
 async fn a_reset_of_the_http2_stream_ends_its_connection_and_no_other() {
     let server = Server::start(Kind::PLAIN).await;

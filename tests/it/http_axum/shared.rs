@@ -172,8 +172,8 @@ async fn connections_that_go_away_take_nothing_new_and_end_nothing() {
     assert_eq!(server.tcp_connections(), 3);
 }
 
-/// The future of a connect is no longer polled, which can happen after a `select!`. Other connects
-/// wait for that connect, but only for a limited time.
+/// The future of a call of `connect` is no longer polled, which can happen after a `select!`. Other
+/// calls of `connect` wait for that call, but only for a limited time.
 #[tokio::test]
 async fn an_attempt_that_stands_still_holds_up_the_next_for_its_time_at_most() {
     let server = Server::start(Kind::TLS).await;

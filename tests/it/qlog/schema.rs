@@ -45,8 +45,8 @@ fn require(object: &Value, field: &str, is: impl Fn(&Value) -> bool) {
     assert!(is(value), "{field} of {object}");
 }
 
-/// Checks the header: the fields that QlogFileSeq and TraceSeq require, and those that qvis
-/// requires in addition.
+/// Checks the fields of the header that QlogFileSeq and TraceSeq require, and the fields that only
+/// qvis requires.
 pub(super) fn check_header(header: &Value, side: &str) {
     // qvis accepts "draft-02", two names of later drafts, and "0.3".
     require(header, "qlog_version", is_one_of(["0.3"]));

@@ -183,7 +183,7 @@ async function common(kind, cert) {
     }
   }
 
-  // Which codes arrive unchanged: the largest varint, and those around 32 and 53 bits.
+  // Which codes arrive unchanged: the largest varint, and codes of about 32 and about 53 bits.
   for (const code of [0xffffffff, 0x100000000 + 5, Number.MAX_SAFE_INTEGER, '4611686018427387903']) {
     await withPair(kind, cert, {}, async (c, s) => {
       const [a, b] = await opened(c, s);

@@ -21,7 +21,7 @@ pub(super) type Metrics = Vec<(&'static str, f64)>;
 const MIB: u64 = 1024 * 1024;
 /// The length of a request, an answer and a ping.
 const SMALL: usize = 64;
-/// A bulk transfer that takes longer than this is taken to hang.
+/// A bulk transfer counts as hanging if it takes longer than this.
 const HANG: Duration = Duration::from_secs(60);
 /// A stream counts as full if it accepts nothing for this long.
 const FULL: Duration = Duration::from_millis(50);
@@ -243,8 +243,8 @@ async fn stalled(
     count: usize,
     bytes: u64,
 ) -> Result<Metrics, Failure> {
-    // The rate of one turn depends more on how the runtime places the tasks than on 32 stalled
-    // streams. So there are several turns, and the median counts.
+    // The rate of a single turn depends on how the runtime places the tasks, more than on the 32
+    // stalled streams. So there are several turns, and the median counts.
     const TURNS: usize = 9;
     let mut streams = Vec::new();
     for _ in 0..count {

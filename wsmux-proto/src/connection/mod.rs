@@ -32,8 +32,8 @@ use crate::{Config, Time};
 /// The state machine of a connection. This type has no socket, no clock and no task.
 ///
 /// The caller chooses one epoch for all [`Time`]s, and never passes a time that is earlier than the
-/// one before. After each call of [`handle`](Self::handle) or of a `handle_` method, and after each
-/// call on behalf of the application, the caller
+/// time passed before. After each call of [`handle`](Self::handle) or of a `handle_` method, and
+/// after each call on behalf of the application, the caller
 ///
 /// - calls [`poll_transmit`](Self::poll_transmit) for as long as the socket can take an item and
 ///   the call returns one,

@@ -96,8 +96,8 @@ pub(super) struct End {
 }
 
 impl End {
-    /// Moves on from the step `Frame` to the step `WebSocket`. Returns the frame; `None` in another
-    /// step, or if there is no frame.
+    /// Moves on from the step `Frame` to the step `WebSocket`. Returns the frame, or `None` in
+    /// another step or if there is no frame.
     pub(super) fn take_frame(&mut self) -> Option<Close> {
         let Closing::Frame(frames) = &mut self.step else { return None };
         let (frame, code) = (frames.frame.take(), frames.code);

@@ -54,8 +54,8 @@ impl SessionKeys {
         self.mac(by, attempt, received).finalize().into_bytes().into()
     }
 
-    /// Whether a proof is the one that [`proof`](Self::proof) returns. The time that this takes
-    /// does not depend on the proof.
+    /// Whether a proof equals the proof that [`proof`](Self::proof) returns. The time that this
+    /// takes does not depend on the proof.
     pub(super) fn verify(&self, by: Prover, attempt: u64, received: u64, proof: &Proof) -> bool {
         //
         self.mac(by, attempt, received).verify(&(*proof).into()).is_ok()

@@ -72,7 +72,7 @@ enum Layer {
     On(Box<Resumption>),
 }
 
-/// Whether a session has a socket, and what can be done without one.
+/// Whether a session has a socket, and what the session can do without a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SessionState {
@@ -345,7 +345,7 @@ impl Session {
         }
     }
 
-    /// Records that the socket is full, as the connection's method of this name does.
+    /// Records that the socket is full, like the connection's method of this name.
     #[inline]
     pub fn handle_socket_full(&mut self, now: Time, link: Link) {
         if self.is_current(link) && self.has_socket() {

@@ -1,4 +1,4 @@
-//! What this end has sent and the peer may not have received.
+//! The messages that this end has sent and that the peer may not have received.
 
 use std::{collections::VecDeque, ops::Range, time::Duration};
 
@@ -172,9 +172,9 @@ impl Replay {
         self.watch(now);
     }
 
-    /// Drops the messages that the peer has received: the first `received` of all that were sent.
-    /// Returns `false`, and drops nothing, if the count is below an earlier one or above the number
-    /// of messages that were sent.
+    /// Drops the messages that the peer has received. These are the first `received` messages of
+    /// all that were sent. Returns `false`, and drops nothing, if the count is below an earlier one
+    /// or above the number of messages that were sent.
     pub(super) fn acknowledge(&mut self, now: Time, received: u64) -> bool {
         let Some(newly) = received.checked_sub(self.acknowledged) else { return false };
         if newly > self.messages.len() as u64 {

@@ -48,7 +48,8 @@ pub(super) struct Resumption {
     /// Once something new arrives after the last gap, this is `None`. If the connection has ended,
     /// it stays, because nothing new can arrive any more.
     last_deadline: Option<Time>,
-    /// The number of a client's last attempt to resume, or of the last one that a server accepted.
+    /// At a client, the number of its last attempt to resume. At a server, the number of the last
+    /// attempt that the server accepted.
     pub(super) attempt: u64,
     pub(super) phase: Phase,
     /// The newest event, and the event before it. If a client comes back before its server has noticed

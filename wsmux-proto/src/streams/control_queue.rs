@@ -1,9 +1,9 @@
 //! Which control frames of streams have to be sent, and in which order.
 //!
 //! Refusals are sent first. After them come the streams, in the order in which they entered the
-//! queue. All frames of a stream are sent before those of the next stream. The queue records only
-//! which frames are due, and does not contain the frames themselves. So a peer cannot make this end
-//! use memory by causing it to send frames (C-32).
+//! queue. All frames of a stream are sent before the frames of the next stream. The queue records
+//! only which frames are due, and does not contain the frames themselves. So a peer cannot make
+//! this end use memory by causing it to send frames (C-32).
 //!
 //! Invariant: until the connection ends, a stream is in the queue exactly once if its
 //! [`PendingControl`] is not empty, and otherwise not at all.

@@ -354,8 +354,8 @@ impl Streams {
         events: &mut Events,
     ) -> Result<(), TransportError> {
         // The report changes no stream, because grants are sent whenever they are due. But the
-        // frame may open its stream, and it is an error if the peer may not use that stream. So the
-        // stream is looked up.
+        // frame may open its stream, and may be an error, because the peer may have no right to use
+        // that stream. So the stream is looked up.
         match self.find(now, id, Half::Recv, true, events)? {
             Found::Stream(_) | Found::Waiting => self.consume(now, UselessWork::Blocked),
             Found::Gone => Ok(()),

@@ -6,8 +6,8 @@
 //!   calls on each half; `app`: the application's calls that concern all streams
 //! - `flow_control`: how much each end may send, and how windows grow on a long path; `declared`:
 //!   how much may be sent on a new stream; `flush`: which data has left the process
-//! - `waiting`: streams that the peer opened above the stream limit, and that wait until another
-//!   stream has ended, on a wire that cannot advertise this limit
+//! - `waiting`: on a wire that cannot advertise the stream limit, streams that the peer opened
+//!   above this limit and that wait until another stream has ended
 //! - `buffer`: bytes that wait to be sent or read; `held`: how many unsent bytes all streams
 //!   together may hold
 //! - `ingress`: frames from the peer; `control`, `egress`: control frames and data to the peer
@@ -207,8 +207,8 @@ impl Streams {
         self.auto_tune.used()
     }
 
-    /// Returns how many streams there are, including those that have ended but that the application
-    /// has not released.
+    /// Returns how many streams there are, including the streams that have ended and that the
+    /// application has not released.
     pub(super) fn len(&self) -> usize {
         self.table.len()
     }

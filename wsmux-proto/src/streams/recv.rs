@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::{Read, buffer::Buffer, flow_control::RecvCredit};
 use crate::{ReadError, RecvStreamStats, TransportError, VarInt, transport_error::violation};
 
-/// The states of a receiving half: those of RFC 9000 §3.2, and two that wsmux adds.
+/// The states of a receiving half: the states of RFC 9000 §3.2, and two states that wsmux adds.
 ///
 /// ```text
 ///     open, or the peer's first frame
@@ -251,8 +251,8 @@ impl Recv {
             RecvState::ResetRecvd { code: first, reliable_size: kept } => {
                 if code != first && kept.max(reliable_size) > 0 {
                     // Q-46: draft-ietf-quic-reliable-stream-reset §Multiple RESET_STREAM_AT /
-                    // RESET_STREAM frames. If all resets are plain ones, the first one counts (RFC
-                    // 9000 §3.2).
+                    // RESET_STREAM frames. If no reset is a RESET_STREAM_AT, the first reset counts
+                    // (RFC 9000 §3.2).
                     return Err(violation::stream_state("a reset with another code than before"));
                 }
                 // Q-45 (RSA "Multiple RESET_STREAM_AT / RESET_STREAM frames")

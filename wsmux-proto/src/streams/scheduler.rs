@@ -19,13 +19,12 @@ use super::{
     table::{Key, Table},
 };
 
-/// As long as there are no more void entries than this, the queues are not searched for void
-/// entries.
+/// The queues are searched for void entries only when there are more void entries than this.
 pub(super) const SPARE_TICKETS: usize = 64;
 
 #[derive(Debug, Default)]
 pub(super) struct Scheduler {
-    /// Streams that can use their turn, as far as the scheduler knows.
+    /// Streams for which the scheduler knows no reason why they could not use their turn.
     ready: Queue,
     /// Streams that had their turn, but could not use it because the connection had no credit.
     connection_blocked: Queue,
@@ -142,7 +141,7 @@ impl Scheduler {
         self.ready.entries.visited + self.connection_blocked.entries.visited
     }
 
-    /// Returns how many entries there are, including void ones.
+    /// Returns how many entries there are, including void entries.
     pub(super) fn entries(&self) -> usize {
         self.ready.entries.len() + self.connection_blocked.entries.len()
     }
@@ -220,7 +219,7 @@ impl Queue {
     }
 }
 
-/// What a stream in a queue waits for.
+/// The thing for which a stream in a queue waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum WaitsFor {
     /// The stream waits for its turn.

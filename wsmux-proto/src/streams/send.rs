@@ -130,7 +130,7 @@ impl Send {
         self.buffer.len()
     }
 
-    /// Returns what counts against the send window.
+    /// Returns how many bytes of this half count against the send window.
     pub(super) fn held(&self) -> Held {
         let bytes = self.buffer.len();
         let credit = usize::try_from(self.credit.left()).unwrap_or(usize::MAX);

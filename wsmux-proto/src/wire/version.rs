@@ -93,8 +93,8 @@ mod tests {
         first.to_bytes()
     }
 
-    /// The frame type of QX_TRANSPORT_PARAMETERS MUST be the one of the version that the
-    /// subprotocol selects (W-44). On the frame type of another version we MUST close with
+    /// The frame type of QX_TRANSPORT_PARAMETERS MUST be the frame type of the version that
+    /// the subprotocol selects (W-44). On the frame type of another version we MUST close with
     /// PROTOCOL_VIOLATION.
     #[test]
     fn the_first_frame_has_the_type_of_its_version() {

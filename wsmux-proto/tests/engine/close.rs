@@ -265,8 +265,7 @@ fn an_end_without_a_close_is_a_lost_transport() {
     }
 }
 
-/// [C-51] The first cause of the end MUST be the one that is reported, on every handle. Later
-/// causes change nothing.
+/// [C-51] Every handle MUST report the first cause of the end. Later causes change nothing.
 /// [W-11] We MUST NOT send a message before the WebSocket handshake is complete, nor after our
 /// Close frame.
 #[test]

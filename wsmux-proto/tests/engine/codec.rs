@@ -162,7 +162,7 @@ fn decode_all(wire: Wire, mut message: Bytes) -> usize {
     frames
 }
 
-/// Delivers the message to an idle engine of each side, to see whether one of them panics. The test
+/// Delivers the message to an idle engine of each side, to see whether an engine panics. The test
 /// does not check which error the engine reports.
 fn feed(wire: Wire, message: &[u8]) {
     for side in [Side::Client, Side::Server] {

@@ -276,9 +276,9 @@ fn traces() -> BTreeMap<String, Trace> {
 }
 
 /// Separates all Acks after the first message from the other messages, and returns the sum of their
-/// credit. The engine renews credit in other portions than the recorded endpoint (C-38), and not at
-/// all after a stream's end (C-20). So only the sums of these Acks are compared, and all other
-/// messages must agree byte for byte.
+/// credit. The engine and the recorded endpoint renew credit in different portions (C-38). After a
+/// stream's end, the engine renews no credit (C-20). So only the sums of these Acks are compared,
+/// and all other messages must agree byte for byte.
 fn without_later_acks(messages: &[Bytes]) -> (Vec<Bytes>, u64) {
     let (mut kept, mut credit) = (Vec::new(), 0);
     for message in messages {

@@ -137,7 +137,7 @@ fn handles_that_went_before_the_end_leave_nothing_after_it() {
 }
 
 /// [C-15] A reset that follows the FIN MUST NOT discard anything: the reader gets all bytes and a
-/// clean end. The final size of the reset is checked all the same.
+/// clean end. The final size of the reset is still checked.
 #[test]
 fn a_reset_behind_the_end_discards_nothing() {
     for (wire, late) in [
@@ -224,8 +224,7 @@ fn empty_frames_and_a_repeated_end_change_nothing() {
     assert!(matches!(peer.conn.recv_stream(peer.now, id).read(9), Err(ReadError::Reset(_))));
 }
 
-/// [C-51] The first cause of the end MUST be the one that is reported, on every handle. Later
-/// causes change nothing.
+/// [C-51] Every handle MUST report the first cause of the end. Later causes change nothing.
 /// [C-52] The report MUST tell who ended the connection (local, peer, transport, timeout), with the
 /// code and reason as they came.
 #[test]

@@ -24,8 +24,8 @@ fn timed_out(conn: &wsmux_proto::Connection) -> Option<Timeout> {
     }
 }
 
-/// Handles each timer when it is due, up to `until`, as a driver that is never delayed does.
-/// Returns what was sent meanwhile.
+/// Handles each timer when it is due, up to `until`, like a driver that is never delayed. Returns
+/// everything that was sent in this time.
 fn wait(peer: &mut ScriptedPeer, until: Duration) -> Vec<Said> {
     let mut said = peer.said();
     for fired in 0.. {
@@ -385,7 +385,7 @@ fn a_live_peer_survives_any_number_of_our_own_stalls() {
 
 /// Our QX_PING requests MUST have strictly increasing sequence numbers.
 /// A QX_PING request MUST be answered by a response with the same number. If several
-/// requests wait, only the one with the largest number is answered.
+/// requests wait, only the request with the largest number is answered.
 #[test]
 fn only_the_newest_of_several_pings_is_answered_and_ours_rise() {
     let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &config(Some(30), Some(10)));

@@ -25,7 +25,7 @@ enum Plan {
     Keep(usize),
 }
 
-/// One direction of one stream, at one of its ends.
+/// One direction of one stream, as one end sees it.
 #[derive(Debug)]
 struct Half {
     plan: Plan,
@@ -321,8 +321,8 @@ impl App {
         self.held.insert(id, Stream { write: half(side), read: half(!side) });
     }
 
-    /// Sends some datagrams, and checks those that arrive. They may be lost, but none may come
-    /// twice.
+    /// Sends some datagrams, and checks the datagrams that arrive. They may be lost, but none may
+    /// come twice.
     fn datagrams(&mut self, conn: &mut Connection) {
         if self.datagrams_sent < DATAGRAMS {
             match conn.send_datagram(self.datagrams_sent.to_be_bytes().to_vec().into()) {

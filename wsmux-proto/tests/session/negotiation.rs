@@ -177,7 +177,7 @@ fn malformed_parameters_of_sessions_are_errors_where_they_are_known() {
         assert_eq!(error, expected, "{side:?} {parameters:?}");
         assert_eq!(error_after(side, &Config::default(), &parameters), None);
     }
-    // What follows the known fields is ignored.
+    // Bytes after the known fields are ignored.
     let longer = [of_client(&server_value()), of_server(&long)];
     for (side, parameters) in
         [of_client(&client_value()), of_server(&server_value())].into_iter().chain(longer)

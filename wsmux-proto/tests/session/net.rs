@@ -207,7 +207,7 @@ impl Net {
         panic!("a timer that is due again as soon as it was handled");
     }
 
-    /// Cuts the socket. What is in flight is lost.
+    /// Cuts the socket. All items in flight are lost.
     pub fn cut(&mut self) {
         self.cut_client();
         self.cut_server();

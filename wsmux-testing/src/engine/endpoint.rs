@@ -110,8 +110,8 @@ pub struct Endpoint {
     /// to keep the data until the data is acknowledged. The buffer grows only because of
     /// acknowledgements (on Linux in `tcp_new_space`).
     unacknowledged: bool,
-    /// The bytes that stay in the buffer while no acknowledgement arrives: the bytes that waited
-    /// for the link, and the bytes that were accepted since.
+    /// The bytes that stay in the buffer while no acknowledgement arrives. These are the bytes that
+    /// waited for the link, and the bytes that were accepted since then.
     kept: usize,
     pub loss: Option<Loss>,
     /// Whether to record items in `sent`. Tests that move much data turn this off.

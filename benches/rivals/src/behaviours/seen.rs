@@ -22,9 +22,9 @@ pub enum Seen {
     Accepts(u64),
     /// Writes go on without end.
     AcceptsAll,
-    /// With this many streams open, opening another one waits.
+    /// With this many streams open, opening one more stream waits.
     OpenWaits(u64),
-    /// With this many streams open, opening another one fails.
+    /// With this many streams open, opening one more stream fails.
     OpenFails(u64),
     /// With this many streams open, opening another one ends the connection.
     OpenEndsConnection(u64),

@@ -45,8 +45,8 @@ pub async fn others<C: Connection>(connection: &C, count: usize) -> Result<Seen>
     Ok(seen)
 }
 
-/// Tells whether another stream works beside readers that have read much before they stopped, so
-/// that windows have grown.
+/// Tells whether another stream works beside stopped readers. These readers have read much before
+/// they stopped, so that their windows have grown.
 pub async fn later<C: Connection>(connection: &C, count: usize) -> Result<Seen> {
     let full = fill(connection, count, &[SHOW, READ_AND_STALL]).await?;
     let seen = probe(connection).await;

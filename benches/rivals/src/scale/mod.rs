@@ -126,7 +126,8 @@ async fn measure(options: &Options) -> Result<Results> {
     let mut keys = options.keys();
     for key in &mut keys {
         if let Some(sockets) = key.factor.sockets(key.at) {
-            // A point that needs more file descriptors than the system permits becomes smaller.
+            // If a point needs more file descriptors than the system permits, a smaller point is
+            // measured instead.
             key.at = crowd::reserve(sockets)?;
         }
     }

@@ -22,7 +22,7 @@ pub async fn run<R: Rival>(bench: &Bench<R>, count: u64) -> Result<Metrics> {
         Ok(start.elapsed())
     };
     // A closed connection may keep its socket for a while. So sockets are reserved for all
-    // connections, and not only for those that are open at once.
+    // connections, and not only for the connections that are open at once.
     crowd::reserve(count)?;
     let watch = bench.meter.start().await?;
     let times = crowd::make(count, one).await?.concat();

@@ -126,8 +126,8 @@ impl Workload {
         all.filter(|workload| *workload != Self::Sustained).collect()
     }
 
-    /// Returns the workloads of a quick run. A workload is left out if it differs from another one
-    /// only in a number.
+    /// Returns the workloads of a quick run. A workload is left out if it differs from another
+    /// workload only in a number.
     pub fn quick() -> Vec<Self> {
         let others = [Self::Rpc1000, Self::Rpc1, Self::Stalled1, Self::Stalled32];
         Self::loopback().into_iter().filter(|workload| !others.contains(workload)).collect()

@@ -88,7 +88,7 @@ pub async fn run<C: Connection>(
     Ok(metrics)
 }
 
-/// Makes one call after another as long as there are more to make, and returns how long each took.
+/// Makes one call after another until all calls have been made. Returns how long each call took.
 pub async fn caller<C: Connection>(
     connection: C,
     call: Call,

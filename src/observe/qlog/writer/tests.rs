@@ -4,7 +4,8 @@ use std::cell::RefCell;
 
 use super::*;
 
-/// A writer that waits for a permit before each write, and sends what it wrote.
+/// A writer that waits for a permit before each write, and then sends the written bytes to the
+/// test.
 struct Slow(Receiver<()>, Sender<Vec<u8>>);
 
 impl Write for Slow {

@@ -1,5 +1,5 @@
-//! Comparison with tungstenite: each implementation reads what the other writes, and both treat
-//! arbitrary bytes alike.
+//! Comparison with tungstenite. Each of the two implementations reads what the other implementation
+//! writes, and both treat arbitrary bytes alike.
 
 use std::task::{Context, Waker};
 

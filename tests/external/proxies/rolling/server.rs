@@ -102,8 +102,8 @@ impl Server {
         Self { runtime, draining, done }
     }
 
-    /// Accepts no more connections, and no more calls on existing ones. Answers the calls that it
-    /// has received, and ends.
+    /// Accepts no more connections, and no more calls on existing connections. Answers the calls
+    /// that it has received, and ends.
     pub(super) async fn drain(self) {
         self.draining.send_replace(true);
         self.done.await.expect("a server that ends well");
@@ -141,7 +141,7 @@ async fn serve(
     connections.join_all().await;
 }
 
-/// Waits until the server drains. If the server is killed, this waits for ever.
+/// Waits until the server drains. If the server is killed, the call waits for ever.
 async fn told(draining: &mut watch::Receiver<bool>) {
     if draining.wait_for(|&draining| draining).await.is_err() {
         std::future::pending().await

@@ -6,7 +6,7 @@ use super::*;
 /// reason that names the budget.
 /// [W-10] An unsolicited pong MUST be ignored.
 /// A QX_PING request MUST be answered by a response with the same number. If several
-/// requests wait, only the one with the largest number is answered.
+/// requests wait, only the request with the largest number is answered.
 #[test]
 fn a_flood_of_pings_or_pongs_of_either_kind_ends_the_connection() {
     let most =

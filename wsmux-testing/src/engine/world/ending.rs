@@ -26,7 +26,7 @@ impl World {
         }
     }
 
-    /// Ends the world, and asserts that nothing is left, whatever ended it.
+    /// Ends the world in the given way, and asserts that nothing is left.
     pub fn end(mut self, ending: Ending) {
         let now = self.pair.now;
         match ending {

@@ -104,7 +104,8 @@ pub struct World {
 
 const DATAGRAMS: usize = 5_000;
 
-/// Far more steps than any world needs. Two engines that take more steps than this will never stop.
+/// A limit on steps, which is far above the steps that any world needs. Two engines that take more
+/// steps than this will never stop.
 const MAX_STEPS: usize = 1_000_000;
 
 fn writes(id: StreamId, side: Side) -> bool {

@@ -33,7 +33,8 @@ impl Case {
         }
     }
 
-    /// Returns a stream id. In most cases it is one of a few ids that occur again and again.
+    /// Returns a stream id. Most of the ids are from a small set, so that the same ids occur again
+    /// and again.
     fn stream_id(&self, input: &mut Input<'_>) -> StreamId {
         let initiator = input.pick(&[!self.side, !self.side, self.side]);
         let uni = self.wire == Wire::QMux && input.below(4) == 0;
@@ -44,7 +45,7 @@ impl Case {
         StreamId::new(initiator, if uni { Dir::Uni } else { Dir::Bi }, index)
     }
 
-    /// Returns the offset of the peer's next byte on the stream, or now and then a wrong one.
+    /// Returns the offset of the peer's next byte on the stream, and now and then a wrong offset.
     fn offset(&self, id: StreamId, input: &mut Input<'_>) -> u64 {
         let sent = self.sent.get(&id).copied().unwrap_or(0);
         let offset = match input.below(16) {
