@@ -74,8 +74,8 @@
 //! [`reconnect_if`] says no. It should say no if the server's application closes the connection
 //! with a code that means "go away". The client also dials when its own application [drains the
 //! connection]: open streams continue on the old connection, and new streams are opened on the next
-//! one. When a wsmux peer drains the connection, the client dials at once as well
-//! ([`ReconnectEvent::PeerDraining`]). It uses the old connection until the next one is there, but for
+//! one. When a wsmux peer drains the connection, the client dials as well, after a random pause of
+//! 1 s at most ([`ReconnectEvent::PeerDraining`]). It uses the old connection until the next one is there, but for
 //! 3 s at most, after which [`open_bi`] waits. With another peer, or on the js-ws wire, the client
 //! notices only the end of the drain, and streams that it opens until then are refused.
 //!

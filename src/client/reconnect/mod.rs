@@ -33,6 +33,10 @@ const EVENTS: usize = 64;
 /// and neither should stop a client for good.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
+/// The longest pause before the first attempt after the peer's notice of a drain. The old connection
+/// takes streams for three seconds after the notice, and the attempt itself needs a part of them.
+const HANDOVER: Duration = Duration::from_secs(1);
+
 /// How long a connection has to last for its attempt to count as a success.
 ///
 /// A server whose backend is down may accept each connection and end it at once. Without this
@@ -422,7 +426,12 @@ impl ReconnectingClientBuilder {
             }
             // A server may ask all its clients to wait until the same moment. The random part makes
             // them come back at different times.
-            let delay = least.saturating_add(part(self.longest_delay(pauses), random()));
+            let longest = match &replaced {
+                // The peer accepts streams on the old connection only for a while.
+                Some(_) => self.longest_delay(pauses).min(HANDOVER),
+                None => self.longest_delay(pauses),
+            };
+            let delay = least.saturating_add(part(longest, random()));
             pauses = pauses.saturating_add(1);
             tell(ReconnectEvent::Waiting { attempt, delay });
             beside(draining, events, sleep(delay)).await;

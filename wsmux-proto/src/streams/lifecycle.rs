@@ -86,7 +86,9 @@ impl Streams {
         self.send_budget.change(held, Held::default());
         debug_assert!(!stream.send.as_ref().is_some_and(|send| send.scheduling.is_waiting()));
         self.table.remove(key);
-        // C-40
-        self.limits.on_end(id, self.phase == Phase::Open);
+        // C-40. During a drain of this end, the peer goes on opening streams until it has found
+        // another server (G-4).
+        let may_open_more = matches!(self.phase, Phase::Open | Phase::Leaving);
+        self.limits.on_end(id, may_open_more);
     }
 }

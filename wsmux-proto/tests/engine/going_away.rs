@@ -110,6 +110,28 @@ fn streams_are_accepted_until_the_peer_answers_or_the_time_is_over() {
     }
 }
 
+/// A busy peer would otherwise use up its limit before it has another connection.
+#[test]
+fn the_stream_limit_is_raised_while_the_notice_is_unanswered() {
+    let mut config = Config::default();
+    config.max_concurrent_bidi_streams(2);
+    let parameters = scripted_peer::generous_but(|limits| limits.going_away = true);
+    let mut peer = ScriptedPeer::with_parameters(Wire::QMux, SERVER, &config, parameters);
+    peer.conn.drain(peer.now, None);
+    let mut frames = peer.frames();
+    for nth in 0..2 {
+        let id = bidi(CLIENT, nth);
+        peer.send(&[stream(id, 0, b"", true)]);
+        assert_eq!(peer.conn.accept(Dir::Bi), Some(id));
+        peer.conn.send_stream(peer.now, id).finish().unwrap();
+        peer.conn.send_stream(peer.now, id).release();
+        peer.conn.recv_stream(peer.now, id).release();
+        frames.extend(peer.frames());
+    }
+    let raised = |frame: &Frame| matches!(frame, Frame::MaxStreams { .. });
+    assert!(frames.iter().any(raised), "{frames:?}");
+}
+
 /// [G-5] An end that receives GOING_AWAY and has not sent it MUST send it within 3 s, as if it
 /// drained (G-3). But it need not close the connection, because the peer does.
 #[test]
