@@ -110,7 +110,7 @@ impl Sender {
     /// fulfilled when the last byte has been taken.
     ///
     /// # Errors
-    /// A fault; the promise may be rejected with one as well.
+    /// A fault. The promise may be rejected with a fault as well.
     pub fn write(&self, chunk: &Uint8Array) -> Result<Option<Promise>, JsValue> {
         let mut rest = chunk.subarray(0, chunk.length());
         let mut piece = Bytes::new();

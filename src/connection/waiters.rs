@@ -4,21 +4,22 @@ use std::task::Waker;
 
 use wsmux_proto::Tree;
 
-/// The tasks that wait for the same thing. They are served first come, first served. Each task
-/// wants an amount of what is available: one stream, one datagram, or room for some bytes.
+/// The tasks that wait for the same thing. The task that has waited longest is served first. Each
+/// task wants an amount of what is available: one stream, one datagram, or room for some bytes.
 ///
 /// A task that has to wait gets a ticket. [`wake`](Self::wake) removes tasks from the front of the
-/// queue and wakes them. A woken task keeps its ticket, and the amount that it wants is *reserved*
-/// for it until it gives up the ticket, or waits again at its old position. Thus a task is woken
-/// only if enough is available for it, and a later task never takes what is reserved for an earlier
-/// task. There is one entry for each waiting future.
+/// queue and wakes them. A woken task keeps its ticket, and the amount that the task wants is
+/// *reserved* for it. The reservation ends when the task gives up the ticket, or waits again at its
+/// old position. Thus a task is woken only if enough is available for it, and a later task never
+/// takes what is reserved for an earlier task. There is one entry for each waiting future.
 ///
 /// # No lost wake-ups
 /// `wake` must be called whenever more has become available, and whenever a task has given up its
-/// ticket. The call must come before the lock that guards the queue is released, or from a caller
-/// that is certain to take the lock again. As a result, whenever the lock is free, the first task
-/// in the queue wants more than is available beyond the reservations. Every task with a reservation
-/// is awake, and will take what it wants or give up its ticket.
+/// ticket. Either the call must come before the lock that guards the queue is released, or the
+/// caller must be certain to take this lock again and to call `wake` then. As a result, whenever
+/// the lock is free, the first task in the queue wants more than is available beyond the
+/// reservations. Every task with a reservation is awake, and will take what it wants or give up its
+/// ticket.
 #[derive(Debug, Default)]
 pub(crate) struct Waiters {
     /// The ticket and entry of the first task in the queue. They are stored in this field because
@@ -31,7 +32,7 @@ pub(crate) struct Waiters {
     wanted: u64,
     /// The part of `wanted` that is reserved for tasks that were woken.
     reserved: u64,
-    /// How many entries were visited.
+    /// How many entries of the queue were visited.
     #[cfg(test)]
     visited: u64,
 }
@@ -54,9 +55,9 @@ impl Waiters {
         self.wanted == 0
     }
 
-    /// Whether a task may now take the amount that it `wants`. A task with a ticket must have been
-    /// woken, and `available` must be enough for its amount. For a task without a ticket,
-    /// `available` must also be enough for all earlier tasks.
+    /// Whether a task may now take the amount that it `wants`. If the task has a ticket, it may
+    /// take the amount if it was woken and `available` is enough for the amount. If it has no
+    /// ticket, `available` must be enough for this amount and for those of all earlier tasks.
     pub(crate) fn may_take(&self, ticket: Option<u64>, wants: u64, available: u64) -> bool {
         match ticket {
             Some(ticket) => wants <= available && !self.waits(ticket),
@@ -95,7 +96,7 @@ impl Waiters {
             let same = waiter.waker.will_wake(waker);
             return (!same).then(|| std::mem::replace(&mut waiter.waker, waker.clone()));
         }
-        // The task is new, or it was woken and did not find enough, and returns to its old
+        // Either the task is new, or it was woken, did not find enough, and returns to its old
         // position. `clone` is foreign code and may panic, so it comes before the counts change.
         let mut last = (place, Waiter { waker: waker.clone(), wants });
         self.reserved -= wants;
@@ -234,7 +235,7 @@ mod tests {
         }
         assert!(queue.queue.is_empty());
         assert!(queue.queue.visited <= 3 * COUNT as u64, "{}", queue.queue.visited);
-        // All tasks leave without having been woken, the last one first.
+        // All tasks leave without having been woken. The last task leaves first.
         let mut queue = Queue::new(COUNT);
         (0..COUNT).rev().for_each(|nth| queue.leave(nth));
         assert!(queue.queue.visited <= 2 * COUNT as u64, "{}", queue.queue.visited);
@@ -263,7 +264,7 @@ mod tests {
         queue.leave(0);
         queue.wake(1);
         assert_eq!(queue.woken(), [1]);
-        // A task that was not woken leaves. This task had no reservation, so no reservation is
+        // Now a task leaves that was not woken. This task had no reservation, so no reservation is
         // released.
         queue.leave(2);
         queue.wake(1);

@@ -24,16 +24,16 @@ pub enum WebTransportError {
     /// The connection has ended.
     #[error(transparent)]
     Connection(#[from] ConnectionError),
-    /// Opening a stream failed for another reason.
+    /// Opening a stream failed, and no other variant names the reason.
     #[error(transparent)]
     Open(OpenError),
-    /// Reading failed for another reason.
+    /// Reading failed, and no other variant names the reason.
     #[error(transparent)]
     Read(ReadError),
     /// Writing failed for another reason.
     #[error(transparent)]
     Write(WriteError),
-    /// Sending a datagram failed for another reason.
+    /// Sending a datagram failed, and no other variant names the reason.
     #[error(transparent)]
     Datagram(SendDatagramError),
     /// This end has reset the stream.

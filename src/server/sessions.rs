@@ -1,5 +1,5 @@
-//! The registry of a server's connections that their clients can resume, and the limits on such
-//! connections while they have no socket.
+//! The registry of those connections of a server that their clients can resume. While a connection
+//! in the registry has no socket, it counts against the limits here.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -18,8 +18,8 @@ use crate::connection::{
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SuspendedLimits {
     pub(super) connections: Option<usize>,
-    /// How many bytes all connections without a socket may together keep in order to send them
-    /// again.
+    /// The limit on the bytes that all connections without a socket keep together. A connection
+    /// keeps these bytes in order to send them again.
     pub(super) bytes: Option<u64>,
 }
 
@@ -35,7 +35,8 @@ impl Default for SuspendedLimits {
     }
 }
 
-/// The connections of an acceptor that can be resumed. The registry does not keep them open.
+/// The connections of an acceptor that can be resumed. The registry does not keep these connections
+/// open.
 #[derive(Debug)]
 pub(super) struct SessionRegistry {
     limits: SuspendedLimits,
@@ -106,7 +107,7 @@ impl Drop for Entry {
     }
 }
 
-/// A connection that is counted among the connections without a socket. Dropping this removes it.
+/// Counts one connection as a connection without a socket, until this value is dropped.
 #[derive(Debug)]
 struct Suspended {
     number: u64,

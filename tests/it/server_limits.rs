@@ -33,7 +33,7 @@ async fn until_left(server: &WebSocketServer, count: usize) {
     .await;
 }
 
-/// Asserts that nobody is accepted for a while.
+/// Asserts that no client is accepted for a short time.
 async fn assert_nobody(server: &WebSocketServer) {
     let accepted = tokio::time::timeout(Duration::from_millis(200), server.accept()).await;
     assert!(accepted.is_err(), "{accepted:?}");

@@ -8,8 +8,9 @@ use super::{Event, event::Events};
 
 /// What a queued datagram costs besides its bytes. Because of this cost, empty datagrams are
 /// bounded too. The cost is an estimate, and has three parts. The first part is the datagram's
-/// entry in the queue, whose capacity is up to 8 / 3 of its length. The second part is the header
-/// of a shared block. The third part is what an allocator adds to a block.
+/// entry in the queue: a queue of n datagrams may have allocated 8 / 3 n entries. The second part
+/// is the header of the shared block with the datagram's bytes. The third part is what an allocator
+/// adds to this block.
 const OVERHEAD: usize = 4 * size_of::<Bytes>();
 
 /// The capacity that a queue always keeps when it shrinks.
@@ -64,8 +65,8 @@ impl Queue {
         let datagram = self.datagrams.pop_front()?;
         self.cost -= datagram.len() + OVERHEAD;
         // After a burst the queue has a large capacity. The capacity is halved when at most three
-        // eighths of it are in use. So in total, the queue moves fewer datagrams to smaller buffers
-        // than it pops.
+        // eighths of it are in use. So the number of datagrams that the queue moves to smaller
+        // buffers is, in total, below the number of datagrams that it pops.
         let capacity = self.datagrams.capacity();
         if capacity > SPARE_CAPACITY && self.datagrams.len() <= capacity / 8 * 3 {
             self.datagrams.shrink_to(capacity / 2);

@@ -11,8 +11,8 @@ use super::{Dir, StreamId};
 ///
 /// [`Readable`](Self::Readable), [`Writable`](Self::Writable) and [`Ended`](Self::Ended) are
 /// reported only after a call on the stream has found nothing to do, and each such call leads to at
-/// most one event. Every other event is queued at most once. So a peer cannot fill the queue of an
-/// application that does not poll.
+/// most one event. Of every other event, the queue holds at most one. So a peer cannot fill the
+/// queue of an application that does not poll.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {

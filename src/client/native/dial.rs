@@ -3,8 +3,8 @@
 //! timeout.
 //!
 //! The system resolves both families in one call and sorts the addresses by RFC 6724. Therefore
-//! this module makes no separate queries for the families (RFC 8305 §3). From RFC 8305 §4 this
-//! module has to implement only one rule of sorting, which alternates the families.
+//! this module makes no separate queries for the families (RFC 8305 §3). Of the sorting rules of
+//! RFC 8305 §4, this module has to implement only the rule that alternates the families.
 
 use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -26,13 +26,14 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 /// one burst.
 const MIN_ATTEMPT_DELAY: Duration = Duration::from_millis(10);
 
-/// How many of a host's addresses are tried, with the families alternating. A name may have
-/// thousands of addresses, because so many fit into a DNS response. Each attempt is a socket that
-/// may stay open until the timeout. With the default timeout of 10 s, 32 attempts can start 250 ms
-/// apart, and the last attempt still has 2 s to succeed.
+/// How many of a host's addresses are tried, with the families alternating. A DNS response has room
+/// for thousands of addresses of a name. Each attempt is a socket that may stay open until the
+/// timeout. With the default timeout of 10 s, 32 attempts can start 250 ms apart, and the last
+/// attempt still has 2 s to succeed.
 const MAX_ADDRESSES: usize = 32;
 
-/// The most addresses that an error's text names. This many addresses fit into one line of a log.
+/// The largest number of addresses that an error's text names. This many addresses fit into one
+/// line of a log.
 const MAX_SHOWN: usize = 8;
 
 /// Connects to the first of the host's addresses that answers.
@@ -130,7 +131,7 @@ fn failure(addresses: &[SocketAddr], outcomes: Vec<Option<io::Error>>) -> Connec
 
 /// The addresses that were tried, in order, with the error of each. The `io::Error` of a
 /// [`ConnectError::Connect`] contains this error. At most 32 addresses are tried. The error's text
-/// shows the first 8 and the number of the others.
+/// shows the first 8 addresses, and the number of the addresses that it leaves out.
 #[derive(Debug)]
 pub struct ConnectAttempts(Vec<(SocketAddr, io::Error)>);
 
@@ -192,7 +193,7 @@ mod tests {
         outcome: Result<SocketAddr, ConnectError>,
         /// When each address was tried, in milliseconds.
         tried: Vec<(SocketAddr, u64)>,
-        /// When the race was over, in milliseconds.
+        /// When dialling ended, in milliseconds.
         end: u64,
     }
 

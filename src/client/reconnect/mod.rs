@@ -24,8 +24,8 @@ use crate::{
     runtime::{AbortHandle, Instant, MaybeSend, MaybeSync, random, sleep, spawn_abortable},
 };
 
-/// How many events may wait for a slow listener. A loss usually causes three events, so this covers
-/// about the last 20 losses.
+/// How many events may wait for a slow listener. A loss usually causes three events, so the queue
+/// covers about the last 20 losses.
 const EVENTS: usize = 64;
 
 /// The longest `Retry-After` that is honoured. Maintenance usually takes minutes. A wait of more
@@ -90,7 +90,7 @@ pub struct ReconnectingClient(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     state: watch::Receiver<ReconnectState>,
-    // This sender is weak, so that the events end for the listeners when the task ends.
+    // This sender is weak. So when the task ends, each listener sees the end of the events.
     events: broadcast::WeakSender<ReconnectEvent>,
     task: AbortHandle,
 }
@@ -167,9 +167,9 @@ impl ReconnectingClient {
         }
     }
 
-    /// Returns the connection. If there is none, waits for the next one. A connection that this end
-    /// [drains](WebSocketConnection::drain) can open no streams, and is not returned. The returned
-    /// connection may be lost at any later moment.
+    /// Returns the connection. If there is no connection, waits for the next connection. A
+    /// connection that this end [drains](WebSocketConnection::drain) can open no streams, and is
+    /// not returned. The returned connection may be lost at any later moment.
     ///
     /// # Errors
     /// [`ReconnectError`], once the client has stopped dialling.
@@ -221,7 +221,7 @@ trait Dial: Fn() -> Pin<Box<dyn Attempt>> + MaybeSend + MaybeSync {}
 
 impl<T: Fn() -> Pin<Box<dyn Attempt>> + MaybeSend + MaybeSync> Dial for T {}
 
-/// A function that decides whether to go on after an error.
+/// A function that decides whether the client dials again after an error.
 trait Rule<E>: Fn(&E) -> bool + MaybeSend + MaybeSync {}
 
 impl<E, T: Fn(&E) -> bool + MaybeSend + MaybeSync> Rule<E> for T {}
@@ -251,11 +251,11 @@ impl ReconnectingClientBuilder {
     fn new(dial: Box<dyn Dial>) -> Self {
         Self {
             dial,
-            // On average the first attempt after a loss starts after a quarter of a second. By that
-            // time, a short fault is over.
+            // On average the client starts the first attempt a quarter of a second after a loss. A
+            // short fault of the network is usually over by then.
             initial_delay: Duration::from_millis(500),
-            // When a server is available again, its clients come back within half a minute, spread
-            // over this time.
+            // When a server is available again, its clients come back within half a minute. Their
+            // attempts are spread over this time.
             max_delay: Duration::from_secs(30),
             max_attempts: None,
             retry_if: Box::new(ConnectError::is_retryable),
@@ -280,7 +280,8 @@ impl ReconnectingClientBuilder {
     ///
     /// After a connection that has lasted for 30 s the pauses start again at
     /// [`initial_delay`](Self::initial_delay). A connection that ends sooner counts as a failure.
-    /// Otherwise the client would dial all the time if a server accepts connections and ends them.
+    /// Without this rule, a client whose server accepts each connection and ends it soon would dial
+    /// without pauses.
     pub fn max_delay(mut self, delay: Duration) -> Self {
         self.max_delay = delay;
         self
@@ -472,7 +473,7 @@ impl<T: Future<Output = End> + MaybeSend> Ends for T {}
 /// current connection.
 type Draining = FuturesUnordered<Pin<Box<dyn Ends>>>;
 
-/// Waits for `step`. Meanwhile sends an event for each draining connection that ends.
+/// Waits for `step`. If a draining connection ends during this wait, sends an event for it.
 async fn beside<T>(
     draining: &mut Draining,
     events: &broadcast::Sender<ReconnectEvent>,

@@ -49,13 +49,14 @@ const DISCARD_AT_ONCE: usize = 64 * 1024;
 /// until it returns `Pending`, then sends, and then calls `poll_flush`. It calls `poll_flush` even
 /// if it has sent nothing, because `poll_recv` queues pongs and the answer to a Close, and only the
 /// flush sends them. When all of these methods are pending, the first event in either direction
-/// wakes the task. This works because the stream below is polled with two wakers, one for reading
-/// and one for writing, and each of them wakes the tasks that polled last in either direction.
+/// wakes the task. This works because the stream below is polled with two wakers: one for reading
+/// and one for writing. Each of the two wakers wakes both the task that last polled for reading and
+/// the task that last polled for writing.
 ///
 /// # The two directions
-/// Reading never waits for writing. While a pong cannot be written, reading continues, and a newer
-/// ping's pong replaces the waiting one. If the peer does not read, at most `max_write_buffer_size`
-/// bytes wait for it; [`config`](Self::config) sets this limit.
+/// Reading never waits for writing. While a pong cannot be written, reading continues. If another
+/// ping arrives meanwhile, its pong replaces the waiting pong. If the peer does not read, at most
+/// `max_write_buffer_size` bytes wait for it; [`config`](Self::config) sets this limit.
 ///
 /// # The end
 /// After a protocol error, or a message that is too large, no more messages are read. `poll_recv`
@@ -69,9 +70,9 @@ pub struct TungsteniteSocket<S> {
     websocket: WebSocketStream<S>,
     reading: Reading,
     writing: Writing,
-    /// The number of bytes that were queued in tungstenite since the last complete flush. They are
-    /// the bytes of accepted items and of tungstenite's pongs. Some of them may have been written
-    /// already.
+    /// The number of bytes that were queued in tungstenite since the last complete flush. This
+    /// counts the bytes of accepted items and of tungstenite's pongs. Some of these bytes may have
+    /// been written already.
     unflushed: usize,
     /// The number of unflushed bytes above which the next message has to wait for a flush.
     write_buffer: usize,
@@ -212,8 +213,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TungsteniteSocket<S> {
         Poll::Ready(ended)
     }
 
-    /// Discards received bytes until the stream ends. Once our Close has been sent, our direction
-    /// is ended. If the peer has nothing more to send, it then ends its own direction, and the
+    /// Discards received bytes until the stream ends. Once our Close has been sent, this ends our
+    /// direction. If the peer has nothing more to send, it then ends its own direction, and the
     /// connection need not wait for the close timeout.
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<SocketError> {
         // If this fails, reading fails too and reports the error.
@@ -238,8 +239,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TungsteniteSocket<S> {
         }
         ready!(Pin::new(&mut self.websocket).poll_flush(cx)).map_err(write_error)?;
         if self.reading != Reading::Messages || self.writing != Writing::Open {
-            // At the end of a server's closing handshake tungstenite has written the Close but has
-            // not flushed it. Without this flush, the Close would stay in the TLS session.
+            // When a server's closing handshake ends, tungstenite has written the Close but has not
+            // flushed it. Without this flush, the Close would stay in the TLS session.
             ready!(Pin::new(self.websocket.get_mut()).poll_flush(cx)).map_err(socket_error)?;
         }
         self.unflushed = 0;

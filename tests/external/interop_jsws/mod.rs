@@ -107,7 +107,7 @@ async fn either_half_finishes_while_the_other_goes_on(role: Role) {
     pair.assert_no_streams_left().await;
 }
 
-/// The largest code that a JavaScript number can hold, a small one, and zero.
+/// The largest code that a JavaScript number can hold, a small code, and zero.
 const CODES: [u64; 3] = [(1 << 53) - 1, 4242, 0];
 
 async fn our_reset_and_our_stop_reach_the_peer_with_their_codes(role: Role) {
@@ -191,7 +191,7 @@ async fn no_credit_is_sent_for_a_stream_that_has_ended(role: Role) {
         for seed in 0..10 {
             let (mut stream, there) = pair.open(opener).await;
             let (send, recv) = stream.split();
-            // The whole window is sent, so that a grant would be due.
+            // The whole window is sent. If the stream had not ended, a grant would now be due.
             let write = pair.node.write_pattern(there, seed, 4 * KIB);
             let read = pair.node.read_pattern(there, seed, 10);
             tokio::join!(write, read, send_pattern(send, seed, 10));

@@ -1,15 +1,16 @@
 //! A connection that outlives its socket: the session layer between the engine and its sockets.
 //!
-//! To the engine, "handed to the transport" means handed to this layer. The layer counts the
-//! messages in both directions and keeps what it sent until the peer acknowledges it. On a new
-//! socket it sends again what the peer has not received. So streams, credit, FINs and resets need
-//! no rules of their own. SPEC.md §12 defines what goes over the wire.
+//! For the engine, this layer is the transport: a message counts as handed to the transport when it
+//! was handed to this layer. The layer counts the messages in both directions and keeps what it
+//! sent until the peer acknowledges it. On a new socket it sends again what the peer has not
+//! received. So streams, credit, FINs and resets need no rules of their own. SPEC.md §12 defines
+//! what goes over the wire.
 //!
 //! - `resumption`: the states of a session that both ends can resume; `transmit`: what it sends;
 //!   `timeouts`: its deadlines
 //! - `replay`: the messages that the peer has not acknowledged; `received`: when to acknowledge the
 //!   peer's messages
-//! - `wire`: the private parameters and frames; `keys`: the proofs that these contain
+//! - `wire`: the private parameters and frames; `keys`: the proofs in these parameters and frames
 
 mod keys;
 mod received;
@@ -36,9 +37,9 @@ use crate::{
 /// The clients and servers of `wsmux` put each of their connections on the QMux wire into a
 /// session.
 ///
-/// A session has the same boundary as a connection, and it must be called by the same rules. Each
-/// call about a socket names the socket by its [`Link`]. Late reports of a driver about an older
-/// socket have no effect.
+/// A driver calls a session with the same kinds of calls as a [`Connection`], and must obey the
+/// same rules. Each call about a socket names the socket by its [`Link`]. Late reports of a driver
+/// about an older socket have no effect.
 ///
 /// If both ends [turn resumption on](crate::Config::resume_timeout), the loss of the socket only
 /// suspends the connection. The connection is also suspended if the peer is silent, or if a proxy
@@ -105,8 +106,8 @@ pub enum SessionEvent {
         /// The length of these messages in bytes.
         resent_bytes: u64,
     },
-    /// The server cannot resume the session. The connection has ended with the error that
-    /// suspended it.
+    /// The server cannot resume the session. So the connection has ended. Its error is the error
+    /// that had suspended the session.
     Refused,
 }
 
@@ -119,7 +120,7 @@ pub struct SessionStats {
     pub resumptions: u64,
     /// How many messages were sent again, or have to be sent again.
     pub resent_messages: u64,
-    /// The bytes of the messages that were sent again, or have to be.
+    /// The bytes of all messages that were sent again, or have to be sent again.
     pub resent_bytes: u64,
     /// The longest time from a loss to the resumption.
     pub longest_gap: Duration,
@@ -210,8 +211,8 @@ impl Session {
     }
 
     /// If the connection has no socket, returns when it ends unless a new socket resumes it.
-    /// Returns `None` in the other states, and for a time that [`Time`] cannot express. After
-    /// silence, the session waits for a shorter time than after a loss, because the silence counts.
+    /// Returns `None` in all other states, and if [`Time`] cannot express this time. If silence has
+    /// suspended the session, the duration of the silence counts as a part of the waiting time.
     pub fn suspension_deadline(&self) -> Option<Time> {
         match &self.layer {
             Layer::On(resumption) if self.engine.close_reason().is_none() => {
@@ -221,8 +222,9 @@ impl Session {
         }
     }
 
-    /// Whether the session has a socket that carries data. That is so until the first loss, and
-    /// after each resumption until the next loss, even if the connection has ended.
+    /// Whether the session has a socket that carries data. This is true until the first loss. After
+    /// each resumption, it is true again until the next loss. The end of the connection does not
+    /// change it.
     #[inline]
     pub fn has_socket(&self) -> bool {
         match &self.layer {
@@ -375,9 +377,9 @@ impl Session {
 
     /// Whether the application of this end has closed the connection, the connection has lost its
     /// socket, and the peer may not know of the close. Until
-    /// [`linger_deadline`](Self::linger_deadline), the session can be resumed only to send again
-    /// what the peer has not received, and then the close. A server keeps such a session where it
-    /// keeps suspended sessions. A client may dial again.
+    /// [`linger_deadline`](Self::linger_deadline), the session can still be resumed. A resumed
+    /// session only sends again what the peer has not received, and then sends the close. A server
+    /// keeps a lingering session where it keeps suspended sessions. A client may dial again.
     pub fn lingers(&self) -> bool {
         matches!(&self.layer, Layer::On(resumption) if resumption.lingers(&self.engine))
     }
@@ -397,8 +399,8 @@ impl Session {
     /// Begins to resume a client's session on a new socket, which has just opened with the same
     /// version of QMux. The session gives the new socket up if the server has not answered within
     /// `limit`. Returns the name of the socket; `None` if the session cannot be resumed. A socket
-    /// that the session still had is given up. A session that [lingers](Self::lingers) can be
-    /// resumed, too.
+    /// that the session still had is given up. A session that [lingers](Self::lingers) can also be
+    /// resumed.
     pub fn resume(
         &mut self,
         now: Time,
@@ -415,7 +417,7 @@ impl Session {
 
     /// Resumes a server's session on a new socket, on which this request has arrived. Returns the
     /// name of the socket. A socket that the session still had is given up. A session that
-    /// [lingers](Self::lingers) can be resumed, too.
+    /// [lingers](Self::lingers) can also be resumed.
     ///
     /// # Errors
     /// [`ResumeError`].

@@ -107,8 +107,8 @@ pub(super) struct Streams {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Open,
-    /// This end opens no more streams. It accepts those that the peer opens, because the peer may
-    /// not know that this end drains.
+    /// This end opens no more streams. It accepts the streams that the peer opens, because the peer
+    /// may not know that this end drains.
     Leaving,
     /// This end opens no more streams, and refuses those that the peer opens. The connection ends
     /// when the existing streams have ended.
@@ -186,7 +186,8 @@ impl Streams {
         self.auto_tune.is_on()
     }
 
-    /// Records that a ping is sent now. Nothing was received for `silence` before it.
+    /// Records that a ping is sent now. Before the ping, nothing was received for the time
+    /// `silence`.
     pub(super) fn on_ping_sent(&mut self, silence: Duration) {
         self.auto_tune.on_ping_sent(silence);
     }
@@ -213,15 +214,15 @@ impl Streams {
         self.table.len()
     }
 
-    /// Returns how many streams of the peer wait until they can be opened.
+    /// Returns how many streams of the peer wait because the stream limit is reached.
     pub(super) fn waiting(&self) -> usize {
         self.waiting.len()
     }
 
-    /// Sets the initial window of new and existing streams. If the window of a stream has grown, a
-    /// larger initial window replaces that growth, and the replaced bytes are returned to the
-    /// growth budget. A smaller window takes effect as data is read, because credit that was
-    /// granted cannot be revoked.
+    /// Sets the initial window of new and existing streams. If the window of a stream has grown and
+    /// the initial window becomes larger, the larger initial window replaces bytes of this growth.
+    /// The replaced bytes are returned to the growth budget. A smaller window takes effect as data
+    /// is read, because credit that was granted cannot be revoked.
     pub(super) fn set_stream_receive_window(&mut self, window: u64) {
         self.stream_receive_window = window;
         for key in self.table.keys() {

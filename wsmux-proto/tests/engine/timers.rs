@@ -247,8 +247,8 @@ fn a_peer_that_never_sends_its_parameters_is_given_up() {
 fn our_own_stall_is_not_blamed_on_the_peer() {
     for wire in WIRES {
         for keep_alive in [None, Some(10)] {
-            // The machine sleeps for an hour. When it wakes, the peer's message is still in the
-            // socket.
+            // The machine sleeps for an hour. When the machine wakes, the peer's message is still
+            // in the socket.
             let mut peer = ScriptedPeer::new(wire, SERVER, &config(Some(30), keep_alive));
             wait(&mut peer, secs(5));
             peer.now = at(secs(3_600));
@@ -256,7 +256,7 @@ fn our_own_stall_is_not_blamed_on_the_peer() {
             peer.assert_open("we slept, not the peer");
             assert!(peer.conn.poll_timeout() > Some(peer.now), "and it gets a little time");
             // The peer is alive at first, and its message is processed. After that the peer sends
-            // nothing, and the engine gives it up.
+            // nothing, and the engine gives up the peer.
             match peer.said().pop() {
                 Some(Said::Frames(frames)) => {
                     let [Frame::Ping(number)] = frames[..] else { panic!("{frames:?}") };

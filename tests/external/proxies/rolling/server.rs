@@ -18,7 +18,7 @@ use wsmux::{WebSocketConnection, WebSocketServer, WebSocketStream};
 pub(super) struct Call {
     pub(super) question: u64,
     pub(super) attempt: u32,
-    /// Whether the call is answered only when its server drains.
+    /// Whether the server delays the answer to this call until the server drains.
     pub(super) slow: bool,
 }
 

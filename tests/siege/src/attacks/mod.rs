@@ -32,7 +32,7 @@ const ALONE: Duration = Duration::from_secs(5);
 /// How long after the attack the memory is measured again, to show what the attack has left behind.
 const AFTER: Duration = Duration::from_secs(2);
 
-/// What the victim says of a request to resume that it does not accept.
+/// The text with which the victim refuses a request to resume.
 const SESSION_REFUSED: &str = "the session is unknown";
 
 /// The honest client connects at least once in this many seconds, even on a busy machine.
@@ -157,15 +157,16 @@ impl Attack {
             // each of 100 bidirectional streams, and a window for each of 100 unidirectional
             // streams.
             Self::NeverReads => 100 * MIB + 50 * MIB + 100 * MIB + 32 * MIB,
-            // This allows an eighth more for the windows and buffers. Copied pieces cost little
-            // more than their length, although the formula allows four bytes for each byte (C-70).
+            // This allows an eighth more for the windows and buffers. The formula allows a copied
+            // piece four times its length (C-70), but the piece really costs little more than its
+            // length.
             Self::BytesAndChunks => (100 * MIB + 50 * MIB + 100 * MIB) * 9 / 8 + 32 * MIB,
             // The registry is full with 10,000 connections without a socket, of which each takes
             // less than 12 KiB.
             Self::SuspendedCrowd => 10_000 * 12 * 1024 + 32 * MIB,
             // This leaves room for some buffers of an echo, for the honest client's windows, which
-            // may grow meanwhile, and for memory that the allocator keeps. None of it grows with
-            // the duration of an attack.
+            // may grow meanwhile, and for memory that the allocator keeps. None of these amounts
+            // grows with the duration of an attack.
             _ => 32 * MIB,
         }
     }

@@ -22,8 +22,9 @@ const HEADROOM: u64 = 2;
 /// noise in the measurement.
 const LEAST_STEP_ONE_IN: u64 = 8;
 
-/// A stream takes at most what the other streams leave of the budget, divided by this number.
-/// Otherwise the first streams would take the whole budget, and keep it as long as they live.
+/// The part of the budget that the other streams leave is divided by this number. One stream may
+/// take at most the result. Without this rule the first streams would take the whole budget, and
+/// keep it as long as they live.
 const SHARE_ONE_IN: u64 = 2;
 
 /// A window grows at most to the bytes that the previous span delivered, times this number. That is
@@ -68,7 +69,8 @@ pub(in crate::streams) struct AutoTune {
 #[derive(Debug)]
 pub(in crate::streams) struct Measure {
     /// By how many bytes the window has grown. These bytes count against the growth budget of the
-    /// connection. They are stored here because only a window that is measured grows.
+    /// connection. The number is stored with the measurement, because only a window that is
+    /// measured grows.
     pub(super) growth: u64,
     /// The point at which the current span began.
     begin: Mark,
@@ -159,8 +161,8 @@ impl AutoTune {
         }
     }
 
-    /// Measures bytes that were received on a stream. `before` is how many bytes the stream had
-    /// received earlier.
+    /// Measures bytes that were received on a stream. `before` is the number of bytes that the
+    /// stream had received before these bytes.
     pub(in crate::streams) fn on_received(
         &mut self,
         credit: &mut RecvCredit,

@@ -33,7 +33,7 @@ fn a_hundred_streams_keep_their_windows_and_grow_within_the_budget() {
             assert!(growth <= budget, "{growth} of {budget}");
         }
         // A window never grows by less than an eighth of itself, so a small part of the budget may
-        // be left.
+        // remain unused.
         assert!(budget < 16 * KIB || bulk.growth() > budget.min(16 * MIB) / 2, "{}", bulk.growth());
         let brought: u64 = (0..100).map(|nth| bulk.flows[nth].read).sum();
         assert!(brought > 100 * 16 * KIB * 20, "all of them flow: {brought}");
