@@ -45,7 +45,7 @@ struct Waiter {
 }
 
 impl Waiters {
-    /// Whether any task is in the queue, that is, any task that waits and was not woken.
+    /// Whether the queue contains a task. A task in the queue waits and was not woken.
     pub(crate) fn is_waiting(&self) -> bool {
         self.first.is_some()
     }
@@ -70,9 +70,9 @@ impl Waiters {
         is_first || self.others.contains(ticket)
     }
 
-    /// Joins the end of the queue and sets `ticket`. If `ticket` is set already, the task goes on
-    /// waiting at its old position, and must want the same amount as before. Returns the waker that
-    /// was replaced, if there was one.
+    /// Joins the end of the queue and sets `ticket`. If `ticket` is set already, the task waits
+    /// again at its old position, and it must want the same amount as before. Returns the waker
+    /// that was replaced, if there was one.
     #[must_use = "a waker is not dropped under the lock"]
     pub(crate) fn wait(
         &mut self,
@@ -84,7 +84,8 @@ impl Waiters {
         let place = *ticket.get_or_insert_with(|| {
             self.last_ticket += 1;
             self.wanted += wants;
-            // The new task is counted like a task that was woken. This is undone below.
+            // Here the new task is counted as if it had been woken. The code below removes it from
+            // the reservation.
             self.reserved += wants;
             self.last_ticket
         });
@@ -129,8 +130,8 @@ impl Waiters {
         first.map(|(_, waiter)| waiter.waker)
     }
 
-    /// Gives up `ticket`, whose task `wants` this amount. Returns the task's waker if the task was
-    /// still in the queue.
+    /// Gives up `ticket`. `wants` is the amount that its task wants. Returns the task's waker if
+    /// the task was still in the queue.
     #[must_use = "a waker is not dropped under the lock"]
     pub(crate) fn leave(&mut self, ticket: u64, wants: u64) -> Option<Waker> {
         self.visit();
@@ -363,7 +364,8 @@ mod tests {
                         }
                     }
                     2 => there += below(8),
-                    // A call that does not wait takes what may have been reserved.
+                    // A call without a ticket takes some of what is available, which may have been
+                    // reserved.
                     3 => there -= below(there + 1),
                     4 if nth < crowd.len() => {
                         let one = crowd.remove(nth);

@@ -61,8 +61,8 @@ pub(crate) async fn upgrade(
 ) -> Result<(Response<Full<Bytes>>, Upgrading), UpgradeError> {
     let start = Instant::now();
     let version = request.version();
-    // The connection keeps a copy of the request. If it kept hyper's own request, that would keep
-    // the whole received block in memory.
+    // The connection keeps a copy of the request. If the connection kept hyper's own request, the
+    // whole received block would stay in memory.
     let mut request = exact_request(&request);
     join_cookies(&mut request);
     let info = ConnectionInfo {
@@ -241,8 +241,8 @@ where
 /// [`WebSocketConnection`] once the response has been sent and the client's transport parameters
 /// have arrived. The [handshake timeout](crate::Config::handshake_timeout) counts from the request.
 ///
-/// The response is sent only after the route's handler has returned it. Therefore a handler that
-/// awaits this future before it returns the response only sees the handshake time out.
+/// The response is sent only after the route's handler has returned it. So a handler must not await
+/// this future before it returns the response, because the handshake would time out.
 ///
 /// # Errors
 /// [`AcceptError`] if the client closes, or does not speak the wire.
@@ -268,8 +268,7 @@ impl fmt::Debug for Upgrading {
     }
 }
 
-/// The error of an upgrade: the request gets no connection. The error contains the response for the
-/// client.
+/// The error of an upgrade that made no connection. The error contains the response for the client.
 #[derive(thiserror::Error)]
 #[error("{error}")]
 pub struct UpgradeError {

@@ -101,10 +101,10 @@
 //!
 //! **Close codes.** In js-ws `errorCode` is the code of the WebSocket Close itself. An application
 //! may use 1000, and 3000 to 4999; with 42, for example, `stop` throws, and nothing is sent. In
-//! wsmux any code is allowed, and is mapped to that range: `close(42, ..)` in wsmux arrives as 4042
-//! in js-ws, and 4042 from js-ws arrives as 42 in wsmux. 1000 and 4000 from js-ws arrive as 0; 3000
-//! to 3999 are the same on both sides. All other wsmux codes from 999 up arrive as 4999. A reason
-//! may have 123 bytes.
+//! wsmux any code is allowed, and wsmux maps it to the codes that js-ws permits: `close(42, ..)` in
+//! wsmux arrives as 4042 in js-ws, and 4042 from js-ws arrives as 42 in wsmux. 1000 and 4000 from
+//! js-ws arrive as 0; 3000 to 3999 are the same on both sides. All other wsmux codes from 999 up
+//! arrive as 4999. A reason may have 123 bytes.
 //!
 //! **What the wire lacks.** There are only bidirectional streams:
 //! [`open_uni`](crate::WebSocketConnection::open_uni) fails with
@@ -139,10 +139,10 @@
 //!
 //! - **A js-ws application must not cancel a stream while data is in flight.** When it cancels a
 //!   `readable`, and data of that stream arrives afterwards, js-ws closes the whole connection with
-//!   1002. If js-ws had opened that stream, the data causes an uncaught exception instead, and the
-//!   process dies. wsmux stops sending as soon as it receives the stop, but that is too late for
-//!   data in flight. So let streams end: have the js-ws side read to the end, or have it ask the
-//!   sender to finish.
+//!   1002. If js-ws opened the stream itself, the data causes an uncaught exception in js-ws
+//!   instead, and its process dies. wsmux stops sending as soon as it receives the stop, but that
+//!   is too late for data in flight. So let streams end: have the js-ws side read to the end, or
+//!   have it ask the sender to finish.
 //! - **A close with 0 may be unintended.** js-ws also sends 1000 when its keep-alive timeout
 //!   expires. So let your own protocol say when everything is done.
 //! - **`stop({force: false})` does not wait.** It closes the connection's socket first, and the

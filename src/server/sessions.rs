@@ -48,7 +48,7 @@ struct State {
     /// The ids are random, but a client knows its own. So the map needs a hash with a secret, such
     /// as the standard library's.
     connections: HashMap<SessionId, Weak<Shared>>,
-    /// The connections without a socket, in the order in which they lost it.
+    /// The connections without a socket, in the order in which they lost their sockets.
     suspended: BTreeMap<u64, (SessionId, u64)>,
     next: u64,
     /// How many bytes the connections in `suspended` keep.
@@ -124,14 +124,15 @@ impl Drop for Suspended {
 }
 
 impl State {
-    /// Returns the number of the connection that has to end because a limit is exceeded.
+    /// If a limit is exceeded, returns the number of the connection that has to end.
     fn excess(&self, limits: SuspendedLimits) -> Option<u64> {
         let mut oldest_first = self.suspended.iter();
         if limits.connections.is_some_and(|most| self.suspended.len() > most) {
             return oldest_first.next().map(|(number, _)| *number);
         }
-        // The largest, so that a client whose connections keep much cannot end those of others. Of
-        // several, the one that has waited longest.
+        // The connection that keeps the most bytes has to end. So a client whose connections keep
+        // many bytes cannot end the connections of other clients. If several connections keep the
+        // most bytes, the connection among them that has waited longest ends.
         let is_exceeded = limits.bytes.is_some_and(|most| self.bytes > most);
         let largest = oldest_first.rev().max_by_key(|(_, (_, cost))| *cost);
         largest.map(|(number, _)| *number).filter(|_| is_exceeded)

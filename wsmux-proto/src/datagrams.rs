@@ -34,8 +34,8 @@ impl Queue {
         self.cost + datagram.len() + OVERHEAD <= self.limit
     }
 
-    /// Returns how much of the [`room`](Self::room) a datagram uses. It is never more than the room
-    /// of an empty queue, because a single datagram always fits.
+    /// Returns how much of the [`room`](Self::room) a datagram uses. The result is never above the
+    /// room of an empty queue, because a single datagram always fits.
     fn cost_of(&self, datagram: &Bytes) -> usize {
         (datagram.len() + OVERHEAD).min(self.limit.max(1))
     }
@@ -105,9 +105,9 @@ impl Datagrams {
     /// Queues a received datagram. Returns `false` if older datagrams had to be dropped to make
     /// room.
     pub(super) fn receive(&mut self, datagram: &[u8], events: &mut Events) -> bool {
-        // The datagram is copied, because a slice would keep its whole message alive, and the queue
-        // would exceed its bound. If the application echoed the slice, the outgoing queue would
-        // exceed its bound as well (C-71).
+        // The datagram is copied. A slice would keep its whole message alive, so the queue would
+        // exceed its bound. If the application echoed the slice, the outgoing queue would exceed
+        // its bound as well (C-71).
         let datagram = Bytes::copy_from_slice(datagram);
         let dropped = self.incoming.push(datagram);
         self.dropped_incoming += dropped;
@@ -117,7 +117,7 @@ impl Datagrams {
         dropped == 0
     }
 
-    /// Takes the oldest datagram. If there is none, records that the reader waits.
+    /// Takes the oldest datagram. If there is no datagram, records that the reader waits.
     pub(super) fn read(&mut self) -> Option<Bytes> {
         let datagram = self.incoming.pop();
         self.reader_waits |= datagram.is_none();
@@ -129,7 +129,7 @@ impl Datagrams {
         self.incoming.datagrams.len() as u64
     }
 
-    /// Records that a reader waits for another datagram to arrive.
+    /// Records that a reader waits until a datagram arrives.
     pub(super) fn want_another(&mut self) {
         self.reader_waits = true;
     }

@@ -47,7 +47,7 @@ pub(crate) struct StreamSocket {
     closed: JsFuture,
 }
 
-/// The event for which the reading direction waits.
+/// What the reading direction waits for.
 enum Reading {
     Nothing,
     Message(JsFuture),
@@ -144,7 +144,8 @@ impl Socket for StreamSocket {
                             self.max_message,
                         )));
                     }
-                    // Whether reading fails or the readable stream ends, the WebSocket has ended.
+                    // Reading has failed, or the readable stream has ended. In both cases the
+                    // WebSocket has ended.
                     _ => self.reading = Reading::Close,
                 },
                 Reading::Close => {

@@ -15,8 +15,8 @@ impl Connection {
         self.state.end().is_none()
     }
 
-    /// Ends the connection because of `error`, unless it has ended. What is sent depends on the
-    /// error.
+    /// Ends the connection because of `error`, unless the connection has already ended. The error
+    /// determines what is sent.
     pub(super) fn fail(&mut self, now: Time, error: ConnectionError) {
         if self.is_open() {
             let frames = CloseFrames::of(&error);

@@ -67,7 +67,7 @@ pub struct Link(u64);
 enum Layer {
     /// The session ends with its socket: this end or its peer has not offered resumption.
     Off,
-    /// This end offers resumption, and has not received the peer's parameters.
+    /// This end offers resumption, and the peer's parameters have not arrived yet.
     Offered(wire::Offer),
     /// Both ends have offered resumption.
     On(Box<Resumption>),
@@ -143,18 +143,18 @@ pub enum ResumeError {
     /// The proof is wrong.
     #[error("the proof is wrong")]
     BadProof,
-    /// The request has the number of an earlier request, or a lower number.
+    /// The number of the request is not higher than the number of an earlier request.
     #[error("the request was used before")]
     Replayed,
-    /// The client cannot have received this many messages.
+    /// The client claims to have received a number of messages that it cannot have received.
     #[error("the count of received messages is impossible")]
     BadCount,
 }
 
 impl Session {
     /// Creates a session for a new connection, before any other call on the connection. A server
-    /// that lets its clients resume passes fresh random `keys`. A client needs none, because the
-    /// server sends them.
+    /// that lets its clients resume passes fresh random `keys`. A client passes no keys, because
+    /// the server sends them to it.
     ///
     /// The session can be resumed only on the QMux wire, and only if
     /// [`Config::resume_timeout`](crate::Config::resume_timeout) is set at both ends.
@@ -194,8 +194,8 @@ impl Session {
         self.link
     }
 
-    /// Whether this is the name that [`link`](Self::link) returns. If not, the session no longer
-    /// uses the socket of that name, so drop that socket without a Close.
+    /// Whether this is the name that [`link`](Self::link) returns. If it is another name, the
+    /// session no longer uses the socket with this name. Then drop the socket without a Close.
     #[inline]
     pub fn is_current(&self, link: Link) -> bool {
         link == self.link
@@ -233,7 +233,7 @@ impl Session {
         }
     }
 
-    /// Returns the id by which the session can be resumed; `None` if it cannot be.
+    /// Returns the id by which the session can be resumed, or `None` if it cannot be resumed.
     pub fn id(&self) -> Option<SessionId> {
         match &self.layer {
             Layer::On(resumption) => Some(resumption.id()),
@@ -249,7 +249,8 @@ impl Session {
         }
     }
 
-    /// Returns the oldest event that was not returned before. Only the two newest events are kept.
+    /// Returns the oldest event that no earlier call has returned. Only the two newest events are
+    /// kept.
     #[inline]
     pub fn poll_event(&mut self) -> Option<SessionEvent> {
         match &mut self.layer {
@@ -347,7 +348,7 @@ impl Session {
         }
     }
 
-    /// Records that the socket is full, like the connection's method of this name.
+    /// Records that the socket is full, as [`Connection`]'s method with the same name does.
     #[inline]
     pub fn handle_socket_full(&mut self, now: Time, link: Link) {
         if self.is_current(link) && self.has_socket() {
@@ -364,8 +365,8 @@ impl Session {
         wants && self.has_socket() && self.engine.may_report_socket_full()
     }
 
-    /// Whether the session no longer needs a socket. This is so when the closing handshake is over,
-    /// or when the connection has ended while it had no socket. The session may still
+    /// Whether the session no longer needs a socket. It needs none once the closing handshake is
+    /// over, or if the connection ended while it had no socket. The session may still
     /// [linger](Self::lingers).
     #[inline]
     pub fn is_closed(&self) -> bool {
@@ -440,10 +441,10 @@ impl Session {
         Ok(self.link)
     }
 
-    /// Ends a connection that is [suspended](SessionState::Suspended) or
-    /// [resuming](SessionState::Resuming) at once, with the error that suspended it. A client calls
-    /// this if it cannot dial again, for example because the server rejects its credentials. In any
-    /// other state this has no effect.
+    /// If the connection is [suspended](SessionState::Suspended) or
+    /// [resuming](SessionState::Resuming), ends it at once, with the error that suspended it. A
+    /// client calls this if it cannot dial again, for example because the server rejects its
+    /// credentials. In any other state this has no effect.
     pub fn give_up(&mut self, now: Time) {
         if let Layer::On(resumption) = &mut self.layer {
             resumption.end(&mut self.engine, now);
@@ -477,7 +478,7 @@ impl Session {
         }
     }
 
-    /// Whether the session has something to send that the engine does not know of.
+    /// Whether the session itself, and not the engine, has something to send.
     #[inline]
     fn has_something_to_send(&self) -> bool {
         match &self.layer {

@@ -35,7 +35,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 pub type Socket = WebSocketStream<TcpStream>;
 
-/// What the victim has granted so far.
+/// The limits and the credit that the victim has granted so far.
 #[derive(Debug, Clone, Copy)]
 pub struct Granted {
     /// The total number of bidirectional streams.
@@ -72,8 +72,8 @@ pub fn varints(out: &mut Vec<u8>, values: &[u64]) {
     }
 }
 
-/// Returns transport parameters that let the victim send `credit` bytes on a stream that we open,
-/// with one parameter more if `extra` is given.
+/// Returns transport parameters that let the victim send `credit` bytes on each stream that we
+/// open. If `extra` is given, this parameter is added.
 pub fn parameters(credit: u64, extra: Option<(u64, Vec<u8>)>) -> Vec<u8> {
     let mut body = Vec::new();
     for (id, value) in [

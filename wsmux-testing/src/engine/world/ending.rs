@@ -1,4 +1,4 @@
-//! How a world ends. After that nothing may be left.
+//! How a world ends. After its end, nothing of its streams may be left.
 
 use wsmux_proto::{Time, Wire};
 
@@ -60,8 +60,8 @@ impl World {
         self.read_out();
     }
 
-    /// Reads all streams after the connection has ended. Asserts that what arrived can be read in
-    /// order, and that a stream ends cleanly only if its writer finished it.
+    /// Reads all streams after the connection has ended. Asserts that the bytes that arrived can be
+    /// read in order. Also asserts that a stream ends cleanly only if its writer finished it.
     fn read_out(mut self) {
         for side in [CLIENT, SERVER] {
             assert!(self.pair.end(side).conn.close_reason().is_some(), "{side:?} has not heard");
