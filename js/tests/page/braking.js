@@ -40,7 +40,7 @@ test("a writer is braked by a peer that does not read", ALL, async (stage) => {
   const paused = given;
   await echo(transport, 2, 4 * MIB);
   equal(given, paused, "bytes written meanwhile");
-  // The write continues when the peer reads on.
+  // The write continues when the peer reads again.
   equal(await answer(transport, "release"), "");
   await writing;
   await writer.close();

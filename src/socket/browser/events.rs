@@ -33,9 +33,9 @@ use crate::{
 /// bytes were allowed to wait, a fast network would be idle until the next check.
 const HIGH_WATER_MARK: u32 = 128 * 1024;
 
-/// The time until the first check of how many bytes wait. Checks are needed because the browser has
-/// no event that tells when the number has fallen. In a chain of timers, a browser waits at least
-/// this long before each timer fires.
+/// The time until the first check. A check reads how many bytes wait in the browser. Checks are
+/// needed because no event of the browser tells when this number has fallen. In a chain of timers,
+/// a browser waits at least this long before each timer fires.
 const LOOK_FIRST: Duration = Duration::from_millis(4);
 
 /// The longest time between two checks. Each check that finds no change doubles the time to the
@@ -74,7 +74,7 @@ struct Listeners {
 #[derive(Debug, Default)]
 struct Inbox {
     items: VecDeque<Incoming>,
-    /// How the socket ended. The driver gets it after the items.
+    /// How the socket ended. The driver gets this end after the items.
     end: Option<SocketError>,
     /// Wakes the task that waits for the next item.
     waker: Option<Waker>,

@@ -298,8 +298,9 @@ impl Reader {
     }
 
     /// Removes from the buffer `len` bytes that have been copied to the pieces of a message. If the
-    /// buffer's block was allocated for a large fragment, the block is freed. Otherwise there could
-    /// be three buffers of the message's size: this block, the pieces and the next fragment.
+    /// buffer's block was allocated for a large fragment, the block is freed. If the block were
+    /// kept, there could be three buffers of the message's size: this block, the pieces and the
+    /// next fragment.
     fn leave_block(&mut self, len: usize) {
         self.buffer.advance(len);
         if self.block > MAX_SPARE_BLOCK && self.buffer.len() <= self.block / 2 {

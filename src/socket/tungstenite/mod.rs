@@ -21,10 +21,10 @@ use wsmux_proto::SocketError;
 
 use super::{Incoming, Outgoing, Socket, unsupported};
 
-/// How many bytes are collected before they are written to the stream below. While this many wait,
-/// no further message is accepted. As a result, a large number of small messages needs only a few
-/// writes. In addition, an urgent message can overtake most of the data, because it can overtake
-/// only data that is still in the scheduler.
+/// How many bytes are collected before they are written to the stream below. While this many bytes
+/// wait, no further message is accepted. As a result, a large number of small messages needs only a
+/// few writes. In addition, an urgent message can overtake most of the data, because it can
+/// overtake only data that is still in the scheduler.
 const WRITE_BUFFER: usize = 128 * 1024;
 
 /// How far the write buffer may grow above [`WRITE_BUFFER`]. This is room for one more message (64
@@ -39,7 +39,7 @@ const READ_BUFFER: usize = 64 * 1024;
 /// The longest header of a frame, mask included (RFC 6455 §5.2).
 const MAX_FRAME_HEADER: usize = 14;
 
-/// How many bytes are discarded in one poll before other tasks get their turn.
+/// How many bytes are discarded in one poll before the task lets other tasks run.
 const DISCARD_AT_ONCE: usize = 64 * 1024;
 
 /// A WebSocket of `tokio-tungstenite`, over any byte stream.
@@ -92,8 +92,8 @@ enum Reading {
 enum Writing {
     /// Messages can be sent.
     Open,
-    /// A Close has been accepted, either our own or the answer to the peer's. It may not have been
-    /// sent yet.
+    /// A Close has been accepted. It is our own Close or the answer to the peer's Close, and may
+    /// not have been sent yet.
     Closed,
     /// The Close has been sent, and our direction of the stream below has been ended.
     ShutDown,
@@ -135,8 +135,8 @@ impl TungsteniteSocket<()> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> TungsteniteSocket<S> {
-    /// Converts an item of tungstenite. Returns `None` if no more items are read, and received
-    /// bytes have to be discarded.
+    /// Converts an item of tungstenite. Returns `None` if no more items are read. In that case
+    /// received bytes have to be discarded.
     fn understand(
         &mut self,
         item: Option<Result<Message, Error>>,
@@ -148,9 +148,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TungsteniteSocket<S> {
             (!heard_close).then_some(Ok(incoming))
         };
         match item {
-            // This message shares tungstenite's read buffer, which may be as large as the largest
-            // message so far, and would keep it allocated. So the message is copied. A message of
-            // several fragments has memory of its own.
+            // This message shares tungstenite's read buffer. This buffer may be as large as the
+            // largest message so far, and the message would keep it allocated. So the message is
+            // copied. A message of several fragments has memory of its own.
             Some(Ok(Message::Binary(message))) if !message.is_unique() => {
                 Some(Ok(Incoming::Message(Bytes::copy_from_slice(&message))))
             }
@@ -308,8 +308,8 @@ impl Writing {
     }
 }
 
-/// Converts an error of the stream. TLS reports a stream that was cut short as an error; here that
-/// is the end of the stream and not a failure.
+/// Converts an error of the stream. TLS reports a stream that was cut short as an error; here a
+/// stream that was cut short has ended and has not failed.
 fn socket_error(error: io::Error) -> SocketError {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => SocketError::Eof,

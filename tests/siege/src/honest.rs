@@ -24,7 +24,7 @@ const WORKERS: u64 = 2;
 /// still accepts new clients during an attack.
 const CONNECT_EVERY: Duration = Duration::from_millis(250);
 
-/// What was done since the previous question.
+/// What the client has done since it was last asked.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Done {
     pub seconds: f64,

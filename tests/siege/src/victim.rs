@@ -22,7 +22,7 @@ pub struct Address {
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Heap {
     pub now: u64,
-    /// The peak since the previous question.
+    /// The largest amount since the victim was last asked.
     pub peak: u64,
 }
 

@@ -57,7 +57,7 @@ impl Sleeper {
     }
 }
 
-/// Runs the scenario in a thread of its own, because it deadlocks if it fails.
+/// Runs the scenario in a thread of its own, because a scenario that fails deadlocks.
 fn must_end(scenario: impl FnOnce(Sleeper) + Send + 'static) {
     let (done, outcome) = mpsc::channel();
     thread::spawn(move || {

@@ -45,8 +45,8 @@ impl Call {
     }
 }
 
-/// Records which calls were executed, how often, and by which server last. It covers all servers,
-/// before and after their restarts.
+/// Records how often each call was executed, and which server executed it last. The record covers
+/// all servers, before and after their restarts.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     executed: Mutex<HashMap<Call, (u32, usize)>>,

@@ -161,7 +161,7 @@ impl Attack {
             // piece four times its length (C-70), but the piece really costs little more than its
             // length.
             Self::BytesAndChunks => (100 * MIB + 50 * MIB + 100 * MIB) * 9 / 8 + 32 * MIB,
-            // The registry is full with 10,000 connections without a socket, of which each takes
+            // The registry is full with 10,000 connections without a socket, each of which takes
             // less than 12 KiB.
             Self::SuspendedCrowd => 10_000 * 12 * 1024 + 32 * MIB,
             // This leaves room for some buffers of an echo, for the honest client's windows, which
@@ -171,8 +171,8 @@ impl Attack {
         }
     }
 
-    /// Returns the budgets that may end the attack. The attack has to exhaust one of them. The list
-    /// is empty if no budget applies.
+    /// Returns the budgets that may end the attack. The attack has to exhaust one of these budgets.
+    /// The list is empty if no budget applies.
     fn budgets(self) -> &'static [&'static str] {
         match self {
             Self::OpenReset | Self::JswsOpenReset => &["cancelled streams"],
@@ -191,7 +191,7 @@ impl Attack {
             Self::NeverReads | Self::BytesAndChunks => &[],
             Self::Spin | Self::HalfOpenSilent | Self::HalfOpenRequest | Self::HalfOpenTls => &[],
             Self::ComeAndGo => &[],
-            // The victim answers each request at once, and keeps nothing of it.
+            // The victim answers each request at once, and stores nothing about it.
             Self::ResumeFlood | Self::ResumeReplay | Self::ResumeForged => &[],
             Self::ResumeStolen | Self::ResumeAgain | Self::SuspendedCrowd => &[],
         }
@@ -205,9 +205,9 @@ pub struct Outcome {
     seconds: u64,
     /// The victim's resident memory in bytes before the attack.
     before: u64,
-    /// The peak of this memory during the attack.
+    /// The peak of the victim's resident memory during the attack.
     peak: u64,
-    /// This memory a short time after the attack.
+    /// The victim's resident memory a short time after the attack.
     after: u64,
     /// How many bytes the victim had allocated before the attack.
     allocated_before: u64,

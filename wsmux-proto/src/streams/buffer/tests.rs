@@ -101,8 +101,8 @@ fn arrives(buffer: &mut Buffer, len: usize, spare: usize) {
     buffer.push_chunk(message.split_to(len), whole);
 }
 
-/// Repeats a step until more than 4 MiB are in the queue, or 100,000 times. After each step the
-/// queue must hold at most `times` the queued bytes, plus [`SLACK`].
+/// Repeats a step until more than 4 MiB are in the queue, or 100,000 times. After each step, the
+/// queue's memory must be at most the queued bytes multiplied by `times`, plus [`SLACK`].
 fn holds_at_most(times: f64, mut step: impl FnMut(usize, &mut Buffer)) {
     let (mut heap, mut buffer) = (Heap::default(), Buffer::default());
     for round in 0.. {
@@ -238,8 +238,8 @@ impl Random {
         (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % end.max(1)
     }
 
-    /// Returns a size. All orders of magnitude are about equally frequent. At a quarter of the
-    /// sizes, a rule changes.
+    /// Returns a size. All orders of magnitude are about equally frequent. A quarter of the sizes
+    /// are sizes at which a rule changes.
     fn size(&mut self) -> usize {
         match self.below(4) {
             0 => [1, 2, 511, 512, 513, 4095, 4096, 4097][self.below(8)],

@@ -45,7 +45,8 @@ impl World {
                 self.open_pipes();
                 self.drive();
                 [CLIENT, SERVER].into_iter().for_each(|side| self.accept(side));
-                // On QMux the peer learns of the drain before it opens a stream that is refused.
+                // On QMux the peer learns of the drain in time, so it opens no stream that would be
+                // refused.
                 (self.ended, self.refuses) = (true, self.pair.wire == Wire::JsWs);
                 let now = self.pair.now;
                 self.pair.end(side).of(|conn| conn.drain(now, Some(now + ms(1_000))));
