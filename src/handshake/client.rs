@@ -131,8 +131,8 @@ impl Target {
     }
 }
 
-/// Parses a URL as a browser does (WHATWG URL). Unlike a browser, this accepts a zone, and returns
-/// it as well. An error does not repeat the URL, which may contain a password or a token.
+/// Parses a URL as a browser does (WHATWG URL). Unlike a browser, this accepts a zone. It returns
+/// the zone as well. An error does not repeat the URL, which may contain a password or a token.
 pub(super) fn read_url(url: &str) -> Result<(Url, Option<String>), String> {
     let (plain, zone) = cut_zone(url).ok_or("no such zone")?;
     let url = Url::parse(&plain).map_err(|error| error.to_string())?;

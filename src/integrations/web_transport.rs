@@ -30,7 +30,7 @@ pub enum WebTransportError {
     /// Reading failed, and no other variant names the reason.
     #[error(transparent)]
     Read(ReadError),
-    /// Writing failed for another reason.
+    /// Writing failed, and no other variant names the reason.
     #[error(transparent)]
     Write(WriteError),
     /// Sending a datagram failed, and no other variant names the reason.

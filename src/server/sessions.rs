@@ -45,8 +45,8 @@ pub(super) struct SessionRegistry {
 
 #[derive(Debug, Default)]
 struct State {
-    /// The ids are random, but a client knows its own. So the map needs a hash with a secret, such
-    /// as the standard library's.
+    /// The ids are random, but a client knows the ids of its own sessions. So the map needs a hash
+    /// with a secret, such as the standard library's.
     connections: HashMap<SessionId, Weak<Shared>>,
     /// The connections without a socket, in the order in which they lost their sockets.
     suspended: BTreeMap<u64, (SessionId, u64)>,
@@ -95,7 +95,7 @@ impl Registered for Entry {
             given_up.extend(state.connections.get(&id).and_then(Weak::upgrade));
         }
         drop(state);
-        // Giving up locks a connection, so it is done without the lock of the registry.
+        // `give_up` takes the lock of a connection, so the registry's lock is released before this.
         given_up.iter().for_each(|connection| connection.give_up());
         Box::new(Suspended { number, state: self.state.clone() })
     }

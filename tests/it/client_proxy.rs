@@ -106,8 +106,8 @@ async fn serve(
     match manner {
         Manner::Leads(server) => {
             let mut server = TcpStream::connect(server).await?;
-            // The answer is sent in three parts, and an interim response of status 1xx comes before
-            // the final one.
+            // The answer is sent in three parts. An interim response of status 1xx comes before the
+            // final response.
             for part in ["HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.0 200 Conn", "ected\r\n", "\r\n"] {
                 io.write_all(part.as_bytes()).await?;
                 io.flush().await?;

@@ -3,7 +3,8 @@
 
 /**
  * The bytes of one write. A write is small compared with a second's data, so that a curve with four
- * points a second is smooth. /
+ * points a second is smooth.
+ */
 const CHUNK = new Uint8Array(8 * 1024);
 
 /** Milliseconds between two checks of an upload's budget. */

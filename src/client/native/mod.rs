@@ -112,8 +112,8 @@ impl WebSocketClient {
     /// followed.
     ///
     /// The addresses of a name are tried as in RFC 8305 ("happy eyeballs"). IPv6 and IPv4
-    /// alternate. The next address is tried once the previous one has failed or has been silent for
-    /// 250 ms, and the first address that answers is used. At most 32 addresses of a name are
+    /// alternate. The next address is tried once the previous address has failed or has been silent
+    /// for 250 ms. The first address that answers is used. At most 32 addresses of a name are
     /// tried.
     ///
     /// The URL is read as a browser reads it (WHATWG URL): characters that are not ASCII are
@@ -347,8 +347,8 @@ impl WebSocketClient {
     }
 
     /// Makes the connection over an open WebSocket. If the connection loses its socket, `dialer`
-    /// opens another socket. It does not do so if others could have read the session's secret on
-    /// the way.
+    /// opens another socket. If others could have read the session's secret on the way, no other
+    /// socket is opened.
     pub(super) async fn connection<D: Dialer>(
         &self,
         opened: Opened,
@@ -385,7 +385,8 @@ pub(super) struct Opened {
 }
 
 /// Whether the error means that the server has answered. The answer may be a refusal, or may be
-/// invalid. If so, the stream to it is still open and can be shut down cleanly.
+/// invalid. If the server has answered, the stream to it is still open and can be shut down
+/// cleanly.
 fn is_an_answer(error: &ConnectError) -> bool {
     use ConnectError::{InvalidResponse, Refused, Subprotocol};
     matches!(error, Refused { .. } | InvalidResponse(_) | Subprotocol { .. })

@@ -308,8 +308,8 @@ impl Writing {
     }
 }
 
-/// Converts an error of the stream. TLS reports a stream that was cut short as an error; here a
-/// stream that was cut short has ended and has not failed.
+/// Converts an error of the stream. TLS reports an error if a stream was cut short. Here that
+/// counts as the end of the stream, and not as a failure.
 fn socket_error(error: io::Error) -> SocketError {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => SocketError::Eof,

@@ -45,12 +45,13 @@ use crate::{
 /// suspends the connection. The connection is also suspended if the peer is silent, or if a proxy
 /// closes the socket. Then the client dials again, calls [`resume`](Self::resume), and lets the new
 /// socket send and receive. The server finds the session by the [`ResumeRequest`] in the first
-/// message on the new socket, and calls [`accept_resume`](Self::accept_resume). If it does not find
-/// the session, or the call fails, it passes the message to the session that it created for the new
-/// socket, which refuses the request. While there is no socket, the idle timeout, keep-alive and
-/// the write-stall timeout stand still.
+/// message on the new socket, and calls [`accept_resume`](Self::accept_resume). If the server does
+/// not find the session, or if the call fails, the server passes the message to the session that it
+/// created for the new socket. That session refuses the request. While there is no socket, the idle
+/// timeout, keep-alive and the write-stall timeout do not run.
 ///
-/// Otherwise the session adds nothing to the connection, and no byte to what the connection sends.
+/// If resumption is off at either end, the session adds nothing to the connection, and no byte to
+/// what the connection sends.
 #[derive(Debug)]
 pub struct Session {
     engine: Connection,

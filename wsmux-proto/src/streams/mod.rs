@@ -280,8 +280,8 @@ impl Streams {
         self.is_draining() && self.have_ended()
     }
 
-    /// Whether every stream has ended or waits only for the peer to answer a stop, and this end has
-    /// no control frame of a stream left to send.
+    /// Whether this end has no control frame of a stream left to send, and each stream either has
+    /// ended or waits only for the peer to answer a stop.
     pub(super) fn have_ended(&self) -> bool {
         self.table.all_linger() && self.control.is_empty()
     }

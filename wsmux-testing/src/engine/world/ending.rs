@@ -1,4 +1,4 @@
-//! How a world ends. After its end, nothing of its streams may be left.
+//! How a world ends. After its end, nothing may be left in its engines.
 
 use wsmux_proto::{Time, Wire};
 
