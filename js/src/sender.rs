@@ -81,8 +81,8 @@ impl Half {
         self.last.get()
     }
 
-    /// Sets the statistics to those of a half that was sent in full, because the engine no longer
-    /// knows the half.
+    /// Sets the statistics as for a half that was sent in full. The engine cannot return them,
+    /// because it no longer knows the half.
     fn all_was_sent(&self) {
         let mut stats = self.stats();
         stats.sent = self.written.get();

@@ -57,7 +57,7 @@ impl Waiters {
 
     /// Whether a task may now take the amount that it `wants`. If the task has a ticket, it may
     /// take the amount if it was woken and `available` is enough for the amount. If it has no
-    /// ticket, `available` must be enough for this amount and for those of all earlier tasks.
+    /// ticket, `available` must be enough for this amount and for the amounts of all earlier tasks.
     pub(crate) fn may_take(&self, ticket: Option<u64>, wants: u64, available: u64) -> bool {
         match ticket {
             Some(ticket) => wants <= available && !self.waits(ticket),

@@ -286,7 +286,7 @@ impl UpgradeError {
     fn new(error: AcceptError, rejected: NoUpgrade, version: Version) -> Self {
         let mut response = Response::<Bytes>::from(rejected).map(Full::new);
         if version == Version::HTTP_2 {
-            // RFC 9113 §8.2.2: HTTP/2 has neither of these headers.
+            // RFC 9113 §8.2.2: HTTP/2 does not have these two headers.
             response.headers_mut().remove(header::CONNECTION);
             response.headers_mut().remove(header::UPGRADE);
         }
@@ -299,7 +299,7 @@ impl UpgradeError {
         &self.error
     }
 
-    /// Returns the response to send. Its headers include those that a hook has
+    /// Returns the response to send. Its headers include the headers that a hook has
     /// [added](crate::authorize::Refuse::header).
     pub fn response(&self) -> &Response<Full<Bytes>> {
         &self.response

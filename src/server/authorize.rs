@@ -201,8 +201,8 @@ impl UpgradeRequest {
 
     /// Returns the requested host, with its port if the request has one: `example.com:8080`. The
     /// host comes from a target in absolute form (RFC 9112 §3.2.2) or from HTTP/2's `:authority`.
-    /// If the request has neither of these, the host comes from the `Host` header. Returns `None`
-    /// only for a page that is requested over HTTP/1.0.
+    /// Without these two, the host comes from the `Host` header. Returns `None` only for a page
+    /// that is requested over HTTP/1.0.
     ///
     /// The client chooses this value, so a server with several names has to check it.
     pub fn authority(&self) -> Option<&str> {

@@ -84,9 +84,9 @@ pub(super) struct Datagrams {
     reader_waits: bool,
     /// Whether the application waits for room in `outgoing`.
     writer_waits: bool,
-    /// How many received datagrams were dropped to make room for newer ones.
+    /// How many received datagrams were dropped to make room for newer datagrams.
     pub(super) dropped_incoming: u64,
-    /// How many unsent datagrams were dropped to make room for newer ones.
+    /// How many unsent datagrams were dropped to make room for newer datagrams.
     pub(super) dropped_outgoing: u64,
 }
 
@@ -134,7 +134,7 @@ impl Datagrams {
         self.reader_waits = true;
     }
 
-    /// Whether a datagram could be queued without dropping an older one.
+    /// Whether a datagram could be queued without dropping an older datagram.
     pub(super) fn has_room(&self, datagram: &Bytes) -> bool {
         self.outgoing.cost_of(datagram) <= self.outgoing.room()
     }
@@ -154,7 +154,7 @@ impl Datagrams {
         self.writer_waits = true;
     }
 
-    /// Queues a datagram, and drops older ones if necessary.
+    /// Queues a datagram, and drops older datagrams if necessary.
     pub(super) fn send(&mut self, datagram: Bytes) {
         self.dropped_outgoing += self.outgoing.push(datagram);
     }

@@ -372,7 +372,8 @@ impl ReconnectingClientBuilder {
             let is_last = self.max_attempts.is_some_and(|most| attempt >= most);
             match beside(draining, events, (self.dial)()).await {
                 Ok(connection) => {
-                    // If the peer drains it, this connection is used until there is another one.
+                    // If the peer drains this connection, it is used until there is a new
+                    // connection.
                     connection.set_drain_with_peer(false);
                     // The state is set before the event is sent. So when a listener receives the
                     // event, it finds the connection.

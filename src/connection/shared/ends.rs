@@ -49,8 +49,8 @@ impl Ends {
         }
     }
 
-    /// Returns the tasks that wait for the half's end, or `None` if the half has ended or is not
-    /// watched.
+    /// Returns the tasks that wait for the half's end. Returns `None` if the half has ended, or if
+    /// no task watches it.
     pub(super) fn waiters(&mut self, id: StreamId) -> Option<&mut Waiters> {
         self.0.get_mut(id).map(|end| &mut end.waiters)
     }

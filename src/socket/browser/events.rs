@@ -39,7 +39,7 @@ const HIGH_WATER_MARK: u32 = 128 * 1024;
 const LOOK_FIRST: Duration = Duration::from_millis(4);
 
 /// The longest time between two checks. Each check that finds no change doubles the time to the
-/// next one. So if a change happens after some time, it is noticed after at most twice this time.
+/// next check. So if a change happens after some time, it is noticed after at most twice this time.
 /// While the network is down, the page makes four checks a second. When the network returns, a
 /// delay of a quarter of a second is hardly noticeable.
 const LOOK_LAST: Duration = Duration::from_millis(256);

@@ -124,7 +124,7 @@ async fn our_reset_and_our_stop_reach_the_peer_with_their_codes(role: Role) {
 async fn the_peers_reset_and_stop_reach_us_with_their_codes(role: Role) {
     let pair = Pair::new(role, Config::default(), &[]).await;
     for opener in Opener::BOTH {
-        // The package sends its own codes in full, even those that a JavaScript number cannot hold.
+        // The package sends its own codes in full, even if a JavaScript number cannot hold them.
         for number in [CODES[0], CODES[1], CODES[2], (1 << 62) - 1] {
             let (mut stream, there) = pair.open(opener).await;
             let arguments = json!({ "stream": there, "code": number.to_string() });

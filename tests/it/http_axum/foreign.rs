@@ -118,7 +118,7 @@ async fn a_late_refusal_over_http2_is_reported_without_its_body() {
         connection.accept().await;
     });
     let mut config = Config::default();
-    // The client waits one second for a body. The handshake timeout is shorter than that.
+    // The client waits one second for a body. The handshake timeout is shorter than one second.
     config.handshake_timeout(Duration::from_millis(900));
     let client = WebSocketClient::builder().config(config).build().unwrap();
     let client = Http2Client::with_prior_knowledge(client);

@@ -95,7 +95,7 @@ pub enum SessionState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SessionEvent {
-    /// The session has lost its socket, or has given it up for a new one.
+    /// The session has lost its socket, or has given the socket up for a new socket.
     Suspended,
     /// The session goes on with a new socket.
     #[non_exhaustive]

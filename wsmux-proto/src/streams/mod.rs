@@ -275,7 +275,8 @@ impl Streams {
         self.phase == Phase::Draining
     }
 
-    /// Whether the drain is complete: neither end opens streams, and they have ended.
+    /// Whether the drain is complete. It is complete if neither end opens streams and all streams
+    /// have ended.
     pub(super) fn is_drained(&self) -> bool {
         self.is_draining() && self.have_ended()
     }

@@ -9,7 +9,7 @@ use wsmux_proto::{
 };
 
 /// Returns a configuration without the pings that window growth needs. The module `windows` tests
-/// those pings.
+/// the pings that window growth needs.
 fn config(idle: Option<u64>, keep_alive: Option<u64>) -> Config {
     let mut config = Config::default();
     config.window_growth_budget(0);

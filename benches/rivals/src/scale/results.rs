@@ -78,7 +78,7 @@ impl Results {
         factors
     }
 
-    /// Returns the points of a factor, including those that have failed.
+    /// Returns the points of a factor, including the points that have failed.
     pub fn points(&self, factor: Factor) -> Vec<u64> {
         let keys = self.cells.keys().filter(|key| key.factor == factor);
         keys.map(|key| key.at).collect()

@@ -164,9 +164,9 @@ impl Attack {
             // The registry is full with 10,000 connections without a socket, each of which takes
             // less than 12 KiB.
             Self::SuspendedCrowd => 10_000 * 12 * 1024 + 32 * MIB,
-            // This leaves room for some buffers of an echo, for the honest client's windows, which
-            // may grow meanwhile, and for memory that the allocator keeps. None of these amounts
-            // grows with the duration of an attack.
+            // This leaves room for some buffers of an echo, and for memory that the allocator
+            // keeps. It also leaves room for the honest client's windows, which may grow meanwhile.
+            // None of these amounts grows with the duration of an attack.
             _ => 32 * MIB,
         }
     }

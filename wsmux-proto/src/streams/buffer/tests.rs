@@ -181,7 +181,7 @@ fn what_is_left_of_a_chunk_keeps_no_more_than_a_multiple_of_itself() {
         // What is left in a smaller allocation is not copied, because that would save too little.
         assert!(heap.0 as usize <= 2 * GATHER_BELOW + 100, "{} for one byte", heap.0);
     }
-    // A writer's socket takes all bytes except the last one, and more is written after that.
+    // A writer's socket takes all bytes except the last byte. After that, more bytes are written.
     holds_at_most(1.5, |_, buffer| {
         let most = buffer.len().saturating_sub(1);
         drop(buffer.pop(most.min(100_000)));

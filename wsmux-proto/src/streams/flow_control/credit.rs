@@ -150,7 +150,7 @@ impl RecvCredit {
 
 /// The credit that the peer gives to this end, either for one stream or for the connection.
 ///
-/// Invariant: `used` <= `limit`, and neither ever decreases.
+/// Invariant: `used` <= `limit`, and neither of the two ever decreases.
 #[derive(Debug)]
 pub(in crate::streams) struct SendCredit {
     limit: u64,
