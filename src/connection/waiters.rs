@@ -22,8 +22,8 @@ use wsmux_proto::Tree;
 /// ticket.
 #[derive(Debug, Default)]
 pub(crate) struct Waiters {
-    /// The ticket and entry of the first task in the queue. They are stored in this field because
-    /// most queues have only one task, which then needs no allocation.
+    /// The ticket and entry of the first task in the queue. Both are stored in this field, because
+    /// most queues have only one task, and this task then needs no allocation.
     first: Option<(u64, Waiter)>,
     /// The other tasks in the queue, by ticket.
     others: Tree<Waiter>,

@@ -195,7 +195,8 @@ impl generic::SendStream for SendStream {
     }
 
     fn set_priority(&mut self, order: i32) {
-        // This fails only if the stream has ended, and such a stream has no use for a priority.
+        // This fails only if the stream has ended. A stream that has ended has no use for a
+        // priority.
         let _ = SendStream::set_priority(self, order);
     }
 

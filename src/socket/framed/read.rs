@@ -190,8 +190,8 @@ impl Reader {
         }
     }
 
-    /// Returns the next complete item, or `None` if more bytes have to be read. It must not be
-    /// called after an item that ends reading.
+    /// Returns the next complete item, or `None` if more bytes have to be read. This must not be
+    /// called again after it has returned an item that ends reading.
     pub(super) fn next(&mut self) -> Option<Item> {
         loop {
             let header = match self.frame {

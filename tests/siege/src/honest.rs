@@ -1,4 +1,5 @@
-//! A client that behaves well. It makes large and small echoes, and checks every byte.
+//! A client that behaves well. The client sends large and small streams that the victim echoes, and
+//! checks every byte.
 
 use std::{
     sync::{

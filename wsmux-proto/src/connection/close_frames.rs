@@ -14,7 +14,7 @@ mod status {
     pub(super) const GOING_AWAY: u16 = 1001;
     pub(super) const PROTOCOL_ERROR: u16 = 1002;
     pub(super) const UNSUPPORTED: u16 = 1003;
-    /// Means that a Close has no code. It is never sent.
+    /// Stands for a Close that has no code. This code is never sent.
     pub(super) const NO_STATUS: u16 = 1005;
     pub(super) const BAD_DATA: u16 = 1007;
     pub(super) const TOO_BIG: u16 = 1009;

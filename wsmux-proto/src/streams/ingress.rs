@@ -24,7 +24,7 @@ enum Half {
 /// The state of the stream that a frame names.
 enum Found {
     Stream(Key),
-    /// The stream waits until it can be opened.
+    /// The stream waits, because the stream limit is reached.
     Waiting,
     /// The stream has ended and was freed, or it was refused. The frame is late.
     Gone,

@@ -41,7 +41,7 @@ fn a_peer_that_answers_no_stop_does_not_hold_up_a_drain() {
     peer.said();
     peer.conn.drain(peer.now, None);
     peer.said();
-    // For an hour the peer answers our pings, so it counts as alive. It sends nothing more.
+    // For an hour the peer answers our pings, so it counts as alive. The peer sends nothing more.
     let mut pongs = 0;
     peer.send(&[Frame::Pong(code(0))]);
     while peer.now < at(secs(3_600)) && peer.conn.is_established() {

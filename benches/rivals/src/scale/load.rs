@@ -17,7 +17,7 @@ use crate::{
 
 /// How many calls are in progress at a time.
 pub const AT_ONCE: u64 = 64;
-/// How many round trips are made before the clock starts. They open the windows.
+/// How many round trips are made before the clock starts. These round trips open the windows.
 const WARM_UP: usize = 20;
 /// The memory of fewer streams or connections than this is not reported. It could not be
 /// distinguished from the memory that the allocator keeps for other purposes.

@@ -228,7 +228,7 @@ impl Outcome {
         self.allocated_peak.saturating_sub(self.allocated_before)
     }
 
-    /// Returns what is wrong with the results.
+    /// Returns the faults that the results show.
     fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
         if self.growth() > self.limit {
