@@ -25,8 +25,8 @@ const EXTREMES: [Duration; 9] = [
     Duration::MAX,
 ];
 
-/// Generates durations for settings with which a short duration prevents or ends connections, as
-/// documented.
+/// Generates durations that are not short. They are for settings whose documentation says that a
+/// short duration prevents or ends connections.
 fn long() -> impl Strategy<Value = Duration> {
     select(&EXTREMES[4..])
 }

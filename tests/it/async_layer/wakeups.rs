@@ -110,7 +110,8 @@ async fn a_socket_that_stands_still_is_not_asked_again_and_again() {
         let mut stream = client.open_bi().await.unwrap();
         quiet().await;
         stall.pause_writes(true);
-        // The socket accepts the first write and is then full. The second write finds it full.
+        // The socket accepts the first write and is then full. The second write finds the socket
+        // full.
         for _ in 0..2 {
             stream.send().write_all(&[0; 1_000]).await.unwrap();
             quiet().await;
@@ -220,7 +221,7 @@ async fn ten_thousand_streams_one_after_another_leave_nothing() {
     }
 }
 
-/// Starts every operation that can wait, ends the driver with `end`, and checks that all of them
+/// Starts every operation that can wait, ends the driver with `end`, and checks that all operations
 /// are woken and report the cause.
 fn everybody_is_woken(
     wire: Wire,

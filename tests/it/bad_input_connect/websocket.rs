@@ -29,8 +29,8 @@ async fn what_comes_instead_of_parameters_ends_the_connection_with_a_reason() {
     }
 }
 
-/// Returns the code and reason of the server's Close, for a client that behaves correctly before
-/// these frames.
+/// Sends these frames from a client that has behaved correctly before. Returns the code and the
+/// reason of the server's Close.
 async fn close_for(server: &mut Server, frames: &[u8]) -> (u16, String) {
     // An empty list of transport parameters, in a frame with a mask of zeros.
     const HELLO: &[u8] = b"\x82\x89\0\0\0\0\xff\x51\x53\x30\x0d\x0a\x0d\x0a\0";
@@ -41,7 +41,8 @@ async fn close_for(server: &mut Server, frames: &[u8]) -> (u16, String) {
     let mut heard = Vec::new();
     let ended = timeout(Duration::from_secs(30), connection.closed()).await;
     assert!(ended.is_ok(), "{:?}", connection.stats());
-    // The server then ends the stream. The Close is its last frame, and is shorter than 126 bytes.
+    // The server then ends the stream. The Close is the server's last frame, and is shorter than
+    // 126 bytes.
     timeout(Duration::from_secs(30), stream.read_to_end(&mut heard)).await.unwrap().unwrap();
     let at = heard.windows(2).rposition(|pair| pair[0] == 0x88 && pair[1] < 126);
     let close = &heard[at.expect("a Close") + 2..];
@@ -69,8 +70,8 @@ async fn each_violation_of_the_websocket_is_closed_on_with_a_code_and_a_reason()
     let announced = |len: u64| [&[0x82, 0xff][..], &len.to_be_bytes(), &[0; 4]].concat();
     let empty = |count: usize| [frame(0x02, b""), frame(0x00, b"").repeat(count)].concat();
     let mut config = Config::default();
-    // The bad client never answers the Close, and each case waits for that. The close timeout is
-    // therefore short, but must be long enough for the Close to be sent.
+    // The bad client never answers the Close, so each case waits for the close timeout. This
+    // timeout is short, but must be long enough for the Close to be sent.
     config.close_timeout(Duration::from_millis(500));
     let mut server = Server::new(WebSocketServer::builder().config(config)).await;
     for (what, frames, code, name) in [

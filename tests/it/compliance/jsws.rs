@@ -53,7 +53,7 @@ fn the_last_id_below_2_61_is_a_stream() {
 #[test]
 fn the_socket_is_flushed_between_the_last_data_and_the_end() {
     // Only a FIN needs the flush. A reset or a request to stop may overtake Data that was sent
-    // before it, because both give up the half anyway.
+    // earlier, because the sender gives up the half anyway.
     let (mut peer, id) = with_stream(Wire::JsWs, &Config::default());
     peer.conn.send_stream(peer.now, id).write(b"last").unwrap();
     peer.conn.send_stream(peer.now, id).finish().unwrap();
@@ -72,7 +72,7 @@ fn the_socket_is_flushed_between_the_last_data_and_the_end() {
     let steps: Vec<_> = steps.iter().map(Option::as_ref).collect();
     assert_eq!(steps, [Some(&data(id, b"last")), None, Some(&close_read(id))]);
 
-    // Without credit and without Data, the end is sent at once.
+    // If there is no Data to send, the end is sent at once, even without credit.
     let mut peer = ScriptedPeer::new(Wire::JsWs, SERVER, &Config::default());
     peer.send(&[ack(id, 0)]);
     peer.said();
@@ -201,7 +201,7 @@ fn too_many_refusals_for_a_peer_that_does_not_read_are_an_excessive_load() {
     let mut config = Config::default();
     config.max_concurrent_bidi_streams(1).max_waiting_streams(0);
     let mut peer = ScriptedPeer::new(Wire::JsWs, SERVER, &config);
-    // A peer that reads is refused as often as it asks.
+    // If the peer reads, each of its requests is refused, however many there are.
     for index in 0..10_000 {
         peer.send(&[ack(bidi(CLIENT, index), 1)]);
         peer.said();

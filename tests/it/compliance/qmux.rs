@@ -76,7 +76,8 @@ fn the_parameters_of_the_defaults_are_those_of_the_table() {
     }
 }
 
-/// The ids of SPEC.md's table with valid values, but not those whose value is empty.
+/// The ids of SPEC.md's table, each with a valid value. Parameters with an empty value are left
+/// out.
 const TABLE: [(u64, u64); 9] = [
     (0x01, 30_000),
     (0x04, 5),

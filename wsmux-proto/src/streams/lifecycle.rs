@@ -29,8 +29,8 @@ impl Streams {
         let key = self.table.insert(Stream::new(id, send, recv));
         self.limits.on_begin(id);
         self.budgets.stream_opened(self.table.len());
-        // If the window has become larger than the declared one, the difference is granted at once.
-        // On a local stream the grant has to wait until the first STREAM frame has been sent
+        // If the window has become larger than the declared window, the difference is granted at
+        // once. On a local stream the grant has to wait until the first STREAM frame has been sent
         // (SPEC.md Q-34).
         let grown =
             !local && self.table[key].recv.as_ref().is_some_and(|recv| recv.credit.grant_is_due());

@@ -140,8 +140,8 @@ fn data_behind_the_end_of_a_stream_is_a_final_size_error() {
 #[test]
 fn each_end_is_answered_once_and_answers_are_not_answered() {
     let id = bidi(CLIENT, 0);
-    // Each row has a frame of the peer and our answers to it. The peer then sends the same frame
-    // again, and we do not answer.
+    // Each row has a frame of the peer and our answers to it. After that, the peer sends the same
+    // frame again, and this time we do not answer.
     for (said, answer) in [
         (close_read(id), vec![Frame::FinReceived { id }]),
         (error_read(id, 9), vec![stop(id, 9)]),

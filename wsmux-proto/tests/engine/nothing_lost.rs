@@ -8,7 +8,7 @@ use wsmux_proto::{
 };
 
 /// Returns a pair whose client has sent data on two streams, of which only the first is finished.
-/// The server has not read any of it.
+/// The server has not read any of this data.
 fn pair_with_unread(wire: Wire) -> (Pair, [wsmux_proto::StreamId; 2]) {
     let mut pair = Pair::new(wire, &Config::default());
     let ids = [pair.open_bi(CLIENT), pair.open_bi(CLIENT)];
@@ -284,8 +284,8 @@ fn a_stream_with_a_waiter_is_forgotten_after_the_connections_end() {
                 pair.client.finish(id);
             }
             assert_eq!(pair.client.conn.send_stream(pair.now, id).poll_end(), SendEnd::Open);
-            // In two of the cases the application resets the stream, and so no longer waits. In the
-            // other cases the application asks again after the connection has ended.
+            // In two of the cases the application resets the stream. After that it no longer waits.
+            // In the other cases the application asks again after the connection has ended.
             match nth {
                 2 => pair.client.conn.send_stream(pair.now, id).reset(code(1)).unwrap(),
                 3 => drop(pair.client.conn.send_stream(pair.now, id).reset_at(code(1), 5)),
