@@ -12,11 +12,11 @@
 //!     +------------------- the server's answer -------------------------+
 //! ```
 //!
-//! `resume` and `accept_resume` also lead from `Live` and from `Resuming` to their result, because
-//! the newer socket wins.
+//! `resume` and `accept_resume` have the same result if they are called in `Live` or in `Resuming`,
+//! because the newer socket wins.
 //!
-//! A session whose connection was closed by this end keeps its phase until the peer has answered
-//! the close (R-27). It ends in `Over` if the peer does not answer in time.
+//! If this end has closed the connection, the session keeps its phase until the peer has answered
+//! the close (R-27). If the peer does not answer in time, the session enters `Over`.
 
 use std::time::Duration;
 
@@ -40,20 +40,20 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Resumption {
     pub(super) keys: SessionKeys,
-    /// How long the session waits for a new socket. It is the shorter time of the two ends.
+    /// How long the session waits for a new socket: the shorter of the timeouts of the two ends.
     pub(super) timeout: Duration,
     pub(super) replay: Replay,
     pub(super) received: Received,
-    /// The deadline of the last gap. A new gap ends no later than this, even if it has begun later.
-    /// Once something new arrives after the last gap, this is `None`. If the connection has ended,
-    /// it stays, because nothing new can arrive any more.
+    /// The deadline of the last gap, or `None` if something new has arrived after that gap. While
+    /// this deadline is set, a new gap keeps it, even if the new gap begins later. If the
+    /// connection has ended, the deadline stays set, because nothing new can arrive any more.
     last_deadline: Option<Time>,
     /// At a client, the number of its last attempt to resume. At a server, the number of the last
     /// attempt that the server accepted.
     pub(super) attempt: u64,
     pub(super) phase: Phase,
-    /// The newest event, and the event before it. If a client comes back before its server has noticed
-    /// the loss, two events happen at once.
+    /// The newest event, and the event before the newest. Two events happen at once if a client
+    /// comes back before its server has noticed the loss of the socket.
     events: [Option<SessionEvent>; 2],
     stats: SessionStats,
 }
@@ -77,15 +77,15 @@ pub(super) enum Phase {
         request: Option<ResumeRequest>,
         /// Whether the server's parameters have arrived.
         parameters_received: bool,
-        /// Whether the connection had already ended. If so, the socket is used only to tell the
-        /// peer about the end.
+        /// Whether the connection had ended before this attempt. If so, the socket is used only to
+        /// tell the peer about the end.
         only_to_close: bool,
     },
     /// The connection has ended, and the peer can no longer learn why.
     Over,
 }
 
-/// A time without a socket that carries data.
+/// A period in which no socket carries data.
 #[derive(Debug, Clone)]
 pub(super) struct Gap {
     pub(super) since: Time,
@@ -101,7 +101,7 @@ enum Reply {
     Answer(Answer),
     /// The server cannot resume the session.
     Refused,
-    /// The socket is of no use. Another one may be.
+    /// The socket is of no use, but another socket may be.
     Failed,
 }
 

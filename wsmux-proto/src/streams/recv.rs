@@ -48,11 +48,12 @@ pub(super) enum RecvState {
     /// The application has read the code of the reset, or has stopped the half after the reset.
     ResetRead,
     /// Added by wsmux: this end has stopped the half, and the peer has not ended it. Received bytes
-    /// are dropped, and no credit is granted. The RFC has no such state, because there STOP_SENDING
-    /// does not change the state of the receiver.
+    /// are dropped, and no credit is granted. The RFC does not need this state, because in the RFC
+    /// STOP_SENDING does not change the receiver's state.
     Stopped { code: VarInt },
     /// Added by wsmux: this end has stopped the half, and the peer has answered with a reset.
-    /// Further frames are ignored without a check, as they are for a stream that was freed (C-55).
+    /// Further frames for the half are ignored without a check, like frames for a freed stream
+    /// (C-55).
     StopAnswered,
 }
 
@@ -83,7 +84,8 @@ pub(super) enum WasRead {
 pub(super) enum Ended {
     /// The frame has ended the half.
     Now,
-    /// The frame has not ended the half: the half is still open, or had ended before.
+    /// The frame has not ended the half. The half is still open, or had ended before the frame
+    /// arrived.
     Before,
 }
 
