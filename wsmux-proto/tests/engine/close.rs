@@ -93,8 +93,8 @@ fn a_long_reason_is_cut_between_characters() {
     assert!(reason.len() < 16_000 && std::str::from_utf8(reason).is_ok());
 }
 
-/// A reason that is not valid UTF-8 MUST NOT be an error; what cannot be decoded is
-/// replaced.
+/// A reason that is not valid UTF-8 MUST NOT cause an error. The bytes that cannot be
+/// decoded are replaced.
 #[test]
 fn a_reason_that_is_no_utf_8_is_no_error() {
     let mut peer = peer(Wire::QMux);

@@ -64,8 +64,8 @@ fn stalled(conn: &Connection) -> bool {
     }
 }
 
-/// [C-78] When the socket has taken no message for the write-stall timeout although there was
-/// something to send, the connection MUST time out, whatever arrives meanwhile.
+/// [C-78] If there is something to send, and the socket takes no message for the write-stall
+/// timeout, the connection MUST time out, whatever arrives meanwhile.
 /// [W-24] The code of our Close frame MUST be the one that the table of §3.3 gives.
 #[test]
 fn a_peer_that_pads_and_reads_nothing_is_given_up() {

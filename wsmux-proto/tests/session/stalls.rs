@@ -50,8 +50,8 @@ fn acknowledge(net: &mut Net, count: u64) {
     hand_over(&mut net.client.session, now, link, message);
 }
 
-/// [C-78] When the socket has taken no message for the write-stall timeout although there was
-/// something to send, the connection MUST time out, whatever arrives meanwhile.
+/// [C-78] If there is something to send, and the socket takes no message for the write-stall
+/// timeout, the connection MUST time out, whatever arrives meanwhile.
 #[test]
 fn a_slow_but_steady_replay_is_no_stall() {
     let mut net = Net::new(&config());
@@ -90,8 +90,8 @@ fn a_slow_but_steady_replay_is_no_stall() {
     assert!(is_stalled(&mut net, SERVER));
 }
 
-/// [C-78] When the socket has taken no message for the write-stall timeout although there was
-/// something to send, the connection MUST time out, whatever arrives meanwhile.
+/// [C-78] If there is something to send, and the socket takes no message for the write-stall
+/// timeout, the connection MUST time out, whatever arrives meanwhile.
 #[test]
 fn a_socket_that_does_not_take_an_acknowledgement_is_a_stall() {
     let mut net = Net::new(&config());
@@ -141,11 +141,11 @@ fn a_full_budget_is_a_stall_only_while_something_waits() {
     assert_eq!(net.client.session.poll_timeout(), Some(net.now + TIMEOUT));
 }
 
-/// When the counted messages that the peer has not acknowledged have more than 64 bytes
-/// together, and the peer acknowledges none of them for the write-stall timeout (C-78), the
-/// connection MUST be suspended. If that happens again before the peer has acknowledged any,
-/// the connection MUST time out. The time without a WebSocket does not count, and a new WebSocket
-/// does not restart that time.
+/// This rule applies while the counted messages that the peer has not acknowledged have more
+/// than 64 bytes together. If the peer acknowledges none of these messages for the write-stall
+/// timeout (C-78), the connection MUST be suspended. If this happens again before the peer
+/// has acknowledged any message, the connection MUST time out. Time without a WebSocket does not
+/// count towards this timeout, and a new WebSocket does not restart the timeout.
 #[test]
 fn a_peer_that_reads_everything_and_acknowledges_nothing_is_given_up() {
     let mut net = Net::new(&config());
@@ -198,11 +198,11 @@ fn an_acknowledgement_after_a_stall_makes_up_for_it() {
     }
 }
 
-/// When the counted messages that the peer has not acknowledged have more than 64 bytes
-/// together, and the peer acknowledges none of them for the write-stall timeout (C-78), the
-/// connection MUST be suspended. If that happens again before the peer has acknowledged any,
-/// the connection MUST time out. The time without a WebSocket does not count, and a new WebSocket
-/// does not restart that time.
+/// This rule applies while the counted messages that the peer has not acknowledged have more
+/// than 64 bytes together. If the peer acknowledges none of these messages for the write-stall
+/// timeout (C-78), the connection MUST be suspended. If this happens again before the peer
+/// has acknowledged any message, the connection MUST time out. Time without a WebSocket does not
+/// count towards this timeout, and a new WebSocket does not restart the timeout.
 #[test]
 fn a_peer_that_acknowledges_nothing_gains_no_time_by_new_sockets() {
     let mut net = Net::new(&config());
