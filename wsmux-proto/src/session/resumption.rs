@@ -45,8 +45,9 @@ pub(super) struct Resumption {
     pub(super) replay: Replay,
     pub(super) received: Received,
     /// The deadline of the last gap, or `None` if something new has arrived after that gap. While
-    /// this deadline is set, a new gap keeps it, even if the new gap begins later. If the
-    /// connection has ended, the deadline stays set, because nothing new can arrive any more.
+    /// this deadline is set, a new gap ends no later than this, even if the new gap has begun
+    /// later. If the connection has ended, the deadline stays set, because nothing new can arrive
+    /// any more.
     last_deadline: Option<Time>,
     /// At a client, the number of its last attempt to resume. At a server, the number of the last
     /// attempt that the server accepted.
