@@ -51,8 +51,8 @@ impl Drop for Folder {
     }
 }
 
-/// Starts OpenSSL, which is one end of a TLS connection. Its standard input and output carry the
-/// decrypted bytes, which are a plain WebSocket. OpenSSL logs the TLS messages in a file.
+/// Starts OpenSSL, which is one end of a TLS connection. The standard input and output of OpenSSL
+/// carry the decrypted bytes, which are a plain WebSocket. OpenSSL logs the TLS messages in a file.
 fn openssl(folder: &Folder, arguments: &[&str]) -> Child {
     Command::new("openssl")
         .args(arguments)

@@ -14,7 +14,7 @@ fn in_fresh_runtimes(case: impl AsyncFn()) {
     let run = |runtime: Runtime| {
         let watched = async { tokio::time::timeout(WATCHDOG, case()).await };
         runtime.block_on(watched).expect("it waits in vain");
-        // Dropping the runtime must not wait for such a duration either.
+        // Dropping the runtime must not wait for one of the longest durations either.
         drop(runtime);
     };
     run(Builder::new_current_thread().enable_all().build().unwrap());

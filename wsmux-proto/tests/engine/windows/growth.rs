@@ -85,8 +85,8 @@ fn a_window_grows_for_no_reader_that_does_not_read() {
     bulk.run(secs(2));
     assert!(bulk.window(reading) > 8 * MIB, "the path is known, and long");
     assert_eq!(bulk.window(standing), INITIAL);
-    // The window does not grow either if its reader has stopped reading while a full window of
-    // bytes waits to be read.
+    // If the reader has stopped reading, and a full window of bytes waits to be read, the window
+    // does not grow either.
     let id = bulk.flows[reading].id;
     bulk.flows[reading].reader = Reader::Never;
     bulk.run(secs(1));
@@ -117,8 +117,8 @@ fn a_window_does_not_grow_past_what_its_reader_takes_in_two_round_trips() {
         let brought = bulk.brings(flow, secs(5));
         assert!(u128::from(brought) > wanted / 100 * 90, "{period:?}: {brought} of {wanted}");
     }
-    // A reader that takes everything, but only once a second, could use a larger window. But it is
-    // limited by its own pauses and not by the path, so its window does not grow.
+    // A reader that takes everything, but only once a second, could use a larger window. But the
+    // reader's own pauses limit it, and not the path. So the window does not grow.
     let mut bulk = Bulk::new(path, &Config::default());
     let flow = bulk.open(Reader::Every(secs(1), usize::MAX));
     bulk.run(secs(20));
@@ -166,7 +166,7 @@ fn a_window_that_the_application_sets_takes_the_place_of_growth() {
     assert_eq!((bulk.window(flow), bulk.growth()), (16 * MIB, 0));
     bulk.pair.server.conn.set_stream_receive_window(2 * MIB);
     assert_eq!((bulk.window(flow), bulk.growth()), (2 * MIB, 0));
-    // The peer may use what had been granted before, and the stream goes on.
+    // The peer may use the credit that was granted before, and the stream goes on.
     bulk.run(secs(2));
     assert!(bulk.pair.client.conn.close_reason().is_none());
     assert!(bulk.growth() > 0);

@@ -65,9 +65,9 @@ fn a_path_that_has_become_longer_is_measured_anew_after_a_silence() {
     assert!(brought > long.bytes_in(secs(1)) / 100 * 99, "{brought}, window {short} before");
 }
 
-/// A client written by hand that runs once per millisecond. Each time it processes the new grants,
-/// and sends as many bytes as they allow, but at most `bound`. The client makes no pause between
-/// its messages.
+/// A client that is written by hand and runs once per millisecond. Each time, the client processes
+/// the new grants, and sends as many bytes as the grants allow, but at most `bound`. It makes no
+/// pause between its messages.
 struct ByHand {
     peer: ScriptedPeer,
     bound: u64,
@@ -152,8 +152,8 @@ fn late_or_missing_pongs_make_no_window_grow_without_need() {
     assert_eq!((peer.window(), peer.pings.len()), (ByHand::WINDOW, 1), "never");
     for _ in 0..3 {
         // The answer comes late, but the time from a grant to the first byte that it allowed shows
-        // that the path is shorter. At most three quarters of the window were still unused when the
-        // grant arrived. So the engine assumes that the path holds at most three quarters of a
+        // that the path is shorter. When the grant arrived, at most three quarters of the window
+        // were still unused. So the engine assumes that the path holds at most three quarters of a
         // window.
         peer.answer();
         peer.run(3_000);
@@ -169,7 +169,7 @@ fn late_or_missing_pongs_make_no_window_grow_without_need() {
 /// an eighth of itself, it MUST grow, with a grant, as soon as the bytes are read.
 #[test]
 fn a_burst_at_the_speed_of_memory_does_not_pass_for_the_rate_of_the_path() {
-    // Two ends on one machine run in turns: a whole window arrives at once, and after that nothing
+    // Two ends on one machine run in turns. A whole window arrives at once, and then nothing
     // arrives for longer than a round trip.
     let mut peer = ByHand::new(u64::MAX);
     peer.peer.now += Duration::from_micros(100);
