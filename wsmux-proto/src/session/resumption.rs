@@ -330,7 +330,7 @@ impl Resumption {
         Ok(())
     }
 
-    /// Ends a connection without a socket that carries data, with the error that suspended it.
+    /// Ends a suspended connection, with the error that suspended it.
     pub(super) fn end(&mut self, engine: &mut Connection, now: Time) {
         match &self.phase {
             Phase::Live { .. } | Phase::Over => {}
@@ -389,7 +389,8 @@ impl Resumption {
             Incoming::Message(message) => message,
             _ => return Reply::Failed,
         };
-        // The server's parameters come first, unless its socket could not take them in time.
+        // The server's parameters come first, unless the server's socket could not take the
+        // parameters in time.
         if let Some(answer) = Answer::decode(message.clone()) {
             return Reply::Answer(answer);
         }
@@ -419,15 +420,15 @@ impl Resumption {
         if !is_proven || !self.replay.acknowledge(now, received) {
             return self.refuse(engine, now);
         }
-        // The request contained the count.
+        // The request has already reported the count of received messages.
         self.received.acknowledge();
         if let Phase::Resuming { socket, .. } = self.phase {
             self.go_on(engine, now, socket, None, is_new);
         }
     }
 
-    /// Returns to the phase `Live`. The peer's count has been applied to the replay buffer, and
-    /// `is_new` says whether it was higher than before.
+    /// Returns to the phase `Live`. The caller has applied the peer's count to the replay buffer.
+    /// `is_new` says whether this count was higher than before.
     fn go_on(
         &mut self,
         engine: &mut Connection,
@@ -458,8 +459,8 @@ impl Resumption {
         }
     }
 
-    /// Gives up a client's new socket. The session waits for another socket, until the deadline
-    /// that it had before.
+    /// Gives up a client's new socket. The session waits for another socket, until the same
+    /// deadline as before.
     pub(super) fn give_up(&mut self, link: &mut Link) {
         if let Phase::Resuming { gap, .. } = &self.phase {
             self.phase = Phase::Suspended(gap.clone());

@@ -154,7 +154,8 @@ impl Recv {
         }
     }
 
-    /// Returns whether the application waits for something to read, and ends the wait.
+    /// Ends the application's wait for something to read. Returns whether the application was
+    /// waiting.
     pub(super) fn take_waiting(&mut self) -> bool {
         std::mem::take(&mut self.waiting)
     }
@@ -169,7 +170,7 @@ impl Recv {
         Err(violation::final_size("data after the end of a stream"))
     }
 
-    /// Handles received bytes, which are a slice of a message of `message_len` bytes.
+    /// Handles received bytes. They are a slice of a message that has `message_len` bytes.
     #[inline]
     pub(super) fn on_data(
         &mut self,
@@ -277,8 +278,8 @@ impl Recv {
         }
     }
 
-    /// Drops the bytes that were not read, except those among the first `reliable_size` bytes of
-    /// the stream.
+    /// Drops unread bytes, except the bytes that are among the first `reliable_size` bytes of the
+    /// stream.
     fn keep(&mut self, reliable_size: u64) {
         let unread = reliable_size.saturating_sub(self.credit.consumed());
         self.buffer.truncate(usize::try_from(unread).unwrap_or(usize::MAX));
@@ -326,8 +327,8 @@ impl Recv {
         }
     }
 
-    /// Returns the code of a reset that was received. If no reset was received, records that the
-    /// application waits for one.
+    /// Returns the code of the received reset. If no reset was received, records that the
+    /// application waits for a reset.
     pub(super) fn poll_reset(&mut self) -> Option<VarInt> {
         match self.state {
             RecvState::ResetRecvd { code, .. } => Some(code),

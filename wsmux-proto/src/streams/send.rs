@@ -203,7 +203,7 @@ impl Send {
         self.buffer.pop(max)
     }
 
-    /// Whether the FIN is due and no bytes are left to be sent before it.
+    /// Whether the FIN has to be sent and no bytes are left to be sent before the FIN.
     pub(super) fn only_fin_left(&self) -> bool {
         self.state == SendState::DataQueued && self.buffer.is_empty()
     }
@@ -256,8 +256,8 @@ impl Send {
         Ok(())
     }
 
-    /// If a reset waits for reliable bytes, and all of these bytes have been sent, queues the
-    /// reset. Returns whether a reset is queued.
+    /// Queues a reset that waits for reliable bytes, once all reliable bytes have been sent.
+    /// Returns whether a reset is queued.
     pub(super) fn queue_reset_if_sent(&mut self) -> bool {
         // Q-47 (QMux "Stream Resets with Partial Delivery Extension")
         if let SendState::ResetAtQueued { code, reliable_size } = self.state
