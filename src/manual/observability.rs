@@ -36,31 +36,23 @@
 //! | `connection.suspended` | INFO | | the connection has lost its socket and waits for a new one |
 //! | `connection.resumed` | INFO | `gap`, `resent_messages`, `resent_bytes` | the connection goes on over a new socket |
 //! | `connection.redial_failed` | DEBUG | `error` | this client could not open a new socket, and tries again if that may help |
-//! | `connection.resume_refused` | DEBUG | | the server does not know this client's connection, so
-//! the connection ends |
-//! | `session.resume_refused` | DEBUG | `error` | a client asked this server to resume a
-//! connection, and may not resume it; the connection keeps waiting |
-//! | `connection.closed` | INFO | `culprit`, `reason` | an application closed the connection, at
-//! either end, or the peer's protocol layer closed it without an error |
-//! | `connection.closed` | WARN | `culprit`, `reason` | the connection ended in any other way: by a
-//! violation, by a timeout, or with the network |
+//! | `connection.resume_refused` | DEBUG | | the server does not know this client's connection, so the connection ends |
+//! | `session.resume_refused` | DEBUG | `error` | a client asked this server to resume a connection, and may not resume it; the connection keeps waiting |
+//! | `connection.closed` | INFO | `culprit`, `reason` | an application closed the connection, at either end, or the peer's protocol layer closed it without an error |
+//! | `connection.closed` | WARN | `culprit`, `reason` | the connection ended in any other way: by a violation, by a timeout, or with the network |
 //! | `stream.opened` | TRACE | `stream` | this end has opened a stream |
 //! | `stream.accepted` | TRACE | `stream` | the application has accepted a stream that the peer opened |
 //! | `stream.finished` | TRACE | `stream` | the application has finished the sending half |
 //! | `stream.reset` | DEBUG | `stream`, `code`, `by` | `by="local"`: the application reset the sending half, or dropped it unfinished; `by="peer"`: the application learned that the peer reset the stream |
 //! | `stream.stopped` | DEBUG | `stream`, `code`, `by` | `by="local"`: the application stopped the receiving half, or dropped it before its end; `by="peer"`: a write or `stopped` learned that the peer stopped the stream |
-//! | `stream.refused` | DEBUG | `total` | on the js-ws wire, the peer has opened more streams than
-//! may wait; `total` is the number of streams that were refused since the connection began |
+//! | `stream.refused` | DEBUG | `total` | on the js-ws wire, the peer has opened more streams than may wait; `total` is the number of streams that were refused since the connection began |
 //! | `handshake.completed` | DEBUG | `side`, `wire`, `subprotocol`, `remote_address` | the WebSocket is open |
 //! | `handshake.refused` | WARN | `side="Client"`, `host`, `port`, `error` | the server has refused this client |
 //! | `handshake.refused` | DEBUG | `side="Server"`, `remote_address`, `error` | this server has refused a client |
-//! | `handshake.failed` | WARN | `side="Client"`, `host`, `port`, `error` | the client's handshake
-//! failed for any other reason |
-//! | `handshake.failed` | DEBUG | `side="Server"`, `remote_address`, `error` | the server's
-//! handshake failed for any other reason |
+//! | `handshake.failed` | WARN | `side="Client"`, `host`, `port`, `error` | this client's handshake failed for any other reason |
+//! | `handshake.failed` | DEBUG | `side="Server"`, `remote_address`, `error` | this server's handshake with a client failed for any other reason |
 //! | `server.accept_paused` | WARN | `error` | the system is out of file descriptors or memory |
-//! | `server.address_limit` | DEBUG | `remote_address` | a client was closed, because its address
-//! has reached the limit of connections |
+//! | `server.address_limit` | DEBUG | `remote_address` | a client was closed, because its address has reached the limit of connections |
 //! | `qlog.failed` | WARN | `error` | a connection's qlog could not be written and ends here |
 //!
 //! No password, token, URL query or header value is recorded. No response body is recorded either,
