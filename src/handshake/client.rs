@@ -360,8 +360,8 @@ mod tests {
         }
     }
 
-    /// [W-14] When the server selects nothing, or a subprotocol that was not offered, a client on
-    /// the QMux wire MUST fail the handshake with an error that names what was offered and what the
+    /// [W-14] If the server selects no subprotocol, or a subprotocol that was not offered, a client
+    /// on the QMux wire MUST fail the handshake. The error MUST name what was offered and what the
     /// server selected.
     /// [W-15] A client on the js-ws wire MUST fail the handshake when the server selects a
     /// subprotocol.
@@ -383,8 +383,8 @@ mod tests {
         }
     }
 
-    /// [W-13] A client on the js-ws wire MUST NOT offer a subprotocol: a server built on npm `ws`
-    /// selects the first one, whatever it is.
+    /// [W-13] A client on the js-ws wire MUST NOT offer a subprotocol, because a server built on
+    /// npm `ws` selects the first subprotocol that is offered, whatever it is.
     #[test]
     fn no_subprotocol_and_no_extension_is_offered_on_js_ws() {
         let target = Target::parse("ws://a:81/b").unwrap();

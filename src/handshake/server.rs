@@ -457,9 +457,9 @@ mod tests {
 
     /// [W-16] A server MUST split every `Sec-WebSocket-Protocol` line of the request at commas, and
     /// compare each subprotocol byte by byte.
-    /// [W-17] When an offered name is one that the server accepts, the server MUST select it, speak
-    /// QMux, and echo exactly that name. If it accepts several, its own order of preference
-    /// decides.
+    /// [W-17] If a server accepts an offered name, the server MUST select it, speak QMux, and echo
+    /// exactly that name. If the server accepts several of the offered names, its own order of
+    /// preference decides.
     /// [W-18] When names are offered and the server accepts none of them, the server MUST answer
     /// HTTP 400 and not upgrade.
     /// [W-19] When nothing is offered, a server that permits js-ws MUST speak js-ws and select

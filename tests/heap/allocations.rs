@@ -242,8 +242,8 @@ async fn one_that_waits_alone_allocates_nothing() {
 }
 
 /// [J-43] The number of streams that wait MUST NOT exceed a setting. A stream that is refused by
-/// J-42 or J-44 counts as waiting until its answer has been sent. A new stream above that number is
-/// refused as J-31 describes.
+/// J-42 or J-44 counts as waiting until its answer has been sent. A new stream that would exceed
+/// the setting is refused as J-31 describes.
 #[test]
 fn a_stream_that_waits_takes_less_than_128_bytes() {
     const WAITING: u32 = 10_000;

@@ -63,8 +63,8 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 /// [W-24] The code of our Close frame MUST be the one that the table of §3.3 gives.
 /// [W-25] The reason of a Close frame for a transport error MUST start with the error's name as §1
 /// lists it.
-/// [W-30] On more than 1000 empty continuation frames in one message we MUST close with
-/// PROTOCOL_VIOLATION and WebSocket code 1002, if the WebSocket layer is our own.
+/// [W-30] If the WebSocket layer is our own, and a message has more than 1000 empty continuation
+/// frames, we MUST close with PROTOCOL_VIOLATION and WebSocket code 1002.
 #[tokio::test]
 async fn each_violation_of_the_websocket_is_closed_on_with_a_code_and_a_reason() {
     let announced = |len: u64| [&[0x82, 0xff][..], &len.to_be_bytes(), &[0; 4]].concat();

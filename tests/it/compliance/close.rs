@@ -299,8 +299,8 @@ fn what_comes_behind_our_close_is_discarded() {
 }
 
 /// [C-51] Every handle MUST report the first cause of the end. Later causes change nothing.
-/// [C-52] The report MUST tell who ended the connection (local, peer, transport, timeout), with the
-/// code and reason as they came.
+/// [C-52] The report MUST tell who ended the connection (local, peer, transport, timeout), and give
+/// the code and the reason unchanged.
 #[test]
 fn of_two_causes_the_first_is_told_and_by_whom() {
     type Cause = fn(&mut ScriptedPeer);

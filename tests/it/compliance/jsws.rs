@@ -150,7 +150,7 @@ fn credit_and_unread_bytes_are_never_more_than_the_window() {
     }
 }
 
-/// [J-29] A window MUST NOT be above 2^32-1; a larger setting is reduced to that.
+/// [J-29] A window MUST NOT be above 2^32-1. If a setting is larger, the window is 2^32-1.
 #[test]
 fn a_window_has_32_bits() {
     for asked in [u64::from(u32::MAX), 1 << 32, 1 << 40, u64::MAX] {
@@ -173,8 +173,8 @@ fn a_window_has_32_bits() {
     }
 }
 
-/// [J-30] The limit on inbound messages MUST be the largest window that the configuration permits
-/// plus 10 bytes, and at least 19 bytes, from the start.
+/// [J-30] From the start of a connection, the limit on inbound messages MUST be the largest window
+/// that the configuration permits plus 10 bytes. The limit MUST be at least 19 bytes.
 #[test]
 fn a_message_may_hold_a_whole_window_and_its_header() {
     let mut config = Config::default();
@@ -194,8 +194,9 @@ fn a_message_may_hold_a_whole_window_and_its_header() {
     peer.assert_violation("a byte more", TransportErrorCode::FRAME_ENCODING_ERROR, 1009);
 }
 
-/// [J-33] The number of refusals that wait to be sent MUST be bounded. Refusals of J-42 and J-44 do
-/// not count. Above that bound we close with EXCESSIVE_LOAD.
+/// [J-33] The number of refusals that wait to be sent MUST be bounded. The answers of J-42 and the
+/// refusals of J-44 do not count. If more refusals wait than the bound allows, we close with
+/// EXCESSIVE_LOAD.
 #[test]
 fn too_many_refusals_for_a_peer_that_does_not_read_are_an_excessive_load() {
     let mut config = Config::default();

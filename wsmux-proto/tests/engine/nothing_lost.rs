@@ -206,7 +206,7 @@ fn a_later_reset_lowers_the_reliable_size_and_never_raises_it() {
 
 /// An empty STREAM frame without FIN MUST open its stream if the stream is not open yet, and
 /// has no other effect.
-/// A FIN repeated at the same final size, with no data, MUST be ignored.
+/// If a FIN is repeated with the same final size and without data, the repeated FIN MUST
 #[test]
 fn empty_frames_and_a_repeated_end_change_nothing() {
     let id = bidi(CLIENT, 0);
@@ -225,8 +225,8 @@ fn empty_frames_and_a_repeated_end_change_nothing() {
 }
 
 /// [C-51] Every handle MUST report the first cause of the end. Later causes change nothing.
-/// [C-52] The report MUST tell who ended the connection (local, peer, transport, timeout), with the
-/// code and reason as they came.
+/// [C-52] The report MUST tell who ended the connection (local, peer, transport, timeout), and give
+/// the code and the reason unchanged.
 #[test]
 fn the_first_cause_is_the_one_that_is_told_and_by_whom() {
     let mut pair = Pair::new(Wire::QMux, &Config::default());

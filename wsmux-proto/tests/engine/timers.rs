@@ -185,9 +185,9 @@ fn a_websocket_pong_is_no_answer_to_a_qx_ping() {
     assert_eq!(peer.conn.rtt(), None, "nobody asked for it (W-10)");
 }
 
-/// [C-45] When a ping is unanswered and nothing at all has arrived for a whole effective idle
-/// timeout (if there is none: for three keep-alive intervals), the connection MUST time out, even
-/// though sending restarts the idle timer.
+/// [C-45] If a ping is unanswered, and nothing at all has arrived for a whole effective idle
+/// timeout, the connection MUST time out, even though sending restarts the idle timer. If there is
+/// no effective idle timeout, three keep-alive intervals take its place.
 #[test]
 fn a_peer_that_is_gone_is_noticed_though_we_go_on_sending() {
     for wire in WIRES {
@@ -311,8 +311,9 @@ fn look_late(peer: &mut ScriptedPeer, late: Duration, act: impl Fn(&mut Scripted
 }
 
 /// [C-80] If this end notices a deadline for the peer's silence more than a second late, it MUST
-/// postpone the deadline by a second, or by the timeout if that is shorter, and MUST send a ping if
-/// pings run. This end postpones a deadline again only after a message has arrived.
+/// postpone the deadline by a second, or by the timeout if the timeout is shorter. If pings run,
+/// this end MUST then send a ping. This end postpones a deadline again only after a message has
+/// arrived.
 #[test]
 fn timers_that_are_always_late_do_not_keep_a_dead_peer() {
     for wire in WIRES {
@@ -328,8 +329,9 @@ fn timers_that_are_always_late_do_not_keep_a_dead_peer() {
 }
 
 /// [C-80] If this end notices a deadline for the peer's silence more than a second late, it MUST
-/// postpone the deadline by a second, or by the timeout if that is shorter, and MUST send a ping if
-/// pings run. This end postpones a deadline again only after a message has arrived.
+/// postpone the deadline by a second, or by the timeout if the timeout is shorter. If pings run,
+/// this end MUST then send a ping. This end postpones a deadline again only after a message has
+/// arrived.
 #[test]
 fn neither_our_own_sends_nor_a_proxys_pings_put_off_late_deadlines_again() {
     let id = bidi(CLIENT, 0);

@@ -41,7 +41,8 @@ fn fill(net: &mut Net, piece: usize) -> usize {
 
 /// When the counted messages that the peer has not acknowledged use up our replay budget, we
 /// MUST NOT send another counted message until the peer acknowledges some. SESSION_ACK may still be
-/// sent. For the write-stall timeout (C-78), the socket counts as full until then.
+/// sent. Until the peer acknowledges some, the socket counts as full for the write-stall timeout
+/// (C-78).
 #[test]
 fn a_full_budget_stops_everything_but_acknowledgements() {
     for piece in [1, 100, 5_000] {
@@ -78,7 +79,8 @@ fn size(item: &Item) -> usize {
 
 /// When the counted messages that the peer has not acknowledged use up our replay budget, we
 /// MUST NOT send another counted message until the peer acknowledges some. SESSION_ACK may still be
-/// sent. For the write-stall timeout (C-78), the socket counts as full until then.
+/// sent. Until the peer acknowledges some, the socket counts as full for the write-stall timeout
+/// (C-78).
 #[test]
 fn a_peer_that_acknowledges_nothing_is_given_up() {
     let mut config = config();

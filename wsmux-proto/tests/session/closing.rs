@@ -75,10 +75,10 @@ enum Order {
     PeerIsFaster,
 }
 
-/// This rule applies when this end or its drain has closed the connection, and then the
-/// WebSocket is lost or the close timeout is over before the peer's Close. The connection can still
-/// be resumed, for no longer than the timeout of R-4 after the loss. On the new WebSocket the end
-/// MUST send what R-19 demands, CONNECTION_CLOSE and a Close, and nothing else.
+/// This rule applies if this end or its drain has closed the connection, and then the
+/// WebSocket is lost, or the close timeout passes, before the peer's Close arrives. The connection
+/// can still be resumed, for no longer than the timeout of R-4 after the loss. On the new WebSocket
+/// this end MUST send only what R-19 demands, then CONNECTION_CLOSE, and then a Close.
 #[test]
 fn a_close_reaches_the_peer_after_everything_that_was_sent_before() {
     use Order::*;
@@ -154,10 +154,10 @@ fn a_close_reaches_the_peer_after_everything_that_was_sent_before() {
     }
 }
 
-/// This rule applies when this end or its drain has closed the connection, and then the
-/// WebSocket is lost or the close timeout is over before the peer's Close. The connection can still
-/// be resumed, for no longer than the timeout of R-4 after the loss. On the new WebSocket the end
-/// MUST send what R-19 demands, CONNECTION_CLOSE and a Close, and nothing else.
+/// This rule applies if this end or its drain has closed the connection, and then the
+/// WebSocket is lost, or the close timeout passes, before the peer's Close arrives. The connection
+/// can still be resumed, for no longer than the timeout of R-4 after the loss. On the new WebSocket
+/// this end MUST send only what R-19 demands, then CONNECTION_CLOSE, and then a Close.
 #[test]
 fn a_closed_session_waits_for_its_peer_no_longer_than_for_a_socket() {
     let (mut net, _) = with_stream(SERVER);
@@ -271,8 +271,9 @@ fn a_drain_whose_last_bytes_are_lost_sends_them_again() {
     }
 }
 
-/// A drain whose streams have ended MUST end a suspended connection if the peer has
-/// acknowledged everything. Otherwise it waits for the new WebSocket.
+/// This rule applies to a drain of a suspended connection, once all streams have ended. If
+/// the peer has acknowledged everything, the drain MUST end the connection. Otherwise the drain
+/// waits for a new WebSocket.
 #[test]
 fn a_drain_without_a_socket_ends_when_nothing_is_left_to_wait_for() {
     let mut net = Net::new(&resumable());

@@ -58,8 +58,9 @@ fn forged(net: &mut Net, change: impl FnOnce(&mut Vec<u8>)) -> Bytes {
     parameters_frame(&[raw_parameter(RESUME, &value)]).into()
 }
 
-/// The attempt MUST be higher than in every earlier request of the session. A server MUST
-/// refuse a request whose attempt is not higher than that of the last request that it accepted.
+/// The attempt number in a request MUST be higher than in every earlier request of the
+/// session. A server MUST refuse a request if its attempt number is not higher than in the last
+/// request that the server accepted.
 #[test]
 fn a_request_is_accepted_once() {
     let mut net = suspended();
@@ -290,9 +291,9 @@ fn a_first_message_of_any_bytes_is_no_request_and_no_panic() {
 }
 
 /// To resume, the client's first message MUST consist of QX_TRANSPORT_PARAMETERS with
-/// `wsmux_resume` as the only parameter. Its count is the number of counted messages that the
-/// client has received. A server MUST refuse a message that contains `wsmux_resume` and anything
-/// else.
+/// `wsmux_resume` as the only parameter. The count in `wsmux_resume` is the number of counted
+/// messages that the client has received. A server MUST refuse a message that contains
+/// `wsmux_resume` and anything else.
 /// If a server offers resumption but cannot resume the session that `wsmux_resume` names, it
 /// MUST close the connection of the new WebSocket with SESSION_REFUSED. The session that the
 /// request names does not change. A client whose request is answered by SESSION_REFUSED, or by

@@ -255,8 +255,8 @@ mod tests {
     /// [C-58] The round-trip time on which growth is based MUST be the smaller of two times: the
     /// least time of a ping, and the least time from a grant to the first byte that this grant
     /// allowed. A ping resets both times if two conditions hold. First, nothing was received for a
-    /// second before it was sent. Second, no stream data arrives before its answer. Without an
-    /// answered ping no window grows.
+    /// second before the ping was sent. Second, no stream data arrives before the ping's answer.
+    /// Without an answered ping no window grows.
     #[test]
     fn a_longer_time_counts_only_after_a_silence_and_before_any_data() {
         let ms = Duration::from_millis;
