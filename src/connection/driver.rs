@@ -35,8 +35,8 @@ const BATCH: usize = 16;
 const RECEIVED_BYTES: usize = 32 * 1024;
 
 /// When messages are sent, a batch also ends once it has this many bytes. Two messages of the
-/// largest size make a batch, and the socket writes both in one system call. With three messages,
-/// each byte would cost hardly less, and an urgent message would have to wait longer.
+/// largest size make a batch, and the socket writes both in one system call. A batch of three
+/// messages would hardly lower the cost of a byte, and an urgent message would have to wait longer.
 const SENT_BYTES: usize = 64 * 1024;
 
 /// After this many rounds in a row, the driver yields to other tasks. The driver yields earlier if
@@ -94,7 +94,7 @@ pub(super) struct Driver<S> {
     /// The name of the socket in the connection's session.
     link: Link,
     records: Records,
-    /// What looks at the first message on a server's socket; `None` after that look.
+    /// What looks at the first message on a server's socket. `None` after the first message.
     arrival: Option<Arrival>,
     /// The earlier connection to which the socket belongs.
     moved: Option<Move>,
@@ -334,10 +334,10 @@ impl<S: Socket + Unpin> Driver<S> {
         self.socket.rtt()
     }
 
-    /// Whether the connection is closed and no longer needs the socket. If a write has failed, this
-    /// ends the connection once everything that was received has been read; `read_out` says whether
-    /// it has. If the connection is already closing for another reason, this does not wait for
-    /// `read_out`, because the Close cannot be sent anyway.
+    /// Whether the connection is closed and no longer needs the socket. `read_out` says whether
+    /// everything that the socket has received has been read. If a write has failed, this method
+    /// ends the connection once `read_out` is true. If the connection is already closing, this
+    /// method does not wait for `read_out`, because the Close cannot be sent anyway.
     fn is_done(&self, state: &mut State, now: Time, read_out: bool) -> bool {
         if state.session.is_closed() {
             return true;
@@ -393,7 +393,8 @@ impl<S: Socket + Unpin> Driver<S> {
             return Next::Lost;
         }
         let sent = self.send(cx);
-        // What the tasks of one part have written was sent before the next part is woken.
+        // The data that the tasks of one part of the backlog have written is sent before the next
+        // part is woken.
         self.woken += self.backlog.wake_part();
         let socket_rtt = self.socket_rtt();
 
@@ -418,8 +419,8 @@ impl<S: Socket + Unpin> Driver<S> {
             state.session.handle_timeout(now);
             self.woken += self.shared.dispatch(&mut state);
         }
-        // Everything counts as read only if the socket is found empty in a round that began after
-        // the failed write.
+        // The socket counts as read to its end only if a round that began after the failed write
+        // finds the socket empty.
         let read_out = write_had_failed && received == Progress::Blocked;
         let done = self.is_done(&mut state, now, read_out);
         if done {
@@ -440,8 +441,8 @@ impl<S: Socket + Unpin> Driver<S> {
             || sent == Progress::More;
         let is_used = state.session.is_current(self.link);
         let next = if !is_used || (done && !state.session.has_socket()) {
-            // the session has lost this socket, or has a newer one. Or the connection has
-            // been closed before it could go on over this socket.
+            // There are two cases. The session has lost this socket, or has a newer socket.
+            // Or the connection was closed before it could go on over this socket.
             Next::Lost
         } else if done {
             Next::End
@@ -520,7 +521,8 @@ impl<S: Socket + Unpin> Driver<S> {
     }
 }
 
-/// Whether the driver is being polled. If this is dropped meanwhile, the driver has panicked.
+/// Whether the driver is being polled. If this value is dropped while the driver is being polled,
+/// the driver has panicked.
 struct Polled {
     shared: Arc<Shared>,
     now: bool,

@@ -86,7 +86,7 @@ pub fn targets(results: &Results) -> Vec<Target> {
         list.value(workload, Ratio, AtLeast(0.95));
     }
     list.value(Idle10k, BytesEach, AtMost(900.0));
-    // This permits 10 KiB at each end.
+    // This target permits 10 KiB of memory at each end.
     list.value(Idleconns, BytesEach, AtMost(20.0 * 1024.0));
     list.targets
 }

@@ -25,11 +25,11 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 /// Where a body ends (RFC 9112 §6.3).
 #[derive(Debug, PartialEq, Eq)]
 enum Body {
-    /// After this number of bytes. The number is at most [`MAX_EXCERPT`], even if the body is
-    /// longer.
+    /// The body ends after this number of bytes. The number is at most [`MAX_EXCERPT`], even if the
+    /// body is longer.
     Length(usize),
     Chunked,
-    /// At the end of the stream.
+    /// The body ends at the end of the stream.
     Rest,
 }
 
@@ -288,7 +288,7 @@ mod tests {
         assert_eq!(excerpt(304, &[("content-length", "100")], b"").await, none);
         assert_eq!(excerpt(304, CHUNKED, b"").await, none);
         assert_eq!(excerpt(403, &[("content-length", "0")], b"").await, none);
-        // A body that cannot be read is not waited for either.
+        // The client does not wait for a body that it cannot read either.
         assert_eq!(excerpt(403, &[("transfer-encoding", "gzip, chunked")], b"1\r\n").await, none);
         let twice = [("content-length", "2"), ("content-length", "3")];
         assert_eq!(excerpt(403, &twice, b"no.").await, none);

@@ -38,7 +38,7 @@ async fn connect(net: &Network, config: &Config) -> Ends {
     let dialing = net.client.run(async move { client.connect(&url).await.expect("a connection") });
     let accepting = net.server.run(async move {
         let first = accept(&server).await;
-        // Further clients are the same one, which resumes its connection.
+        // Every later handshake is from the same client, which resumes its connection.
         tokio::spawn(async move {
             while let Some(incoming) = server.accept().await {
                 tokio::spawn(incoming);

@@ -91,7 +91,7 @@ fn inner(error: &dyn std::error::Error) -> &ConnectionError {
     source.downcast_ref().unwrap_or_else(|| panic!("{source} is not the connection's"))
 }
 
-/// Asserts that every operation that waits on the client reports the same end.
+/// Asserts that every waiting operation of the client reports the same end.
 async fn assert_everybody_learns(
     client: WebSocketConnection,
     end: impl AsyncFnOnce(),

@@ -304,8 +304,8 @@ struct Count {
     /// The limit that the queued STREAMS_BLOCKED frame has to report.
     to_report: Option<u64>,
     /// Whether this end's own limit has kept the application from opening a stream. If so, an event
-    /// reports the end of each stream from then on, even when the limit is no longer reached. Tasks
-    /// of the application may still be waiting then, and the engine cannot know whether they are.
+    /// reports the end of each stream from then on, even when the limit is no longer reached. The
+    /// engine cannot know whether tasks of the application are still waiting at that time.
     capped: bool,
     /// Whether a stream has ended since `capped` was set, and no event has reported that yet.
     available: bool,

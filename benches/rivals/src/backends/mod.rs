@@ -43,8 +43,8 @@ pub trait Stream: Send + 'static {
     fn discard(&mut self) -> impl Future<Output = Result<u64>> + Send;
 }
 
-/// The object on which streams are opened. With a mux it is a connection. Without a mux it only
-/// knows the server's address, because each stream has a connection of its own.
+/// The object on which streams are opened. With a mux this object is a connection. Without a mux
+/// each stream has a connection of its own, so this object only contains the server's address.
 pub trait Connection: Clone + Send + Sync + 'static {
     type Stream: Stream;
     fn open(&self) -> impl Future<Output = Result<Self::Stream>> + Send;

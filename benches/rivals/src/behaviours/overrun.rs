@@ -217,7 +217,7 @@ fn yamux_frame(flags: u8, data: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// A frame of version 7 for flow 1.
+/// A frame of penguin-mux, of its protocol version 7 and for flow 1.
 fn penguin_frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![0x70 | opcode, 0, 0, 0, 1];
     frame.extend_from_slice(payload);

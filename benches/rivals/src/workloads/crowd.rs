@@ -69,7 +69,7 @@ where
     Ok(all)
 }
 
-/// A stream that the server has answered once, and the connection that it is on.
+/// A stream that the server has answered once, together with the stream's connection.
 #[derive(Debug)]
 pub struct Member<C: Connection> {
     pub stream: C::Stream,

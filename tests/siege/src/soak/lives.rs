@@ -130,7 +130,7 @@ pub async fn live(world: &World, seed: u64, until: Instant, tally: Arc<Tally>) -
     // Only QMux has resumption.
     let wire = if rng.random() || world.kills() { Wire::QMux } else { Wire::JsWs };
     let tls = rng.random();
-    // A connection that outlives its socket does not end by a cut.
+    // A cut does not end a connection that outlives its socket.
     let endings = if world.kills() { 4 } else { 5 };
     let ending = match rng.random_range(0..endings) {
         0 => Ending::Quiet,

@@ -27,8 +27,8 @@ use tally::Tally;
 const SETTLES: Duration = Duration::from_secs(20);
 /// The number of intervals after which the allocator has reached its maximum.
 const WARM_UP: usize = 3;
-/// How much the allocator's memory varies by itself, depending on which sizes happened to be in use
-/// at the same time.
+/// How much the allocator's memory varies by chance. It depends on which sizes of blocks were in
+/// use at the same time.
 const SLACK: u64 = 48 << 20;
 
 #[derive(Debug, Args)]
