@@ -383,8 +383,8 @@ mod tests {
         }
     }
 
-    /// [W-13] A client on the js-ws wire MUST NOT offer a subprotocol: a server built on npm `ws`
-    /// selects the first one, whatever it is.
+    /// [W-13] A client on the js-ws wire MUST NOT offer a subprotocol, because a server built on
+    /// npm `ws` selects the first subprotocol, whatever it is.
     #[test]
     fn no_subprotocol_and_no_extension_is_offered_on_js_ws() {
         let target = Target::parse("ws://a:81/b").unwrap();

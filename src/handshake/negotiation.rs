@@ -367,8 +367,8 @@ mod tests {
 
     /// [W-40] A server MUST accept `qmux-01` and `qmux-01.<app>` wherever it accepts the
     /// corresponding name with `qmux-02`. If a client offers both, the server MUST prefer the name
-    /// with `qmux-02`. A setting says whether a server accepts the older names, which is the
-    /// default, and whether a client offers them, which is not the default.
+    /// with `qmux-02`. Settings say whether a server accepts the older names, and whether a client
+    /// offers them. By default a server accepts the older names, and a client does not offer them.
     /// [W-41] An application protocol that is configured by its bare name MUST be offered, or
     /// accepted, as exactly that name.
     #[test]

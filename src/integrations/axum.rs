@@ -59,8 +59,8 @@ use crate::{
 ///
 /// The extractor accepts any request. [`on_connection`](Self::on_connection) checks the request,
 /// and refuses a request that is not valid. The client's address and certificates come from a
-/// [`ConnectionInfo`] in the request's extensions. If there is none, the address comes from axum's
-/// `ConnectInfo<SocketAddr>`.
+/// [`ConnectionInfo`] in the request's extensions. If the extensions contain no `ConnectionInfo`,
+/// the address comes from axum's `ConnectInfo<SocketAddr>`.
 #[must_use = "the client gets its answer by `on_connection`"]
 pub struct WsMuxUpgrade {
     request: Request<()>,

@@ -33,8 +33,8 @@
 //!
 //! tokio's extension traits `AsyncReadExt` and `AsyncWriteExt` keep their documented guarantees
 //! with these streams. `read`, `read_buf`, `write`, `write_buf` and `flush` are cancel safe;
-//! `read_exact`, `read_to_end`, `write_all` and `copy` are not. `shutdown` finishes the stream at
-//! once, and can be called again.
+//! `read_exact`, `read_to_end`, `write_all` and `copy` are not cancel safe. `shutdown` finishes the
+//! stream at once, and can be called again.
 //!
 //! Methods that are not async act at once, so there is nothing to cancel: `finish`, `reset`,
 //! `stop`, `announce`, `close`, `drain`, `drain_timeout`, `set_drain_with_peer`, `send_datagram`.

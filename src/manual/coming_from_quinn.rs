@@ -68,7 +68,7 @@
 //! Streams have RFC 9000's states, limits, flow control and 62-bit codes. Opening a stream sends
 //! nothing: the peer sees the stream when its first frame arrives. These work as in quinn: `stop`
 //! and `reset` with a code, `stopped`, strict priorities, and cancel safety. Dropping a receiver
-//! acts as `stop(0)`, and dropping the last handle as `close(0)`.
+//! acts as `stop(0)`. Dropping the last handle of a connection acts as `close(0)`.
 //!
 //! # What differs
 //!
@@ -94,9 +94,9 @@
 //! # }
 //! ```
 //!
-//! **`finish` reports more.** It returns [`WriteError`](crate::WriteError): `Stopped` when the peer
-//! has stopped the stream, where quinn returns `Ok`, and `ConnectionLost` when the connection has
-//! ended.
+//! **`finish` reports more.** It returns a [`WriteError`](crate::WriteError) in two cases. The
+//! error is `Stopped` if the peer has stopped the stream; quinn returns `Ok` in this case. The
+//! error is `ConnectionLost` if the connection has ended.
 //!
 //! **`stopped` promises less.** In quinn, `None` says that the peer has acknowledged every byte.
 //! TCP does not report this to an application, so here `None` says that the end has been handed to

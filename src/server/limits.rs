@@ -75,7 +75,7 @@ impl Slots {
     }
 
     /// Gives the reserved slots to a client from this address. If the address has reached its
-    /// limit, returns the reservation.
+    /// limit, gives no slots and returns the reservation.
     pub(super) fn take(
         &self,
         reservation: Reservation,
@@ -90,7 +90,7 @@ impl Slots {
     }
 }
 
-/// Counts for each address either its connections or its handshakes.
+/// The number of connections of each address, or the number of handshakes of each address.
 #[derive(Debug)]
 struct Addresses {
     limit: Option<usize>,
@@ -117,7 +117,7 @@ impl Addresses {
         let mut counts = lock(&self.counts);
         let count = counts.entry(network).or_default();
         if *count >= limit {
-            // With a limit of 0, the entry was made by this call.
+            // If the limit is 0, this call has just made the entry, so it removes the entry again.
             if *count == 0 {
                 counts.remove(&network);
             }

@@ -28,9 +28,9 @@ pub(super) fn cookies_of(response: &HeaderMap) -> Option<HeaderValue> {
     sensitive(cookies)
 }
 
-/// Returns the cookies of a new response, and those of earlier responses that it has not set again.
-/// A balancer sets its cookie only for a client that does not send it, while other cookies may be
-/// set in each response.
+/// Returns the cookies of a new response, and the cookies of earlier responses that the new
+/// response has not set again. A balancer sets its cookie only for a client that does not send this
+/// cookie. Other cookies may be set in each response.
 pub(super) fn merge(earlier: Option<HeaderValue>, new: HeaderValue) -> HeaderValue {
     let Some(earlier) = earlier else { return new };
     let name = |pair: &[u8]| pair.split(|byte| *byte == b'=').next().map(<[u8]>::to_vec);

@@ -135,8 +135,8 @@ async fn assert_everybody_learns(
     assert_eq!(lost(&client.close_reason().unwrap()), expected);
 }
 
-/// [C-82] If the task that drives a connection panics, or ends with its runtime, this MUST be
-/// reported as such on every handle, and never as a close by this end.
+/// [C-82] If the task that drives a connection panics, or ends with its runtime, every handle MUST
+/// report exactly this cause, and never a close by this end.
 #[test]
 fn a_panic_of_the_applications_socket_is_said_on_every_handle() {
     for wire in WIRES {
@@ -165,8 +165,8 @@ fn a_panic_of_the_applications_socket_is_said_on_every_handle() {
     }
 }
 
-/// [C-82] If the task that drives a connection panics, or ends with its runtime, this MUST be
-/// reported as such on every handle, and never as a close by this end.
+/// [C-82] If the task that drives a connection panics, or ends with its runtime, every handle MUST
+/// report exactly this cause, and never a close by this end.
 #[test]
 fn the_end_of_its_runtime_is_said_on_every_handle() {
     for wire in WIRES {

@@ -285,8 +285,8 @@ fn everybody_is_woken(
     }
 }
 
-/// [C-82] If the task that drives a connection panics, or ends with its runtime, this MUST be
-/// reported as such on every handle, and never as a close by this end.
+/// [C-82] If the task that drives a connection panics, or ends with its runtime, every handle MUST
+/// report exactly this cause, and never a close by this end.
 #[test]
 fn the_end_of_the_runtime_wakes_everybody() {
     for wire in WIRES {
@@ -294,8 +294,8 @@ fn the_end_of_the_runtime_wakes_everybody() {
     }
 }
 
-/// [C-82] If the task that drives a connection panics, or ends with its runtime, this MUST be
-/// reported as such on every handle, and never as a close by this end.
+/// [C-82] If the task that drives a connection panics, or ends with its runtime, every handle MUST
+/// report exactly this cause, and never a close by this end.
 #[test]
 fn a_socket_that_panics_ends_its_connection_and_wakes_everybody() {
     for wire in WIRES {

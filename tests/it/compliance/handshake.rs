@@ -42,8 +42,8 @@ async fn request(client: WebSocketClientBuilder) -> String {
 /// [W-12] A client on the QMux wire MUST offer at least one subprotocol. By default the client
 /// offers `qmux-02.<app>` for each configured application protocol, in order of preference. After
 /// these names the client offers `qmux-02`, unless an application protocol is required.
-/// [W-13] A client on the js-ws wire MUST NOT offer a subprotocol: a server built on npm `ws`
-/// selects the first one, whatever it is.
+/// [W-13] A client on the js-ws wire MUST NOT offer a subprotocol, because a server built on npm
+/// `ws` selects the first subprotocol, whatever it is.
 #[tokio::test(start_paused = true)]
 async fn a_client_offers_its_names_and_no_extension_and_waits() {
     let client = WebSocketClient::builder;
@@ -205,9 +205,9 @@ async fn a_server_answers_each_offer_as_the_table_says() {
 }
 
 /// [W-40] A server MUST accept `qmux-01` and `qmux-01.<app>` wherever it accepts the corresponding
-/// name with `qmux-02`. If a client offers both, the server MUST prefer the name with `qmux-02`. A
-/// setting says whether a server accepts the older names, which is the default, and whether a
-/// client offers them, which is not the default.
+/// name with `qmux-02`. If a client offers both, the server MUST prefer the name with `qmux-02`.
+/// Settings say whether a server accepts the older names, and whether a client offers them. By
+/// default a server accepts the older names, and a client does not offer them.
 /// [W-41] An application protocol that is configured by its bare name MUST be offered, or accepted,
 /// as exactly that name.
 /// [W-17] When an offered name is one that the server accepts, the server MUST select it, speak

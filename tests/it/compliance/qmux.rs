@@ -89,8 +89,9 @@ const TABLE: [(u64, u64); 9] = [
     (MAX_RECORD_SIZE, 16_382),
 ];
 
-/// On a parameter whose length passes the end of the parameters, or whose value has to be
-/// exactly one varint and is something else, we MUST close with TRANSPORT_PARAMETER_ERROR.
+/// We MUST close with TRANSPORT_PARAMETER_ERROR in two cases: the length of a parameter
+/// passes the end of the parameters, or the value of a parameter has to be exactly one varint and
+/// is something else.
 /// If a parameter of the table in §6.2 appears twice, we MUST close with
 /// TRANSPORT_PARAMETER_ERROR. Unknown parameters may repeat, because we do not remember them.
 #[test]

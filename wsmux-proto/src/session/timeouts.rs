@@ -90,7 +90,7 @@ impl Resumption {
     ) {
         // `is_unused` means that nobody uses the connection, and that this end has not pinged
         // to find out whether the connection works. A client then does not wait for a new socket. A
-        // server may have noticed a loss by its pings, so a server waits.
+        // server waits, because its client may have pinged, and may have noticed a loss earlier.
         let is_unused = timeout == Timeout::Idle && !engine.awaits_pong();
         let after_loss = now.checked_add(self.timeout);
         let deadline = self.limit(engine.silence_deadline(timeout).or(after_loss));

@@ -84,9 +84,9 @@ fn when_nobody_reads_the_oldest_go_and_the_connection_goes_on() {
     assert_eq!(peer.conn.stats(Time::EPOCH).datagrams_dropped_incoming, 100 - kept.len() as u64);
 }
 
-/// [C-32] Every answer that a peer can demand of us MUST be held either as state of its stream or
-/// connection, with at most one answer of each kind, or in a queue with a bound. So a peer that
-/// does not read cannot make our memory grow.
+/// [C-32] We MUST hold each answer that a peer can demand of us in one of two places. The first is
+/// the state of the answer's stream or connection, which holds at most one answer of each kind. The
+/// second is a queue with a bound. So a peer that does not read cannot make our memory grow.
 #[test]
 fn empty_datagrams_are_bounded_too() {
     let mut config = Config::default();

@@ -32,9 +32,9 @@ fn some_data(wire: Wire, offset: u64, bytes: &[u8]) -> Frame {
 
 /// [C-26] We MUST NOT send more stream bytes than the peer has granted to the stream, not even for
 /// a moment.
-/// [C-38] A stream's credit MUST be renewed in two cases, and not for each read. In the first, the
-/// application has read a quarter of the window since the last grant, or 1 MiB if that is less (at
-/// least one byte). In the second, a growth of the window is due (C-56).
+/// [C-38] A stream's credit MUST be renewed in two cases, and not for each read. In the first case,
+/// the application has read enough since the last grant: a quarter of the window, but never more
+/// than 1 MiB, and at least one byte. In the second case, a growth of the window is due (C-56).
 /// [J-25] Each byte of Data MUST use one byte of credit. Ids and types use no credit.
 #[test]
 fn a_window_of_1024_bytes_moves_a_mebibyte() {
@@ -131,9 +131,9 @@ fn data_for_a_stopped_reader_is_discarded_yet_counted() {
     }
 }
 
-/// [C-38] A stream's credit MUST be renewed in two cases, and not for each read. In the first, the
-/// application has read a quarter of the window since the last grant, or 1 MiB if that is less (at
-/// least one byte). In the second, a growth of the window is due (C-56).
+/// [C-38] A stream's credit MUST be renewed in two cases, and not for each read. In the first case,
+/// the application has read enough since the last grant: a quarter of the window, but never more
+/// than 1 MiB, and at least one byte. In the second case, a growth of the window is due (C-56).
 #[test]
 fn credit_is_renewed_at_a_quarter_of_the_window_and_not_for_each_read() {
     for wire in WIRES {
@@ -263,8 +263,8 @@ fn a_peers_connection_credit_is_obeyed_and_spent_only_on_what_is_sent() {
     assert_eq!(peer.frames(), [stream(ids[2], 800, &[0; 100], false)]);
 }
 
-/// [C-29] A stream MUST NOT be scheduled unless it has data (or a FIN) to send and the credit for
-/// it; a FIN alone needs no credit.
+/// [C-29] A stream MUST be scheduled only in two cases: it has data to send and credit for this
+/// data, or it has only a FIN to send. A FIN alone needs no credit.
 /// [J-16] When a stream is finished, we MUST send Close(Read) after all Data. Close(Read) needs no
 /// credit. The socket is flushed between Data and Close(Read), because the real endpoint loses Data
 /// whose stream ends in the same TLS record.

@@ -261,9 +261,9 @@ fn a_js_ws_stream_past_the_limit_is_refused_and_the_connection_lives() {
     assert_eq!(peer.frames(), [ack(bidi(CLIENT, 3), 1 << 20)]);
 }
 
-/// [C-32] Every answer that a peer can demand of us MUST be held either as state of its stream or
-/// connection, with at most one answer of each kind, or in a queue with a bound. So a peer that
-/// does not read cannot make our memory grow.
+/// [C-32] We MUST hold each answer that a peer can demand of us in one of two places. The first is
+/// the state of the answer's stream or connection, which holds at most one answer of each kind. The
+/// second is a queue with a bound. So a peer that does not read cannot make our memory grow.
 /// [J-33] The number of refusals that wait to be sent MUST be bounded. Refusals of J-42 and J-44 do
 /// not count. Above that bound we close with EXCESSIVE_LOAD.
 #[test]
@@ -325,9 +325,9 @@ fn a_flood_of_opens_and_resets_costs_no_more_than_the_limit() {
     peer.assert_violation("an eleventh", TransportErrorCode::STREAM_LIMIT_ERROR, 1002);
 }
 
-/// [C-32] Every answer that a peer can demand of us MUST be held either as state of its stream or
-/// connection, with at most one answer of each kind, or in a queue with a bound. So a peer that
-/// does not read cannot make our memory grow.
+/// [C-32] We MUST hold each answer that a peer can demand of us in one of two places. The first is
+/// the state of the answer's stream or connection, which holds at most one answer of each kind. The
+/// second is a queue with a bound. So a peer that does not read cannot make our memory grow.
 /// [C-54] When all streams have ended and been read, every table and queue MUST be empty again.
 #[test]
 fn streams_that_come_and_go_without_connection_credit_leave_nothing() {

@@ -225,8 +225,8 @@ fn empty_frames_and_a_repeated_end_change_nothing() {
 }
 
 /// [C-51] Every handle MUST report the first cause of the end. Later causes change nothing.
-/// [C-52] The report MUST tell who ended the connection (local, peer, transport, timeout), with the
-/// code and reason as they came.
+/// [C-52] The report MUST say who ended the connection (local, peer, transport, timeout), and MUST
+/// contain the code and the reason unchanged.
 #[test]
 fn the_first_cause_is_the_one_that_is_told_and_by_whom() {
     let mut pair = Pair::new(Wire::QMux, &Config::default());

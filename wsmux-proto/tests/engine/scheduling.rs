@@ -231,8 +231,8 @@ fn which_streams_bytes_go_is_decided_when_the_socket_can_take_them() {
     }
 }
 
-/// [C-29] A stream MUST NOT be scheduled unless it has data (or a FIN) to send and the credit for
-/// it; a FIN alone needs no credit.
+/// [C-29] A stream MUST be scheduled only in two cases: it has data to send and credit for this
+/// data, or it has only a FIN to send. A FIN alone needs no credit.
 #[test]
 fn a_stream_without_credit_takes_no_turn() {
     let parameters =

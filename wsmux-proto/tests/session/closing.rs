@@ -75,10 +75,11 @@ enum Order {
     PeerIsFaster,
 }
 
-/// This rule applies when this end or its drain has closed the connection, and then the
-/// WebSocket is lost or the close timeout is over before the peer's Close. The connection can still
-/// be resumed, for no longer than the timeout of R-4 after the loss. On the new WebSocket the end
-/// MUST send what R-19 demands, CONNECTION_CLOSE and a Close, and nothing else.
+/// This rule applies if two conditions hold. First, this end or its drain has closed the
+/// connection. Second, the WebSocket is lost or the close timeout is over before the peer's Close
+/// arrives. Then the connection can still be resumed, until the timeout of R-4 after the loss is
+/// over. On the new WebSocket the end MUST send what R-19 demands, CONNECTION_CLOSE and a Close,
+/// and nothing else.
 #[test]
 fn a_close_reaches_the_peer_after_everything_that_was_sent_before() {
     use Order::*;
@@ -154,10 +155,11 @@ fn a_close_reaches_the_peer_after_everything_that_was_sent_before() {
     }
 }
 
-/// This rule applies when this end or its drain has closed the connection, and then the
-/// WebSocket is lost or the close timeout is over before the peer's Close. The connection can still
-/// be resumed, for no longer than the timeout of R-4 after the loss. On the new WebSocket the end
-/// MUST send what R-19 demands, CONNECTION_CLOSE and a Close, and nothing else.
+/// This rule applies if two conditions hold. First, this end or its drain has closed the
+/// connection. Second, the WebSocket is lost or the close timeout is over before the peer's Close
+/// arrives. Then the connection can still be resumed, until the timeout of R-4 after the loss is
+/// over. On the new WebSocket the end MUST send what R-19 demands, CONNECTION_CLOSE and a Close,
+/// and nothing else.
 #[test]
 fn a_closed_session_waits_for_its_peer_no_longer_than_for_a_socket() {
     let (mut net, _) = with_stream(SERVER);
@@ -271,8 +273,8 @@ fn a_drain_whose_last_bytes_are_lost_sends_them_again() {
     }
 }
 
-/// A drain whose streams have ended MUST end a suspended connection if the peer has
-/// acknowledged everything. Otherwise it waits for the new WebSocket.
+/// A draining connection that is suspended MUST end if its streams have ended and the peer
+/// has acknowledged everything. Otherwise the drain waits for the new WebSocket.
 #[test]
 fn a_drain_without_a_socket_ends_when_nothing_is_left_to_wait_for() {
     let mut net = Net::new(&resumable());

@@ -55,8 +55,8 @@ fn a_notice_that_was_lost_is_sent_again_and_waited_for_anew() {
     assert_eq!(net.server.session.state(), SessionState::Ended);
 }
 
-/// A drain whose streams have ended MUST end a suspended connection if the peer has
-/// acknowledged everything. Otherwise it waits for the new WebSocket.
+/// A draining connection that is suspended MUST end if its streams have ended and the peer
+/// has acknowledged everything. Otherwise the drain waits for the new WebSocket.
 #[test]
 fn a_suspended_drain_waits_for_the_answer_and_no_longer() {
     let mut net = Net::new(&resumable());

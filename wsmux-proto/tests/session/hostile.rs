@@ -58,8 +58,9 @@ fn forged(net: &mut Net, change: impl FnOnce(&mut Vec<u8>)) -> Bytes {
     parameters_frame(&[raw_parameter(RESUME, &value)]).into()
 }
 
-/// The attempt MUST be higher than in every earlier request of the session. A server MUST
-/// refuse a request whose attempt is not higher than that of the last request that it accepted.
+/// The attempt in a request MUST be higher than the attempt in every earlier request of the
+/// session. A server MUST refuse a request if its attempt is not higher than the attempt in the
+/// last request that the server accepted.
 #[test]
 fn a_request_is_accepted_once() {
     let mut net = suspended();
@@ -169,9 +170,9 @@ fn request_with_count(extra: usize) -> (Net, Bytes) {
     (net, request)
 }
 
-/// A count MUST be refused if it is below an earlier count of its sender, or above the number
-/// of counted messages that were sent to its sender. A server refuses it as R-15 says. A client
-/// refuses it by ending the connection.
+/// A count MUST be refused in two cases: it is below an earlier count of the same sender, or
+/// above the number of counted messages that were sent to this sender. A server refuses a count as
+/// R-15 says. A client refuses a count by ending the connection.
 #[test]
 fn a_count_that_cannot_be_is_refused_in_spite_of_a_valid_proof() {
     // Both sessions have the same keys, so a proof from one session is valid for the other session.
@@ -216,7 +217,7 @@ fn client_and_answer() -> (Net, Bytes) {
 }
 
 /// To accept a request, the server MUST first send a message that consists of
-/// SESSION_RESUMED, with the number of counted messages that it has received. The proof in
+/// SESSION_RESUMED, with the number of counted messages that the server has received. The proof in
 /// SESSION_RESUMED is made for the attempt that the request names. The client MUST NOT continue
 /// without a valid proof.
 #[test]
@@ -290,9 +291,9 @@ fn a_first_message_of_any_bytes_is_no_request_and_no_panic() {
 }
 
 /// To resume, the client's first message MUST consist of QX_TRANSPORT_PARAMETERS with
-/// `wsmux_resume` as the only parameter. Its count is the number of counted messages that the
-/// client has received. A server MUST refuse a message that contains `wsmux_resume` and anything
-/// else.
+/// `wsmux_resume` as the only parameter. The count in `wsmux_resume` is the number of counted
+/// messages that the client has received. A server MUST refuse a message that contains
+/// `wsmux_resume` and anything else.
 /// If a server offers resumption but cannot resume the session that `wsmux_resume` names, it
 /// MUST close the connection of the new WebSocket with SESSION_REFUSED. The session that the
 /// request names does not change. A client whose request is answered by SESSION_REFUSED, or by

@@ -356,9 +356,9 @@ fn a_close_right_after_the_resumption_still_says_why() {
 }
 
 /// To resume, the client's first message MUST consist of QX_TRANSPORT_PARAMETERS with
-/// `wsmux_resume` as the only parameter. Its count is the number of counted messages that the
-/// client has received. A server MUST refuse a message that contains `wsmux_resume` and anything
-/// else.
+/// `wsmux_resume` as the only parameter. The count in `wsmux_resume` is the number of counted
+/// messages that the client has received. A server MUST refuse a message that contains
+/// `wsmux_resume` and anything else.
 #[test]
 fn a_request_is_the_only_parameter_of_the_first_message() {
     let mut net = Net::new(&resumable());

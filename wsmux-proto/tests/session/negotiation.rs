@@ -43,9 +43,9 @@ fn body(mut first: Bytes) -> Bytes {
 }
 
 /// An end that offers resumption MUST send `wsmux_session` among its transport parameters. An
-/// end that does not offer it MUST NOT send anything of this chapter.
+/// end that does not offer resumption MUST NOT send anything of this chapter.
 /// A server that offers resumption MUST send an id and a secret that are new and random for
-/// each connection. A client MUST NOT send either.
+/// each connection. A client MUST NOT send an id or a secret.
 #[test]
 fn an_offer_is_one_more_transport_parameter() {
     for (side, value) in [(CLIENT, client_value()), (SERVER, server_value())] {
@@ -96,7 +96,7 @@ fn conversation(client: &Config, server: &Config) -> (Net, [Vec<Bytes>; 2]) {
 }
 
 /// An end that offers resumption MUST send `wsmux_session` among its transport parameters. An
-/// end that does not offer it MUST NOT send anything of this chapter.
+/// end that does not offer resumption MUST NOT send anything of this chapter.
 #[test]
 fn with_a_plain_peer_no_byte_differs_but_the_offer() {
     let plain = Config::default();
@@ -151,9 +151,9 @@ fn error_after(side: Side, config: &Config, parameters: &[Vec<u8>]) -> Option<Tr
 }
 
 /// If we offer resumption, we MUST close with TRANSPORT_PARAMETER_ERROR in three cases:
-/// `wsmux_session` or `wsmux_resume` is malformed, one of them appears twice, or the replay budget
-/// is below 65536. If we do not offer resumption, both are unknown parameters. Bytes after
-/// the fields of `wsmux_session` MUST be ignored.
+/// `wsmux_session` or `wsmux_resume` is malformed, one of these two parameters appears twice, or
+/// the replay budget is below 65536. If we do not offer resumption, both parameters count as
+/// unknown. Bytes after the fields of `wsmux_session` MUST be ignored.
 #[test]
 fn malformed_parameters_of_sessions_are_errors_where_they_are_known() {
     let of_client = |value: &[u8]| (SERVER, vec![raw_parameter(SESSION, value)]);

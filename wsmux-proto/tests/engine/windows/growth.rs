@@ -190,9 +190,9 @@ fn no_window_grows_on_js_ws_where_it_is_the_limit_of_a_message() {
     assert!(pair.server.sent.iter().all(|item| matches!(item, Item::Message(_))), "no ping");
 }
 
-/// [C-38] A stream's credit MUST be renewed in two cases, and not for each read. In the first, the
-/// application has read a quarter of the window since the last grant, or 1 MiB if that is less (at
-/// least one byte). In the second, a growth of the window is due (C-56).
+/// [C-38] A stream's credit MUST be renewed in two cases, and not for each read. In the first case,
+/// the application has read enough since the last grant: a quarter of the window, but never more
+/// than 1 MiB, and at least one byte. In the second case, a growth of the window is due (C-56).
 #[test]
 fn credit_for_a_large_window_is_renewed_at_a_mebibyte() {
     let mut config = Config::default();
