@@ -219,9 +219,9 @@ class Source {
   }
 
   /**
-   * Fails the stream if it has a fault and no bytes are left to read. Bytes are left if the core
-   * has some, if some are on the way from the core, or if some are still here because their read
-   * was cancelled. If bytes are left, the reads that follow find the fault.
+   * Fails the stream if it has a fault and no bytes are left to read. Bytes may be left in the core
+   * or on the way from the core, or here, if the read that they were for was cancelled. If bytes
+   * are left, the reads that follow find the fault.
    */
   #failUnread(controller) {
     if (!this.#fault || this.#reading || !this.#half.core) return;

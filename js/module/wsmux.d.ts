@@ -138,7 +138,8 @@ export interface WebSocketTransportStats {
    */
   blockedByStreamCredit: number;
   /**
-   * Milliseconds during which a stream had data and credit of its own, but the connection had none.
+   * Milliseconds during which a stream had data and credit of its own, but the connection had no
+   * credit.
    */
   blockedByConnectionCredit: number;
   /** Milliseconds during which there was data to send while the socket was full. */
@@ -248,7 +249,8 @@ export interface WebSocketTransportDatagrams {
    */
   createWritable(): WritableStream<BufferSource>;
   /**
-   * The size of the largest datagram in bytes; 0 if the peer accepts none, as on the js-ws wire.
+   * The size of the largest datagram in bytes; 0 if the peer accepts no datagrams, as on the js-ws
+   * wire.
    */
   readonly maxDatagramSize: number;
 }

@@ -24,8 +24,9 @@ use crate::{
     socket::{Incoming, Outgoing, Socket},
 };
 
-/// How many items are received before the engine is locked to handle them, and how many are sent
-/// before the socket is read again. Small messages are cheaper in batches.
+/// The largest number of items in a batch. A batch of received items is handled under one lock of
+/// the engine. After a batch of sent items the socket is read again. Small messages are cheaper in
+/// batches.
 const BATCH: usize = 16;
 
 /// A batch of received items also ends once it has this many bytes, so a large message ends its
@@ -79,13 +80,13 @@ pub(super) struct Driver<S> {
     now: Time,
     /// When the socket was last asked for its round-trip time.
     asked: Option<Time>,
-    /// Whether the engine has requested a flush that is not complete. Nothing is sent until the
-    /// flush is complete.
+    /// Whether a flush that the engine has requested is still in progress. Nothing is sent until
+    /// the flush is complete.
     flushing: bool,
     /// The error with which reading has ended.
     read_end: Option<SocketError>,
-    /// The error with which writing has failed. It ends the connection only after everything that
-    /// the socket has received has been read.
+    /// The error with which writing has failed. The error ends the connection only after everything
+    /// that the socket has received has been read.
     write_end: Option<SocketError>,
     /// How many bytes the socket had received when it was last asked.
     bytes_received: u64,
@@ -375,8 +376,8 @@ impl<S: Socket + Unpin> Driver<S> {
             return Poll::Pending;
         }
         // After this yield, the driver runs again after the tasks that it has just woken, and on
-        // the same core. If the driver called its own waker instead, the runtime would wake another
-        // worker to run it. Waking a worker costs more than handling a message.
+        // the same core. If the driver called its own waker, the runtime would wake another worker
+        // to run the driver. Waking a worker costs more than handling a message.
         let _ = pin!(yield_now()).poll(cx);
         Poll::Pending
     }
@@ -412,8 +413,8 @@ impl<S: Socket + Unpin> Driver<S> {
         let next = state.session.poll_timeout();
         let rang = self.alarm.rings(next, |next| self.shared.instant(next), cx);
         let due = rang && next.is_some_and(|next| next <= now);
-        // A session also has deadlines for its acknowledgements, and these deadlines say nothing
-        // about silence.
+        // A session also has deadlines for its acknowledgements. These deadlines do not mean that
+        // the connection is silent.
         let is_quiet = due && state.engine().poll_timeout().is_some_and(|at| at <= now);
         if due {
             state.session.handle_timeout(now);
@@ -431,7 +432,8 @@ impl<S: Socket + Unpin> Driver<S> {
         let failed_now = self.write_end.is_some() && !read_out;
         // If several tasks were woken, all of them may have something to send. The driver yields in
         // this case, so that it runs after these tasks and sends everything together. If the driver
-        // slept, the first of these tasks would wake it, and it would run before the others.
+        // slept, the first of these tasks would wake the driver, and the driver would run before
+        // the other tasks.
         let woke_several = self.woken > 1;
         let more = woke_several
             || !self.backlog.is_empty()
@@ -458,7 +460,7 @@ impl<S: Socket + Unpin> Driver<S> {
         }
         if is_quiet {
             // When a deadline of the engine is reached, the connection has usually been silent for
-            // a while, so its buffers are released. The lock is released first, because the
+            // some seconds, so its buffers are released. The lock is released first, because the
             // socket's code may be the application's own.
             self.socket.release_buffers();
             (self.message, self.batch) = Default::default();

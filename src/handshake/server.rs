@@ -70,7 +70,7 @@ impl From<ErrorResponse> for Response<Bytes> {
 /// Prepares a response of the application: removes the headers that concern the handshake or the
 /// underlying stream.
 pub(crate) fn page(mut page: Response<Bytes>) -> Response<Bytes> {
-    // No other response follows this one, so its status must not be 1xx.
+    // This response is the only response to the request, so its status must not be 1xx.
     if page.status().is_informational() {
         *page.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
     }

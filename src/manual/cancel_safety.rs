@@ -44,7 +44,7 @@
 //! - `write` takes as many bytes as fit into the send buffer and returns how many it took. In a
 //!   `select!`, keep the remaining bytes yourself.
 //! - `write_chunk` takes the whole chunk or nothing, and does not copy it, so it is the simplest
-//!   one to use in a `select!`. Keep chunks small relative to the [send
+//!   method to use in a `select!`. Keep chunks small relative to the [send
 //!   buffer](crate::Config::send_buffer), because a chunk is taken even if it is larger than the
 //!   room that is left.
 //! - `write_all` is for code that is never cancelled, or that abandons the stream when it is
@@ -157,6 +157,6 @@
 //! # }
 //! ```
 //!
-//! To use a read that is not cancel safe in such a loop, keep its future: pin it outside the loop
-//! and poll `&mut future` in the `select!`. Or give each half its own task, with
+//! To use a read that is not cancel safe in such a loop, keep its future. Pin the future outside
+//! the loop, and poll `&mut future` in the `select!`. Or give each half its own task, with
 //! [`into_split`](crate::WebSocketStream::into_split).

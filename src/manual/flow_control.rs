@@ -60,10 +60,10 @@
 //! # No pause for the whole connection
 //!
 //! QUIC has a second level of flow control, connection credit, which all streams share. A few
-//! stalled readers can use it up, and then every other stream stops too. On the QMux wire wsmux
-//! grants its peer unlimited connection credit (2^62 - 1 bytes), so a stream's own credit always
-//! runs out first. Memory is bounded without connection credit. The number of streams times their
-//! window and the growth budget bound it.
+//! stalled readers can use up the connection credit, and then every other stream stops too. On the
+//! QMux wire wsmux grants its peer unlimited connection credit (2^62 - 1 bytes), so a stream's own
+//! credit always runs out first. Memory is bounded without connection credit. The number of streams
+//! times their window and the growth budget bound it.
 //!
 //! Nothing else in wsmux lets one stream delay the others. The socket is always read, even if the
 //! application neither accepts streams nor reads, and even if nothing can be written. Bytes to be
@@ -197,7 +197,7 @@
 //! counts.
 //!
 //! The formula gives the worst case: the peer fills every buffer and the application reads nothing.
-//! **The defaults** suit few peers, or trusted ones. **For many connections of untrusted peers**
+//! **The defaults** suit a few peers, or trusted peers. **For many connections of untrusted peers**
 //! the limits have to be smaller. The figures below are for a server that opens no streams itself:
 //!
 //! ```

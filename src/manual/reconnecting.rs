@@ -55,14 +55,14 @@
 //!
 //! # What may be sent again
 //!
-//! The server may have seen none, a part or all of a call that was in flight. It may also have
-//! processed the call, and only its answer was lost. So a call may be repeated if it is
-//! *idempotent*: a read, or a write that says "set to" and not "add". Make other calls idempotent
-//! with a key that the client chooses once per call and sends with each attempt. The server
-//! remembers the answers to recent keys for as long as clients retry, and repeats the answer when
-//! it sees a known key. If a server cannot execute a call, it should reset the stream with a code
-//! of the application's own, or answer "not done". Then the client knows that the call was not
-//! executed, which it cannot know after a loss.
+//! If a call was in flight, the server may have seen nothing of the call, a part of it, or all of
+//! it. The server may also have processed the call, so that only the answer was lost. So a call may
+//! be repeated if it is *idempotent*: a read, or a write that says "set to" and not "add". Make
+//! other calls idempotent with a key that the client chooses once per call and sends with each
+//! attempt. The server remembers the answers to recent keys for as long as clients retry, and
+//! repeats the answer when it sees a known key. If a server cannot execute a call, it should reset
+//! the stream with a code of the application's own, or answer "not done". Then the client knows
+//! that the call was not executed, which it cannot know after a loss.
 //!
 //! A server that wants to move its clients can call [`drain_timeout`] or shut down. On the QMux
 //! wire the server notifies a [`ReconnectingClient`] of this. The client then opens new streams on

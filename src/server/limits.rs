@@ -59,8 +59,8 @@ impl Slots {
         }
     }
 
-    /// Waits until there are free slots, and reserves them. Clients that arrive meanwhile stay in
-    /// the kernel's accept queue.
+    /// Waits until there are free slots, and reserves them. Clients that arrive during the wait
+    /// stay in the kernel's accept queue.
     ///
     /// This method is cancel safe: when its future is dropped, the slots are freed.
     pub(super) async fn reserve(&self) -> Reservation {
@@ -95,8 +95,7 @@ impl Slots {
 struct Addresses {
     limit: Option<usize>,
     /// The map needs a hash with a secret, such as the standard library's. Without a secret, the
-    /// owner of an IPv6 /32 could choose networks whose hashes collide, because such an owner has
-    /// 2^32 networks.
+    /// owner of an IPv6 /32, who has 2^32 networks, could choose networks whose hashes collide.
     counts: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
 

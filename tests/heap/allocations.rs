@@ -116,7 +116,7 @@ fn between_tasks(wire: Wire, len: usize) -> u64 {
 }
 
 /// Sends to a connection a frame header that declares `len` bytes, and then only one of these
-/// bytes. Returns the largest amount of memory that the connection holds meanwhile. If the
+/// bytes. Returns the largest amount of memory that the connection holds during this time. If the
 /// connection closes, also returns the code of the close.
 fn announced(wire: Wire, len: u64) -> (u64, Option<u16>) {
     const REQUEST: &str = "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\

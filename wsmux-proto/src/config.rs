@@ -32,9 +32,8 @@ pub(crate) const MIN_MESSAGE_SENT: usize = 1_200;
 /// The largest message that the peer may be allowed to send: 1 GiB.
 const MAX_MAX_RECORD_SIZE: u64 = 1 << 30;
 
-/// The smallest send window, in bytes. This is one turn of the scheduler, which sends 16 KiB from
-/// one stream before it serves the next stream. A smaller window would make these turns much
-/// shorter.
+/// The smallest send window, in bytes. The size is one turn of the scheduler. In each turn the
+/// scheduler sends 16 KiB from one stream. A smaller window would make the turns much shorter.
 const MIN_SEND_WINDOW: usize = 16 * 1024;
 
 /// The smallest replay budget, in bytes: the size of the largest message.
@@ -50,9 +49,9 @@ const MAX_REPLAY_BUDGET: u64 = 1 << 32;
 /// documentation gives no range, every value is valid. A setting that can be turned off takes an
 /// `Option`, and `None` turns it off.
 ///
-/// These settings bound the memory of a connection. Received data takes at most the number of
-/// streams times the stream window, plus the bytes by which windows may grow. Data to send takes at
-/// most the send buffers of the open streams, or the send window if that is less.
+/// The settings bound the memory of a connection. Received data takes at most the number of streams
+/// times the stream window, plus the bytes by which windows may grow. Data to send takes at most
+/// the send buffers of the open streams, or the send window if the window is smaller.
 /// [`memory_bound`](Self::memory_bound) computes the bound.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -99,7 +98,7 @@ impl Default for Config {
             // about 100 bytes, so all of them take at most 1 MB.
             max_waiting_streams: 10_000,
             // No honest peer cancels more streams than this. Even if the application begins to
-            // answer each cancelled stream, this causes little work.
+            // answer each cancelled stream, the answers cause little work.
             cancelled_streams_per_second: Some(100),
             // Most programs need fewer streams than this at once. The limit is needed because a
             // peer may allow 2^60 streams. A stream has up to 1 KB of state, so each kind of stream

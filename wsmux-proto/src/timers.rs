@@ -9,9 +9,10 @@ use super::{Time, TransportError, VarInt, error::Timeout, transport_error::viola
 /// nothing.
 const LOCAL_STALL: Duration = Duration::from_secs(1);
 
-/// The shortest idle timeout, even if an end declares a shorter one. RFC 9000 §10.1 has a lower
-/// bound, too: three probe timeouts. Keep-alive sends three pings per idle timeout. So the shortest
-/// idle timeout causes twenty pings a second. The peer's budget allows a hundred pings a second.
+/// The shortest idle timeout. It applies even if an end declares a shorter idle timeout. RFC 9000
+/// §10.1 also has a lower bound, which is three probe timeouts. Keep-alive sends three pings per
+/// idle timeout. So the shortest idle timeout causes twenty pings a second. The peer's budget
+/// allows a hundred pings a second.
 const MIN_IDLE_TIMEOUT: Duration = Duration::from_millis(150);
 
 /// The weight of a new sample in the smoothed round-trip time (RFC 9002 §5.3).
@@ -57,9 +58,9 @@ pub(super) struct Timers {
     /// When anything was last received, including parts of messages and the WebSocket's pings.
     last_heard: Time,
     /// Whether a deadline was already postponed during the present silence because this end had
-    /// missed it. Postponing it once is enough, because whatever arrived meanwhile is handled
-    /// before the deadline is checked (C-46). If a deadline could be postponed again, timers that
-    /// are always late would postpone it for ever.
+    /// missed it. One postponement is enough, because whatever arrived before the deadline was
+    /// noticed is handled before the deadline is checked (C-46). If a deadline could be postponed
+    /// again, timers that are always late would postpone it for ever.
     forgiven: bool,
     /// Whether the socket was full when its state was last reported.
     socket_full: bool,
@@ -71,7 +72,7 @@ pub(super) struct Timers {
 /// because each message needs them.
 #[derive(Debug, Default)]
 struct Silences {
-    /// The idle timeout that applies, if either end has declared one.
+    /// The idle timeout that applies, if either end has declared an idle timeout.
     idle: Option<Duration>,
     /// The idle timeout while a ping is unanswered, which is shorter if the connection can be
     /// resumed.

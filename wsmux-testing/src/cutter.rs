@@ -108,7 +108,7 @@ impl Cutter {
         *self.shared.source.lock().expect("no panic") = source.into();
     }
 
-    /// Returns how many connections were accepted, including those that were reset at once.
+    /// Returns how many connections were accepted, including connections that were reset at once.
     pub fn accepted(&self) -> u64 {
         self.shared.accepted.load(Ordering::Relaxed)
     }

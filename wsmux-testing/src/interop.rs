@@ -158,8 +158,8 @@ pub async fn accept(server: &WebSocketServer) -> WebSocketConnection {
 const PERIOD: usize = 65536;
 
 /// Returns `len` bytes of the pattern from `offset`. As in the Node peers, byte i of a stream is
-/// `(i * 31 + (i >> 8) * 17 + seed) & 0xff`. The table holds two periods, so every run of up to one
-/// period is a slice of it.
+/// `(i * 31 + (i >> 8) * 17 + seed) & 0xff`. The table holds two periods of the pattern, so every
+/// part of the pattern that is at most one period long is a slice of the table.
 pub fn pattern(seed: u8, offset: u64, len: usize) -> Bytes {
     static TABLES: [OnceLock<Bytes>; 256] = [const { OnceLock::new() }; 256];
     let table = TABLES[usize::from(seed)].get_or_init(|| {

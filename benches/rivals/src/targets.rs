@@ -40,7 +40,7 @@ use Metric::{BytesEach, CpuSPer100k, CpuSPerGib, MibPerS, OpsPerS, P50Us, P99Us,
 use Wanted::{AtLeast, AtMost};
 
 /// Returns all targets. They apply only to runs over loopback in which each end has a core of its
-/// own. For any other run there are none.
+/// own. Any other run has no targets.
 pub fn targets(results: &Results) -> Vec<Target> {
     if results.form.shared || results.form.path.is_some() {
         return Vec::new();

@@ -1,5 +1,5 @@
-//! A server for a page, its scripts, and the WebSocket whose streams the page shows, all on one
-//! port.
+//! A server that serves three things on one port: a page, the page's scripts, and the WebSocket
+//! whose streams the page shows.
 
 mod network;
 mod streams;

@@ -35,8 +35,8 @@ use crate::{
     },
 };
 
-/// The shared part of a connection. There is one per connection, in an `Arc` that the driver and
-/// every handle hold.
+/// The shared part of a connection. A connection has one shared part, in an `Arc` that the driver
+/// and every handle hold.
 pub(crate) struct Shared {
     state: Mutex<State>,
     /// Time zero of the engine's clock.
@@ -47,7 +47,7 @@ pub(crate) struct Shared {
     pub(crate) id: u64,
     /// The span in which the connection's events are recorded.
     pub(crate) span: trace::Span,
-    /// How many [`ConnectionRef`]s exist. The driver holds none.
+    /// How many [`ConnectionRef`]s exist. The driver holds no `ConnectionRef`.
     handles: AtomicUsize,
 }
 
@@ -109,8 +109,8 @@ impl Shared {
         state.dispatch(&self.span)
     }
 
-    /// Starts to drain the connection, which is closed once its streams have ended, or after
-    /// `timeout`.
+    /// Starts to drain the connection. The drain closes the connection once its streams have ended,
+    /// or after `timeout`.
     pub(crate) fn drain(&self, timeout: Option<Duration>) {
         let mut state = self.lock();
         let now = state.time(self.now());
@@ -151,7 +151,7 @@ impl Shared {
             }
             return;
         }
-        // A session that lingers may have a socket although the connection is over.
+        // If the session lingers, it may still have a socket although the connection is over.
         let dropped = match state.is_finished() && !state.session.has_socket() {
             true => Some(slot),
             false => state.slot.replace(slot),

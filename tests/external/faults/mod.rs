@@ -168,7 +168,7 @@ async fn black_hole(make: fn(&Network), hears: [bool; 2]) {
     assert!(matches!(read, ReadError::ConnectionLost(_)), "{read:?}");
     let written = within("the writer's error", writer).await.expect("an error");
     assert!(matches!(written, WriteError::ConnectionLost(_)), "{written:?}");
-    // The additional seconds allow for a machine that is stopped for a while. TCP alone would take
+    // The additional seconds allow for a machine that stops for some seconds. TCP alone would take
     // a quarter of an hour.
     let noticed = start.elapsed();
     assert!(noticed < IDLE + Duration::from_secs(20), "{noticed:?}");

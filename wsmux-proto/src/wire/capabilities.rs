@@ -14,7 +14,8 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Capabilities {
-    /// What a message contains, and what the two ends know of each other before the first message.
+    /// What a message contains, and what the two ends know about each other before the first
+    /// message.
     pub messages: Messages,
     /// How a grant states the credit of a stream.
     pub grants: Grants,
@@ -28,7 +29,7 @@ pub struct Capabilities {
     pub blocked_frames: bool,
 }
 
-/// What a message contains, and what the two ends know of each other before the first message.
+/// What a message contains, and what the two ends know about each other before the first message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Messages {

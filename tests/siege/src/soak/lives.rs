@@ -42,8 +42,8 @@ enum Ending {
     Cut,
 }
 
-/// How far the end of the connection has come. The tasks of both ends share this. Until `ending` is
-/// set, nothing may fail.
+/// Whether the connection is about to end. The tasks of both ends share this value. Until `ending`
+/// is set, nothing may fail.
 #[derive(Debug, Default)]
 pub struct Fate {
     /// Whether neither end opens any more streams.
