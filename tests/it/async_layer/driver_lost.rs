@@ -91,7 +91,7 @@ fn inner(error: &dyn std::error::Error) -> &ConnectionError {
     source.downcast_ref().unwrap_or_else(|| panic!("{source} is not the connection's"))
 }
 
-/// Asserts that every operation that waits on the client reports the same end.
+/// Asserts that every waiting operation of the client reports the same end.
 async fn assert_everybody_learns(
     client: WebSocketConnection,
     end: impl AsyncFnOnce(),
@@ -233,8 +233,8 @@ impl Wake for Bug {
     }
 }
 
-/// All reads except one have a waker that panics. The first panic ends the driver. The waker panics
-/// again when the ending driver wakes all waiting tasks.
+/// There are several reads, and all of them except one have a waker that panics. The first panic
+/// ends the driver. The waker panics again when the ending driver wakes all waiting tasks.
 #[test]
 fn a_waker_that_panics_takes_neither_the_process_nor_the_others_wakes() {
     for wire in WIRES {

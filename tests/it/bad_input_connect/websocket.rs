@@ -60,7 +60,7 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 
 /// [W-7] On a message above the limit we MUST close with FRAME_ENCODING_ERROR and WebSocket code
 /// 1009.
-/// [W-24] The code of our Close frame MUST be the one that the table of §3.3 gives.
+/// [W-24] Our Close frame MUST have the code that the table of §3.3 gives.
 /// [W-25] The reason of a Close frame for a transport error MUST start with the error's name as §1
 /// lists it.
 /// [W-30] If the WebSocket layer is our own, and a message has more than 1000 empty continuation

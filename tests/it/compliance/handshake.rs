@@ -17,7 +17,7 @@ async fn head(stream: &mut DuplexStream) -> String {
     String::from_utf8(head).expect("HTTP")
 }
 
-/// Returns the values of a header, one for each of its lines.
+/// Returns the values of a header. Each line of the header has one value.
 fn header<'a>(head: &'a str, name: &str) -> Vec<&'a str> {
     let lines = head.lines().filter_map(|line| line.split_once(": "));
     lines.filter(|(line, _)| line.eq_ignore_ascii_case(name)).map(|(_, value)| value).collect()

@@ -16,7 +16,7 @@ fn peer(wire: Wire) -> ScriptedPeer {
 /// An application error code MUST be carried in full, up to 2^62-1.
 /// On a local close we MUST send one CONNECTION_CLOSE (0x1d for an application's code, 0x1c
 /// for a transport error) as the last frame, and then a WebSocket Close.
-/// [W-24] The code of our Close frame MUST be the one that the table of §3.3 gives.
+/// [W-24] Our Close frame MUST have the code that the table of §3.3 gives.
 #[test]
 fn an_applications_code_becomes_the_websockets_by_the_table() {
     for wire in WIRES {
@@ -182,7 +182,7 @@ fn a_connection_close_is_answered_by_the_websockets_close_alone() {
     }
 }
 
-/// [C-48] `close` MUST take effect at once: streams fail, data not yet sent is dropped, the close
+/// [C-48] `close` MUST take effect at once: all streams fail, unsent data is dropped, and the close
 /// is sent.
 #[test]
 fn a_close_takes_effect_at_once_and_data_not_sent_is_dropped() {

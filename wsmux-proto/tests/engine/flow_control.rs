@@ -429,8 +429,9 @@ fn a_raised_window_is_not_told_before_the_streams_first_frame() {
     assert!(matches!(frames[0], Frame::Stream { .. }), "{frames:?}");
 }
 
-/// The public peers discard a grant for a stream that they have not seen. Unless this end
-/// repeats the grant, such a peer waits for credit that this end believes it has granted.
+/// The public peers discard a grant for a stream that they have not seen. If this end does
+/// not repeat the grant, a peer that discarded it waits for credit that this end has already
+/// counted as granted.
 #[test]
 fn a_peer_that_forgets_early_grants_is_not_left_without_credit() {
     let mut config = Config::default();

@@ -1,4 +1,4 @@
-//! How much is kept for a new socket.
+//! How many bytes a session keeps so that it can send them again over a new socket.
 
 use wsmux_proto::{
     Config, ConnectionError, Dir, Link, MemoryUse, SessionState, Time, Timeout, Wire,
@@ -219,7 +219,7 @@ fn pieces_of_large_chunks_take_no_more_memory_than_the_formula_says() {
                 sent.then(|| bytes::Bytes::copy_from_slice(&out.to_bytes()))
             });
             if let Some(message) = sent {
-                // The receiver has a copy, which does not count.
+                // The receiver gets a copy of the message. The memory of this copy does not count.
                 let copy = bytes::Bytes::copy_from_slice(&message);
                 heap.give_back(message);
                 hand_over(&mut server, now, link, Item::Message(copy));

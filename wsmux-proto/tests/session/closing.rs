@@ -183,8 +183,8 @@ fn a_closed_session_waits_for_its_peer_no_longer_than_for_a_socket() {
     assert!(!net.server.session.lingers());
     assert_eq!(net.server.session.poll_timeout(), None);
     assert_eq!(net.server.session.session_stats().replay_held, 0);
-    // If a socket comes on which everything is sent again, the session ends no later than without
-    // that socket.
+    // Here a new socket comes, and the server sends everything again. The session still ends at the
+    // same time as without a new socket.
     let (mut net, _) = with_stream(SERVER);
     close(&mut net, SERVER);
     net.cut();
@@ -257,7 +257,7 @@ fn a_drain_whose_last_bytes_are_lost_sends_them_again() {
         let now = net.now;
         net.end(side).session.engine_mut().drain(now, None);
         while net.send_one(side) {}
-        // The peer answers nothing, so this end stops to wait for its GOING_AWAY.
+        // The peer answers nothing, so this end no longer waits for the peer's GOING_AWAY.
         net.now += secs(5);
         let now = net.now;
         net.end(side).session.handle_timeout(now);
@@ -277,7 +277,7 @@ fn a_drain_whose_last_bytes_are_lost_sends_them_again() {
 #[test]
 fn a_drain_without_a_socket_ends_when_nothing_is_left_to_wait_for() {
     let mut net = Net::new(&resumable());
-    // These bytes are so many that the peer acknowledges all of them.
+    // This data is long enough that the peer acknowledges all of it.
     let id = net.server.session.engine_mut().open(Dir::Uni).unwrap().unwrap();
     let now = net.now;
     net.server.session.engine_mut().send_stream(now, id).write(&[1; 100]).unwrap();

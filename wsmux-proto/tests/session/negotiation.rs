@@ -1,4 +1,5 @@
-//! Who can be resumed, and that nobody else notices anything.
+//! Which connections can be resumed. An end that does not offer resumption must not notice anything
+//! of it.
 
 use std::time::Duration;
 
@@ -16,8 +17,8 @@ use crate::{
 pub const SESSION: u64 = 0x29ac_e57f_4e2d_b89d;
 pub const RESUME: u64 = 0x19b7_d1ae_caaa_fe0c;
 
-/// The value of `wsmux_session` as a server with the keys number 0 sends it, for a timeout of a
-/// minute and a budget of 32 MiB.
+/// The value of `wsmux_session` that a server sends whose keys have the number 0, whose timeout is
+/// a minute, and whose budget is 32 MiB.
 fn server_value() -> Vec<u8> {
     [&varints(&[60_000, 32 << 20])[..], &[0; 16], &[0xff; 32]].concat()
 }
@@ -44,7 +45,7 @@ fn body(mut first: Bytes) -> Bytes {
 /// An end that offers resumption MUST send `wsmux_session` among its transport parameters. An
 /// end that does not offer resumption MUST NOT send anything of this chapter.
 /// A server that offers resumption MUST send an id and a secret that are new and random for
-/// each connection. A client MUST NOT send either.
+/// each connection. A client MUST NOT send an id or a secret.
 #[test]
 fn an_offer_is_one_more_transport_parameter() {
     for (side, value) in [(CLIENT, client_value()), (SERVER, server_value())] {
@@ -63,7 +64,7 @@ fn an_offer_is_one_more_transport_parameter() {
     assert_eq!(body(first(&mut server)), body(first(&mut session(&Config::default(), SERVER, 0))));
 }
 
-/// Lets two ends exchange some of everything, and returns what each of them sent.
+/// Lets two ends exchange streams, resets, datagrams and pings, and returns what each end sent.
 fn conversation(client: &Config, server: &Config) -> (Net, [Vec<Bytes>; 2]) {
     let mut net = Net::unconnected(client, server);
     net.settle();
