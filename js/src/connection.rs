@@ -165,7 +165,8 @@ impl Connection {
         });
     }
 
-    /// Returns whether the connection has a socket, and whether it could lose it.
+    /// Returns whether the connection has a socket, and whether the connection would outlive the
+    /// loss of a socket.
     #[wasm_bindgen(js_name = sessionState)]
     pub fn session_state(&self) -> String {
         let state = match self.connection.session_state() {

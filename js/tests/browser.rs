@@ -53,7 +53,7 @@ impl Browser {
         Ok(self.driver.execute_async(script, arguments).await?.json().clone())
     }
 
-    /// Freezes the page, as a browser freezes one that was hidden for long, or thaws it.
+    /// Freezes or thaws the page. A browser freezes a page that was hidden for long.
     pub(crate) async fn freeze(&self, frozen: bool) -> anyhow::Result<()> {
         let state = if frozen { "frozen" } else { "active" };
         let state = json!({ "state": state });
@@ -71,7 +71,7 @@ impl Browser {
     }
 
     pub(crate) async fn quit(&self) {
-        // If chromedriver does not answer, the browser ends when chromedriver does.
+        // If chromedriver does not answer, the browser ends together with chromedriver.
         let _ = self.driver.clone().quit().await;
     }
 }

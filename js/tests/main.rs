@@ -24,8 +24,8 @@ use site::Site;
 /// The number of all tests, which is checked so that no test is lost unnoticed.
 const TESTS: usize = 174;
 
-/// A time limit. A test that reaches it has failed. The longest test moves 64 MiB there and back in
-/// a debug build.
+/// The time limit of a test. A test that reaches the limit has failed. The longest test moves 64
+/// MiB there and back in a debug build.
 const PATIENCE: Duration = Duration::from_secs(240);
 
 fn main() -> anyhow::Result<()> {

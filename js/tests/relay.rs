@@ -20,11 +20,11 @@ enum Network {
     Cut,
 }
 
-/// A relay. Dropping it ends its connections.
+/// A relay, whose connections end when it is dropped.
 pub(crate) struct Relay {
     address: SocketAddr,
     network: Arc<watch::Sender<Network>>,
-    /// How often the connections of the moment were lost.
+    /// How often [`lose`](Self::lose) was called.
     losses: watch::Sender<u64>,
     _tasks: JoinSet<()>,
 }
@@ -59,7 +59,8 @@ impl Relay {
         self.network.send_replace(Network::Runs);
     }
 
-    /// Ends all connections, and each new one at once, until [`run`](Self::run).
+    /// Ends all connections. Each new connection is ended at once until [`run`](Self::run) is
+    /// called.
     pub(crate) fn cut(&self) {
         self.network.send_replace(Network::Cut);
     }

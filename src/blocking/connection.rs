@@ -17,7 +17,8 @@ use crate::connection::ConnectionInfo;
 /// thread.
 ///
 /// The handle is cheap to clone, and all threads may use it at once. When the last handle is
-/// dropped, the connection is closed with code 0. The handles of its streams count, too.
+/// dropped, the connection is closed with code 0. The handle of a stream counts as a handle of the
+/// connection.
 #[derive(Debug, Clone)]
 pub struct WebSocketConnection(crate::connection::WebSocketConnection);
 

@@ -48,10 +48,10 @@ impl SendStream {
         self.inner.id()
     }
 
-    /// Sets how long a write, or [`stopped`](Self::stopped), may wait. The initial value `None`
-    /// means for ever. A write that waits longer fails with [`TimedOut`](io::ErrorKind::TimedOut);
-    /// it has taken nothing and can be repeated. If a `write_all` fails, it may have taken some of
-    /// the bytes, and it is unknown how many.
+    /// Sets how long a write, or [`stopped`](Self::stopped), may wait. With `None`, which is the
+    /// initial value, both wait for ever. A write that waits longer fails with
+    /// [`TimedOut`](io::ErrorKind::TimedOut); it has taken nothing and can be repeated. If a
+    /// `write_all` fails, it may have taken some of the bytes, and it is unknown how many.
     ///
     /// # Errors
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) for zero, as with the standard library's

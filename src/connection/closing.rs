@@ -16,7 +16,7 @@ impl WebSocketConnection {
     /// fail, except that received data can still be read.
     ///
     /// The peer receives `code` and the first 1,024 bytes of `reason`. On the js-ws wire, it
-    /// receives the first 123 bytes of `reason`. There a code above 999 arrives as 999, unless the
+    /// receives the first 123 bytes of `reason`, and a code above 999 arrives as 999, unless the
     /// code is from 3000 to 3999.
     ///
     /// The method returns before the close has been sent. A program that is about to exit should
@@ -32,13 +32,13 @@ impl WebSocketConnection {
     /// both directions until they end, and streams that the peer opened before the drain can still
     /// be accepted. When all streams have ended, the connection is closed with code 0.
     ///
-    /// After this call, opening a stream fails with [`OpenError::Draining`]. On the QMux wire, a
-    /// peer that is wsmux as well is told of the drain. It answers that it opens no more streams
-    /// either, usually at once, and for no longer than 5 s this end waits for that answer. Until
-    /// then the streams that the peer opens are accepted, and the connection is not closed. So no
-    /// stream is refused because it crossed the drain. Afterwards, and at once if the peer does not
-    /// know the notice, streams that the peer opens are refused. A connection that is not
-    /// [established](Self::established) is closed at once.
+    /// After this call, opening a stream fails with [`OpenError::Draining`]. On the QMux wire, this
+    /// end tells the peer of the drain if the peer is wsmux as well. The peer answers that it opens
+    /// no more streams either. It usually answers at once, and this end waits for the answer for at
+    /// most 5 s. During this wait, streams that the peer opens are accepted, and the connection is
+    /// not closed. So no stream is refused because it crossed the drain. After the wait, streams
+    /// that the peer opens are refused. If the peer does not know the notice, there is no wait. A
+    /// connection that is not [established](Self::established) is closed at once.
     ///
     /// There is no deadline: a stream that does not end keeps the connection open; see
     /// [`drain_timeout`](Self::drain_timeout). Keep a handle until the connection has ended. When
@@ -67,9 +67,9 @@ impl WebSocketConnection {
         self.0.lock().engine().is_peer_draining()
     }
 
-    /// Sets whether this end stops opening streams as soon as the peer
-    /// [drains](Self::drain) the connection. Default `true`: from then on opening a stream fails
-    /// with [`OpenError::Draining`], on this end as on the peer's.
+    /// Sets whether this end stops opening streams as soon as the peer [drains](Self::drain) the
+    /// connection. The default is `true`: once the peer drains, opening a stream fails with
+    /// [`OpenError::Draining`] on both ends.
     ///
     /// With `false`, streams can be opened for 3 s after
     /// [`ConnectionEvent::PeerDraining`](crate::ConnectionEvent::PeerDraining), and the peer
@@ -125,8 +125,8 @@ impl WebSocketConnection {
         wait_for(&self.0, Queue::Established, |state| state.close_reason()).await
     }
 
-    /// Waits until a new connection is needed for new streams: either end drains the connection, or
-    /// it has ended.
+    /// Waits until new streams need a new connection, because either end drains this connection or
+    /// because this connection has ended.
     pub(crate) async fn leaving(&self) {
         let is_leaving = |state: &State| is_spent(state) || state.engine().is_peer_draining();
         wait_for(&self.0, Queue::Established, |state| is_leaving(state).then_some(())).await;
@@ -139,6 +139,7 @@ impl WebSocketConnection {
 }
 
 fn is_spent(state: &State) -> bool {
-    // Either kind of stream will do. During the handshake the result is `Ok(0)`.
+    // It does not matter which kind of stream is asked for. During the handshake the result is
+    // `Ok(0)`.
     state.engine().openable(Dir::Bi).is_err()
 }

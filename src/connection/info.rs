@@ -122,7 +122,7 @@ impl ConnectionInfo {
     }
 
     /// Whether the client of another handshake may resume the connection of this handshake. That
-    /// client needs the same identity, and must speak the same protocol.
+    /// client must have the same identity and speak the same protocol.
     #[cfg(not(target_family = "wasm"))]
     pub(crate) fn is_same_client(&self, other: &Self) -> bool {
         let user = |info: &Self| info.application_data::<crate::server::authorize::User>();

@@ -40,7 +40,7 @@ pub enum StoppedError {
     ClosedStream,
 }
 
-/// Waiting for a reset failed, because there will be none.
+/// Waiting for a reset failed, because the stream can no longer be reset.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum ResetError {

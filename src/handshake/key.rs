@@ -1,5 +1,5 @@
-//! `Sec-WebSocket-Key`, and `Sec-WebSocket-Accept`, which proves that a server has read the key
-//! (RFC 6455 §4.1, §4.2.2).
+//! The headers `Sec-WebSocket-Key` and `Sec-WebSocket-Accept` (RFC 6455 §4.1, §4.2.2). With
+//! `Sec-WebSocket-Accept` a server proves that it has read the key.
 
 use data_encoding::BASE64;
 use sha1::{Digest, Sha1};

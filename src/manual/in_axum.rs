@@ -76,11 +76,11 @@
 //!
 //! Over HTTP/2, a client sends a CONNECT request with `:protocol = websocket`. The stream of that
 //! request then carries a WebSocket (RFC 8441). The server announces support with
-//! SETTINGS_ENABLE_CONNECT_PROTOCOL:
-//! [`HttpServer`](crate::hyper::HttpServer) announces it, `axum::serve` does with axum's feature
-//! `http2`, and [`hyper::allow_http2`](crate::hyper::allow_http2) makes a hyper server announce it.
-//! The rules for subprotocols and the WebSocket's frames are the same as over HTTP/1.1. A client
-//! still masks its frames (RFC 8441 §5.1).
+//! SETTINGS_ENABLE_CONNECT_PROTOCOL: [`HttpServer`](crate::hyper::HttpServer) announces it,
+//! `axum::serve` announces it if axum's feature `http2` is on, and
+//! [`hyper::allow_http2`](crate::hyper::allow_http2) makes a hyper server announce it. The rules
+//! for subprotocols and the WebSocket's frames are the same as over HTTP/1.1. A client still masks
+//! its frames (RFC 8441 §5.1).
 //!
 //! Browsers open WebSockets over HTTP/2 automatically if the page came over HTTP/2 from that
 //! server. In Rust, [`Http2Client`](crate::Http2Client) does so, with the feature `http2`:
@@ -102,18 +102,18 @@
 //! ## What it costs
 //!
 //! - **A second flow control.** The bytes pass an HTTP/2 window for the stream and an HTTP/2 window
-//!   for the whole TCP connection, in addition to the credit of wsmux's streams. Neither window can
-//!   stop all streams. A connection's task always reads its WebSocket, even if the application
-//!   reads nothing, and returns HTTP/2's credit as it reads. When a reader stalls, wsmux's credit
-//!   stops the sender of its stream, and none of that stream's bytes wait in HTTP/2. An HTTP/2
-//!   window, however, also limits how much can be sent in one round trip. hyper's own windows are 1
-//!   MiB for a stream and 1 MiB for the TCP connection. `axum::serve` does not change them. At a
-//!   round-trip time of 100 ms this permits 80 Mbit/s for all connections together. `HttpServer`
-//!   and `allow_http2` set 8 MiB and [32 MiB](crate::hyper::HTTP2_CONNECTION_WINDOW); `Http2Client`
-//!   sets 8 MiB and the maximum that HTTP/2 permits. Each end's settings apply to the bytes that it
-//!   receives. The window of the TCP connection should be much larger than the window of a stream.
-//!   Otherwise a single request to another route could use up the whole window if its handler reads
-//!   the body late.
+//!   for the whole TCP connection, in addition to the credit of wsmux's streams. A stalled reader
+//!   cannot use up these windows, so it cannot stop all streams. A connection's task always reads
+//!   its WebSocket, even if the application reads nothing, and returns HTTP/2's credit as it reads.
+//!   When a reader stalls, wsmux's credit stops the sender of its stream, and none of that stream's
+//!   bytes wait in HTTP/2. An HTTP/2 window, however, also limits how much can be sent in one round
+//!   trip. hyper's own windows are 1 MiB for a stream and 1 MiB for the TCP connection.
+//!   `axum::serve` does not change them. At a round-trip time of 100 ms this permits 80 Mbit/s for
+//!   all connections together. `HttpServer` and `allow_http2` set 8 MiB and [32
+//!   MiB](crate::hyper::HTTP2_CONNECTION_WINDOW); `Http2Client` sets 8 MiB and the maximum that
+//!   HTTP/2 permits. Each end's settings apply to the bytes that it receives. The window of the TCP
+//!   connection should be much larger than the window of a stream. Otherwise a single request to
+//!   another route could use up the whole window if its handler reads the body late.
 //! - **One TCP connection delivers in one order.** A lost packet delays everything after it, for
 //!   all connections that share the TCP connection. If the TCP connection is lost, they are all
 //!   lost at once. Otherwise the end of one connection does not affect the others. Each connection

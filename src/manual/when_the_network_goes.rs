@@ -83,9 +83,9 @@
 //!
 //! # For how long
 //!
-//! A suspended connection ends after [`resume_timeout`]. Each end sends its value to the other, and
-//! both use the shorter one. A socket that is lost again before anything new has arrived on it does
-//! not restart the time.
+//! A suspended connection ends after [`resume_timeout`]. Each end sends its timeout to the other
+//! end, and both ends use the shorter timeout. If a new socket is lost before anything new has
+//! arrived on it, the timeout does not start again.
 //!
 //! A lost socket is noticed at once if the system or a proxy reports it. A network that only stops
 //! answering is noticed by its silence. If a ping is unanswered for two thirds of the [idle
@@ -109,10 +109,10 @@
 //!
 //! To be able to send again, each end keeps what it has sent until the peer acknowledges it:
 //!
-//! - [`replay_budget`] bounds this for a connection. Sending pauses when the budget is used up. The
-//!   default of 32 MiB limits a connection to about three quarters of it in each round trip, which
-//!   is 2 Gbit/s at 100 ms. A connection on a short path keeps far less: the peer acknowledges after
-//!   512 KiB, or after a second.
+//! - [`replay_budget`] bounds this for a connection. Sending pauses when the budget is used up.
+//!   With the default of 32 MiB, a connection can send about 24 MiB in each round trip, which is 2
+//!   Gbit/s at 100 ms. A connection on a short path keeps far less: the peer acknowledges after 512
+//!   KiB, or after a second.
 //! - [`memory_bound`] includes the budget, as `replay`.
 //! - A server bounds the connections that have no socket. There are at most
 //!   [`max_suspended_connections`], 10,000 by default, and they keep at most

@@ -69,9 +69,8 @@ impl std::fmt::Debug for WebSocketServerBuilder {
 impl WebSocketServerBuilder {
     pub(super) fn new() -> Self {
         Self {
-            // A js-ws client offers no subprotocol. A client that speaks neither wire offers no
-            // subprotocol either, and the server could not tell these clients apart. So js-ws is
-            // opt-in.
+            // A js-ws client offers no subprotocol, and a client that speaks neither wire offers
+            // none either. The server could not tell these two clients apart, so js-ws is opt-in.
             wires: vec![Wire::QMux],
             subprotocols: Subprotocols { older_versions: true, ..Subprotocols::default() },
             headers: HeaderMap::new(),
@@ -160,7 +159,7 @@ impl WebSocketServerBuilder {
     /// of it. Clients of Unix sockets are not counted.
     ///
     /// A client that [resumes](crate::Config::resume_timeout) a connection has two sockets for a
-    /// moment if its old socket still looks alive to the server. So leave room for a second one.
+    /// moment if its old socket still looks alive to the server. So leave room for a second socket.
     pub fn max_connections_per_address(mut self, count: Option<usize>) -> Self {
         self.limits.per_address = count;
         self

@@ -353,7 +353,7 @@ pub(crate) async fn pause_after(error: &io::Error) {
     }
 }
 
-/// Whether an error concerns one client only, so that the next one can be accepted at once.
+/// Whether an error concerns one client only, so that the next client can be accepted at once.
 fn is_of_one_client(error: &io::Error) -> bool {
     matches!(
         error.kind(),

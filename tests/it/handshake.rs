@@ -237,8 +237,8 @@ async fn tls_that_is_not_trusted_fails_on_both_ends() {
         (&tls, client()),
         (&tls, client().add_root_certificate(other.root.clone())),
         (&tls, client().trust_self_signed(other.certificate.clone())),
-        // The client pins the root that signed the server's certificate. It accepts only a
-        // certificate that is itself pinned.
+        // The client pins the root that signed the server's certificate, and not the certificate.
+        // So it does not accept the certificate.
         (&tls, client().trust_self_signed(tls.root.clone())),
         (&elsewhere, client().add_root_certificate(elsewhere.root.clone())),
     ] {

@@ -7,9 +7,9 @@
 //! useless work, however long it lasts. A peer may also do useless work in proportion to its useful
 //! work. Such useless work costs the peer as much as it costs this end.
 //!
-//! Work that other rules bound is not counted. Credit bounds stream data, and the stream limit
-//! bounds how many streams are opened (C-40). Control frames to a peer that does not read do not
-//! pile up, because this end keeps them as state and not in a queue (C-32).
+//! The budgets do not count work that is already limited by other rules. Credit bounds stream data,
+//! and the stream limit bounds how many streams are opened (C-40). Control frames to a peer that
+//! does not read do not pile up, because this end keeps them as state and not in a queue (C-32).
 
 use std::{borrow::Cow, time::Duration};
 
@@ -121,12 +121,13 @@ const BYTES_FOR_A_GRANT: u64 = 64;
 /// The largest number of parts in which an implementation renews a window. wsmux renews a quarter
 /// at a time (C-38), and others renew an eighth. If the peer has declared a small window, its
 /// grants are small as well, and this end cannot make them larger. So the peer may send one grant
-/// for each part of a small window. The peer gains nothing by declaring a small window. The peer
-/// receives little, and each part of the window costs both ends one frame. To send that part, this
-/// end looks at no other stream (C-85). The peer could cause the same work with the same number of
+/// for each part of a small window. The peer gains nothing by declaring a small window. It receives
+/// little data, and each part of the window costs both ends one frame. To send that part, this end
+/// looks at no other stream (C-85). The peer could cause the same work with the same number of
 /// stream frames of a single byte each, and no budget counts such stream frames. If this end can
 /// send a frame that is longer than the declared window, the true window must be larger. So the
-/// bytes of such a frame allow only as many grants as bytes on a stream with a large window.
+/// bytes of such a long frame allow no more grants than the same number of bytes on a stream with a
+/// large window.
 const PARTS_OF_A_WINDOW: u64 = 8;
 
 /// The burst and the rate per second for grants. A peer whose reader takes one byte at a time sends
@@ -410,8 +411,8 @@ mod tests {
         (0..500).for_each(|_| budgets.useful_frame());
         let again = burst(&mut budgets, UselessWork::Ping, ms(0));
         assert!((498..=500).contains(&again), "{again}");
-        // Each budget counts the useful work for itself. So the budget for blocked frames has
-        // earned as much as the budget for pings.
+        // The same useful work replenishes each budget. So the budget for blocked frames has been
+        // replenished as much as the budget for pings.
         assert_eq!(burst(&mut budgets, UselessWork::Blocked, ms(0)), RARE.0 + 500);
     }
 
@@ -464,7 +465,7 @@ mod tests {
             assert!((9..=10).contains(&back(window, 1, 640)), "{window}: {}", back(window, 1, 640));
         }
         assert!(back(100, 1, 640) <= 50);
-        // The frame is longer than the declared window, so it counts by its bytes.
+        // The frame is longer than the declared window, so only its number of bytes counts.
         assert!(back(1, 64, 640) <= 640);
     }
 

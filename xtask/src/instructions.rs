@@ -15,7 +15,7 @@ const LOST: &str = "no instructions were counted";
 /// The first word of a line in the reference. That line says what the counts depend on.
 const ENVIRONMENT: &str = "environment";
 
-/// How many instructions a case may have for each instruction of its reference.
+/// The largest allowed ratio of the instructions of a case to the instructions of its reference.
 ///
 /// To cause no false alarm, the bound has to be above the following differences, which were
 /// measured on one machine. The counts of two runs of one program differ by less than 0.001 %. Only
@@ -27,8 +27,8 @@ const ENVIRONMENT: &str = "environment";
 /// `frame_encode_64`.
 const BOUND: f64 = 1.03;
 
-/// Below this ratio the reference should be written again, because otherwise a later loss of the
-/// gain would not be seen.
+/// If the ratio is below this number, write the reference again. Otherwise nobody would notice if a
+/// later change lost the gain.
 const GAIN: f64 = 0.97;
 
 /// All environment variables of the program. They are the same on every machine, because the size

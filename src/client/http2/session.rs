@@ -123,9 +123,9 @@ impl Session {
         !self.ended.load(Ordering::Acquire)
     }
 
-    /// Whether the connection may be dead. This is so if a caller gave up before its request was
-    /// answered, and the server has not answered a PING since. While the connection may be dead, no
-    /// stream is opened on it; see [`Doubts`].
+    /// Whether the connection may be dead. It may be dead if a caller gave up before its request
+    /// was answered, and the server has not answered a PING after that. While the connection may be
+    /// dead, no stream is opened on it; see [`Doubts`].
     pub(super) fn is_in_doubt(&self) -> bool {
         self.doubts.are_open()
     }
@@ -327,8 +327,8 @@ fn lost(error: h2::Error) -> ConnectError {
 
 /// Converts the error of an HTTP/2 stream to the error of a stream of bytes.
 pub(super) fn io_error(error: h2::Error) -> io::Error {
-    // RFC 8441 §5: a reset with CANCEL stands for a TCP reset. Here a reset with any other code
-    // counts as one, too.
+    // RFC 8441 §5: a reset with CANCEL stands for a TCP reset. This client treats a reset with any
+    // other code as a TCP reset, too.
     if error.is_reset() && error.is_remote() {
         return io::Error::new(io::ErrorKind::ConnectionReset, error);
     }

@@ -35,7 +35,7 @@ pub(in crate::client) trait Dialer:
 pub(super) struct Redial<D> {
     dialer: D,
     subprotocol: Option<String>,
-    /// The newest cookies of the server, or of a load balancer before it. By these cookies the
+    /// The newest cookies of the server, or of a load balancer before it. With these cookies the
     /// balancer finds the server that has the session.
     cookies: std::sync::Arc<Mutex<Option<HeaderValue>>>,
 }
@@ -87,8 +87,8 @@ impl Dialer for Redialer {
 
 impl WebSocketClient {
     /// Whether connections to this server may be resumed. R-23: the session's secret must not cross
-    /// a network without TLS, unless the application permits it. A name may lead elsewhere, and so
-    /// may a proxy, so the address counts as well.
+    /// a network without TLS, unless the application permits it. A name or a proxy may lead to
+    /// another machine, so the address is checked as well.
     pub(super) fn may_resume(&self, target: &Target, info: &ConnectionInfo) -> bool {
         let to_loopback =
             info.remote_address().is_some_and(|to| to.ip().to_canonical().is_loopback());

@@ -18,8 +18,8 @@ use super::{
 };
 use crate::connection::{ConnectionInfo, shared::Shared};
 
-/// The smallest bound for a log, in bytes. It leaves room for the first records, for the last ones,
-/// and for some events between them.
+/// The smallest bound for a log, in bytes. It leaves room for the first records, for the last
+/// records, and for some events between them.
 pub(super) const MIN_SIZE: u64 = 64 * 1024;
 
 /// The default of [`QlogConfig::max_size`]. A log of this size has room for about 400,000 messages.

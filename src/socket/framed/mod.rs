@@ -50,8 +50,8 @@ const DISCARD_AT_ONCE: usize = 256 * 1024;
 /// is too large, sending continues, but received bytes are discarded until the stream ends. If
 /// these bytes were not read, the operating system would reset the TCP connection, and the peer
 /// might not be able to read our Close. After both Closes, a server ends its direction of the
-/// stream. A client waits for the server to do so until the connection's close timeout, and then
-/// ends its own direction (RFC 6455 §7.1.1).
+/// stream. A client waits until the server has ended its direction or the connection's close
+/// timeout has passed, and then ends its own direction (RFC 6455 §7.1.1).
 #[derive(Debug)]
 pub(crate) struct FramedSocket<S> {
     io: S,

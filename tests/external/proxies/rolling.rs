@@ -2,8 +2,8 @@
 //! then the other server. Meanwhile a client makes calls without a pause. A call is one attempt to
 //! get one question answered, on a stream of its own. Client and servers count every call.
 //!
-//! The client in this file keeps a plain connection, so it learns of a drain when a call is refused.
-//! In [`reconnecting`] the clients are told of it, and no call fails.
+//! The client in this file keeps a plain connection, so it learns of a drain when a call is
+//! refused. In [`reconnecting`] the servers tell the clients of the drain, and no call fails.
 
 mod caller;
 mod reconnecting;

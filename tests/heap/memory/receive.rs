@@ -30,7 +30,7 @@ enum Reads {
 #[derive(Debug, Clone, Copy)]
 enum Spare {
     None,
-    /// As much as possible while the stream's bytes are still at least half of the message.
+    /// As many bytes as possible, as long as the stream's bytes are at least half of the message.
     Half,
     /// Four times as much as the stream's bytes.
     Most,

@@ -33,7 +33,7 @@ impl Wake for Task {
 
 impl Task {
     /// Polls the work once. After that, only the waker that the work has registered owns the task.
-    /// Asserts that there is exactly one.
+    /// Asserts that exactly one such waker exists.
     fn start(work: impl Future<Output = ()> + Send + 'static) -> Weak<Self> {
         let task = Arc::new(Self(Mutex::new(Box::pin(work))));
         let waker = task.clone().into();

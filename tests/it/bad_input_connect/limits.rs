@@ -131,7 +131,8 @@ async fn half_open_handshakes_of_every_kind_hold_up_no_other_client() {
     assert!(server.outcomes.try_recv().is_err(), "the others wait");
 }
 
-/// The server runs out of file descriptors. It runs in a process of its own, which has few of them.
+/// The server runs out of file descriptors. The test runs in a process of its own, which has only a
+/// few descriptors.
 #[cfg(unix)]
 #[test]
 fn a_server_out_of_file_descriptors_takes_the_client_later() {

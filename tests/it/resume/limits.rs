@@ -48,7 +48,7 @@ async fn beyond_the_limit_the_connection_that_has_waited_longest_ends() {
     ended_by_the_loss(&first.client).await;
     second.talk().await;
     third.talk().await;
-    // Those that are back do not count.
+    // Connections that have a socket again do not count.
     let _more = [connect_and_lose(&place).await, connect_and_lose(&place).await];
     second.talk().await;
 }
@@ -62,7 +62,7 @@ async fn with_a_limit_of_none_at_all_a_connection_ends_with_its_socket() {
     ended_by_the_loss(&ends.client).await;
 }
 
-/// Lets the server send this much that does not arrive, and then cuts the connection.
+/// Lets the server send `bytes` bytes that do not arrive, and then cuts the connection.
 async fn lose_with_unsent(ends: &Ends, bytes: usize) {
     ends.cutter.set_down(true);
     ends.cutter.cut(Cut::Silence);
@@ -92,7 +92,7 @@ async fn the_bytes_of_all_waiting_connections_together_are_limited() {
     lose_with_unsent(&second, 200_000).await;
     ended_by_the_loss(&first.server).await;
     assert_eq!(second.server.session_state(), SessionState::Suspended);
-    // An idle connection keeps nearly nothing.
+    // An idle connection keeps hardly any bytes.
     third.cutter.set_down(true);
     lose(&third).await;
     assert_eq!(second.server.session_state(), SessionState::Suspended);
@@ -105,7 +105,7 @@ async fn the_bytes_of_all_waiting_connections_together_are_limited() {
     }
 }
 
-/// Whether a further client gets a connection only after this was done.
+/// Whether a further client gets a connection only after `done` has completed.
 async fn comes_only_after(place: &Arc<Place>, talk: &[&Ends], done: impl Future<Output = ()>) {
     let cutter = place.cutter().await;
     let mut connecting = std::pin::pin!(place.connect_through(&cutter, client()));

@@ -23,7 +23,7 @@ async fn one_of_the_two_ways_back_is_taken_at_a_time() {
     let connection = connection.unwrap();
     assert!(matches!(next(&mut events).await, ReconnectEvent::Connected { attempt: 1 }));
 
-    // A loss that the connection survives is none for this client.
+    // If a connection survives the loss of its socket, this client does not count that as a loss.
     let mut sockets = connection.events();
     for resumptions in 1..=5 {
         cutter.cut(Cut::Reset);
@@ -33,8 +33,8 @@ async fn one_of_the_two_ways_back_is_taken_at_a_time() {
         assert!(client.current().is_some());
     }
 
-    // The server has forgotten the connection. The client dials once to find that out, and then
-    // for a new connection.
+    // The server has forgotten the connection. The client learns this from its first dial, and then
+    // dials for a new connection.
     cutter.forward_to(another.server.local_addr().unwrap());
     cutter.cut(Cut::Reset);
     suspended(&mut sockets).await;

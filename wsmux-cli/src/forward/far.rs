@@ -87,8 +87,8 @@ fn config(args: &Args, target: Option<&Target>) -> Config {
     args.config(if target.is_some() { args.max_streams } else { 0 })
 }
 
-/// Offers a connection to a near end for new TCP connections, until the connection to the near end
-/// has ended.
+/// Makes the connection to a near end available to new TCP connections, until the connection to the
+/// near end has ended.
 async fn lend(connection: &WebSocketConnection, dialers: &Dialers) {
     dialers.send_modify(|dialers| dialers.push(connection.clone()));
     // A near end that connects to a target should open no streams. Any streams that it opens are

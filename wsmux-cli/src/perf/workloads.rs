@@ -243,8 +243,8 @@ async fn stalled(
     count: usize,
     bytes: u64,
 ) -> Result<Metrics, Failure> {
-    // The rate of a single turn depends on how the runtime places the tasks, more than on the 32
-    // stalled streams. So there are several turns, and the median counts.
+    // The rate of a single turn depends more on how the runtime places the tasks than on the 32
+    // stalled streams. So there are several turns, and the result is their median.
     const TURNS: usize = 9;
     let mut streams = Vec::new();
     for _ in 0..count {

@@ -73,8 +73,8 @@ impl Connection {
         if let Due::TimedOut(timeout) = self.timers.on_timeout(now) {
             return Some(timeout);
         }
-        // C-78. Something may have had to be sent when the socket became full, and may no longer
-        // have to. If there is nothing left to send, the stall is over.
+        // C-78. When the socket became full, there was something to send, which may not be needed
+        // any longer. If there is nothing left to send, the stall is over.
         if self.write_stall.is_over(now) {
             match session_wants || self.wants_transmit() {
                 true => return Some(Timeout::WriteStall),

@@ -64,7 +64,7 @@ impl Offer {
     }
 
     /// Decodes the value of the transport parameter that `sender` has sent. Ignores what follows
-    /// the known fields, so that a later version can add some.
+    /// the known fields, so that a later version can add fields.
     fn decode(mut value: Bytes, sender: Side) -> Option<Self> {
         let timeout = Duration::from_millis(VarInt::decode(&mut value)?.into_inner());
         let budget = VarInt::decode(&mut value)?.into_inner();
@@ -93,8 +93,9 @@ pub struct ResumeRequest {
 impl ResumeRequest {
     /// Returns the request in the first message of a new connection; `None` if the message does not
     /// consist of a valid request. A server calls this before any [`Session`](crate::Session)
-    /// handles the message. If there is no request, the server passes the message to a new session,
-    /// which begins an ordinary connection, or refuses a message that contains more than a request.
+    /// handles the message. If this returns `None`, the server passes the message to a new session.
+    /// The session begins an ordinary connection, or refuses the message if it contains a request
+    /// and something else.
     pub fn from_first_message(message: &Bytes) -> Option<Self> {
         let (mut body, rest) = parameters(message)?;
         let (id, value) = next_parameter(&mut body)?;

@@ -65,7 +65,7 @@ fn the_notice_comes_after_all_streams_of_its_sender() {
     }
     let announced = [stream(ids[2], 0, b"", false), stream(log, 0, b"", false), Frame::GoingAway];
     assert_eq!(peer.frames(), [&announced[..], &[stream(log, 0, b"line", false)]].concat());
-    // What was announced goes on, and the notice is not repeated.
+    // The announced drain goes on, and GOING_AWAY is not sent again.
     peer.conn.drain(peer.now, None);
     peer.conn.send_stream(peer.now, ids[0]).write(b"first").unwrap();
     assert_eq!(peer.frames(), [stream(ids[0], 0, b"first", false)]);
@@ -224,8 +224,8 @@ fn two_ends_that_drain_at_once_end_without_a_wait() {
     }
 }
 
-/// A client opens streams until its engine refuses to, and writes to some of them only later. None
-/// of them is refused, whatever crosses the notice.
+/// A client opens streams until its engine refuses to, and writes to some of them only later. No
+/// stream is refused, even if its first frame crosses GOING_AWAY on the path.
 #[test]
 fn no_stream_that_crosses_the_notice_is_refused() {
     for latency in [0, 1, 40, 900] {
@@ -245,7 +245,7 @@ fn no_stream_that_crosses_the_notice_is_refused() {
                 if step % 7 == 0
                     && let Ok(Some(id)) = pair.client.of(|conn| conn.open(Dir::Bi))
                 {
-                    // Each second stream is first used half a second later.
+                    // Every other stream is first used half a second after it was opened.
                     streams.push((id, step + if streams.len() % 2 == 0 { 0 } else { 500 }));
                 }
                 for &(id, at) in &streams {

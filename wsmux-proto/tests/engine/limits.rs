@@ -86,7 +86,7 @@ fn credit_and_a_stop_before_the_first_stream_frame_are_remembered() {
 #[test]
 fn opening_waits_at_the_peers_limit_and_goes_on_when_it_rises() {
     // The client sends a frame on only one of its ten streams, so the server sees only that stream.
-    // Only STREAMS_BLOCKED tells the server that the client waits to open another.
+    // Only STREAMS_BLOCKED tells the server that the client waits to open another stream.
     let mut pair = Pair::new(Wire::QMux, &config(10, 1));
     pair.client.take_events();
     let ids: Vec<_> = (0..10).map(|_| pair.client.open(Dir::Bi)).collect();

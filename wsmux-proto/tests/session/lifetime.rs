@@ -66,8 +66,8 @@ fn timers_stand_still_without_a_socket() {
         assert_eq!(gap, secs(50_000));
         assert_eq!(net.end(side).session.session_stats().longest_gap, gap);
     }
-    // Both ends answered a ping on the new socket. The ping that was lost was answered after the
-    // gap, and gives no round-trip time.
+    // Both ends answered a ping on the new socket. The lost ping was answered only after the gap,
+    // so its answer gives no round-trip time.
     assert_eq!(net.client.session.engine().rtt(), Some(Duration::ZERO));
     // The timers run again.
     net.client.in_flight.clear();

@@ -84,7 +84,7 @@ impl Factor {
         matches!(self, Self::IdleConnections | Self::BusyConnections).then_some(at)
     }
 
-    /// Returns how the servers are placed, if that is what the factor is about.
+    /// Returns how the servers are placed, or `None` if the factor does not concern the servers.
     pub fn servers(self) -> Option<Servers> {
         match self {
             Self::PerCore => Some(Servers::PerCore),
@@ -94,7 +94,7 @@ impl Factor {
     }
 }
 
-/// Returns a metric's name in a law, such as `calls/s ~ cores^0.90`.
+/// Returns a metric's name in a formula, such as `calls/s ~ cores^0.90`.
 pub fn quantity(metric: Metric) -> &'static str {
     match metric {
         Metric::OpsPerS => "calls/s",

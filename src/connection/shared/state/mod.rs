@@ -308,8 +308,8 @@ impl State {
     }
 
     pub(super) fn leave(&mut self, queue: Queue, ticket: u64, wants: u64) {
-        // A queue may no longer exist: the tasks that wait for a sending half to end have a queue,
-        // which is removed when the half ends.
+        // The queue may no longer exist. A queue of tasks that wait for the end of a sending half
+        // is removed when the half ends.
         let Some(waiters) = self.queues.get_mut(queue) else { return };
         self.wakeups.drop_later(waiters.leave(ticket, wants));
         // The task that leaves may have had a reservation. Or it may have been the first in the

@@ -76,8 +76,8 @@ async fn messages_of_every_size_reach_tungstenite_as_they_are() {
             let sender = async {
                 for &size in sizes {
                     let mut message = MessageBuf::new();
-                    // The message is sent in pieces, so that the mask has to continue from one to
-                    // the next.
+                    // The message is sent in pieces, so that the mask has to continue from one
+                    // piece to the next.
                     for piece in pattern(size).chunks(513) {
                         message.put_chunk(Bytes::copy_from_slice(piece));
                     }

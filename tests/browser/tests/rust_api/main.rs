@@ -17,8 +17,8 @@ use wasm_bindgen_test::wasm_bindgen_test_configure;
 
 wasm_bindgen_test_configure!(run_in_browser);
 
-/// Creates a module of tests for each combination of server, wire and interface for which the tests
-/// hold.
+/// Creates a module of tests for each combination of server, wire and interface in which the tests
+/// can pass.
 macro_rules! tests_at {
     (by_web_socket: $($name:ident;)+) => {
         mod by_web_socket {

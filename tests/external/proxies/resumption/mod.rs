@@ -68,7 +68,8 @@ impl Farm {
         assert_eq!(self.nodes[self.home()].refused(), 0);
     }
 
-    /// Waits until the connection has ended, and checks that what suspended it is the reason.
+    /// Waits until the connection has ended, and checks that it ended with the error that suspended
+    /// it.
     async fn refused(&self) {
         let mut events = self.client.events();
         let end = within("the end", self.client.closed()).await;

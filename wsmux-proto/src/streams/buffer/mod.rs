@@ -1,10 +1,10 @@
 //! A queue of bytes. It shares large chunks, and copies small chunks into common blocks.
 //!
-//! The queue bounds memory rather than payload. A `Bytes` keeps alive the whole allocation that it
-//! is a slice of, and also costs some memory itself. Invariant: right after bytes were added, each
-//! shared chunk is at least half of its allocation. Chunks whose overhead would exceed their
-//! content have been copied. Each byte is copied at most a constant number of times, for any sizes
-//! and any order of writes and reads.
+//! The queue limits the memory that it keeps allocated, and not only the number of its bytes. A
+//! `Bytes` keeps alive the whole allocation that it is a slice of, and also costs some memory
+//! itself. Invariant: right after bytes were added, each shared chunk is at least half of its
+//! allocation. Chunks whose overhead would exceed their content have been copied. Each byte is
+//! copied at most a constant number of times, for any sizes and any order of writes and reads.
 
 use std::collections::VecDeque;
 
@@ -23,7 +23,7 @@ const SHARE_AT_LEAST_ONE_IN: usize = 2;
 /// queue, because half of the slots may be empty, and it needs the header of its block. Up to two
 /// blocks with a few gathered bytes may precede the chunk, and each of them costs as much. The
 /// queue may cost four times its bytes (SPEC.md §10). So these costs stay within the bound if the
-/// chunk exceeds half of its message by a quarter of this number.
+/// chunk is longer than half of its message by at least a quarter of this number.
 const CHUNK_OVERHEAD: usize = 384;
 
 /// The smallest capacity of a block for small chunks. If several such blocks follow each other,
@@ -33,9 +33,9 @@ const GATHER_CAPACITY: usize = 512;
 /// The largest capacity of a block for small chunks, unless a single piece of data needs more.
 const MAX_GATHER_CAPACITY: usize = 64 * 1024;
 
-/// To get the size of a new block for small chunks, take the bytes that were gathered in a row and
-/// are still in the queue, and divide their number by this number. So the unused part of the block
-/// is at most a quarter of those bytes.
+/// Determines the size of a new block for small chunks: the number of bytes that were gathered in a
+/// row and are still in the queue, divided by this constant. So the unused part of the block is at
+/// most a quarter of those bytes.
 const GATHER_ONE_IN: usize = 4;
 
 /// A queue with more slots than this gives back half of them when less than a quarter is in use.
@@ -59,7 +59,8 @@ struct Chunk {
 /// Right after bytes were added, the memory that the queue keeps alive is at most one block of
 /// [`GATHER_CAPACITY`] plus
 ///
-/// - four times its bytes, if they came in messages that may keep a block of twice their size;
+/// - four times its bytes, if the bytes came in messages whose blocks may be twice as large as the
+///   messages;
 /// - one and a half times its bytes, if no chunk is a slice of a larger allocation.
 ///
 /// Removing bytes does not increase this memory.
@@ -73,7 +74,8 @@ pub(super) struct Buffer {
     /// How many bytes were gathered in a row, which means after the last shared chunk. The reader
     /// may already have removed some of them.
     gathered: u32,
-    /// What comes after the first chunk. It is boxed, because of thousands of streams few have any.
+    /// What comes after the first chunk. It is boxed, because only a few of thousands of streams
+    /// have more than one chunk.
     more: Option<Box<More>>,
 }
 
@@ -276,7 +278,8 @@ impl Buffer {
     }
 
     /// Appends the block for small chunks to the queue. If more than a quarter of the block is
-    /// unused, its bytes are copied into a smaller block, unless they are the first of the queue.
+    /// unused, its bytes are copied into a smaller block, unless these bytes are the first bytes of
+    /// the queue.
     fn seal(&mut self) {
         let Some(more) = self.more.as_mut().filter(|more| !more.tail.is_empty()) else { return };
         let tail = std::mem::take(&mut more.tail);
