@@ -66,7 +66,7 @@ fn stalled(conn: &Connection) -> bool {
 
 /// [C-78] If there is something to send, and the socket takes no message for the write-stall
 /// timeout, the connection MUST time out, whatever arrives meanwhile.
-/// [W-24] The code of our Close frame MUST be the one that the table of §3.3 gives.
+/// [W-24] Our Close frame MUST have the code that the table of §3.3 gives.
 #[test]
 fn a_peer_that_pads_and_reads_nothing_is_given_up() {
     for wire in WIRES {

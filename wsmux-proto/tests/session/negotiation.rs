@@ -45,7 +45,7 @@ fn body(mut first: Bytes) -> Bytes {
 /// An end that offers resumption MUST send `wsmux_session` among its transport parameters. An
 /// end that does not offer resumption MUST NOT send anything of this chapter.
 /// A server that offers resumption MUST send an id and a secret that are new and random for
-/// each connection. A client MUST NOT send an id or a secret.
+/// each connection. A client MUST NOT send either.
 #[test]
 fn an_offer_is_one_more_transport_parameter() {
     for (side, value) in [(CLIENT, client_value()), (SERVER, server_value())] {
