@@ -47,7 +47,8 @@ impl Sender {
     }
 
     fn grant(&mut self) {
-        // Raises the unused credit to GRANT, and not further, because js-ws counts it in 32 bits.
+        // Raises the unused credit to GRANT, and not further, because js-ws counts unused credit in
+        // 32 bits.
         let more = GRANT - self.left;
         self.granted += more;
         let mut message = Vec::new();

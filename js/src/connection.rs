@@ -144,7 +144,7 @@ impl Connection {
 
     /// Calls `suspended` when the connection loses its socket, and `resumed` when it goes on over a
     /// new one, with the gap in milliseconds and the number and length of the messages that are
-    /// sent again. This ends with the connection.
+    /// sent again. The calls end when the connection ends.
     pub fn watch(&self, suspended: Function, resumed: Function) {
         let mut events = self.events.clone();
         spawn_local(async move {

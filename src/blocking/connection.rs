@@ -82,7 +82,7 @@ impl WebSocketConnection {
     /// Opens a unidirectional stream, and waits as [`open_bi`](Self::open_bi) does.
     ///
     /// # Errors
-    /// [`OpenError`]; the js-ws wire has no such streams.
+    /// [`OpenError`]; the js-ws wire has no unidirectional streams.
     pub fn open_uni(&self) -> Result<SendStream, OpenError> {
         wait(self.0.open_uni()).map(SendStream::from_async)
     }

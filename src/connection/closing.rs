@@ -28,9 +28,10 @@ impl WebSocketConnection {
     /// Starts to drain the connection, so that it ends once its streams have ended. To wait for the
     /// end, await [`closed`](Self::closed).
     ///
-    /// Every byte that a write accepted and every queued datagram is sent. Open streams go on in
-    /// both directions until they end, and streams that the peer opened before the drain can still
-    /// be accepted. When all streams have ended, the connection is closed with code 0.
+    /// This end still sends every byte that a write accepted, and every queued datagram. Open
+    /// streams go on in both directions until they end, and streams that the peer opened before the
+    /// drain can still be accepted. When all streams have ended, the connection is closed with code
+    /// 0.
     ///
     /// After this call, opening a stream fails with [`OpenError::Draining`]. On the QMux wire, this
     /// end tells the peer of the drain if the peer is wsmux as well. The peer answers that it opens
@@ -62,7 +63,7 @@ impl WebSocketConnection {
 
     /// Whether the peer has announced that it [drains](Self::drain) the connection. This stays true
     /// after the connection has ended. A peer that is not wsmux announces nothing, and the js-ws
-    /// wire has no such notice.
+    /// wire has no notice of a drain.
     pub fn is_peer_draining(&self) -> bool {
         self.0.lock().engine().is_peer_draining()
     }

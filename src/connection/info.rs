@@ -34,7 +34,7 @@ pub struct ConnectionInfo {
     pub(crate) request: Option<Arc<Request<()>>>,
     pub(crate) response_headers: Option<Arc<HeaderMap>>,
     pub(crate) application_data: Arc<Extensions>,
-    /// Who the client is, in the words of a server's hook.
+    /// The identity of the client, as a server's hook has stated it.
     #[cfg(not(target_family = "wasm"))]
     pub(crate) identity: Option<Arc<str>>,
 }

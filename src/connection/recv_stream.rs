@@ -159,7 +159,7 @@ impl RecvStream {
     /// Waits until the peer has reset the stream, and returns the peer's code. This reads no data.
     ///
     /// # Errors
-    /// [`ResetError`] once the stream can no longer be reset: because all data has arrived, or
+    /// [`ResetError`] once the stream can no longer be reset, because all data has arrived or
     /// because this end has stopped the stream.
     ///
     /// # Cancel safety

@@ -14,11 +14,11 @@
 //! A server asks for certificates with
 //! [`require_client_certificates`](crate::WebSocketServerBuilder::require_client_certificates), or
 //! with [`request_client_certificates`](crate::WebSocketServerBuilder::request_client_certificates)
-//! if clients without one are welcome too.
+//! if clients without a certificate are welcome too.
 //! [`peer_certificates`](crate::WebSocketConnection::peer_certificates) returns the client's
-//! certificate chain, in DER, after TLS has verified it. A valid chain says who the client is, not
-//! that it may connect: compare the certificate with those that you permit, either in a hook or
-//! once the connection is open.
+//! certificate chain, in DER, after TLS has verified it. A valid chain says who the client is. It
+//! does not say that the client may connect. So compare the certificate with the certificates that
+//! you permit, either in a hook or once the connection is open.
 //!
 //! ```
 //! use wsmux::{AcceptError, WebSocketClient, WebSocketServer};

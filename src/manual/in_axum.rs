@@ -132,5 +132,5 @@
 //!
 //! A server accepts as many connections over one TCP connection as its
 //! SETTINGS_MAX_CONCURRENT_STREAMS permits (hyper: 200). When a client needs more, it opens another
-//! TCP connection. A limit on TCP connections therefore no longer limits the number of WebSockets;
-//! to limit these, count them in the route's handler.
+//! TCP connection. A limit on TCP connections therefore no longer limits the number of WebSockets.
+//! To limit WebSockets, count them in the route's handler.

@@ -55,8 +55,8 @@
 //! more (see [Security](#security)).
 //!
 //! It works between two ends of wsmux on the QMux wire: native clients, clients over HTTP/2, and
-//! web pages. Any other peer ignores the offer, and its connections end with their sockets. A
-//! connection over a socket that the application has opened also ends with it.
+//! web pages. Any other peer ignores the offer, and its connections end with their sockets. If the
+//! application has opened the socket itself, the connection also ends with its socket.
 //!
 //! # What survives, and what does not
 //!
@@ -78,8 +78,8 @@
 //! an application that uses resumption needs no new error handling.
 //!
 //! Writes continue while the connection is suspended, until the stream's [`send_buffer`] is full.
-//! Then they wait. A call that must not wait needs a timeout of its own, as it does for a slow
-//! network.
+//! Then they wait. A call that must not wait needs a timeout of its own. On a slow network it needs
+//! that timeout, too.
 //!
 //! # For how long
 //!
@@ -87,13 +87,13 @@
 //! end, and both ends use the shorter timeout. If a new socket is lost before anything new has
 //! arrived on it, the timeout does not start again.
 //!
-//! A lost socket is noticed at once if the system or a proxy reports it. A network that only stops
-//! answering is noticed by its silence. If a ping is unanswered for two thirds of the [idle
-//! timeout], the connection is suspended, and the client dials. With the defaults that is
-//! after 20 s. Set a shorter idle timeout and [`keep_alive_interval`] if a phone should come back
-//! sooner. The connection ends when the idle timeout or `resume_timeout`, whichever is longer, has
-//! passed since the silence began. So with a `resume_timeout` of at most 30 s, a server that
-//! is gone for good is reported as early as without resumption.
+//! An end notices at once that its socket is lost if the system or a proxy reports the loss. If the
+//! network only stops answering, an end notices the silence. If a ping is unanswered for two thirds
+//! of the [idle timeout], the connection is suspended, and the client dials. With the
+//! defaults that is after 20 s. Set a shorter idle timeout and [`keep_alive_interval`] if a phone
+//! should come back sooner. The connection ends when the idle timeout or `resume_timeout`,
+//! whichever is longer, has passed since the silence began. So with a `resume_timeout` of at
+//! most 30 s, a server that is gone for good is reported as early as without resumption.
 //!
 //! The client dials at once after a loss. If that fails, it waits for a random time, whose maximum
 //! is 250 ms at first and doubles up to 4 s. In a browser it also dials when the page learns that
@@ -116,8 +116,9 @@
 //! - [`memory_bound`] includes the budget, as `replay`.
 //! - A server bounds the connections that have no socket. There are at most
 //!   [`max_suspended_connections`], 10,000 by default, and they keep at most
-//!   [`max_suspended_bytes`] to send again, 256 MiB by default. Above that, the connection that has
-//!   waited longest ends. What their streams have buffered is not counted in these bytes.
+//!   [`max_suspended_bytes`] to send again, 256 MiB by default. If there are more connections, the
+//!   connection that has waited longest ends. If they keep more bytes, the connection that keeps
+//!   the most ends. These bytes do not include what the streams of the connections have buffered.
 //!
 //! On a server with many connections, set a smaller `replay_budget`: 1 MiB is enough for 80 Mbit/s
 //! at 75 ms.
@@ -126,9 +127,9 @@
 //!
 //! The connection lives in the memory of one server, so each new socket has to reach the same
 //! server. A client keeps the cookies that the response to its upgrade has set, and sends them with
-//! each later one. So a balancer that chooses by cookie works without further settings. The client
-//! keeps these cookies for this connection only. A web page leaves them to the browser, so a page
-//! of another site needs a cookie with `SameSite=None`.
+//! each later upgrade. So a balancer that chooses the server by a cookie works without further
+//! settings. The client keeps these cookies for this connection only. A web page leaves the cookies
+//! to the browser, so a page of another site needs a cookie with `SameSite=None`.
 //!
 //! This is HAProxy's backend. The rest of the configuration is that of
 //! [`behind_a_proxy`](super::behind_a_proxy):

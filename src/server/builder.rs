@@ -177,10 +177,10 @@ impl WebSocketServerBuilder {
         self
     }
 
-    /// Sets how many bytes all connections without a socket together may keep, to send these bytes
-    /// again. The bytes of a connection are counted when it loses its socket. If the connections
-    /// keep more, the connection that keeps the most ends. With `None`, there is no limit.
-    /// Default 256 MiB.
+    /// Sets how many bytes all connections without a socket together may keep. They keep these
+    /// bytes to send them again. The bytes of a connection are counted when it loses its socket. If
+    /// the connections keep more, the connection that keeps the most ends. With `None`, there is no
+    /// limit. Default 256 MiB.
     ///
     /// In addition, each of these connections keeps the bytes that its streams have buffered; see
     /// [`MemoryBound`](crate::MemoryBound).

@@ -43,7 +43,7 @@ pub(super) enum UselessWork {
     /// A frame that changes nothing about a live stream. An empty record and an empty datagram
     /// count here, too.
     Empty,
-    /// A frame about a stream, or about a half of a stream, that has ended.
+    /// A frame about a stream that has ended, or about a half of a stream that has ended.
     Late,
     /// A byte of padding.
     Padding,
@@ -78,10 +78,10 @@ const IN_FLIGHT: (u64, u64) = (10_000, 1_000);
 /// earlier may still be on its way.
 const ANSWERS: u64 = 2;
 
-/// How many cancelled streams each served stream makes up for. A connection on which four of five
-/// streams are cancelled is still useful. For example, a client may send a new search for each
-/// letter that the user types, and cancel the previous search. Or it may send a request to several
-/// servers and use only the first answer.
+/// By how many cancelled streams each served stream replenishes the budget. A connection on which
+/// four of five streams are cancelled is still useful. For example, a client may send a new search
+/// for each letter that the user types, and cancel the previous search. Or it may send a request to
+/// several servers and use only the first answer.
 const CANCELLED_FOR_EACH_SERVED: u64 = 4;
 
 /// How many useless frames of one kind are allowed for each stream, in addition to the burst. A
@@ -196,7 +196,7 @@ struct UsefulWork {
 #[derive(Debug, Default, Clone, Copy)]
 struct Account {
     consumed: u64,
-    /// How much the useful work had earned in all when `consumed` was last reduced.
+    /// How much the useful work had replenished in total when `consumed` was last reduced.
     earned: u64,
     /// When time last replenished the budget. Everything that was replenished until then has been
     /// subtracted from `consumed`.

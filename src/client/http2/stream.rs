@@ -58,7 +58,7 @@ impl AsyncRead for Http2Stream {
             // An empty slice would still keep alive the block that h2 has read into.
             self.unread = Bytes::new();
         }
-        // This fails if the stream has ended. Such a stream needs no credit.
+        // This fails if the stream has ended, but a stream that has ended needs no credit.
         let _ = self.recv.flow_control().release_capacity(len);
         Poll::Ready(Ok(()))
     }

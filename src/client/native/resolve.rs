@@ -13,7 +13,7 @@ use std::{
 
 use tokio::sync::{Semaphore, oneshot};
 
-/// How many threads of this process may resolve names at once. A busy program dials about as many
+/// How many threads of this process may resolve names at once. A busy program dials about this many
 /// names at once. If the name servers do not answer, a thread outlasts its caller, and this number
 /// bounds such threads. Further lookups wait for a thread to end, within their timeouts.
 const MAX_THREADS: usize = 128;
@@ -131,7 +131,7 @@ mod tests {
         for (host, expected) in [("192.0.2.1", "192.0.2.1:80"), ("::1", "[::1]:80")] {
             assert_eq!(resolve(host, 80).await.unwrap(), [expected.parse().unwrap()]);
         }
-        // An address with a zone goes to the system's resolver, which turns the zone into its
+        // An address with a zone goes to the system's resolver, which converts the zone to a
         // number.
         let zoned = resolve("fe80::1%1", 80).await.unwrap();
         assert!(matches!(zoned[..], [SocketAddr::V6(address)] if address.scope_id() == 1));

@@ -52,7 +52,7 @@ const DEFAULT_MAX_SIZE: u64 = 64 * 1024 * 1024;
 /// | `recovery:metrics_updated` | the smoothed round-trip time, when it has changed |
 /// | `connectivity:connection_closed` | how the connection ended; always the last event |
 /// | `wsmux:connection_suspended` | the connection has lost its socket and waits for a new one |
-/// | `wsmux:connection_resumed` | the connection goes on over a new socket. `gap` is how long it was suspended, in milliseconds; `resent_messages` and `resent_bytes` are what this end sends again. |
+/// | `wsmux:connection_resumed` | the connection goes on over a new socket. `gap` is how long it was suspended, in milliseconds; `resent_messages` and `resent_bytes` say how many messages and bytes this end sends again. |
 /// | `generic:warning` | events are missing here, because a writer was too slow or the log has reached its [largest size](Self::max_size) |
 ///
 /// Equal frames that follow each other in one message share one entry, whose `count` is their

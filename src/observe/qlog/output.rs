@@ -48,7 +48,8 @@ impl Output {
 
     /// Ends the log: the writer is flushed and dropped.
     pub(super) fn end(&self) {
-        // If the runtime has ended, it drops the task at once, and the drop waits for the log.
+        // If the runtime has ended, it drops the task at once, and dropping the task waits for the
+        // log.
         self.runtime.spawn(self.queue.end().wait());
     }
 }

@@ -23,7 +23,7 @@ pub struct Part {
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Memory {
     pub now: u64,
-    /// The peak since the last call of [`Part::forget_peak`].
+    /// The peak of this memory since the last call of [`Part::forget_peak`].
     pub peak: u64,
 }
 

@@ -9,7 +9,7 @@ use super::{Args, FORWARD, REVERSE, Target, relay};
 use crate::{Failure, endpoint::peer};
 
 /// The connections to near ends that connect streams to a target of their own (`--reverse`). The
-/// newest connection is the last one.
+/// newest connection is the last element.
 ///
 /// The newest connection gets all new TCP connections. A near end that has lost its connection may
 /// reconnect before this end learns of the loss. Then this end has two connections to that near

@@ -235,8 +235,8 @@ async fn loaded(connection: &WebSocketConnection, time: Duration) -> Result<Metr
     Ok(metrics)
 }
 
-/// Sends bulk data alternately on a connection with stalled streams and on one without, so that a
-/// change of the machine's speed favours neither.
+/// Sends bulk data alternately on a connection with stalled streams and on a connection without
+/// stalled streams. So a change of the machine's speed affects both in the same way.
 async fn stalled(
     connection: &WebSocketConnection,
     other: &WebSocketConnection,

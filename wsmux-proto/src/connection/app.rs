@@ -14,7 +14,7 @@ use crate::{
 };
 
 impl Connection {
-    /// Returns the next event for the application; `None` if there is none at present.
+    /// Returns the next event for the application, or `None` if there is no event at present.
     pub fn poll(&mut self) -> Option<Event> {
         let available = || self.streams.take_available().map(|dir| Event::Available { dir });
         self.events.pop().or_else(available)

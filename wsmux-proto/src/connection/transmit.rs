@@ -208,8 +208,7 @@ impl Connection {
     }
 
     /// Whether [`handle_socket_full`](Self::handle_socket_full) has to be called if the socket is
-    /// full. This is the case if something to send has been added since that method was last
-    /// called.
+    /// full. It has to be called if something to send has been added since its last call.
     pub fn wants_socket_full(&self) -> bool {
         self.may_report_socket_full() && self.wants_transmit()
     }

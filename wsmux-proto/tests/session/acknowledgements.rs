@@ -23,7 +23,7 @@ fn ack(message: &Bytes) -> Option<(u64, Bytes)> {
     Some((count, rest))
 }
 
-/// Returns the acknowledgements of an end, and whether they came alone.
+/// Returns the acknowledgements of an end, and whether each came in a message of its own.
 fn acks(net: &mut Net, side: Side) -> Vec<(u64, bool)> {
     let log = std::mem::take(&mut net.end(side).log);
     log.iter().filter_map(ack).map(|(count, rest)| (count, rest.is_empty())).collect()

@@ -312,9 +312,9 @@ impl State {
         // is removed when the half ends.
         let Some(waiters) = self.queues.get_mut(queue) else { return };
         self.wakeups.drop_later(waiters.leave(ticket, wants));
-        // The task that leaves may have had a reservation. Or it may have been the first in the
-        // queue and have wanted more than was available. In both cases there may now be enough for
-        // the next task.
+        // The task that leaves may have had a reservation. Or the task may have been the first in
+        // the queue, and may have wanted more than was available. In both cases there may now be
+        // enough for the next task.
         self.wake_next(queue);
     }
 

@@ -47,7 +47,7 @@ pub(crate) struct Log {
     room: u64,
     /// Whether an event did not fit into the log.
     is_full: bool,
-    /// Events left out since the last event that was written.
+    /// The number of events that were left out since the last event was written.
     lost: u64,
     /// How many messages were sent. This is also the number of the next message.
     sent: u64,

@@ -29,7 +29,7 @@ const CALLERS: usize = 16;
 const SERVERS: usize = 3;
 /// How often each server is restarted.
 const ROUNDS: usize = 2;
-/// How many calls must be answered before each restart, so that it happens under load.
+/// How many calls must be answered before each restart, so that the restart happens under load.
 const CALLS_BETWEEN: u64 = 500;
 
 /// What the servers have done, before and after their restarts.
