@@ -1,8 +1,8 @@
 //! How a thread waits for a future.
 //!
 //! This module does not use tokio's `Handle::block_on`. That function panics on a thread of a
-//! runtime, and each stream would have to store a runtime's handle. The connection's futures can be
-//! polled without a runtime.
+//! runtime, and would require each stream to store a runtime's handle. The connection's futures do
+//! not need a runtime to be polled.
 
 use std::{
     io,

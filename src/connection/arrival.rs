@@ -47,8 +47,8 @@ pub(super) struct Move {
 impl Arrival {
     /// Returns the earlier connection that the client asks for in the first message on a new
     /// socket, and makes that connection expect this socket. Returns `None` if the message begins a
-    /// new connection, or if the client may not resume what it asks for. In the second case the
-    /// engine refuses the message.
+    /// new connection, or if the client may not resume the connection that it asks for. In the
+    /// second case the engine refuses the message.
     pub(super) fn find(
         &self,
         first: &Incoming,

@@ -51,16 +51,16 @@ impl Records {
 pub(super) struct Task {
     shared: Arc<Shared>,
     stage: Stage,
-    /// The way of a client to a new socket.
+    /// Dials a new socket for a client.
     redial: Option<Arc<dyn Redial>>,
     /// How often the connection had been resumed when it last lost a socket; `None` before the
     /// first loss.
     resumptions: Option<u64>,
-    /// How many new sockets were lost before they resumed the connection, since it last had a
-    /// socket that carried data.
+    /// How many new sockets were lost before they resumed the connection. The count begins when the
+    /// connection last had a socket that carried data.
     failures: u32,
-    /// Whether the task is being polled. If it is dropped while this is set, something in it has
-    /// panicked.
+    /// Whether the task is being polled. If the task is dropped while this is set, something in the
+    /// task has panicked.
     polled: bool,
     /// This is the last field, so that waiting tasks are woken after the socket and the log were
     /// dropped. So the log contains the connection's end before these tasks run.
@@ -138,8 +138,8 @@ impl Task {
         }
     }
 
-    /// Begins to wait for a new socket. `lasted` says whether the lost socket was a healthy one.
-    /// Returns `None` if the connection needs no new socket.
+    /// Begins to wait for a new socket. `lasted` says whether the lost socket had lasted for
+    /// [`LASTING`]. Returns `None` if the connection needs no new socket.
     fn wait(&mut self, mut records: Records, lasted: bool) -> Option<Box<Wait>> {
         let mut state = self.shared.lock();
         if is_over(&state) {
@@ -153,8 +153,8 @@ impl Task {
             state = self.shared.lock();
         }
         let stats = state.session.session_stats();
-        // A connection without a socket does not take the place of one with a socket. If a newer
-        // socket has replaced the lost one, it has the place.
+        // A connection without a socket takes no place among those with a socket. If a newer socket
+        // has replaced the lost socket, the newer socket has the place.
         let is_replaced = state.session.has_socket();
         let slot = if is_replaced { None } else { state.slot.take() };
         drop(state);
@@ -176,7 +176,7 @@ impl Task {
 
 /// Whether the connection has ended and needs no socket any more, not even to tell its peer.
 fn is_over(state: &State) -> bool {
-    // A client dials once more only if otherwise some of its last bytes could be lost.
+    // A client dials once more only if some of its last bytes could otherwise be lost.
     let lingers = state.session.lingers()
         && (state.engine().side() == Side::Server || state.session.session_stats().replay_held > 0);
     state.session.is_closed() && !lingers
@@ -250,8 +250,8 @@ impl Future for Task {
 
 impl Drop for Task {
     fn drop(&mut self) {
-        // `thread::panicking` would be wrong here: the runtime, and the task with it, may be
-        // dropped because other code in this thread panics (C-82).
+        // `thread::panicking` would be wrong here. If other code in this thread panics, the runtime
+        // may be dropped, and the task with it (C-82).
         let lost = if self.polled { DriverLost::Panicked } else { DriverLost::Dropped };
         self.shared.abandon(lost);
     }

@@ -1,4 +1,5 @@
-//! Wakers that were taken out of a locked state, to be woken or dropped without the lock.
+//! Wakers that were taken out of a locked state. They are woken or dropped after the lock is
+//! released.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -6,8 +7,8 @@ use std::{
 };
 
 /// Wakers that were collected under a connection's lock, to be woken or dropped after the lock is
-/// released. Dropping this value wakes the tasks, so that no task is forgotten. It holds at most
-/// one waker for each task that waited.
+/// released. Dropping this value wakes the tasks, so that no task is forgotten. This value holds at
+/// most one waker for each task that waited.
 #[derive(Debug, Default)]
 pub(crate) struct Wakeups {
     /// The driver's waker. It has a field of its own so that most writes need no vector.
@@ -40,8 +41,8 @@ impl Wakeups {
     }
 
     /// Stores a waker to be dropped later without waking it. Each use of the lock stores at most
-    /// one such waker. If a use stored two, the first of them would be woken for nothing, which is
-    /// harmless.
+    /// one such waker. If a use of the lock stored two such wakers, the first of them would be
+    /// woken for nothing, which is harmless.
     pub(crate) fn drop_later(&mut self, waker: Option<Waker>) {
         if let Some(waker) = waker {
             self.any = true;
@@ -80,8 +81,8 @@ impl Wakeups {
             return;
         }
         let Self { driver, others, dropped, .. } = self;
-        // Usually there is one waker. It needs no protection against a panic, because no other
-        // waker is left.
+        // Usually there is only one waker. Its panic needs no protection, because no other waker is
+        // left.
         match (&mut *driver, others.len(), &mut *dropped) {
             (Some(_), 0, None) => return driver.take().into_iter().for_each(Waker::wake),
             (None, 1, None) => return others.pop().into_iter().for_each(Waker::wake),

@@ -38,9 +38,9 @@ pub enum ConnectError {
     /// No address accepted a TCP connection within the connect timeout.
     #[error("connecting timed out")]
     ConnectTimeout,
-    /// The proxy did not open a tunnel to the server. The inner error gives the reason, with the
-    /// variants that are otherwise about the server. For example, the proxy could not be reached,
-    /// or it refused with a status of its own, such as 407 for missing or wrong credentials.
+    /// The proxy did not open a tunnel to the server. The inner error gives the reason. It uses
+    /// variants that otherwise describe the server. For example, the proxy could not be reached, or
+    /// it refused with a status of its own, such as 407 for missing or wrong credentials.
     #[error("proxy: {0}")]
     Proxy(#[source] Arc<Self>),
     /// The TLS handshake failed. If the certificate was the reason, this error contains a
@@ -63,9 +63,9 @@ pub enum ConnectError {
         /// most 128 headers, from a head of at most 64 KiB.
         headers: Arc<HeaderMap>,
         /// The start of the response's body, at most 1 KiB, decoded if it is chunked. The text may
-        /// end earlier, because the client waits for the body at most one second, and at most until
-        /// the timeout of the attempt. The text is empty if the response has no body, or has a
-        /// transfer coding for which the client did not ask.
+        /// end earlier, because the client waits for the body for at most one second, and never
+        /// beyond the timeout of the attempt. The text is empty if the response has no body, or has
+        /// a transfer coding for which the client did not ask.
         body: String,
     },
     /// The response is not a valid answer to the request (RFC 6455 §4.1), or is not HTTP.
@@ -276,8 +276,8 @@ impl ConnectError {
     }
 }
 
-/// Returns the time from the HTTP date `from`, or from now if there is none, to the HTTP date
-/// `moment`.
+/// Returns the time from one HTTP date, `from`, to another, `moment`. If there is no `from`, the
+/// time counts from now.
 #[cfg(not(target_family = "wasm"))]
 fn until(moment: &str, from: Option<&HeaderValue>) -> Option<Duration> {
     let date = from.and_then(|date| httpdate::parse_http_date(date.to_str().ok()?.trim()).ok());
@@ -301,8 +301,8 @@ impl From<ConnectError> for io::Error {
     }
 }
 
-/// Whether the error concerns the identity or the capabilities of the two ends, which waiting does
-/// not change.
+/// Whether the error concerns the identity or the capabilities of the two ends. Waiting changes
+/// neither of these.
 #[cfg(all(feature = "tls", not(target_family = "wasm")))]
 fn is_final_in_tls(error: &io::Error) -> bool {
     use rustls::{AlertDescription as Alert, Error};

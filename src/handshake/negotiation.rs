@@ -17,8 +17,8 @@ pub(crate) struct Negotiation {
     are_protocols: bool,
 }
 
-/// A wire, and the subprotocol that stands for it. `None` stands for a handshake without a
-/// subprotocol.
+/// A wire, and the subprotocol that stands for it. If the subprotocol is `None`, a handshake
+/// without a subprotocol stands for the wire.
 #[derive(Debug, Clone)]
 struct Choice {
     subprotocol: Option<String>,
@@ -42,7 +42,7 @@ impl Negotiation {
                 choices.push(Choice { subprotocol, wire });
             }
         }
-        // W-12: a wire that is chosen by a subprotocol needs the name of at least one.
+        // W-12: a wire that is chosen by a subprotocol needs the name of at least one subprotocol.
         if choices.is_empty() && wires.iter().any(|wire| !versions(*wire).is_empty()) {
             return Err(BuildError::NoSubprotocol);
         }
@@ -78,8 +78,8 @@ impl Negotiation {
     pub(crate) fn agreed(&self, selected: Option<String>) -> Result<Option<Agreed>, ConnectError> {
         match self.wire_of(selected.as_deref()) {
             Some(_) => Ok(selected.map(|name| self.agree(name))),
-            // W-14, W-15 (RFC 6455 §4.1): the server selects one of the names that were offered,
-            // and nothing if none was offered.
+            // W-14, W-15 (RFC 6455 §4.1): the server selects one of the offered names, or nothing
+            // if the client offered no name.
             None => Err(ConnectError::Subprotocol { offered: self.offered(), selected }),
         }
     }

@@ -106,19 +106,19 @@ impl HttpServer {
         }
     }
 
-    /// Sets how long a client may take from the moment at which its TCP connection is accepted
-    /// until the head of its first request has arrived. This includes TLS. A time of more than a
-    /// year acts as a year. Default 10 s.
+    /// Sets the head timeout. The time starts when a client's TCP connection is accepted, and ends
+    /// when the head of the client's first request has arrived. This includes TLS. A time of more
+    /// than a year acts as a year. Default 10 s.
     pub fn head_timeout(mut self, timeout: Duration) -> Self {
         self.head_timeout = timeout;
         self
     }
 
-    /// Sets how long a client may take, after its last request, to send the head of another. If it
-    /// takes longer, an HTTP/1.1 connection is closed, and an HTTP/2 connection gets a GOAWAY.
-    /// After the GOAWAY, the server accepts no more requests on the connection, and closes the
-    /// connection when its streams have ended. A time of more than a year acts as a year. Default
-    /// 75 s.
+    /// Sets how long a client may take, after its last request, to send the head of a further
+    /// request. If it takes longer, an HTTP/1.1 connection is closed, and an HTTP/2 connection gets
+    /// a GOAWAY. After the GOAWAY, the server accepts no more requests on the connection, and
+    /// closes the connection when its streams have ended. A time of more than a year acts as a
+    /// year. Default 75 s.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.idle_timeout = timeout;
         self
@@ -149,8 +149,8 @@ impl HttpServer {
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let listener = listener.into();
-        // `_serving` is dropped together with this future, which tells the connections' tasks to
-        // end.
+        // `_serving` is dropped together with this future. This drop tells the connections' tasks
+        // to end.
         let (_serving, draining) = watch::channel(());
         let settings = Arc::new(self);
         loop {

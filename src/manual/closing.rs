@@ -12,19 +12,20 @@
 //! | drop, unfinished | sending half | the same as after `reset(0)` |
 //! | drop, after `finish` | sending half | the same as after `finish`: bytes and end are still sent, as long as the connection lasts |
 //! | [`stop(code)`](crate::RecvStream::stop) | receiving half | [`WriteError::Stopped`] with the code |
-//! | drop, before the end was read | receiving half | the same as after `stop(0)`; nothing, if the end had already arrived |
+//! | drop, before the end was read | receiving half | the same as after `stop(0)`, or nothing if the end had already arrived |
 //! | drop of a [`WebSocketStream`] | both | both of the above |
 //!
 //! **A drop never looks like a complete end.** The peer sees a complete end only after `finish`, or
 //! after tokio's `shutdown`, which calls it. A task that panics or is cancelled in the middle of a
 //! response therefore causes an error at the peer.
 //!
-//! `finish` returns at once. It fails if the half has already ended, and the error says why:
-//! [`WriteError::Stopped`] means that the peer had already stopped the stream. After `finish`,
-//! `reset` still works until the end has been sent. [`stopped`](crate::SendStream::stopped) waits
-//! for the outcome. It returns `None` once the end has been handed to the socket, and `Some(code)`
-//! if the peer stopped the stream first. Neither outcome says that the peer's application has read
-//! anything. Only an answer from that application shows that it has read something.
+//! `finish` returns at once. It fails if the half has already ended, and the error says why. For
+//! example, [`WriteError::Stopped`] means that the peer had already stopped the stream. After
+//! `finish`, `reset` still works until the end has been sent.
+//! [`stopped`](crate::SendStream::stopped) waits for one of two outcomes. It returns `None` once
+//! the end has been handed to the socket, and `Some(code)` if the peer stopped the stream first.
+//! Neither outcome says that the peer's application has read anything. Only an answer from that
+//! application shows that the application has read something.
 //!
 //! ```
 //! use wsmux::{VarInt, WriteError};
@@ -57,20 +58,20 @@
 //! | | new streams | open streams | bytes not sent yet | the peer sees |
 //! |---|---|---|---|---|
 //! | [`close(code, reason)`] | fail | fail | lost | code and reason, at once |
-//! | [`drain()`] | fail here; the peer's are refused, including waiting ones (js-ws), once a wsmux peer knows of the drain (QMux) | continue until they end | sent | code 0, when all have ended |
+//! | [`drain()`] | this end's fail; the peer's are refused; a wsmux peer on QMux gets a notice first, and its streams are accepted until it has answered, for 5 s at most; on js-ws waiting streams are refused too | continue until they end | sent | code 0, when all have ended |
 //! | [`drain_timeout(t)`] | the same | continue, for `t` at most; then fail | sent, within `t` | code 0; after `t` with reason `shutdown deadline` |
 //! | drop of the last handle | | | lost | code 0, at once |
 //!
 //! **Handles** are the clones of [`WebSocketConnection`], the halves of its streams, and the
 //! futures of `stopped`. The connection stays open while any handle is left.
 //!
-//! **A drain waits for the application too.** It ends once the application has accepted all streams
-//! that the peer opened before the drain, and every stream has ended in both directions. A sending
-//! half ends when the application finishes, resets or drops it. A receiving half ends when the
-//! application reads it to the end, stops or drops it. If a struct keeps a stream that nobody uses,
-//! the drain never ends. So a program that must end should use `drain_timeout`. `drain` and
-//! `drain_timeout` only begin the drain. To wait for its end, await `closed()`, and keep a handle
-//! until that returns.
+//! **A drain waits for the application too.** The drain ends when two conditions hold: the
+//! application has accepted all streams that the peer opened before the drain, and every stream has
+//! ended in both directions. A sending half ends when the application finishes, resets or drops it.
+//! A receiving half ends when the application reads it to the end, stops or drops it. If a struct
+//! keeps a stream that nobody uses, the drain never ends. So a program that must end should use
+//! `drain_timeout`. `drain` and `drain_timeout` only begin the drain. To wait for the end of the
+//! drain, await `closed()`, and keep a handle until `closed()` returns.
 //!
 //! **[`closed()`]** waits until the socket is gone, and returns why the connection ended. After a
 //! close, it waits until the peer has answered and both ends have ended the underlying stream, or
@@ -158,8 +159,8 @@
 //! If `closed` returns [`ConnectionError::LocallyClosed`] after a drain, this end closed the
 //! connection. This error does not say whether the streams ended in time, nor whether the peer
 //! answered. If both ends drain, either of them may close, and the other one gets
-//! [`ConnectionError::ApplicationClosed`] with code 0. Any other error says that the connection ended before the drain was complete, and that
-//! data may be lost.
+//! [`ConnectionError::ApplicationClosed`] with code 0. Any other error says that the connection
+//! ended before the drain was complete, and that data may be lost.
 //!
 //! # WebSocket close codes
 //!
@@ -175,21 +176,22 @@
 //! | the peer broke the protocol | 1002; 1009 for a message that is too long |
 //! | a timeout | 1001 |
 //!
-//! On the QMux wire this loses no information, because a CONNECTION_CLOSE frame with the whole code
-//! is sent first. On that wire a WebSocket Close without this frame does not come from an
-//! application, and is reported as [`ConnectionError::ConnectionClosed`]. On the js-ws wire only
-//! the WebSocket code arrives: 1000 and 4000 become 0, 4001 to 4999 become the code minus 4000,
-//! 3000 to 3999 stay as they are, and any other code is [`ConnectionError::ConnectionClosed`]. A
-//! reason may have 123 bytes on the js-ws wire, and 1,024 on the QMux wire.
+//! On the QMux wire this mapping of codes loses no information, because a CONNECTION_CLOSE frame
+//! with the whole code is sent first. On that wire a WebSocket Close without this frame does not
+//! come from an application, and is reported as [`ConnectionError::ConnectionClosed`]. On the js-ws
+//! wire only the WebSocket code arrives: 1000 and 4000 become 0, 4001 to 4999 become the code minus
+//! 4000, 3000 to 3999 stay as they are, and any other code is
+//! [`ConnectionError::ConnectionClosed`]. A reason may have 123 bytes on the js-ws wire, and 1,024
+//! on the QMux wire.
 //!
 //! # The byte stream below the WebSocket
 //!
 //! The end of a connection also ends the byte stream below it properly: with close_notify under
-//! TLS, with END_STREAM on HTTP/2, with a FIN on TCP. So no server, proxy or log mistakes it for a
-//! truncated stream. The server ends its direction first and the client follows (RFC 6455 §7.1.1),
-//! so that a TCP reset destroys neither end's last bytes. If the byte stream ends in any other way,
-//! something cut it off: a process was killed, a runtime was dropped, or a Close could not be sent
-//! in time.
+//! TLS, with END_STREAM on HTTP/2, with a FIN on TCP. So no server, proxy or log mistakes the end
+//! of the connection for a truncated stream. The server ends its direction first and the client
+//! follows (RFC 6455 §7.1.1), so that no TCP reset destroys the last bytes of either end. If the
+//! byte stream ends in any other way, something cut it off: a process was killed, a runtime was
+//! dropped, or a Close could not be sent in time.
 //!
 //! # Errors say who caused the end
 //!
@@ -199,11 +201,11 @@
 //!
 //! | error | [`Culprit`](crate::Culprit) | meaning |
 //! |---|---|---|
-//! | `LocallyClosed` | `Local` | `close`, `drain` or drop, here |
+//! | `LocallyClosed` | `Local` | this end called `close` or `drain`, or dropped its last handle |
 //! | `DriverLost` | `Local` | the connection's task panicked, or its runtime ended; the peer received no close |
 //! | `ApplicationClosed` | `Peer` | the peer's application closed, with code and reason |
 //! | `ConnectionClosed` | `Peer` | the peer's protocol layer closed, with its reason |
-//! | `TransportError`, `TextMessage`, `MessageTooLarge`, `WebSocketProtocol` | `Peer` | the peer broke the protocol, and this end noticed |
+//! | `TransportError`, `TextMessage`, `MessageTooLarge`, `WebSocketProtocol` | `Peer` | the peer broke the protocol, and this end noticed the violation |
 //! | `SocketLost` | `Network` | the socket ended or failed without a closing handshake |
 //! | `TimedOut` | `Timeout` | nothing was received during the handshake, for the whole idle timeout, or in answer to a ping; or the peer read nothing |
 //!

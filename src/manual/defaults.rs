@@ -42,48 +42,49 @@
 //! | [`max_local_streams`] | 65,536 | 1 and above |
 //!
 //! **[`stream_receive_window`]** is how many bytes the peer may send on one stream before the
-//! application has read any of them. It bounds the memory of a stream, and also its speed: a stream
-//! carries at most one window per round trip. 1 MiB allows a gigabit a second at a round-trip time
-//! of 8 ms, or 84 Mbit/s at 100 ms. Each stream has this window from its first byte, no matter how
-//! many streams there are. On the QMux wire a window grows by itself if it is too small for the
-//! path. Set a larger window for short streams over long paths, because such streams end before
-//! their windows have grown. Set a smaller window for many connections.
-//! [`set_stream_receive_window`] changes it on a live connection. On the js-ws wire the window also
-//! bounds the size of the peer's messages, so on a live connection it cannot be raised above its
-//! first value.
+//! application has read any of them. This window bounds the memory of a stream. It also bounds the
+//! stream's speed, because a stream carries at most one window per round trip. 1 MiB allows a
+//! gigabit a second at a round-trip time of 8 ms, or 84 Mbit/s at 100 ms. Each stream has this
+//! window from its first byte, no matter how many streams there are. On the QMux wire a window
+//! grows by itself if it is too small for the path. Set a larger window for short streams over long
+//! paths, because such streams end before their windows have grown. Set a smaller window for many
+//! connections. [`set_stream_receive_window`] changes it on a live connection. On the js-ws wire
+//! the window also bounds the size of the peer's messages, so on a live connection it cannot be
+//! raised above its first value.
 //!
 //! **[`max_stream_receive_window`]** bounds how far one window may grow, and
 //! **[`window_growth_budget`]** bounds how much all windows of a connection may grow together. A
 //! window grows to twice what its reader reads in a round trip, so only streams that need the
 //! growth reach either bound. 32 MiB is a little more than a gigabit a second needs at a round-trip
-//! time of 200 ms (25 MB in flight). No stream takes more than half of the budget that is left, so
-//! a single stream can reach its 32 MiB, and later streams still get a part. A stream keeps its
-//! share until it ends. Use larger values for faster or longer paths. Use a budget of 0 for many
-//! connections, or if the number of streams alone should determine all memory.
-//! [`flow_control`](super::flow_control) says how the path is measured.
+//! time of 200 ms (25 MB in flight). No stream takes more than half of the budget that is left. So
+//! a single stream can reach 32 MiB, and later streams still get a part of the budget. A stream
+//! keeps its share of the budget until the stream ends. Use larger values for faster or longer
+//! paths. Use a budget of 0 for many connections, or if all memory should depend only on the number
+//! of streams. [`flow_control`](super::flow_control) says how the path is measured.
 //!
 //! **[`max_concurrent_bidi_streams`]** and **[`max_concurrent_uni_streams`]** limit how many
 //! streams the *peer* may have open; the peer's limits apply to this end. A stream counts until
 //! both its halves have ended and the application has dropped its handles. So as long as the
 //! application does not accept or read its streams, the peer cannot open more. 100 is quinn's
-//! default too. Set more if many small requests are in flight at once, and 0 for a kind of stream
-//! that is not used. [`set_max_concurrent_bi_streams`] and `set_max_concurrent_uni_streams` change
-//! them on a live connection.
+//! default too. Raise a limit if many small requests are in flight at once. Set the limit to 0 for
+//! a kind of stream that is not used. [`set_max_concurrent_bi_streams`] and
+//! `set_max_concurrent_uni_streams` change these limits on a live connection.
 //!
 //! **[`max_waiting_streams`]** is how many of the peer's streams above the limit may wait on the
 //! js-ws wire. On that wire a peer cannot know the limit, so it opens streams without waiting. Each
-//! waiting stream costs about 100 bytes; streams beyond this number are refused. Lower it for many
-//! connections of untrusted peers.
+//! waiting stream costs about 100 bytes; streams beyond this number are refused. Lower this number
+//! if there are many connections of untrusted peers.
 //!
 //! **[`cancelled_streams_per_second`]** is how many bidirectional streams the *peer* may open and
-//! cancel before any of their bytes were read or answered. In addition the peer may use a burst
-//! once, and an allowance that grows with each stream that is served. When the peer exceeds all
-//! three, the connection closes, because a peer that cancels all its streams could otherwise keep
-//! the application busy at no cost to itself. Calls that were read before their deadline passed do
-//! not count. Unidirectional streams do not count either, because media senders abandon stale ones.
-//! A page that a person uses stays far below the limit. Raise it, or set `None`, between your own
-//! servers if clients race several servers and take the first answer. The other budgets against
-//! abuse are not settings; [`threats`](super::threats) lists them all.
+//! cancel before any of their bytes were read or answered. In addition the peer has a burst, which
+//! it may use once, and an allowance, which grows with each stream that is served. When the peer
+//! has used up the rate, the burst and the allowance, the connection closes. Otherwise a peer that
+//! cancels all its streams could keep the application busy at no cost to itself. A call does not
+//! count if it was read before its deadline passed. Unidirectional streams do not count either,
+//! because media senders abandon stale ones. A page that a person uses stays far below the limit.
+//! Between your own servers, clients may race several servers and take the first answer. In this
+//! case, raise the limit, or set `None`. The other budgets against abuse are not settings;
+//! [`threats`](super::threats) lists them all.
 //!
 //! **[`send_buffer`]** is how many bytes one stream takes from the application before the socket
 //! and the peer's credit accept them. The default is half a window. A waiting writer is woken when
@@ -91,17 +92,17 @@
 //! written more. Use a smaller buffer for many streams, or if data must not be stale when it is
 //! sent.
 //!
-//! **[`send_window`]** is how many bytes all streams of a connection take together, including
-//! finished streams whose bytes have not been sent. This setting bounds an application that opens
-//! stream after stream for a peer that does not read. 64 MiB hold the full buffers of a hundred
-//! streams that send at once, and leave some room for later streams. Set a smaller window for many
-//! connections, and a larger one if hundreds of streams send at once and their writers should be
-//! woken less often.
+//! **[`send_window`]** is how many bytes all streams of a connection together take from the
+//! application, including finished streams whose bytes have not been sent. This setting bounds an
+//! application that opens stream after stream for a peer that does not read. 64 MiB hold the full
+//! buffers of a hundred streams that send at once, and leave some room for later streams. Set a
+//! smaller window for many connections, and a larger one if hundreds of streams send at once and
+//! their writers should be woken less often.
 //!
-//! **[`max_local_streams`]** is how many streams of each kind *this end* may have open. It applies
-//! in addition to the peer's limit, because a peer may allow 2^60 and a js-ws peer allows any
-//! number. 65,536 streams are 64 MiB of state at worst. Raise it if your program keeps more streams
-//! than that open; there is no upper limit.
+//! **[`max_local_streams`]** is how many streams of each kind *this end* may have open. This limit
+//! applies in addition to the peer's limit, because a peer may allow 2^60 streams and a js-ws peer
+//! allows any number. 65,536 streams have at most 64 MiB of state. Raise the limit if your program
+//! keeps more streams than that open; there is no upper limit.
 //!
 //! [`flow_control`](super::flow_control) has the formula for the memory of a connection.
 //!
@@ -123,14 +124,15 @@
 //! **[`max_message_sent`]** is the largest message that this end *sends*, on either wire, even if
 //! the peer accepts larger ones. Lower it for a gateway on the path that accepts less; see [behind
 //! a proxy](super::behind_a_proxy). On TCP, a message is at most 65,404 bytes, and under TLS 88
-//! bytes less, so that it fits into one packet of the largest size together with its headers. The
-//! setting also bounds the size of the datagrams that can be sent. The minimum is that of QUIC (RFC
-//! 9000 §14.1); every frame except data fits into it.
+//! bytes less, so that the message and its headers together fit into one packet of the largest
+//! size. The setting also bounds the size of the datagrams that can be sent. The minimum is that of
+//! QUIC (RFC 9000 §14.1). Every frame except data fits into a message of this size.
 //!
-//! **[`datagram_receive_buffer_size`]** and **[`datagram_send_buffer_size`]**: when a buffer is
-//! full, the oldest datagrams are dropped, and [`ConnectionStats`] counts them. Each datagram
-//! counts as its length plus 128 bytes of overhead. Make the buffers larger only if keeping all
-//! datagrams of a burst matters more to you than their age.
+//! **[`datagram_receive_buffer_size`]** and **[`datagram_send_buffer_size`]**are the sizes of the
+//! two queues of datagrams. When a queue is full, its oldest datagrams are dropped, and
+//! [`ConnectionStats`] counts them. Each datagram counts as its length plus 128 bytes of overhead.
+//! Make the buffers larger only if keeping all datagrams of a burst matters more to you than their
+//! age.
 //!
 //! # Times
 //!
@@ -151,27 +153,28 @@
 //! turns it off.
 //!
 //! A slow upload does not count as silence: whenever a full socket accepts bytes again, the timeout
-//! restarts. When the answer to a ping takes long, because data is queued on the path, the timeout
-//! is raised to three times that ping's round trip, but to at most three times the set value (90 s
-//! by default). If the path's buffers can hold more data than the path carries in 30 s, raise the
-//! timeout at both ends.
+//! restarts. The answer to a ping may take long because data is queued on the path. Then the
+//! timeout is raised to three times that ping's round trip, but to at most three times the set
+//! value (90 s by default). If the path's buffers can hold more data than the path carries in 30 s,
+//! raise the timeout at both ends.
 //!
 //! **[`keep_alive_interval`]** is how long the peer may be silent before a ping is sent. If a third
 //! of the idle timeout is shorter than this setting, a ping is sent after that third. Pings keep
 //! proxies and address translators from dropping the connection, and they detect dead peers. If a
 //! ping is unanswered and nothing else arrives, the connection ends after the idle timeout, or
-//! after three intervals if there is no idle timeout. Pings also measure [`rtt`]. The first ping of
-//! a connection and the few pings that are sent when windows grow measure it too, and this setting
-//! does not turn those off. Use `None` if a sleeping device must not be woken; an idle connection
-//! then ends after the idle timeout, unless the peer pings. A value below 100 ms acts as 100 ms.
+//! after three intervals if there is no idle timeout. Pings also measure [`rtt`]. Two kinds of
+//! pings do not depend on this setting, and measure it too: the first ping of a connection, and the
+//! few pings that are sent when windows grow. Use `None` if a sleeping device must not be woken; an
+//! idle connection then ends after the idle timeout, unless the peer pings. A value below 100 ms
+//! acts as 100 ms.
 //!
 //! **[`write_stall_timeout`]** is how long the socket may accept nothing while there is something
 //! to send. This timeout ends a connection whose peer sends something now and then but reads
-//! nothing; the two settings above do not detect such a peer. The timeout restarts with each
-//! message that the socket accepts, so a link that carries one message of 64 KiB in 60 s (9 kbit/s)
-//! is fast enough. nginx's `send_timeout` and `proxy_send_timeout` have the same value for the same
-//! purpose. The default is longer than the idle timeout, so a dead network or a suspended peer is
-//! reported as an idle timeout. `None`, or zero, turns it off.
+//! nothing. The idle timeout and the keep-alive interval do not detect such a peer. The timeout
+//! restarts with each message that the socket accepts, so a link that carries one message of 64 KiB
+//! in 60 s (9 kbit/s) is fast enough. nginx's `send_timeout` and `proxy_send_timeout` have the same
+//! value for the same purpose. The default is longer than the idle timeout, so a dead network or a
+//! suspended peer is reported as an idle timeout. `None`, or zero, turns it off.
 //!
 //! **[`handshake_timeout`]** bounds the time from the TCP connection until streams can be opened,
 //! for connections of a client or a server. This includes TLS, the upgrade, and on the QMux wire
@@ -184,7 +187,7 @@
 //! [`Duration::MAX`](std::time::Duration::MAX), means "never".
 //!
 //! **[`close_timeout`]** is how long the end of a connection may take before the socket is dropped.
-//! This time covers the peer's answer to the close, and the end of its byte stream; see
+//! This time covers the peer's answer to the close, and the end of the peer's byte stream; see
 //! [`closing`](super::closing). Raise it only if round trips take seconds.
 //!
 //! **[`connect_timeout`]** covers name resolution, TCP and the tunnel of a proxy, for all addresses
@@ -194,21 +197,23 @@
 //!
 //! **[`resume_timeout`]** is how long a connection may be without a socket. Set it at both ends to
 //! let connections outlive their sockets; [`when_the_network_goes`](super::when_the_network_goes)
-//! says what that needs. It is off by default, because it costs memory at both ends, lets a server
-//! keep connections whose clients are gone, and needs stickiness behind a balancer. A minute covers
-//! a change of the network and the restart of a proxy. The following settings bound the memory:
+//! says what is needed for that. Resumption is off by default, because it costs memory at both
+//! ends, lets a server keep connections whose clients are gone, and needs stickiness behind a
+//! balancer. A minute covers a change of the network and the restart of a proxy. The following
+//! settings bound the memory:
 //!
 //! | setting | default | bounds |
 //! |---|---|---|
 //! | [`replay_budget`] | 32 MiB | what one connection has sent and the peer has not acknowledged; 64 KiB to 2^32 |
 //! | [`max_suspended_connections`] of a server | 10,000 | the connections without a socket |
-//! | [`max_suspended_bytes`] of a server | 256 MiB | what these connections keep together to send it again |
+//! | [`max_suspended_bytes`] of a server | 256 MiB | what all connections without a socket together keep in order to send it again |
 //!
 //! **[`replay_budget`]** pauses sending when it is used up, so it also limits the speed, to about
 //! three quarters of the budget in each round trip. 32 MiB allow 2 Gbit/s at 100 ms. Use less for
 //! many connections. Above **[`max_suspended_connections`]** or **[`max_suspended_bytes`]**, the
-//! connection that has waited longest ends. The clients of a proxy that restarts come back within
-//! seconds, so there should be at least as many places as a proxy has clients.
+//! connection that has waited longest ends. When a proxy restarts, all its clients come back within
+//! seconds. So a server should permit at least as many connections without a socket as a proxy has
+//! clients.
 //!
 //! # The handshake
 //!
@@ -223,17 +228,17 @@
 //! | connections and handshakes, in all and for one address | | no limit; [`max_connections`](crate::WebSocketServerBuilder::max_connections) and others |
 //!
 //! **js-ws has to be configured** on both ends. A server that permits js-ws selects it when the
-//! client offers no subprotocol. A client that offers none may speak neither wire, so no server
-//! permits js-ws by default.
+//! client offers no subprotocol. A client that offers no subprotocol may speak neither wire, so no
+//! server permits js-ws by default.
 //!
 //! **An application protocol** ([`protocol`](crate::WebSocketClientBuilder::protocol)) should have
 //! a name, which is negotiated together with the wire. If either end
 //! [requires](crate::WebSocketClientBuilder::require_protocol) it, a connection between programs
 //! that speak different protocols fails in the handshake and not in the middle of a stream. If
-//! neither end does, they can also agree on `qmux-02` without an application protocol. If the peer
-//! knows only the application's own name, such as `moqt-18`, use
-//! [`bare_protocol`](crate::WebSocketClientBuilder::bare_protocol). If it knows only the name of
-//! the previous draft, `qmux-01`, a client offers that with
+//! neither end requires it, the two ends can also agree on `qmux-02` without an application
+//! protocol. If the peer knows only the application's own name, such as `moqt-18`, use
+//! [`bare_protocol`](crate::WebSocketClientBuilder::bare_protocol). If the server knows only the
+//! name of the previous draft, `qmux-01`, the client can offer that name with
 //! [`older_versions`](crate::WebSocketClientBuilder::older_versions). All of these names stand for
 //! the QMux wire, and [`protocol()`](crate::WebSocketConnection::protocol) returns the application
 //! protocol that was negotiated.
@@ -244,14 +249,14 @@
 //!
 //! **The TCP socket** of a client has Nagle's algorithm off, the system's own buffer sizes, and no
 //! TCP keep-alive, because the connection's pings also cover the path beyond a proxy.
-//! [`SocketOptions`](crate::SocketOptions) changes these. A client uses a **proxy** if one is
-//! [set](crate::WebSocketClientBuilder::proxy). The client names the URL's host to the server in
+//! [`SocketOptions`](crate::SocketOptions) changes these options. A client uses a **proxy** if one
+//! is [set](crate::WebSocketClientBuilder::proxy). The client names the URL's host to the server in
 //! the `Host` header and in TLS; for TLS, another
 //! [name](crate::WebSocketClientBuilder::server_name) can be set.
 //!
 //! **Compression** is neither offered nor accepted, and is not a setting. With the feature `qlog`,
-//! the builders' `qlog` writes a log of each connection. It is off by default, because it costs
-//! time and disk space, and because it records who sent how much, and at what time.
+//! the builders' `qlog` writes a log of each connection. No log is written by default, because a
+//! log costs time and disk space, and because it records who sent how much, and at what time.
 //! `QlogConfig::max_size` bounds the size of each log; the default is 64 MiB.
 //!
 //! # What is not a setting

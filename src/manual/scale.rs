@@ -1,9 +1,9 @@
 //! How the cost grows with connections, streams, sizes and cores, and how to use many cores.
 //!
 //! If a cost grows with the number `n` of something as `n^e`, the exponent `e` depends far less on
-//! the machine than the cost itself. An exponent of 0 is a constant cost, and 1 is a cost in
-//! proportion to `n`. The following command changes one factor at a time and fits an exponent to
-//! each curve:
+//! the machine than the cost itself. An exponent of 0 stands for a constant cost, and an exponent
+//! of 1 for a cost in proportion to `n`. The following command changes one factor at a time and
+//! fits an exponent to each curve:
 //!
 //! ```text
 //! cargo run --release -p wsmux-rivals -- scale --chart scale.svg --json scale.json
@@ -36,27 +36,27 @@
 //! | connections | 10 | 30 | 100 | 300 | 1,000 | 3,000 | 9,900 |
 //! |---|--:|--:|--:|--:|--:|--:|--:|
 //! | processor time of a call beside idle connections, µs | 3.1 | 3.3 | 3.3 | 3.4 | 3.3 | 3.4 | 3.2 |
-//! | processor time of a call, spread over them, µs | 4.3 | 9.6 | 18.3 | 20.1 | 25.3 | 29.4 | 32.3 |
+//! | processor time of a call, if the calls are spread over the connections, µs | 4.3 | 9.6 | 18.3 | 20.1 | 25.3 | 29.4 | 32.3 |
 //!
 //! | bytes | 16 | 64 | 256 | 1 Ki | 4 Ki | 16 Ki | 64 Ki | 256 Ki | 1 Mi |
 //! |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|
-//! | processor time of a GiB in such writes, s | 2.70 | 1.16 | 0.74 | 0.65 | 0.62 | 0.64 | 0.67 | 0.64 | 0.62 |
-//! | round trip of such a message, µs | 75 | 62 | 63 | 77 | 82 | 78 | 122 | 204 | 568 |
+//! | processor time of a GiB in writes of this size, s | 2.70 | 1.16 | 0.74 | 0.65 | 0.62 | 0.64 | 0.67 | 0.64 | 0.62 |
+//! | round trip of a message of this size, µs | 75 | 62 | 63 | 77 | 82 | 78 | 122 | 204 | 568 |
 //!
 //! # What costs nothing
 //!
 //! **An idle stream or connection costs memory and no time.** Nothing in the engine visits all
 //! streams. A frame finds its stream in a table by its id, and only streams that can send are in
 //! the queue of the scheduler. An idle connection is a task that waits for its socket or for its
-//! next timer. Its [keep-alive](crate::Config::keep_alive_interval) pings do cost something, once
-//! in an interval.
+//! next timer. Only its [keep-alive](crate::Config::keep_alive_interval) pings cost something, once
+//! in each interval.
 //!
-//! **The memory** of all idle streams together is proportional to their number, and so is that of
+//! **The memory** of all idle streams together is proportional to their number. The same holds for
 //! idle connections. This memory does not depend on the windows, because buffers are allocated when
 //! bytes arrive and freed when the bytes have been read. The figures do not include the kernel's
-//! memory for the sockets. Each connection was measured right after a call, so its figure includes
-//! the socket's buffers, which are freed once nothing has arrived for a keep-alive interval. For
-//! the bounds of connections that are not idle, see [flow
+//! memory for the sockets. Each connection was measured right after a call, so the figure for a
+//! connection includes the socket's buffers, which are freed once nothing has arrived for a
+//! keep-alive interval. For the bounds of connections that are not idle, see [flow
 //! control](super::flow_control#memory-of-a-connection).
 //!
 //! # What shares its cost
@@ -71,25 +71,26 @@
 //!
 //! **A write costs more than a byte** up to some hundred bytes. Writes are collected in the
 //! stream's buffer until the socket is ready, so even writes of 16 bytes are sent in large
-//! messages. What remains is a lock and a copy for each write. From 1 KiB on, the size of a write
-//! hardly matters, and larger buffers in the application gain little.
+//! messages. The cost that remains for each write is that of a lock and a copy. From 1 KiB on, the
+//! size of a write hardly matters, and larger buffers in the application gain little.
 //!
-//! **A round trip** takes a constant time up to about 16 KiB, which is the time of the system calls
-//! and wake-ups at both ends. With larger messages, copying begins to dominate, and the time
-//! becomes nearly proportional to the size. From 256 KiB to 1 MiB the round trip becomes 2.8 times
-//! as long.
+//! **A round trip** takes a constant time if the message has at most about 16 KiB. This is the time
+//! of the system calls and wake-ups at both ends. With larger messages, copying begins to dominate,
+//! and the time becomes nearly proportional to the size. From 256 KiB to 1 MiB the round trip
+//! becomes 2.8 times as long.
 //!
 //! # A runtime for each core
 //!
 //! The workers of tokio's multi-thread runtime share their tasks, and a task may move to another
 //! worker whenever it is woken. A connection has at least two tasks that wake each other: the
-//! connection's own, and one of the application. If these run on different cores, each wake-up may
-//! have to wake a core, and the connection's state moves between the caches of the cores.
+//! connection's own, and one of the application. If these two tasks run on different cores, each
+//! wake-up may have to wake a core, and the connection's state moves between the caches of the
+//! cores.
 //!
 //! Instead, a server can have a current-thread runtime on each core, each with a listener of its
-//! own. The listeners share a port by the socket option `SO_REUSEPORT`. For each new connection the
-//! Linux kernel chooses one of them by a hash of the addresses and ports. From then on, everything
-//! about the connection happens on one thread:
+//! own. The socket option `SO_REUSEPORT` lets the listeners share a port. For each new connection
+//! the Linux kernel chooses one of the listeners by a hash of the addresses and ports. From then
+//! on, everything about the connection happens on one thread:
 //!
 //! ```
 //! # #[cfg(target_os = "linux")]
@@ -155,19 +156,21 @@
 //! # fn main() {}
 //! ```
 //!
-//! This form was compared with one multi-thread runtime, on two cores, with 64 connections for each
-//! core and one call at a time on each connection. In the run above, it completed 1.11 times as
-//! many calls per second, and in four runs 1.1 to 1.5 times as many. The processor time of a call
-//! was between 0.7 and 1.1 times as much. In the run above, both forms made and closed 11,000
-//! connections a second, with a call on each. The clients ran on the same two cores, and other
-//! programs used them now and then, which explains the wide range. More than two cores were not
-//! measured. To measure your machine, run
+//! A runtime for each core was compared with one multi-thread runtime. There were two cores, 64
+//! connections for each core, and one call at a time on each connection. In the run above, the form
+//! with a runtime for each core completed 1.11 times as many calls per second, and in four runs 1.1
+//! to 1.5 times as many. Its processor time for a call was 0.7 to 1.1 times that of the
+//! multi-thread runtime. In the run above, both forms made and closed 11,000 connections a second,
+//! with a call on each. The range is wide because the clients ran on the same two cores, and
+//! because other programs used these cores now and then. More than two cores were not measured. To
+//! measure your machine, run
 //!
 //! ```text
 //! cargo run --release -p wsmux-rivals -- scale --factor per-core --factor multi-thread
 //! ```
 //!
-//! `examples/per_core.rs` is a complete server of this form. What to know before using it:
+//! `examples/per_core.rs` is a complete server of this form. Before you use this form, you should
+//! know the following:
 //!
 //! - **Limits count for each server.** All servers may share one
 //!   [`WebSocketAcceptor`](crate::WebSocketAcceptor), and so have the same settings. But
@@ -183,9 +186,10 @@
 //!   multi-thread runtime is better. A task that computes for long delays all connections of its
 //!   core.
 //! - **Another process** of the same user can bind the same port with `SO_REUSEPORT`, and then
-//!   receives a part of the connections. It is not refused with
+//!   receives a part of the connections. The other process does not get the error
 //!   [`AddrInUse`](std::io::ErrorKind::AddrInUse).
-//! - **Only Linux spreads the connections.** On FreeBSD the option for that is `SO_REUSEPORT_LB`.
-//!   macOS has `SO_REUSEPORT`, but does not spread connections, and Windows has no such option.
-//! - **Clients** need no listeners. To use many cores, open several connections, and give each
-//!   current-thread runtime its own.
+//! - **Only Linux spreads the connections.** On FreeBSD the option that spreads them is
+//!   `SO_REUSEPORT_LB`. macOS has `SO_REUSEPORT`, but does not spread connections, and Windows has
+//!   no such option.
+//! - **Clients** need no listeners. To use many cores, open several connections, one on each
+//!   current-thread runtime.

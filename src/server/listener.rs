@@ -282,9 +282,9 @@ impl Drop for SocketFile {
     }
 }
 
-/// The right to create and to remove the file of a Unix socket. A server checks for a socket that
-/// an earlier server left there, removes it, and binds. While it holds this right, no other server
-/// can do any of these steps.
+/// The right to create and to remove the file of a Unix socket. A server that starts checks for a
+/// socket that an earlier server left there, removes that socket, and binds. While the starting
+/// server holds this right, no other server can do any of these steps.
 #[cfg(unix)]
 #[derive(Debug)]
 struct PathLock {
@@ -300,8 +300,8 @@ impl PathLock {
         let mut path = socket.to_owned().into_os_string();
         path.push(".lock");
         let path = PathBuf::from(path);
-        // If other users may write to the directory, they may have put a link or a pipe there: the
-        // link must not be followed, and the pipe must not block. The mode keeps other users from
+        // If other users may write to the directory, they may have put a link or a pipe there. A
+        // link must not be followed, and a pipe must not block. The mode keeps other users from
         // locking the file, because the server could not start while they hold the lock.
         let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
         let mut options = OpenOptions::new();
@@ -328,8 +328,8 @@ impl PathLock {
 impl Drop for PathLock {
     fn drop(&mut self) {
         let Some(file) = self.file.take() else { return };
-        // The file is removed while it is locked, so that it is certainly this server's. A file
-        // with content existed before this server, and stays.
+        // The file is removed while it is locked, so the file is certainly this server's. A file
+        // with content existed before this server started, so it is not removed.
         let is_ours = file.metadata().is_ok_and(|ours| {
             let there = self.path.symlink_metadata();
             ours.len() == 0 && there.is_ok_and(|there| FileId::of(&there) == FileId::of(&ours))

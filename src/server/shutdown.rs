@@ -16,9 +16,9 @@ use wsmux_proto::VarInt;
 use super::limits::Permit;
 use crate::connection::{WebSocketConnection, shared::Shared};
 
-/// How long a shutdown waits for the handshakes, which end early when it begins. This is longer
-/// than a handshake needs to send its answer. The wait has a limit because a handshake never ends
-/// if its future is no longer polled.
+/// How long a shutdown waits for the handshakes. When the shutdown begins, the handshakes end
+/// early. This is longer than a handshake needs to send its answer. The wait has a limit because a
+/// handshake never ends if its future is no longer polled.
 const HANDSHAKES_END: Duration = Duration::from_secs(5);
 
 /// How a server's connections ended when it [shut down](crate::WebSocketServer::shutdown).

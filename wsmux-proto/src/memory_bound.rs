@@ -22,7 +22,7 @@ const SEND_FLOOR: u64 = KIB;
 /// once their bytes have been read.
 const READ_BLOCKS: u64 = 3 * 264 * KIB;
 
-/// The size of the messages that are written together: two messages of the largest size that this
+/// The most bytes that are written together. These are two messages of the largest size that this
 /// end sends, and the rest of a third message.
 const WRITE_BUFFER: u64 = 256 * KIB;
 
@@ -126,9 +126,9 @@ impl Config {
     /// ```
     ///
     /// On the QMux wire the largest inbound message is [`max_record_size`](Self::max_record_size).
-    /// On the js-ws wire it is the stream window plus 10 bytes. The js-ws wire has no
-    /// unidirectional streams, no datagrams, and no windows that grow. The manual's chapter
-    /// `flow_control` gives the reasons.
+    /// On the js-ws wire the largest inbound message is the stream window plus 10 bytes. The js-ws
+    /// wire has no unidirectional streams, no datagrams, and no windows that grow. The manual's
+    /// chapter `flow_control` gives the reasons.
     ///
     /// ```
     /// use wsmux_proto::{Config, MemoryUse, Wire};

@@ -49,8 +49,8 @@ pub enum Outgoing<'a> {
         /// The reason, at most 123 bytes.
         reason: String,
     },
-    /// A request to flush. Everything sent so far must have left the process before the next item
-    /// is sent. The request itself sends nothing. The crate `wsmux` flushes the socket when it gets
+    /// A request to flush. Everything sent so far must leave the process before the next item is
+    /// sent. The request itself sends nothing. The crate `wsmux` flushes the socket when it gets
     /// this item, and never passes the item to a `Socket`.
     Flush,
 }
@@ -100,10 +100,10 @@ impl SocketCapabilities {
         self
     }
 
-    /// Sets [`max_message`](Self#structfield.max_message). Use this if messages of some sizes cost
-    /// less than others. For example, loopback carries 65,483 bytes in one packet, and a message
-    /// that is a few bytes larger costs almost as much as two messages. A value below 1,200 has the
-    /// effect of 1,200.
+    /// Sets [`max_message`](Self#structfield.max_message). Use this method if messages of some
+    /// sizes cost less than messages of other sizes. For example, loopback carries 65,483 bytes in
+    /// one packet, and a message that is a few bytes larger costs almost as much as two messages. A
+    /// value below 1,200 has the effect of 1,200.
     #[must_use]
     pub const fn max_message(mut self, bytes: usize) -> Self {
         self.max_message = bytes;

@@ -47,8 +47,8 @@ pub struct ConnectionStats {
     pub useless_received: u64,
     /// Bytes that are in the send buffers now.
     pub send_buffered: u64,
-    /// By how many bytes the receive windows of all streams together now exceed their initial sizes
-    /// ([`Config::window_growth_budget`](crate::Config::window_growth_budget)).
+    /// The growth of all receive windows together: by how many bytes the windows now exceed their
+    /// initial sizes ([`Config::window_growth_budget`](crate::Config::window_growth_budget)).
     pub window_growth: u64,
     /// How long streams had data to send but no credit of their own, summed over all streams.
     pub blocked_by_stream_credit: Duration,
@@ -77,7 +77,7 @@ pub(super) struct Counters {
 
 /// What was still under way when a connection ended.
 ///
-/// A stream was under way unless all its data and its end had been passed to the socket and nothing
+/// A stream was not under way if all its data and its end had been passed to the socket and nothing
 /// more was expected from the peer. This type does not say what the peer has received. Only an
 /// answer of the peer's application can show what has been received.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -181,7 +181,7 @@ impl LazyStopwatch {
 }
 
 /// The sum of many stopwatches, computed without looking at each of them. A sum that exceeds the
-/// range of [`Duration`] stays at the maximum. Then the statistic is wrong, and nothing else.
+/// range of [`Duration`] stays at the maximum. In this case only the statistic is wrong.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct StopwatchSum {
     running: u32,

@@ -1,10 +1,11 @@
 //! A map by stream id that uses no hash function.
 //!
-//! On the js-ws wire a peer can choose ids that collide in any fast hash function without a secret.
-//! The engine uses no randomness, so it cannot have a secret. But peers use the ids of one kind in
-//! order. So the map has a window that moves along with the ids. The window has a *place* for each
-//! id in a range. Nearly all live streams are in the window, and the few streams with ids below the
-//! window are in a tree. No choice of ids makes the window or the tree slow.
+//! On the js-ws wire a peer can choose the ids. If a fast hash function has no secret, the peer can
+//! choose ids that collide in it. The engine uses no randomness, so it cannot have a secret. But
+//! peers normally use the ids of one kind in order. So the map has a window that moves along with
+//! the ids. The window has a *place* for each id in a range. Nearly all live streams are in the
+//! window, and the few streams with ids below the window are in a tree. No choice of ids makes the
+//! window or the tree slow.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -12,8 +13,8 @@ use super::StreamId;
 use super::tree::{Place, Places};
 
 /// The window has at most this many places for each place that contains a key, and `SPARE` more. So
-/// in any order of operations the average cost of an insertion or a removal is bounded by a
-/// constant.
+/// the average cost of an insertion or a removal is bounded by a constant, in any order of
+/// operations.
 const PLACES_FOR_EACH: usize = 4;
 
 /// The number of streams that are usually open at once. If the ids of two open streams are at most
@@ -22,8 +23,8 @@ const SPARE: usize = 64;
 
 /// A map from stream ids to keys. A lookup is O(1) for the newest ids and O(log n) for older ones.
 ///
-/// The memory is at most `PLACES_FOR_EACH` places for each key, plus a constant. If there have been
-/// more keys before, the memory may be four times this bound.
+/// The memory is at most `PLACES_FOR_EACH` places for each key, plus a constant. If there were more
+/// keys at an earlier time, the memory may be four times this bound.
 #[derive(Debug, Default)]
 pub(crate) struct StreamKeys {
     /// The keys, by the kind of their streams. The kind is the two low bits of an id. Most
@@ -126,8 +127,8 @@ impl<V> StreamMap<V> {
 }
 
 impl Lane {
-    /// Returns the place of an index in the window, even if the window does not reach that far;
-    /// `None` for an index below the window.
+    /// Returns the place of an index in the window, even if the window does not reach as far as the
+    /// index. Returns `None` for an index below the window.
     fn place(&self, index: u64) -> Option<usize> {
         usize::try_from(index.checked_sub(self.base)?).ok()
     }
@@ -192,8 +193,8 @@ impl Lane {
         }
         if self.window.capacity() > 4 * most {
             // After a burst of streams the window has a large capacity. Most of this memory is
-            // given back. Twice the needed capacity is kept, because otherwise memory could be
-            // given back and allocated again and again.
+            // given back. Twice the needed capacity is kept. Otherwise memory could be given back
+            // and allocated again and again.
             self.window.shrink_to(2 * most);
         }
         Some(key)

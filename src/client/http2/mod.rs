@@ -67,9 +67,9 @@ struct Pool {
     origins: Mutex<Origins>,
 }
 
-/// The servers that the application has connected to. Servers that are no longer of use are
-/// removed, but only each time the number of servers has doubled. So on average each new server
-/// costs the check of one old server.
+/// The servers that the application has connected to. Each time the number of servers has doubled,
+/// the servers that are no longer of use are removed. So on average each new server costs the check
+/// of one old server.
 #[derive(Debug, Default)]
 struct Origins {
     routes: HashMap<Key, Arc<Origin>>,
@@ -123,7 +123,7 @@ impl Origin {
         self.routes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a caller holds this entry, or the entry has something that the next call needs.
+    /// Whether a caller holds this entry, or the entry contains something that the next call needs.
     fn is_of_use(self: &Arc<Self>, now: Instant) -> bool {
         let routes = self.routes();
         Arc::strong_count(self) > 1
@@ -198,7 +198,7 @@ impl Http2Client {
     /// When the future is dropped, the attempt ends. Other connections over the same TCP connection
     /// go on. If the request was sent and not answered, the TCP connection may be dead. In this
     /// case, further calls dial a new TCP connection until the server has answered a PING on the
-    /// old one.
+    /// old TCP connection.
     pub async fn connect(&self, url: &str) -> Result<WebSocketConnection, ConnectError> {
         let target = self.0.client.target(url)?;
         let failed = |error: &_| trace::connect_failed(error, &target.host, target.port);
@@ -259,14 +259,14 @@ impl Pool {
                 Route::Http1 => return self.client.dial(target, cookies).await,
             };
             // If this call has dialled the session, the handshake timeout counts from the start of
-            // the session, because dialling had its own time limit.
+            // the session, because dialling had a time limit of its own.
             let start = lease.session().since().max(start);
             let session = lease.session().clone();
             match self.open_over(start, target, lease, cookies.clone()).await {
-                // The loss of a session that existed before this call is not a failure: the loop
-                // takes another route. The loop ends, because a lost session is retired and is not
-                // tried again. If this call has dialled the session, its loss is returned as an
-                // error.
+                // The loss of a session that existed before this call is not a failure. In this
+                // case the loop takes another route. The loop ends at some point, because a lost
+                // session is retired and is not tried again. If this call has dialled the session,
+                // its loss is returned as an error.
                 Err(RequestError::NotSent(_)) if session.since() < called => {}
                 Err(RequestError::NotProcessed(_)) if refused.is_none() => refused = Some(session),
                 Err(
@@ -399,7 +399,7 @@ mod tests {
     #[test]
     fn servers_are_looked_through_only_when_they_have_doubled() {
         let (mut origins, mut prunings, mut kept) = (Origins::default(), 0, 0);
-        // In this part, the application stays connected to all servers.
+        // First, the application stays connected to all servers.
         let held: Vec<_> = (0..10_000)
             .map(|port| {
                 let origin = origins.get(key(port));
@@ -408,7 +408,7 @@ mod tests {
             })
             .collect();
         assert!(prunings <= 8, "{prunings} times");
-        // In this part, the application drops its connections.
+        // After that, the application drops its connections.
         drop(held);
         for port in 10_000..30_000 {
             origins.get(key(port));

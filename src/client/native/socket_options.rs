@@ -81,8 +81,8 @@ impl SocketOptions {
     /// Sets `SO_SNDBUF` in bytes, in the range from 1 to 2^31 - 1. With `None`, which is the
     /// default, the system chooses the size and adapts it to the path.
     ///
-    /// The system may change the value: Linux doubles it, and limits it to a maximum. BSD and macOS
-    /// refuse a value above their maximum, so the value is halved until they accept it.
+    /// The system may change the value. Linux doubles the value, and limits it to a maximum. BSD
+    /// and macOS refuse a value above their maximum, so the value is halved until they accept it.
     pub fn send_buffer(&mut self, bytes: Option<u32>) -> &mut Self {
         self.send_buffer = bytes.map(buffer_bytes);
         self

@@ -35,14 +35,14 @@ pub enum ReconnectEvent {
     /// The client has a connection.
     Connected {
         /// The number of the attempt. The first attempt is number 1. The numbers start again at 1
-        /// after a connection that has lasted for 30 s, that this end has closed, or that either
-        /// end has drained.
+        /// after a connection if it has lasted for 30 s, if this end has closed it, or if either
+        /// end has drained it.
         attempt: u32,
     },
-    /// This end [drains the connection](crate::WebSocketConnection::drain). Its streams go on, and
-    /// the client dials the next connection for new ones. [`Lost`](Self::Lost) follows when the
-    /// drained connection has ended, possibly after the next connection is
-    /// [`Connected`](Self::Connected).
+    /// This end [drains the connection](crate::WebSocketConnection::drain). The streams of the
+    /// connection go on, and the client dials the next connection for new streams.
+    /// [`Lost`](Self::Lost) follows when the drained connection has ended, possibly after the next
+    /// connection is [`Connected`](Self::Connected).
     Draining,
     /// The peer [drains the connection](crate::WebSocketConnection::drain), for example because the
     /// server [shuts down](crate::WebSocketServer::shutdown). The client dials the next connection,

@@ -13,7 +13,7 @@ use crate::connection::waiters::Waiters;
 /// What a task can wait for, other than reading from a stream or writing to it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Queue {
-    /// The connection is established, either end drains it, or it has ended.
+    /// The connection is established, or has ended, or either end drains it.
     Established,
     /// There is an event for the listeners.
     Events,
@@ -61,8 +61,8 @@ impl Queues {
     }
 }
 
-/// A future's position in a queue. When it is dropped, the future leaves the queue, and what was
-/// reserved for it goes to the next task.
+/// A future's position in a queue. When this value is dropped, the future leaves the queue, and
+/// what was reserved for the future goes to the next task.
 pub(crate) struct QueuePosition<'a> {
     shared: &'a Shared,
     queue: Queue,
@@ -78,13 +78,14 @@ impl<'a> QueuePosition<'a> {
     }
 
     /// Whether the future's turn has come and the amount that it `wants` is available. Once the
-    /// connection has ended, the result is always `true`. The order no longer matters then, because
-    /// every task is awake, and finds either something to take or the reason for the end.
+    /// connection has ended, the result is always `true`. From then on the order does not matter,
+    /// because every task is awake. Each task finds either something to take or the reason for the
+    /// end.
     pub(crate) fn may_take(&self, state: &mut State, wants: u64) -> bool {
         state.may_take(self.queue, self.ticket, wants)
     }
 
-    /// Waits at the end of the queue, or at the present position if there is one.
+    /// Waits at the present position, or at the end of the queue if there is no position yet.
     pub(crate) fn wait(&mut self, state: &mut State, wants: u64, cx: &Context<'_>) {
         self.wants = wants;
         state.wait_in(self.queue, &mut self.ticket, wants, cx);

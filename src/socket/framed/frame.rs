@@ -144,8 +144,8 @@ impl Header {
     }
 }
 
-/// Returns a word that is filled with the repeated mask. Its first byte masks the payload byte at
-/// `offset`. The compiler makes vectors of such words.
+/// Returns a word that is filled with the repeated mask. The word's first byte masks the payload
+/// byte at `offset`. The compiler makes vectors of such words.
 fn mask_word(mask: [u8; 4], offset: usize) -> u64 {
     let mut turned = mask;
     turned.rotate_left(offset % 4);

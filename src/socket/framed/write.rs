@@ -15,8 +15,8 @@ use super::{
     poll_once,
 };
 
-/// While this many bytes wait, no further message is accepted. So a write has at most two messages
-/// of the largest size, and an urgent message waits for no more than these.
+/// While this many bytes wait, no further message is accepted. So a write contains at most two
+/// messages of the largest size, and an urgent message waits for at most two messages.
 pub(super) const HIGH_WATER: usize = 64 * 1024;
 
 /// The writing half of a WebSocket.
@@ -111,7 +111,7 @@ impl Writer {
         }
     }
 
-    /// Writes until at most `leave` bytes wait.
+    /// Writes until at most `leave` bytes are left in the buffer.
     pub(super) fn poll_write_out<S: AsyncWrite + Unpin>(
         &mut self,
         io: &mut S,

@@ -129,9 +129,9 @@ async fn a_stream_of_256_mib_comes_back_as_it_was_sent(kind: Kind, settings: Set
     assert_eq!(sent, received);
 }
 
-/// The timeout to which the tests of the proxy's timeout set it.
+/// The proxy's timeout in the tests that wait for this timeout.
 const SHORT: Duration = Duration::from_secs(4);
-/// After this time, the timeout of [`SHORT`] has certainly expired.
+/// A time after which the timeout [`SHORT`] has certainly expired.
 const PAST_SHORT: Duration = Duration::from_secs(10);
 
 async fn an_idle_connection_outlives_the_proxys_timeout(kind: Kind, settings: Settings) {
@@ -257,7 +257,7 @@ async fn the_clients_address_and_port_are_in_the_proxy_header() {
     assert_eq!(server_end.remote_address(), None);
 }
 
-/// Reads `PROXY TCP4 <client> <proxy> <client's port> <proxy's port>\r\n`, and not a byte more.
+/// Reads `PROXY TCP4 <client> <proxy> <client's port> <proxy's port>\r\n`, and no byte after that.
 /// Returns the client's address.
 async fn read_proxy_header(socket: &mut tokio::net::TcpStream) -> std::io::Result<SocketAddr> {
     use tokio::io::AsyncReadExt;
@@ -272,7 +272,7 @@ async fn read_proxy_header(socket: &mut tokio::net::TcpStream) -> std::io::Resul
     Ok(format!("{}:{}", words[2], words[4]).parse().expect("an address"))
 }
 
-/// Asserts that the network ended the connection, and not the peer.
+/// Asserts that the connection was ended by the network, and not by the peer.
 fn assert_cut(error: &ConnectionError) {
     assert!(matches!(error, ConnectionError::SocketLost(_)), "not the network, but {error:?}");
 }

@@ -17,8 +17,8 @@ use super::{
     server::{Tls, echo, one_client, within},
 };
 
-/// `Ok` if both ends sent a close_notify. Otherwise `Err` with the side that ended its direction
-/// without a close_notify.
+/// What the relay saw: `Ok` if both ends sent a close_notify, and otherwise `Err` with the side
+/// that ended its direction without a close_notify.
 type Ends = Result<(), Side>;
 
 type Seen = JoinHandle<Ends>;
@@ -181,7 +181,7 @@ async fn a_client_that_is_refused_ends_tls_in_order() {
 /// and when the connection in the tunnel ends.
 #[tokio::test]
 async fn tls_to_a_proxy_is_ended_in_order_by_refusal_and_by_close() {
-    // The last of these is not a valid response.
+    // The last element is not a valid response.
     for status in ["200 OK", "403 Forbidden", "no status"] {
         let tls = Tls::new(NAME);
         let (target, accepted) = one_client(tls.server()).await;

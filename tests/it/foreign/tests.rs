@@ -205,8 +205,8 @@ pub(crate) async fn streams_given_up_in_the_middle_of_data_leave_the_connection_
     }
 }
 
-/// Crate `qmux` with its default settings would fail here as the receiver, because the windows of
-/// four streams fill its connection window. So only readers of ours stall here.
+/// With its default settings, the crate `qmux` would fail here as the receiver, because the windows
+/// of four streams use up its connection window. So only readers of ours stall here.
 pub(crate) async fn readers_of_ours_that_stall_cost_another_stream_nothing<F: Foreign>(role: Role) {
     let pair = defaults::<F>(role).await;
     let mut stalled = Vec::new();
@@ -318,7 +318,8 @@ pub(crate) async fn everything_works_over_tls<F: Foreign>(role: Role) {
     within("our end", pair.ours.closed()).await;
 }
 
-/// To them the offer is an unknown parameter. So the connection ends with its socket, as before.
+/// For the other implementations the offer is an unknown parameter. So the connection ends with its
+/// socket, as it does without an offer.
 pub(crate) async fn an_offer_of_resumption_changes_nothing_for_them<F: Foreign>(role: Role) {
     let ours = config(|config| {
         config.resume_timeout(Some(std::time::Duration::from_secs(60)));

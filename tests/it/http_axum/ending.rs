@@ -19,7 +19,7 @@ use super::{
     ways::{WAYS, pass},
 };
 
-/// What a side sends to end an HTTP/2 stream, or what ends the whole TLS connection.
+/// A frame by which a side ends an HTTP/2 stream, or an event that ends the whole TLS connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sign {
     EndStream,
@@ -29,7 +29,7 @@ enum Sign {
     Cut,
 }
 
-/// For client and server: what each of them sent to end its side, in the order in which it arrived.
+/// What the client sent to end its side, and what the server sent, each in the order of arrival.
 #[derive(Debug, Clone, Default)]
 struct Heard(Arc<Mutex<[Vec<Sign>; 2]>>);
 

@@ -65,7 +65,7 @@ async fn a_server_that_asks_for_time_gets_it_and_up_to_an_hour() {
         }
         connected(&mut events, 3).await;
     }
-    // If the header is missing, or the error is another one, `retry_after` returns nothing.
+    // If the header is missing, or if the error is not a refusal, `retry_after` returns nothing.
     assert_eq!(refused_with(503, &[]).retry_after(), None);
     assert_eq!(ConnectError::HandshakeTimeout.retry_after(), None);
 }
@@ -80,6 +80,6 @@ async fn clients_of_one_server_do_not_come_back_together() {
         let delay = waiting(&mut events, 2).await;
         *(if delay < INITIAL / 2 { &mut early } else { &mut late }) += 1;
     }
-    // By chance, all clients are early, or all clients are late, only once in 2^63 runs.
+    // It happens by chance only once in 2^63 runs that all clients are early or that all are late.
     assert!(early > 0 && late > 0, "{early} early, {late} late");
 }

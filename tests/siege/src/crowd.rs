@@ -14,8 +14,8 @@ use crate::{
     victim::Address,
 };
 
-/// How many connections are opened at the same time. With fewer, handshakes would wait for each
-/// other.
+/// How many connections are opened at the same time. If there were fewer, handshakes would wait for
+/// each other.
 const AT_ONCE: u64 = 32;
 /// How many file descriptors are reserved besides the one for each connection.
 pub const SPARE: u64 = 200;

@@ -142,8 +142,8 @@ async fn both(
     }
 }
 
-/// Waits until the TCP connection has failed. The reads and writes may not notice the failure for a
-/// long time, because they happen only when the stream has credit or data.
+/// Waits until the TCP connection has failed. Reads and writes may notice the failure much later,
+/// because they happen only when the stream has credit or data.
 async fn reset(write: &tcp::WriteHalf<'_>) -> io::Error {
     match write.ready(Interest::ERROR).await {
         Ok(_) => io::ErrorKind::ConnectionReset.into(),
@@ -153,8 +153,8 @@ async fn reset(write: &tcp::WriteHalf<'_>) -> io::Error {
 
 enum Upload {
     Finished,
-    /// The peer has stopped the stream, so it reads no more of the upload. Data that the peer has
-    /// sent is still carried to TCP.
+    /// The peer has stopped the stream, so the peer reads no more of the upload. Data that the peer
+    /// has sent is still carried to TCP.
     Stopped,
 }
 

@@ -49,8 +49,8 @@ pub struct Connection {
     config: Config,
     state: State,
     /// Whether this end's transport parameters have been sent. Also true if the wire has no
-    /// transport parameters. In each state they may still be unsent, because they are sent only
-    /// when the socket can take them.
+    /// transport parameters. In each state the parameters may still be unsent, because they are
+    /// sent only when the socket can take them.
     parameters_sent: bool,
     /// Transport parameters that the engine does not know, encoded. They are sent after the
     /// parameters that the engine knows, and then dropped.
@@ -131,9 +131,9 @@ impl Connection {
     /// Sets what the socket can do. By default it can do everything. Call this method before any
     /// other.
     ///
-    /// The pings of js-ws are the WebSocket's. If the socket cannot send them, this end cannot
-    /// distinguish a silent peer from one that is gone. Therefore neither keep-alive nor the idle
-    /// timeout runs on js-ws, and a lost peer is noticed only when the socket ends.
+    /// On js-ws, pings are the WebSocket's own pings. If the socket cannot send pings, this end
+    /// cannot distinguish a silent peer from a peer that is gone. Therefore neither keep-alive nor
+    /// the idle timeout runs on js-ws, and a lost peer is noticed only when the socket ends.
     pub fn set_socket_capabilities(&mut self, mut socket: SocketCapabilities) {
         socket.max_message = socket.max_message.max(crate::config::MIN_MESSAGE_SENT);
         self.socket = socket;

@@ -16,8 +16,8 @@
 //!
 //! Some events make the end skip steps:
 //!
-//! - If the peer's WebSocket Close arrives in `Frame`, that step is skipped and `WebSocket` follows,
-//!   because this end's Close is the answer.
+//! - If the peer's WebSocket Close arrives in the step `Frame`, the step `WebSocket` follows
+//!   without a frame, because this end answers with its own Close.
 //! - The deadline, the end of the socket and the end of the driver lead from any step to `Closed`.
 
 use super::close_frames::CloseFrames;
@@ -84,8 +84,8 @@ pub(super) struct Drain {
 pub(super) struct End {
     /// Why the connection has ended.
     pub(super) error: ConnectionError,
-    /// When the closing handshake stops waiting for the peer; `None` for a time that [`Time`]
-    /// cannot express (C-81).
+    /// When the closing handshake stops waiting for the peer. `None` if [`Time`] cannot express
+    /// that time (C-81).
     pub(super) deadline: Option<Time>,
     /// Whether the connection was established before it ended.
     pub(super) was_established: bool,

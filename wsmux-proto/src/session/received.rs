@@ -8,8 +8,8 @@ use crate::Time;
 /// A message is acknowledged no later than this time after its arrival.
 const DELAY: Duration = Duration::from_secs(1);
 
-/// If the oldest message that was not acknowledged is this old, the next message that is sent for
-/// another reason carries an acknowledgement.
+/// Once the oldest message that was not acknowledged is this old, any message that is sent anyway
+/// carries an acknowledgement.
 const RIDE_AFTER: Duration = Duration::from_millis(250);
 
 /// No more bytes than this stay unacknowledged, even if a quarter of the peer's budget is more.
@@ -17,8 +17,8 @@ const RIDE_AFTER: Duration = Duration::from_millis(250);
 /// processor's cache.
 const LARGEST_STEP: u64 = 512 * 1024;
 
-/// This many bytes or fewer need no acknowledgement of their own. Otherwise an idle connection
-/// would acknowledge each ping, and each answer to a ping.
+/// If at most this many bytes wait to be acknowledged, no acknowledgement is sent for them alone.
+/// Otherwise an idle connection would acknowledge each ping, and each answer to a ping.
 pub(super) const NEGLIGIBLE: u64 = 64;
 
 /// The count of received messages, and the part of them that was not acknowledged.
@@ -64,7 +64,7 @@ impl Received {
         self.due
     }
 
-    /// Whether a message that is sent for another reason should carry an acknowledgement.
+    /// Whether a message that is sent anyway should carry an acknowledgement.
     pub(super) fn is_worth_sending(&self, now: Time) -> bool {
         self.due
             || self.cost >= self.step / 2

@@ -7,10 +7,10 @@
 //!
 //! Invariant: a stream is in at most one of the two queues, and at most once. The stream's
 //! [`Scheduling`] names this queue. A stream that leaves a queue before its turn leaves a *void*
-//! entry behind, and the scheduler recognizes that entry by its ticket. A queue without streams has
-//! no void entries either. The number of void entries in both queues together is at most the number
-//! of streams in them plus [`SPARE_TICKETS`]. So neither the cost of a turn nor the memory grows
-//! with how often streams are reset or get another priority (C-85).
+//! entry behind, and the scheduler recognizes that entry by its ticket. A queue that contains no
+//! streams has no void entries either. The number of void entries in both queues together is at
+//! most the number of streams in them plus [`SPARE_TICKETS`]. So neither the cost of a turn nor the
+//! memory grows, however often streams are reset or get another priority (C-85).
 
 use std::num::NonZeroU64;
 
@@ -126,8 +126,8 @@ impl Scheduler {
         }
     }
 
-    /// Records that a stream leaves its queue. Its entry becomes void, or has already been removed.
-    /// Returns whether the stream was in a queue.
+    /// Records that a stream leaves its queue. The stream's entry becomes void, or has already been
+    /// removed. Returns whether the stream was in a queue.
     #[inline]
     fn leave(&mut self, stream: &mut Scheduling) -> bool {
         let Some(ticket) = stream.entry.take() else { return false };
@@ -219,7 +219,7 @@ impl Queue {
     }
 }
 
-/// The thing for which a stream in a queue waits.
+/// What a stream in a queue waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum WaitsFor {
     /// The stream waits for its turn.

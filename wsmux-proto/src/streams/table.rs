@@ -75,8 +75,8 @@ impl Table {
         }
     }
 
-    /// Marks a stream as lingering: the application has released it, all frames of this end for it
-    /// have been sent, and the peer has not ended its half.
+    /// Marks a stream as lingering. A stream lingers if the application has released it, all frames
+    /// of this end for it have been sent, and the peer has not ended the peer's half.
     pub(super) fn set_lingering(&mut self, key: Key) {
         let Some(stream) = self.slab.get_mut(key.0) else { return };
         self.lingering += usize::from(!std::mem::replace(&mut stream.lingers, true));
@@ -136,8 +136,8 @@ pub(super) struct Stream {
     lingers: bool,
 }
 
-// There may be tens of thousands of idle streams. What only some streams need is allocated when it is
-// needed.
+// There may be tens of thousands of idle streams. So a part that only some streams need is
+// allocated when it is needed.
 #[cfg(target_pointer_width = "64")]
 const _: () = assert!(size_of::<Stream>() <= 288);
 

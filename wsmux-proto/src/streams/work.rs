@@ -124,8 +124,8 @@ fn void_entries_of_streams_that_wait_for_credit_are_bounded() {
     }
 }
 
-/// An application may give each stream a priority of its own. Even then, the queue looks at a
-/// stream only when its turn has come.
+/// An application may give each stream a priority of its own. Even in this case, the queue looks at
+/// a stream only when the stream's turn has come.
 ///
 /// [C-85] On average, the cost of a frame, a call or an event MUST NOT grow faster than the
 /// logarithm of the number of streams. The number includes streams that wait (J-31). The rule holds

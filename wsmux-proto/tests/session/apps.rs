@@ -191,7 +191,7 @@ impl World {
         self.net.dial();
     }
 
-    /// Both ends receive `incoming` from their sockets, and this ends the sockets.
+    /// Ends the sockets of both ends: each end receives `incoming` from its socket.
     fn fail_both(&mut self, incoming: impl Fn() -> Incoming) {
         let net = &mut self.net;
         for end in [&mut net.client, &mut net.server] {

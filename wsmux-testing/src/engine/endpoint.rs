@@ -43,8 +43,8 @@ pub enum End {
     Closed,
 }
 
-/// Lost segments as the layers above TCP see them. No byte is missing, but a lost segment arrives
-/// one or more round trips late, and all bytes after it wait for it.
+/// A model of lost segments, as the layers above TCP notice them. No byte is missing. But a lost
+/// segment arrives one or more round trips late, and all bytes after the segment wait for it.
 #[derive(Debug)]
 pub struct Loss {
     /// How many of 1,000 segments are lost.
@@ -105,7 +105,7 @@ pub struct Endpoint {
     pub stalled: bool,
     /// Whether everything that is sent is lost, as behind a router that has failed.
     pub black_hole: bool,
-    /// Whether no acknowledgement arrives, because one of the two directions is a black hole. TCP
+    /// Whether one of the two directions is a black hole, so that no acknowledgement arrives. TCP
     /// then accepts what its send buffer has room for (`capacity`), and nothing after that. TCP has
     /// to keep the data until the data is acknowledged. The buffer grows only because of
     /// acknowledgements (on Linux in `tcp_new_space`).
@@ -120,7 +120,8 @@ pub struct Endpoint {
     bytes_in_flight: usize,
     has_closed: bool,
     out: MessageBuf,
-    /// What the engine holds, as long as all its calls are made with [`of`](Endpoint::of).
+    /// What the engine holds. The value is right only if all calls of the engine are made with
+    /// [`of`](Endpoint::of).
     pub heap: Heap,
 }
 

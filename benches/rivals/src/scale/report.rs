@@ -45,7 +45,7 @@ fn table(results: &Results, factor: Factor) -> Table {
     table
 }
 
-/// Returns the law of a curve and the laws of its parts, as a line of text.
+/// Returns the power law of a curve and the power laws of its parts, as a line of text.
 fn laws(curve: &Curve) -> Option<String> {
     let (quantity, axis) = (quantity(curve.metric), curve.factor.axis());
     let named = |law: Law| law.name().map_or_else(String::new, |name| format!(" ({name})"));

@@ -34,8 +34,8 @@ const OVERHEAD: usize = 4 * size_of::<Vec<u8>>();
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The thread that writes the logs of one configuration, in the order in which their chunks
-/// arrived. The thread does not belong to the runtime, because a writer that hangs would block a
-/// thread of the runtime for other tasks. It starts with the first log, and ends once the
+/// arrived. The thread does not belong to the runtime. Otherwise a writer that hangs would take a
+/// thread of the runtime away from other tasks. It starts with the first log, and ends once the
 /// configuration and its logs are gone and every chunk is written.
 #[derive(Default)]
 pub(super) struct WriterThread {
@@ -54,8 +54,8 @@ impl WriterThread {
         }
     }
 
-    /// Makes the queue of a new log. Fails if the thread that writes the logs has to be started and
-    /// the system has no thread left.
+    /// Makes the queue of a new log. Fails if the thread that writes the logs has to be started but
+    /// the system cannot start another thread.
     pub(super) fn queue(&self, writer: Writer) -> io::Result<Queue> {
         let log = WriterState {
             writer: Mutex::new(Some(writer)),
@@ -248,8 +248,8 @@ impl Backlog {
         lock(&self.progress).jobs_done
     }
 
-    /// Whether the thread hangs, that is, has completed no job for `PATIENCE`. At the time `asked`,
-    /// it had completed `before` jobs.
+    /// Whether the thread hangs. It hangs if it has completed no job for `PATIENCE`. At the time
+    /// `asked`, it had completed `before` jobs.
     fn is_stuck(&self, before: u64, asked: Instant) -> bool {
         let mut progress = lock(&self.progress);
         // The caller slept for `PATIENCE` on the runtime's clock, which a test may advance without
@@ -260,9 +260,9 @@ impl Backlog {
     }
 }
 
-/// A task waits on this for a log to be written. If the runtime shuts down earlier, it drops the
-/// task, and the drop blocks until the log is written. So a log is complete once its runtime is
-/// gone, unless its writer hangs.
+/// A task uses this value to wait until a log is written. If the runtime shuts down earlier, it
+/// drops the task, and the drop blocks until the log is written. So a log is complete once its
+/// runtime is gone, unless its writer hangs.
 pub(super) struct Written {
     written: oneshot::Receiver<Infallible>,
     backlog: Arc<Backlog>,
@@ -276,7 +276,7 @@ impl Written {
         while !self.given_up {
             let (before, asked) = (self.backlog.jobs_done(), Instant::now());
             tokio::select! {
-                // Nothing is ever sent: the receiver completes when the sender is dropped.
+                // Nothing is ever sent. The receiver completes when the sender is dropped.
                 _ = &mut self.written => return,
                 () = sleep(PATIENCE) => self.given_up = self.backlog.is_stuck(before, asked),
             }

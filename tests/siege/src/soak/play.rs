@@ -117,8 +117,8 @@ impl Player {
     async fn open_bi(&mut self) -> Result<(SendStream, RecvStream)> {
         loop {
             if self.drops_future() {
-                // If the timeout drops the future, either no stream was opened, or the stream was
-                // dropped too and therefore reset.
+                // If the timeout drops the future, there are two cases: either no stream was
+                // opened, or the drop has also dropped the stream and so reset it.
                 let moment = self.moment();
                 let opened = timeout(moment, self.connection.open_bi()).await;
                 if let Ok(stream) = opened {
@@ -174,8 +174,7 @@ impl Player {
                 Err(WriteError::Stopped(_)) => Ok(()),
                 done => Ok(done?),
             },
-            // An acceptor that only sends may have finished and dropped the stream before this end
-            // does so.
+            // An acceptor that only sends may finish and drop the stream before this end does.
             (Kind::Source | Kind::SourceReset | Kind::SourceStop, Ok(())) => match send.finish() {
                 Ok(()) | Err(WriteError::Stopped(_)) => Ok(()),
                 Err(error) => Err(error.into()),
@@ -364,8 +363,8 @@ impl Player {
         self.read_from(recv, seed, 0, to).await
     }
 
-    /// Reads from byte `at` to byte `to`, or until the stream ends. Returns where it stopped, and
-    /// why.
+    /// Reads from byte `at` to byte `to`, or until the stream ends. Returns the byte at which the
+    /// reading stopped, and why it stopped.
     async fn read_from(
         &mut self,
         recv: &mut RecvStream,
