@@ -37,9 +37,9 @@
 //! # }
 //! ```
 //!
-//! A server needs nothing else. A client that comes back does not give the server a new connection.
-//! The future of its handshake ends with [`AcceptError::Resumed`], and the earlier connection gets
-//! the socket. Treat this error like any other handshake that ended without a connection.
+//! A server has nothing else to do. A client that comes back is no new connection: the future of
+//! its handshake ends with [`AcceptError::Resumed`], and the earlier connection gets the socket.
+//! Treat this error like any other handshake that ended without a connection.
 //!
 //! Resumption works between two ends of wsmux on the QMux wire: native clients, clients over
 //! HTTP/2, and web pages. Any other peer ignores the offer, and its connections end with their

@@ -194,8 +194,8 @@ fn status(answer: &str) -> u16 {
 }
 
 /// [W-45] A server MUST answer HTTP 400 to an HTTP/1.1 request without a `Host` header, to any
-/// request with more than one `Host` header, and to any request whose `Host` is not a host with an
-/// optional port of at most 65535.
+/// request with more than one, and to any request whose `Host` is not a host with an optional port
+/// of at most 65535.
 ///
 /// [W-46] A server MUST answer HTTP 400 if the target of a request has none of the forms of RFC
 /// 9112 §3.2 that the method permits, or contains a user, a fragment or a character outside ASCII.

@@ -195,8 +195,8 @@ fn a_narrow_link_with_a_deep_queue_is_slow_and_not_dead() {
 /// effective idle timeout if that is shorter, a ping MUST be sent: QX_PING on QMux, WebSocket ping
 /// on js-ws.
 /// [C-45] When a ping is unanswered and nothing at all has arrived for a whole effective idle
-/// timeout, the connection MUST time out, even though sending restarts the idle timer. If there is
-/// no idle timeout, three keep-alive intervals take its place.
+/// timeout (if there is none: for three keep-alive intervals), the connection MUST time out, even
+/// though sending restarts the idle timer.
 #[test]
 fn both_ends_notice_a_black_hole_of_either_direction_by_the_idle_timeout() {
     let directions = [[true, false], [false, true], [true, true]];

@@ -50,9 +50,9 @@ fn a_peer_without_the_parameter_gets_no_notice_and_may_send_none() {
     assert_eq!(blamed, GOING_AWAY);
 }
 
-/// [G-3] An end that begins to drain MUST send GOING_AWAY, unless it has sent GOING_AWAY before.
-/// From then on it opens no stream. Before GOING_AWAY it MUST send a frame of each stream that it
-/// has opened, or of a later stream of the same kind.
+/// [G-3] An end that begins to drain MUST send GOING_AWAY, unless it has sent it, and opens no
+/// stream from then on. Before GOING_AWAY it MUST send a frame of each stream that it has opened,
+/// or of a later stream of the same kind.
 #[test]
 fn the_notice_comes_after_all_streams_of_its_sender() {
     let mut peer = server();
@@ -73,8 +73,8 @@ fn the_notice_comes_after_all_streams_of_its_sender() {
 
 /// [G-4] Until the peer has sent GOING_AWAY, but for no longer than 5 s, an end that drains MUST
 /// accept the streams that the peer opens, and MUST NOT close the connection because all streams
-/// have ended. The 5 s begin when GOING_AWAY is sent, and begin again with each new WebSocket
-/// (§12.3). Once the end need not accept streams any longer, it refuses new streams with code 0.
+/// have ended. The time begins when GOING_AWAY is sent, and again with each new WebSocket (§12.3).
+/// After that new streams are refused with code 0.
 #[test]
 fn streams_are_accepted_until_the_peer_answers_or_the_time_is_over() {
     for answers in [false, true] {
@@ -110,8 +110,8 @@ fn streams_are_accepted_until_the_peer_answers_or_the_time_is_over() {
     }
 }
 
-/// [G-5] An end that receives GOING_AWAY and has not sent GOING_AWAY itself MUST send it within 3
-/// s, as if it drained (G-3). But it need not close the connection, because the peer does.
+/// [G-5] An end that receives GOING_AWAY and has not sent it MUST send it within 3 s, as if it
+/// drained (G-3). But it need not close the connection, because the peer does.
 #[test]
 fn an_end_answers_the_notice_and_leaves_the_close_to_the_peer() {
     for late in [false, true] {

@@ -72,8 +72,8 @@ impl Upload {
     }
 }
 
-/// [C-90] When a socket accepts something after it was full, the timers MUST restart as if a
-/// message had arrived (C-45) and as if a message had been handed over (C-42).
+/// [C-90] When a socket accepts something after it was full, this MUST restart the same timers as a
+/// message that arrives (C-45) and as a message that is handed over (C-42).
 #[test]
 fn a_slow_upload_through_a_deep_buffer_lives() {
     for wire in WIRES {
@@ -88,8 +88,8 @@ fn a_slow_upload_through_a_deep_buffer_lives() {
 }
 
 /// [C-91] The effective idle timeout MUST be at least three times the newest round-trip time of a
-/// ping. But this rule MUST NOT make the effective idle timeout longer than three times the smaller
-/// of the two declared timeouts.
+/// ping. But this rule MUST NOT make it longer than three times the smaller of the two declared
+/// timeouts.
 #[test]
 fn the_last_bytes_of_a_slow_upload_have_their_time() {
     for wire in WIRES {
@@ -106,11 +106,11 @@ fn the_last_bytes_of_a_slow_upload_have_their_time() {
 }
 
 /// [C-45] When a ping is unanswered and nothing at all has arrived for a whole effective idle
-/// timeout, the connection MUST time out, even though sending restarts the idle timer. If there is
-/// no idle timeout, three keep-alive intervals take its place.
+/// timeout (if there is none: for three keep-alive intervals), the connection MUST time out, even
+/// though sending restarts the idle timer.
 /// [C-91] The effective idle timeout MUST be at least three times the newest round-trip time of a
-/// ping. But this rule MUST NOT make the effective idle timeout longer than three times the smaller
-/// of the two declared timeouts.
+/// ping. But this rule MUST NOT make it longer than three times the smaller of the two declared
+/// timeouts.
 #[test]
 fn an_upload_into_a_black_hole_is_given_up_in_time() {
     for wire in WIRES {
@@ -171,8 +171,8 @@ fn silence_after_round_trip(wire: Wire, seconds: u64) -> Duration {
 }
 
 /// [C-91] The effective idle timeout MUST be at least three times the newest round-trip time of a
-/// ping. But this rule MUST NOT make the effective idle timeout longer than three times the smaller
-/// of the two declared timeouts.
+/// ping. But this rule MUST NOT make it longer than three times the smaller of the two declared
+/// timeouts.
 #[test]
 fn the_idle_timeout_is_three_round_trips_and_no_longer_than_its_triple() {
     for wire in WIRES {

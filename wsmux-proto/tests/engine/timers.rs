@@ -185,8 +185,8 @@ fn a_websocket_pong_is_no_answer_to_a_qx_ping() {
 }
 
 /// [C-45] When a ping is unanswered and nothing at all has arrived for a whole effective idle
-/// timeout, the connection MUST time out, even though sending restarts the idle timer. If there is
-/// no idle timeout, three keep-alive intervals take its place.
+/// timeout (if there is none: for three keep-alive intervals), the connection MUST time out, even
+/// though sending restarts the idle timer.
 #[test]
 fn a_peer_that_is_gone_is_noticed_though_we_go_on_sending() {
     for wire in WIRES {

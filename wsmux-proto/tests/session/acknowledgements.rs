@@ -55,10 +55,9 @@ fn connected() -> (Net, StreamId) {
 
 /// An end MUST acknowledge in two cases. First, the messages that it has not acknowledged
 /// cost a quarter of the peer's replay budget, or 512 KiB if that is less. Second, the oldest of
-/// these messages arrived a second ago, and together they have more than 64 bytes. If neither is
-/// the case, an end acknowledges only in a message that it sends for another reason. It does so
-/// once the messages cost half of the amount above, or the oldest of them arrived a quarter of a
-/// second ago. A message costs its length, without SESSION_ACK, plus 64 bytes.
+/// these messages arrived a second ago, and together they have more than 64 bytes. Before that, an
+/// end acknowledges only in a message that it sends for another reason, once half of that cost or a
+/// quarter of a second is reached. A message costs its length, without SESSION_ACK, plus 64 bytes.
 #[test]
 fn acknowledgements_come_late_enough_to_be_few_and_early_enough() {
     let (mut net, id) = connected();
@@ -256,9 +255,8 @@ fn an_acknowledgement_is_the_first_frame_or_an_unknown_one() {
     assert_eq!(code_of(&plain), unknown);
 }
 
-/// We MUST close with PROTOCOL_VIOLATION on a SESSION_ACK whose count is not higher than
-/// every earlier count of the peer, and on a SESSION_ACK whose count is higher than the number of
-/// messages that we have sent.
+/// On a SESSION_ACK whose count is not above every earlier count of the peer, or is above the
+/// number of messages that we have sent, we MUST close with PROTOCOL_VIOLATION.
 #[test]
 fn an_acknowledgement_of_nothing_new_or_of_too_much_is_a_violation() {
     for count in [0, 4, u64::MAX >> 2] {

@@ -25,8 +25,8 @@ fn serves(conn: &mut Connection, now: Time) -> bool {
 
 /// [G-4] Until the peer has sent GOING_AWAY, but for no longer than 5 s, an end that drains MUST
 /// accept the streams that the peer opens, and MUST NOT close the connection because all streams
-/// have ended. The 5 s begin when GOING_AWAY is sent, and begin again with each new WebSocket
-/// (§12.3). Once the end need not accept streams any longer, it refuses new streams with code 0.
+/// have ended. The time begins when GOING_AWAY is sent, and again with each new WebSocket (§12.3).
+/// After that new streams are refused with code 0.
 #[test]
 fn a_notice_that_was_lost_is_sent_again_and_waited_for_anew() {
     let mut net = Net::new(&resumable());
