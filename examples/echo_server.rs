@@ -83,8 +83,8 @@ async fn serve(connection: WebSocketConnection) {
         while let Ok(recv) = connection.accept_uni().await {
             let connection = connection.clone();
             tokio::spawn(async move {
-                // While this waits for the client to allow one more stream, the data that the
-                // client sends is bounded by its credit.
+                // While this task waits until the client allows one more stream, the client's
+                // credit bounds the data that the client can send.
                 if let Ok(send) = connection.open_uni().await {
                     echo(send, recv).await;
                 }
@@ -99,7 +99,7 @@ async fn serve(connection: WebSocketConnection) {
     };
     let datagrams = async {
         while let Ok(datagram) = connection.read_datagram().await {
-            // A peer may send datagrams without accepting any. That is not an error, and its
+            // A peer may send datagrams without accepting any. This is not an error, and the peer's
             // streams continue.
             let _ = connection.send_datagram(datagram);
         }
@@ -115,7 +115,7 @@ enum End {
     Lost,
 }
 
-/// Echoes a stream. It has only one chunk in memory at a time, however long the stream is.
+/// Echoes a stream. Only one chunk is in memory at a time, however long the stream is.
 async fn echo(mut send: SendStream, mut recv: RecvStream) {
     let end = loop {
         // The client may stop the stream while no data arrives.
@@ -140,7 +140,7 @@ async fn echo(mut send: SendStream, mut recv: RecvStream) {
         }
     };
     // If the client stopped the sending half, the engine has already answered with a reset of the
-    // same code. The call of `stop` asks the client to stop sending, too.
+    // same code. The call of `stop` also asks the client to stop sending.
     let _ = match end {
         End::Reset(code) => send.reset(code),
         End::Stopped(code) => recv.stop(code),

@@ -13,7 +13,7 @@ pub(crate) const CHUNK: usize = 64 * 1024;
 /// How many bytes the pipe between the two ends holds, like the buffers of a socket.
 const CAPACITY: usize = 256 * 1024;
 
-/// The two ends of a stream, of which one sends requests and the other answers.
+/// The two ends of a stream. One end sends requests, and the other end answers them.
 pub(crate) struct Ends {
     client: WebSocketStream,
     server: WebSocketStream,

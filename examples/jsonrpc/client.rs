@@ -72,7 +72,7 @@ impl Client {
     }
 }
 
-/// Notifications of the server, one per line. Dropping them stops the stream.
+/// Notifications of the server, one per line. Dropping this value stops the stream.
 pub(crate) struct Notifications(Take<BufReader<RecvStream>>);
 
 impl Notifications {

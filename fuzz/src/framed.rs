@@ -1,7 +1,7 @@
 //! Compiles the private frame layer, and the test code that compares this layer with tungstenite.
 //!
-//! The files are included by their paths. A hidden public module is no alternative, because the
-//! comparison is test code, which should not be compiled into a user's build.
+//! The files are included by their paths. A hidden public module would compile the comparison into
+//! the builds of users, although the comparison is test code.
 
 use std::{
     pin::pin,

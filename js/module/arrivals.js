@@ -5,8 +5,8 @@ import { errorOf } from "./error.js";
 export const isClean = (end) => "closeCode" in end || end.culprit === "local";
 
 /**
- * The underlying source of incoming streams or datagrams. What arrived before the connection's end
- * is still delivered.
+ * The underlying source of incoming streams or datagrams. It still delivers everything that arrived
+ * before the connection's end.
  */
 class Arrivals {
   #connection;
@@ -40,7 +40,7 @@ class Arrivals {
     await this.#accepting;
     while (await this.#accept(connection));
     this.#end ??= end;
-    // If there are arrivals, they are read first, and the end is delivered after them.
+    // If there are arrivals, they are delivered first, and then the end.
     if (this.#arrived.length === 0) this.#deliver();
   }
 

@@ -40,8 +40,8 @@ export class WebSocketTransportDatagrams {
   }
 
   /**
-   * Makes another writable. It is needed after a datagram was too long, because the writable that
-   * was given that datagram has failed for good.
+   * Makes a new writable. A datagram that is too long makes its writable fail for good, so a new
+   * writable is needed after it.
    */
   createWritable() {
     return writableOf(this.#send);

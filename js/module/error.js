@@ -1,9 +1,9 @@
 const SOURCES = ["stream", "session"];
 
 /**
- * The base class. It has the prototype of WebTransportError, if the page has that class. It does
- * not call WebTransportError's constructor, because browsers differ in its parameters, and some do
- * not accept a source.
+ * The base class. If the page has the class WebTransportError, the base class has the prototype of
+ * WebTransportError. It does not call the constructor of WebTransportError, because browsers differ
+ * in the constructor's parameters, and some browsers do not accept a source.
  */
 function Base(message) {
   return Reflect.construct(DOMException, [message, "WebTransportError"], new.target);
@@ -11,7 +11,7 @@ function Base(message) {
 Base.prototype = (globalThis.WebTransportError ?? DOMException).prototype;
 
 /**
- * The same as WebTransportError, which not every browser has, with one more property: `culprit`.
+ * Works like WebTransportError, which not every browser has, and has one more property: `culprit`.
  */
 export class WebSocketTransportError extends Base {
   #source;
@@ -49,8 +49,8 @@ export function checkCode(code, name) {
 }
 
 /**
- * The code to send for the reason of an `abort` or `cancel`. A reason has a code if it is this
- * module's error or the browser's own. For any other reason, the code is 0.
+ * The code to send for the reason of an `abort` or `cancel`. A reason has a code if it is an error
+ * of this module or the browser's own WebTransportError. For any other reason, the code is 0.
  */
 export function codeOf(reason) {
   const code = reason instanceof Error ? reason.streamErrorCode : undefined;

@@ -214,14 +214,14 @@ class Source {
     this.#half.release();
     controller.close();
     // The read may have begun for an earlier reader. If a later reader now waits with a buffer of
-    // its own, this response ends its wait.
+    // its own, this response ends the wait of the later reader.
     controller.byobRequest?.respond(0);
   }
 
   /**
-   * Fails the stream if it has a fault and nothing is left to read: no bytes in the core, none on
-   * the way from the core, and none here that were for a cancelled read. Otherwise the fault is
-   * found by the reads that follow.
+   * Fails the stream if it has a fault and no bytes are left to read. Bytes may be left in the core
+   * or on the way from the core, or here, if the read that they were for was cancelled. If bytes
+   * are left, the reads that follow find the fault.
    */
   #failUnread(controller) {
     if (!this.#fault || this.#reading || !this.#half.core) return;

@@ -57,7 +57,8 @@ export class WebSocketTransport extends EventTarget {
   /** A promise of the core's connection. */
   #connected;
   /**
-   * The core's connection. It is set from the establishment of the connection until it is freed.
+   * The core's connection. This field is set when the connection is established, and is cleared
+   * when the connection is freed.
    */
   #connection;
   #closeInfo;

@@ -3,8 +3,8 @@ import start, * as core from "./core.js";
 let started;
 
 /**
- * Loads the core, unless it is loaded already. Without a source, it comes from this script's
- * directory.
+ * Loads the core, unless the core is loaded already. Without a source, the core comes from the
+ * directory of this script.
  */
 export function load(source) {
   started ??= start(source === undefined ? undefined : { module_or_path: source }).then(

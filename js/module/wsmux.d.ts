@@ -18,7 +18,8 @@ export interface WebSocketTransportOptions {
   /**
    * Which of the browser's APIs to use; default `WebSocket`. Chromium's `WebSocketStream` reads no
    * more from the network than the page takes from it. But Chromium 156 crashes if the network is
-   * lost while a message waits to be sent, so `resumeTimeout` is of little use with it.
+   * lost while a message waits to be sent on a `WebSocketStream`, so `resumeTimeout` is of little
+   * use with `WebSocketStream`.
    */
   browserApi?: "WebSocket" | "WebSocketStream";
   /** How many bytes the peer may send on a stream before any of them are read. */
@@ -59,14 +60,15 @@ export interface WebSocketTransportOptions {
   closeTimeout?: number;
   /**
    * How long the connection may be without a WebSocket. During this time it dials again, and goes
-   * on over the new WebSocket as if nothing had happened. `Infinity` sets no limit, and 0, the
-   * default, turns this off. It needs a server that has it turned on too, the wire `qmux`, and
-   * `wss` or a server on this machine. The shorter time of both ends applies.
+   * on over the new WebSocket as if nothing had happened. `Infinity` sets no limit. 0 turns
+   * resumption off, and is the default. Resumption has three conditions: the server has turned it
+   * on too, the wire is `qmux`, and the connection uses `wss` or the server is on this machine. If
+   * the two ends have set different times, the shorter time applies.
    */
   resumeTimeout?: number;
   /**
-   * How many bytes of sent messages are kept until the server acknowledges them, with
-   * `resumeTimeout`. When this many are unacknowledged, sending pauses.
+   * With `resumeTimeout`, how many bytes of sent messages are kept until the server acknowledges
+   * them. When this many bytes are unacknowledged, sending pauses.
    */
   replayBudget?: number;
   datagramReceiveBufferSize?: number;
@@ -136,7 +138,8 @@ export interface WebSocketTransportStats {
    */
   blockedByStreamCredit: number;
   /**
-   * Milliseconds during which a stream had data and credit of its own, but the connection had none.
+   * Milliseconds during which a stream had data and credit of its own, but the connection had no
+   * credit.
    */
   blockedByConnectionCredit: number;
   /** Milliseconds during which there was data to send while the socket was full. */
@@ -160,9 +163,10 @@ export interface WebSocketTransportSessionStats {
 }
 
 /**
- * `fixed`: there is a WebSocket, and the connection would end with it. `live`: there is a
- * WebSocket, and the connection would outlive it. `suspended`: there is none, and the connection
- * dials again. `resuming`: there is a new WebSocket, and the server has not answered yet.
+ * `fixed`: there is a WebSocket, and if the WebSocket is lost, the connection ends. `live`: there
+ * is a WebSocket, and if the WebSocket is lost, the connection is suspended. `suspended`: there is
+ * no WebSocket, and the connection dials again. `resuming`: there is a new WebSocket, and the
+ * server has not answered yet.
  */
 export type SessionState = "connecting" | "fixed" | "live" | "suspended" | "resuming" | "ended";
 
@@ -245,7 +249,8 @@ export interface WebSocketTransportDatagrams {
    */
   createWritable(): WritableStream<BufferSource>;
   /**
-   * The size of the largest datagram in bytes; 0 if the peer accepts none, as on the js-ws wire.
+   * The size of the largest datagram in bytes; 0 if the peer accepts no datagrams, as on the js-ws
+   * wire.
    */
   readonly maxDatagramSize: number;
 }
@@ -264,8 +269,8 @@ export class WebSocketTransport extends EventTarget {
    */
   readonly closed: Promise<Required<WebSocketTransportCloseInfo>>;
   /**
-   * Fulfilled when this end calls `shutdown`. A peer's shutdown does not fulfil it, because neither
-   * wire can announce one.
+   * Fulfilled when this end calls `shutdown`. A peer's shutdown does not fulfil this promise,
+   * because neither wire can announce a shutdown.
    */
   readonly draining: Promise<void>;
   readonly reliability: "pending" | "reliable-only";

@@ -1,4 +1,5 @@
-//! The number of objects that JavaScript, or an operation that it started, still holds.
+//! Counts the objects that JavaScript still holds, or that an operation that JavaScript started
+//! still holds.
 
 use std::cell::Cell;
 
@@ -24,8 +25,8 @@ impl Drop for Counted {
     }
 }
 
-/// Returns the number of connections and halves of streams that have not been released. Tests use
-/// it to check that objects are released without the garbage collector, because a test cannot wait
+/// Returns the number of connections and halves of streams that have not been released. With this
+/// number, tests check that objects are released without the garbage collector. A test cannot wait
 /// for a garbage collection.
 #[wasm_bindgen(js_name = liveObjects)]
 pub fn live_objects() -> u32 {

@@ -1,4 +1,4 @@
-//! The reason why an operation failed. The modules convert it to an error.
+//! The reason why an operation failed. The modules convert a fault to an error.
 
 use std::fmt::Display;
 

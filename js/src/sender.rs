@@ -21,9 +21,9 @@ use crate::{
     listeners::Listeners,
 };
 
-/// How many bytes of a chunk are copied out of the page's memory at a time. This is about as much
-/// as one message holds. The rest of a larger chunk stays in the page's memory, because the memory
-/// of a WebAssembly module never shrinks.
+/// At most this many bytes of a chunk are copied out of the page's memory at a time. This is about
+/// as much as one message holds. The rest of a larger chunk stays in the page's memory, because the
+/// memory of a WebAssembly module never shrinks.
 const PIECE: u32 = 64 * 1024;
 
 /// The sending half.
@@ -54,7 +54,7 @@ impl Half {
         written
     }
 
-    /// Writes `piece`, and then the bytes of `rest` from its start, as long as there is room.
+    /// Writes `piece`, and then as many bytes from the start of `rest` as there is room for.
     fn poll_write_all(
         &self,
         cx: &Context<'_>,
@@ -81,8 +81,8 @@ impl Half {
         self.last.get()
     }
 
-    /// Sets the statistics to those of a half that was sent in full, because the engine no longer
-    /// knows the half.
+    /// Sets the statistics as for a half that was sent in full. The engine cannot return them,
+    /// because it no longer knows the half.
     fn all_was_sent(&self) {
         let mut stats = self.stats();
         stats.sent = self.written.get();
@@ -110,7 +110,7 @@ impl Sender {
     /// fulfilled when the last byte has been taken.
     ///
     /// # Errors
-    /// A fault; the promise may be rejected with one as well.
+    /// A fault. The promise may be rejected with a fault as well.
     pub fn write(&self, chunk: &Uint8Array) -> Result<Option<Promise>, JsValue> {
         let mut rest = chunk.subarray(0, chunk.length());
         let mut piece = Bytes::new();
@@ -148,7 +148,7 @@ impl Sender {
 
     /// Returns a promise that is fulfilled when the stream's end and all bytes before it have been
     /// handed to the socket. If the peer stops the stream, the promise is fulfilled with the code.
-    /// It is rejected with a fault when neither of these can happen any longer.
+    /// If neither the end nor a stop can happen any longer, the promise is rejected with a fault.
     pub fn ended(&self) -> Promise {
         let half = self.half.clone();
         let stopped = half.stream.borrow().stopped();

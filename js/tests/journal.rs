@@ -13,8 +13,8 @@ pub(crate) struct Journal {
     ended: Mutex<mpsc::UnboundedReceiver<String>>,
     /// How many bytes writes have accepted.
     written: AtomicU64,
-    /// Whether the command `release` has been received. Until then, streams with the command `hold`
-    /// are not read.
+    /// Whether the command `release` has been received. Streams with the command `hold` are read
+    /// only after this command.
     released: watch::Sender<bool>,
 }
 

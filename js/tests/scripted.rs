@@ -23,7 +23,7 @@ use crate::peer::pattern;
 
 const WIRE: Wire = Wire::QMux;
 
-/// Runs the server. Each stream's first line describes the next message.
+/// Runs the server. The first line of each stream describes the server's next message.
 pub(crate) async fn serve(tcp: TcpStream) -> anyhow::Result<()> {
     tcp.set_nodelay(true)?;
     let mut websocket = accept_hdr_async(tcp, select).await?;
@@ -73,8 +73,9 @@ fn data(len: u64) -> Vec<u8> {
     (0..len).map(|at| pattern(0, at)).collect()
 }
 
-/// Returns the frames that the words describe, in order. A frame of a stream is on the stream that
-/// was named last: `on` names a stream of the page, and `bi` and `uni` name a stream of the server.
+/// Returns the frames that the words describe, in order. The word `on` names a stream of the page,
+/// and the words `bi` and `uni` name a stream of the server. The frames that follow belong to the
+/// stream that was named last.
 fn obey(line: &str) -> anyhow::Result<Bytes> {
     let mut out = Vec::new();
     let (mut stream, mut offset) = (StreamId::new(Side::Client, Dir::Bi, 0), 0);
@@ -109,7 +110,7 @@ fn obey(line: &str) -> anyhow::Result<Bytes> {
     Ok(out.into())
 }
 
-/// Encodes a frame: its type, its numbers, and the bytes after them (SPEC.md §6.1).
+/// Encodes a frame from its type, its numbers, and the bytes after the numbers (SPEC.md §6.1).
 fn frame(out: &mut Vec<u8>, kind: u32, numbers: &[u64], rest: &[u8]) {
     VarInt::from_u32(kind).encode(out);
     for &number in numbers {

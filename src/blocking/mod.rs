@@ -57,19 +57,20 @@
 //! One background thread sends and receives the messages of all connections of a
 //! [`WebSocketClient`] and its clones, or of a [`WebSocketServer`]. The thread ends once the client
 //! or server has been dropped and its connections have ended. Before a connection ends, it sends
-//! its close, which may take until the [close timeout](crate::Config::close_timeout). A handshake
-//! runs on the thread that waits for it, including TLS and the server's
-//! [`authorize`](crate::WebSocketServerBuilder::authorize) hook. A task that such a hook spawns
-//! runs on the background thread, and is dropped when that thread ends.
+//! its close. Sending the close may take as long as the [close
+//! timeout](crate::Config::close_timeout). A handshake runs on the thread that waits for it,
+//! including TLS and the server's [`authorize`](crate::WebSocketServerBuilder::authorize) hook. A
+//! task that such a hook spawns runs on the background thread, and is dropped when that thread
+//! ends.
 //!
 //! # Within an async runtime
 //! All of this also works within an async runtime, and nothing panics there. But a call that waits
 //! blocks the calling thread, and every other task of that thread has to wait too. Use
 //! `spawn_blocking` to avoid this. Only one case does not work: a thread cannot wait for a
 //! connection whose driver has to run on that same thread. This cannot happen with connections of
-//! this module's clients and servers. It happens with a connection made by
-//! [`from_async`](WebSocketConnection::from_async) if the runtime of the connection has a single
-//! thread and that thread waits for the connection.
+//! this module's clients and servers. But it can happen with a connection that was made by
+//! [`from_async`](WebSocketConnection::from_async): the runtime of the connection has a single
+//! thread, and this thread waits for the connection.
 
 mod background;
 mod client;

@@ -24,7 +24,7 @@ pub struct RecvStream {
     inner: crate::connection::RecvStream,
     timeout: Option<Duration>,
     /// The bytes that a call of [`read_to_end`](Self::read_to_end) had read when it timed out.
-    /// There are at most as many as the `limit` of that call.
+    /// Their number is at most the `limit` of that call.
     unread: Bytes,
 }
 
@@ -54,7 +54,7 @@ impl RecvStream {
     }
 
     /// Sets how long a read, or [`received_reset`](Self::received_reset), may wait. The initial
-    /// value `None` means for ever. A call that waits longer fails with
+    /// value `None` sets no limit. A call that waits longer fails with
     /// [`TimedOut`](io::ErrorKind::TimedOut); no byte is lost, and the call can be repeated. A
     /// method that reads several times may wait this long each time.
     ///
@@ -71,8 +71,8 @@ impl RecvStream {
         self.timeout
     }
 
-    /// Waits for bytes, and returns up to `max_length` of them in one piece and without a copy;
-    /// `None` at the end of the stream.
+    /// Waits for bytes, and returns up to `max_length` of them in one piece and without a copy.
+    /// Returns `None` at the end of the stream.
     ///
     /// # Errors
     /// [`WaitError`] with a [`ReadError`].
@@ -84,7 +84,7 @@ impl RecvStream {
     }
 
     /// Reads to the end of the stream, up to `limit` bytes. This method hides
-    /// [`Read::read_to_end`], which has no limit and has to be called by that full path.
+    /// [`Read::read_to_end`], which has no limit. Call that other method by its full path.
     ///
     /// # Errors
     /// [`WaitError`] with [`ReadToEndError::TooLong`] if there are more than `limit` bytes; the

@@ -23,7 +23,7 @@ pub struct WebSocketServer {
 
 impl WebSocketServer {
     /// Listens on a TCP address with the settings of `acceptor`
-    /// ([`build`](crate::WebSocketServerBuilder::build) makes one).
+    /// ([`build`](crate::WebSocketServerBuilder::build) makes an acceptor).
     ///
     /// # Errors
     /// The operating system's error.

@@ -90,7 +90,7 @@ impl WebSocketClient {
     /// Connects to a `ws://` or `wss://` URL and waits for the server's transport parameters. A URL
     /// is refused if it has a user, a password or a fragment, or if it is relative to the page.
     ///
-    /// The whole attempt may take as long as the [connect
+    /// The whole attempt may last as long as the [connect
     /// timeout](WebSocketClientBuilder::connect_timeout) and the [handshake
     /// timeout](crate::Config::handshake_timeout) together, because the browser does not report
     /// when it has reached the server.
@@ -110,8 +110,8 @@ impl WebSocketClient {
         if !matches!(&*scheme, "ws:" | "wss:") {
             return Err(ConnectError::UnsupportedScheme(scheme.trim_end_matches(':').into()));
         }
-        // W-50 (RFC 6455 §3): browsers differ in how they treat a user in the URL, so such a URL is
-        // refused here.
+        // W-50 (RFC 6455 §3): browsers differ in how they treat a user in the URL, so the client
+        // refuses a URL with a user.
         if !parsed.username().is_empty() || !parsed.password().is_empty() {
             return Err(ConnectError::InvalidUrl(CREDENTIALS.into()));
         }

@@ -1,5 +1,5 @@
-//! The clients: one over this machine's sockets, one over a browser's WebSocket, one over HTTP/2,
-//! and one that dials again when its connection is lost.
+//! The clients. Three of them use this machine's sockets, a browser's WebSocket, or HTTP/2. The
+//! fourth client dials again when its connection is lost.
 
 #[cfg(target_family = "wasm")]
 mod browser;

@@ -1,26 +1,27 @@
 //! Tasks that became ready together, and are woken in parts.
 //!
 //! Both ends of a connection should work at the same time. Suppose that 64 callers wait for their
-//! answers, and that all answers arrive in one message. If the driver woke all callers at once, it
-//! would next run after all of them, and send 64 requests in one message. The peer would be idle
-//! until then. The peer would answer all requests in one message, and this end would be idle until
-//! that message arrives. If the driver wakes the callers in parts, and sends after each part, the
-//! peer works on one part while this end works on the next.
+//! answers, and that all answers arrive in one message. If the driver woke all callers at once, all
+//! of them would run before the driver, which would then send 64 requests in one message. The peer
+//! would be idle until this message arrives. The peer would answer all requests in one message, and
+//! this end would be idle until the answers arrive. If the driver wakes the callers in parts, and
+//! sends after each part, the peer works on one part while this end works on the next.
 
 use std::{collections::VecDeque, task::Waker};
 
 use super::wakeups::{Wakeups, each, in_drop};
 
-/// The size of a part is the number of waiting tasks divided by this number. So both ends have work
-/// while messages are on their way in both directions.
+/// The size of a part is the number of waiting tasks divided by this number. With several parts,
+/// both ends have work while other messages are on their way in both directions.
 const PARTS: usize = 4;
 
 /// A part has at least this many tasks. Each part costs both ends a message with its system calls,
-/// which take as long as the work of about five calls. With parts of 8 tasks, 64 callers completed
+/// which take as long as the work of about five calls. If a part had 8 tasks, 64 callers completed
 /// a fifth fewer calls.
 const MIN_PART: usize = 16;
 
-/// Wakers of ready tasks, the first to be woken first. Dropping this value wakes all of them.
+/// Wakers of ready tasks, in the order in which they will be woken. Dropping this value wakes all
+/// of them.
 #[derive(Debug, Default)]
 pub(super) struct Backlog(VecDeque<Waker>);
 
@@ -29,8 +30,8 @@ impl Backlog {
         self.0.is_empty()
     }
 
-    /// Wakes the tasks of `wakeups` at once if they are few and no other tasks wait here. Otherwise
-    /// these tasks wait here. Returns how many were woken.
+    /// Wakes the tasks of `wakeups` at once if they are few and no other tasks wait in the backlog.
+    /// Otherwise adds these tasks to the backlog. Returns how many tasks were woken.
     pub(super) fn wake_or_keep(&mut self, wakeups: &mut Wakeups) -> usize {
         let mut woken = wakeups.count();
         if woken > MIN_PART || !self.is_empty() {
@@ -41,16 +42,16 @@ impl Backlog {
         woken
     }
 
-    /// Wakes the next part of the tasks. Returns how many were woken.
+    /// Wakes the next part of the tasks. Returns how many tasks were woken.
     #[inline]
     pub(super) fn wake_part(&mut self) -> usize {
-        // Usually no tasks wait here.
+        // Usually the backlog is empty.
         if self.is_empty() {
             return 0;
         }
-        // A part must grow with the backlog. A task that polls many streams has a waker for each of
-        // them, and may register all of them again each time that it is woken. If each round woke
-        // fewer tasks than it added, the backlog would grow without limit.
+        // A part must grow with the backlog. A task that polls many streams has a waker for each
+        // stream, and may register all these wakers again each time that it is woken. If each round
+        // woke fewer tasks than it added, the backlog would grow without limit.
         self.wake((self.0.len() / PARTS).max(MIN_PART))
     }
 

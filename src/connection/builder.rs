@@ -19,8 +19,8 @@ use crate::socket::Socket;
 /// Makes a [`WebSocketConnection`] over a WebSocket whose opening handshake is complete. The
 /// builder is created by [`WebSocketConnection::builder`].
 ///
-/// `WebSocketClient` and `WebSocketServer` use this builder themselves for the connections that
-/// they make, with the same defaults.
+/// `WebSocketClient` and `WebSocketServer` make their connections with this builder, and with the
+/// same defaults.
 #[derive(Debug, Clone, Default)]
 #[must_use]
 pub struct WebSocketConnectionBuilder {
@@ -46,8 +46,8 @@ impl WebSocketConnectionBuilder {
     }
 
     /// Writes a log of the connection in QUIC's qlog format, if the connection is on the QMux wire.
-    /// Default `None`, because a log costs time and disk space, and records what the application
-    /// did and when.
+    /// Default `None`, because a log costs time and disk space. A log also records what the
+    /// application did and when.
     #[cfg(feature = "qlog")]
     pub fn qlog(mut self, qlog: Option<QlogConfig>) -> Self {
         self.qlog = qlog;
@@ -61,8 +61,8 @@ impl WebSocketConnectionBuilder {
         WebSocketConnection::start(NewSocket::new(socket), side, wire, self)
     }
 
-    /// Sets the handshake timeout to `left`, the part of the timeout that the opening handshake has
-    /// not used. The timeout covers the wait for the peer's transport parameters.
+    /// Sets the handshake timeout to `left`, because the opening handshake has used the rest of the
+    /// timeout. The wait for the peer's transport parameters must end within `left`.
     pub(crate) fn time_left(mut self, left: Duration) -> Self {
         self.config.handshake_timeout(left);
         self
@@ -74,8 +74,8 @@ impl WebSocketConnectionBuilder {
         self
     }
 
-    /// Makes the connection over an upgraded stream. `rest` contains the bytes after the HTTP head
-    /// that were read from the stream together with the head.
+    /// Makes the connection over an upgraded stream. If bytes after the HTTP head were read
+    /// together with the head, `rest` contains these bytes.
     #[cfg(not(target_family = "wasm"))]
     pub(crate) fn build_upgraded<S>(
         self,

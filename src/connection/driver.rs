@@ -24,8 +24,9 @@ use crate::{
     socket::{Incoming, Outgoing, Socket},
 };
 
-/// How many items are received before the engine is locked to handle them, and how many are sent
-/// before the socket is read again. Small messages are cheaper in batches.
+/// The largest number of items in a batch. A batch of received items is handled under one lock of
+/// the engine. After a batch of sent items the socket is read again. Small messages are cheaper in
+/// batches.
 const BATCH: usize = 16;
 
 /// A batch of received items also ends once it has this many bytes, so a large message ends its
@@ -35,8 +36,8 @@ const BATCH: usize = 16;
 const RECEIVED_BYTES: usize = 32 * 1024;
 
 /// When messages are sent, a batch also ends once it has this many bytes. Two messages of the
-/// largest size make a batch, and the socket writes both in one system call. With three messages,
-/// each byte would cost hardly less, and an urgent message would have to wait longer.
+/// largest size make a batch, and the socket writes both in one system call. A batch of three
+/// messages would hardly lower the cost of a byte, and an urgent message would have to wait longer.
 const SENT_BYTES: usize = 64 * 1024;
 
 /// After this many rounds in a row, the driver yields to other tasks. The driver yields earlier if
@@ -79,13 +80,13 @@ pub(super) struct Driver<S> {
     now: Time,
     /// When the socket was last asked for its round-trip time.
     asked: Option<Time>,
-    /// Whether the engine has requested a flush that is not complete. Nothing is sent until the
-    /// flush is complete.
+    /// Whether a flush that the engine has requested is still in progress. Nothing is sent until
+    /// the flush is complete.
     flushing: bool,
     /// The error with which reading has ended.
     read_end: Option<SocketError>,
-    /// The error with which writing has failed. It ends the connection only after everything that
-    /// the socket has received has been read.
+    /// The error with which writing has failed. The error ends the connection only after everything
+    /// that the socket has received has been read.
     write_end: Option<SocketError>,
     /// How many bytes the socket had received when it was last asked.
     bytes_received: u64,
@@ -94,7 +95,7 @@ pub(super) struct Driver<S> {
     /// The name of the socket in the connection's session.
     link: Link,
     records: Records,
-    /// What looks at the first message on a server's socket; `None` after that look.
+    /// What looks at the first message on a server's socket. `None` after the first message.
     arrival: Option<Arrival>,
     /// The earlier connection to which the socket belongs.
     moved: Option<Move>,
@@ -334,10 +335,10 @@ impl<S: Socket + Unpin> Driver<S> {
         self.socket.rtt()
     }
 
-    /// Whether the connection is closed and no longer needs the socket. If a write has failed, this
-    /// ends the connection once everything that was received has been read; `read_out` says whether
-    /// it has. If the connection is already closing for another reason, this does not wait for
-    /// `read_out`, because the Close cannot be sent anyway.
+    /// Whether the connection is closed and no longer needs the socket. `read_out` says whether
+    /// everything that the socket has received has been read. If a write has failed, this method
+    /// ends the connection once `read_out` is true. If the connection is already closing, this
+    /// method does not wait for `read_out`, because the Close cannot be sent anyway.
     fn is_done(&self, state: &mut State, now: Time, read_out: bool) -> bool {
         if state.session.is_closed() {
             return true;
@@ -375,8 +376,8 @@ impl<S: Socket + Unpin> Driver<S> {
             return Poll::Pending;
         }
         // After this yield, the driver runs again after the tasks that it has just woken, and on
-        // the same core. If the driver called its own waker instead, the runtime would wake another
-        // worker to run it. Waking a worker costs more than handling a message.
+        // the same core. If the driver called its own waker, the runtime would wake another worker
+        // to run the driver. Waking a worker costs more than handling a message.
         let _ = pin!(yield_now()).poll(cx);
         Poll::Pending
     }
@@ -393,7 +394,8 @@ impl<S: Socket + Unpin> Driver<S> {
             return Next::Lost;
         }
         let sent = self.send(cx);
-        // What the tasks of one part have written was sent before the next part is woken.
+        // The data that the tasks of one part of the backlog have written is sent before the next
+        // part is woken.
         self.woken += self.backlog.wake_part();
         let socket_rtt = self.socket_rtt();
 
@@ -411,15 +413,15 @@ impl<S: Socket + Unpin> Driver<S> {
         let next = state.session.poll_timeout();
         let rang = self.alarm.rings(next, |next| self.shared.instant(next), cx);
         let due = rang && next.is_some_and(|next| next <= now);
-        // A session also has deadlines for its acknowledgements, and these deadlines say nothing
-        // about silence.
+        // A session also has deadlines for its acknowledgements. These deadlines do not mean that
+        // the connection is silent.
         let is_quiet = due && state.engine().poll_timeout().is_some_and(|at| at <= now);
         if due {
             state.session.handle_timeout(now);
             self.woken += self.shared.dispatch(&mut state);
         }
-        // Everything counts as read only if the socket is found empty in a round that began after
-        // the failed write.
+        // The socket counts as read to its end only if a round that began after the failed write
+        // finds the socket empty.
         let read_out = write_had_failed && received == Progress::Blocked;
         let done = self.is_done(&mut state, now, read_out);
         if done {
@@ -430,7 +432,8 @@ impl<S: Socket + Unpin> Driver<S> {
         let failed_now = self.write_end.is_some() && !read_out;
         // If several tasks were woken, all of them may have something to send. The driver yields in
         // this case, so that it runs after these tasks and sends everything together. If the driver
-        // slept, the first of these tasks would wake it, and it would run before the others.
+        // slept, the first of these tasks would wake the driver, and the driver would run before
+        // the other tasks.
         let woke_several = self.woken > 1;
         let more = woke_several
             || !self.backlog.is_empty()
@@ -440,8 +443,8 @@ impl<S: Socket + Unpin> Driver<S> {
             || sent == Progress::More;
         let is_used = state.session.is_current(self.link);
         let next = if !is_used || (done && !state.session.has_socket()) {
-            // the session has lost this socket, or has a newer one. Or the connection has
-            // been closed before it could go on over this socket.
+            // There are two cases. The session has lost this socket, or has a newer socket.
+            // Or the connection was closed before it could go on over this socket.
             Next::Lost
         } else if done {
             Next::End
@@ -457,7 +460,7 @@ impl<S: Socket + Unpin> Driver<S> {
         }
         if is_quiet {
             // When a deadline of the engine is reached, the connection has usually been silent for
-            // a while, so its buffers are released. The lock is released first, because the
+            // some seconds, so its buffers are released. The lock is released first, because the
             // socket's code may be the application's own.
             self.socket.release_buffers();
             (self.message, self.batch) = Default::default();
@@ -520,7 +523,8 @@ impl<S: Socket + Unpin> Driver<S> {
     }
 }
 
-/// Whether the driver is being polled. If this is dropped meanwhile, the driver has panicked.
+/// Whether the driver is being polled. If this value is dropped while the driver is being polled,
+/// the driver has panicked.
 struct Polled {
     shared: Arc<Shared>,
     now: bool,

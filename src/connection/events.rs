@@ -17,27 +17,27 @@ const KEPT: usize = 16;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConnectionEvent {
-    /// The connection has lost its socket, and waits for a new one. Streams stay open: reads and
-    /// writes wait as if the network were slow.
+    /// The connection has lost its socket, and waits for a new one. Streams stay open. Reads and
+    /// writes wait, as if the network were slow.
     Suspended,
     /// The connection goes on over a new socket. Nothing on its streams was lost or repeated.
     #[non_exhaustive]
     Resumed {
         /// How long the connection was suspended.
         gap: Duration,
-        /// How many messages this end sends again.
+        /// How many messages this end sends again on the new socket.
         resent_messages: u64,
         /// The length of these messages in bytes.
         resent_bytes: u64,
     },
-    /// The peer [drains](WebSocketConnection::drain) the connection: it opens no more streams, and
-    /// the connection ends once its streams have ended. By default this end opens no more streams
+    /// The peer [drains](WebSocketConnection::drain) the connection. It opens no more streams, and
+    /// the connection ends once all streams have ended. By default this end opens no more streams
     /// either; see [`set_drain_with_peer`](WebSocketConnection::set_drain_with_peer).
     PeerDraining,
 }
 
-/// The events of a connection, from the moment when [`WebSocketConnection::events`] was called. It
-/// is no handle: it does not keep the connection open.
+/// The events of a connection, from the moment when [`WebSocketConnection::events`] was called.
+/// This value does not keep the connection open.
 #[derive(Debug, Clone)]
 pub struct ConnectionEvents {
     shared: Arc<Shared>,
@@ -47,7 +47,7 @@ pub struct ConnectionEvents {
 
 impl WebSocketConnection {
     /// Returns a listener, which receives the events that follow this call. Several listeners may
-    /// exist at once, and each receives all events.
+    /// exist at once, and each listener receives all events.
     pub fn events(&self) -> ConnectionEvents {
         let next = self.0.lock().events.next();
         ConnectionEvents { shared: self.shared(), next }
@@ -94,7 +94,7 @@ impl EventLog {
         self.first + self.events.len() as u64
     }
 
-    /// Returns the first event whose number is not below `number`, with its own number.
+    /// Returns the first event whose number is `number` or above, and the number of this event.
     pub(crate) fn get(&self, number: u64) -> Option<(u64, ConnectionEvent)> {
         let number = number.max(self.first);
         let index = usize::try_from(number - self.first).ok()?;
@@ -103,8 +103,8 @@ impl EventLog {
 }
 
 impl ConnectionEvent {
-    /// Returns the event of a session as the application sees it. Returns `None` for a refusal,
-    /// because the application learns of it from the end of the connection.
+    /// Converts an event of a session into an event for the application. Returns `None` for a
+    /// refusal, because the end of the connection reports the refusal to the application.
     pub(super) fn of_session(event: &SessionEvent) -> Option<Self> {
         match *event {
             SessionEvent::Suspended => Some(Self::Suspended),

@@ -21,22 +21,23 @@ use crate::{
     socket::{Incoming, Socket, SocketCapabilities},
 };
 
-/// The longest pause before the second attempt to dial. The first attempt follows the loss of a
-/// socket at once, because a healthy server is usually reached at once. The longest pause doubles
-/// with each further attempt.
+/// The upper limit of the random pause before the second attempt to dial. There is no pause before
+/// the first attempt, because a healthy server is usually reached at once. The limit doubles with
+/// each further attempt.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 
-/// The upper limit of the longest pause. A connection waits for a new socket for about as long as
-/// an idle timeout, so a longer pause would leave it only a few attempts.
+/// The largest value of the limit that doubles. A connection waits for a new socket for about as
+/// long as an idle timeout, so with longer pauses it would make only a few attempts.
 const MAX_PAUSE: Duration = Duration::from_secs(4);
 
-/// An attempt that is younger than this is not disturbed by a sign that the network may be back.
+/// A sign that the network may be back ends an attempt and starts another, unless the attempt is
+/// younger than this.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How a connection gets a new socket.
 #[derive(Debug, Clone, Default)]
 pub(crate) enum Resume {
-    /// It gets none, so it ends with its socket.
+    /// The connection gets no new socket, so it ends with its socket.
     #[default]
     Never,
     /// The client dials.
@@ -48,11 +49,11 @@ pub(crate) enum Resume {
 
 /// A client's way to the server of one connection.
 pub(crate) trait Redial: fmt::Debug + Send + Sync {
-    /// Opens a WebSocket to the server, with the same subprotocol as the first one. Also returns how
-    /// long the server may take to answer on it.
+    /// Opens a WebSocket to the server, with the same subprotocol as the connection's first
+    /// WebSocket. Also returns how long the server may take to answer on the new WebSocket.
     fn dial(&self) -> Pin<Box<dyn Dialling>>;
 
-    /// Waits for a sign that the network may be back, such as a browser's event.
+    /// Waits for a sign that the network may be back, such as an event of the browser.
     fn network_returns(&self) -> Pin<Box<dyn Waiting>> {
         Box::pin(std::future::pending())
     }
@@ -71,8 +72,8 @@ pub(crate) trait Waiting: Future<Output = ()> + MaybeSend {}
 
 impl<T: Future<Output = ()> + MaybeSend> Waiting for T {}
 
-/// A WebSocket that is open and has no connection yet. It hides the type of the socket, because the
-/// sockets of one connection may have different types.
+/// A WebSocket that is open and has no connection yet. This type hides the type of the socket,
+/// because the sockets of one connection may have different types.
 pub(crate) struct NewSocket {
     pub(super) capabilities: SocketCapabilities,
     drive: Box<dyn Drives>,
@@ -131,7 +132,7 @@ impl NewSocket {
 
 /// Returns the error for a server that no longer speaks what the connection speaks.
 pub(crate) fn other_subprotocol(before: Option<&str>, now: Option<&str>) -> ConnectError {
-    // A later attempt would have the same answer, and this error says so.
+    // A later attempt would get the same answer, and this error tells the caller so.
     ConnectError::Subprotocol {
         offered: before.map(str::to_owned).into_iter().collect(),
         selected: now.map(str::to_owned),
@@ -140,7 +141,8 @@ pub(crate) fn other_subprotocol(before: Option<&str>, now: Option<&str>) -> Conn
 
 /// Dials until there is a new socket. `failures` is the number of sockets and attempts that have
 /// failed since the connection last had a socket that carried data. Returns `None` if the
-/// connection has ended meanwhile, or the server will not answer further attempts differently.
+/// connection has ended meanwhile, or if a further attempt would get the same answer from the
+/// server.
 pub(super) async fn redial(
     shared: Arc<Shared>,
     redial: Arc<dyn Redial>,
@@ -175,7 +177,7 @@ pub(super) async fn redial(
             return None;
         }
         failures = failures.saturating_add(1);
-        // A server may ask for more time than the connection has.
+        // A server may ask the client to wait longer than the connection lasts.
         pause(&*redial, error.retry_after().unwrap_or_default().min(MAX_PAUSE)).await;
     }
 }

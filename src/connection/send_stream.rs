@@ -25,12 +25,12 @@ use crate::{
 /// gets an error, and so learns that the data is incomplete.
 ///
 /// # As an `AsyncWrite`
-/// A shutdown finishes the stream. As in quinn, the shutdown also returns `Ok` if the peer has
-/// stopped the stream, because nothing is left to finish. An error would make code that relays both
-/// directions, such as `tokio::io::copy_bidirectional`, abort the other direction too. A write to a
-/// stopped stream fails with [`BrokenPipe`](std::io::ErrorKind::BrokenPipe), and
-/// [`finish`](Self::finish) fails with [`WriteError::Stopped`]; [`stopped`](Self::stopped) returns
-/// the peer's code.
+/// A shutdown finishes the stream. As in quinn, a shutdown also returns `Ok` if the peer has
+/// stopped the stream, because nothing is left to finish. If a shutdown returned an error, code
+/// that relays both directions, such as `tokio::io::copy_bidirectional`, would abort the other
+/// direction too. A write to a stopped stream fails with
+/// [`BrokenPipe`](std::io::ErrorKind::BrokenPipe), and [`finish`](Self::finish) fails with
+/// [`WriteError::Stopped`]; [`stopped`](Self::stopped) returns the peer's code.
 #[derive(Debug)]
 pub struct SendStream {
     id: StreamId,
@@ -225,8 +225,8 @@ impl SendStream {
     ) -> impl Future<Output = Result<Option<VarInt>, StoppedError>> + Send + Sync + 'static {
         let connection = self.connection.clone();
         let id = self.id;
-        // The watch starts here and not in the future, because the handle may be gone when the
-        // future is first polled.
+        // The watch starts in this method and not in the future, because the handle may be gone
+        // when the future is first polled.
         let is_reset = matches!(self.end, End::Reset { .. });
         let watch = (!is_reset).then(|| connection.lock().watch_end(self.id));
         async move {
@@ -281,7 +281,8 @@ impl SendStream {
     /// there is room.
     #[cfg(feature = "futures-io")]
     pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), WriteError>> {
-        // The length of the next chunk is not known yet, so this asks for the longest.
+        // The length of the next chunk is not known yet, so this method waits until there is room
+        // for the longest chunk.
         self.poll_engine(cx, |stream| Ok(stream.poll_room_for(usize::MAX)?.then_some(())))
     }
 

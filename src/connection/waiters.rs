@@ -4,25 +4,26 @@ use std::task::Waker;
 
 use wsmux_proto::Tree;
 
-/// The tasks that wait for the same thing. They are served first come, first served. Each task
-/// wants an amount of what is available: one stream, one datagram, or room for some bytes.
+/// The tasks that wait for the same thing. The task that has waited longest is served first. Each
+/// task wants an amount of what is available: one stream, one datagram, or room for some bytes.
 ///
 /// A task that has to wait gets a ticket. [`wake`](Self::wake) removes tasks from the front of the
-/// queue and wakes them. A woken task keeps its ticket, and the amount that it wants is *reserved*
-/// for it until it gives up the ticket, or waits again at its old position. Thus a task is woken
-/// only if enough is available for it, and a later task never takes what is reserved for an earlier
-/// task. There is one entry for each waiting future.
+/// queue and wakes them. A woken task keeps its ticket, and the amount that the task wants is
+/// *reserved* for it. The reservation ends when the task gives up the ticket, or waits again at its
+/// old position. Thus a task is woken only if enough is available for it, and a later task never
+/// takes what is reserved for an earlier task. There is one entry for each waiting future.
 ///
 /// # No lost wake-ups
 /// `wake` must be called whenever more has become available, and whenever a task has given up its
-/// ticket. The call must come before the lock that guards the queue is released, or from a caller
-/// that is certain to take the lock again. As a result, whenever the lock is free, the first task
-/// in the queue wants more than is available beyond the reservations. Every task with a reservation
-/// is awake, and will take what it wants or give up its ticket.
+/// ticket. Either the call must come before the lock that guards the queue is released, or the
+/// caller must be certain to take this lock again and to call `wake` then. As a result, whenever
+/// the lock is free, the first task in the queue wants more than is available beyond the
+/// reservations. Every task with a reservation is awake, and will take what it wants or give up its
+/// ticket.
 #[derive(Debug, Default)]
 pub(crate) struct Waiters {
-    /// The ticket and entry of the first task in the queue. They are stored in this field because
-    /// most queues have only one task, which then needs no allocation.
+    /// The ticket and entry of the first task in the queue. Both are stored in this field, because
+    /// most queues have only one task, and this task then needs no allocation.
     first: Option<(u64, Waiter)>,
     /// The other tasks in the queue, by ticket.
     others: Tree<Waiter>,
@@ -31,7 +32,7 @@ pub(crate) struct Waiters {
     wanted: u64,
     /// The part of `wanted` that is reserved for tasks that were woken.
     reserved: u64,
-    /// How many entries were visited.
+    /// How many entries of the queue were visited.
     #[cfg(test)]
     visited: u64,
 }
@@ -44,7 +45,7 @@ struct Waiter {
 }
 
 impl Waiters {
-    /// Whether any task is in the queue, that is, any task that waits and was not woken.
+    /// Whether the queue contains a task. A task in the queue waits and was not woken.
     pub(crate) fn is_waiting(&self) -> bool {
         self.first.is_some()
     }
@@ -54,9 +55,9 @@ impl Waiters {
         self.wanted == 0
     }
 
-    /// Whether a task may now take the amount that it `wants`. A task with a ticket must have been
-    /// woken, and `available` must be enough for its amount. For a task without a ticket,
-    /// `available` must also be enough for all earlier tasks.
+    /// Whether a task may now take the amount that it `wants`. If the task has a ticket, it may
+    /// take the amount if it was woken and `available` is enough for the amount. If it has no
+    /// ticket, `available` must be enough for this amount and for the amounts of all earlier tasks.
     pub(crate) fn may_take(&self, ticket: Option<u64>, wants: u64, available: u64) -> bool {
         match ticket {
             Some(ticket) => wants <= available && !self.waits(ticket),
@@ -69,9 +70,9 @@ impl Waiters {
         is_first || self.others.contains(ticket)
     }
 
-    /// Joins the end of the queue and sets `ticket`. If `ticket` is set already, the task goes on
-    /// waiting at its old position, and must want the same amount as before. Returns the waker that
-    /// was replaced, if there was one.
+    /// Joins the end of the queue and sets `ticket`. If `ticket` is set already, the task waits
+    /// again at its old position, and it must want the same amount as before. Returns the waker
+    /// that was replaced, if there was one.
     #[must_use = "a waker is not dropped under the lock"]
     pub(crate) fn wait(
         &mut self,
@@ -83,7 +84,8 @@ impl Waiters {
         let place = *ticket.get_or_insert_with(|| {
             self.last_ticket += 1;
             self.wanted += wants;
-            // The new task is counted like a task that was woken. This is undone below.
+            // Here the new task is counted as if it had been woken. The code below removes it from
+            // the reservation.
             self.reserved += wants;
             self.last_ticket
         });
@@ -95,7 +97,7 @@ impl Waiters {
             let same = waiter.waker.will_wake(waker);
             return (!same).then(|| std::mem::replace(&mut waiter.waker, waker.clone()));
         }
-        // The task is new, or it was woken and did not find enough, and returns to its old
+        // Either the task is new, or it was woken, did not find enough, and returns to its old
         // position. `clone` is foreign code and may panic, so it comes before the counts change.
         let mut last = (place, Waiter { waker: waker.clone(), wants });
         self.reserved -= wants;
@@ -128,8 +130,8 @@ impl Waiters {
         first.map(|(_, waiter)| waiter.waker)
     }
 
-    /// Gives up `ticket`, whose task `wants` this amount. Returns the task's waker if the task was
-    /// still in the queue.
+    /// Gives up `ticket`. `wants` is the amount that its task wants. Returns the task's waker if
+    /// the task was still in the queue.
     #[must_use = "a waker is not dropped under the lock"]
     pub(crate) fn leave(&mut self, ticket: u64, wants: u64) -> Option<Waker> {
         self.visit();
@@ -234,7 +236,7 @@ mod tests {
         }
         assert!(queue.queue.is_empty());
         assert!(queue.queue.visited <= 3 * COUNT as u64, "{}", queue.queue.visited);
-        // All tasks leave without having been woken, the last one first.
+        // All tasks leave without having been woken. The last task leaves first.
         let mut queue = Queue::new(COUNT);
         (0..COUNT).rev().for_each(|nth| queue.leave(nth));
         assert!(queue.queue.visited <= 2 * COUNT as u64, "{}", queue.queue.visited);
@@ -263,7 +265,7 @@ mod tests {
         queue.leave(0);
         queue.wake(1);
         assert_eq!(queue.woken(), [1]);
-        // A task that was not woken leaves. This task had no reservation, so no reservation is
+        // Now a task leaves that was not woken. This task had no reservation, so no reservation is
         // released.
         queue.leave(2);
         queue.wake(1);
@@ -362,7 +364,8 @@ mod tests {
                         }
                     }
                     2 => there += below(8),
-                    // A call that does not wait takes what may have been reserved.
+                    // A call without a ticket takes some of what is available, which may have been
+                    // reserved.
                     3 => there -= below(there + 1),
                     4 if nth < crowd.len() => {
                         let one = crowd.remove(nth);

@@ -23,7 +23,7 @@ use crate::error::{
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Target {
     pub(crate) tls: bool,
-    /// A name, or an address without its brackets and its zone.
+    /// The host. This is a name, or an IP address without brackets and zone.
     pub(crate) host: String,
     /// The zone of an IPv6 address, which names a network interface of this machine. It is not sent
     /// to the server (RFC 6874 §4).
@@ -131,8 +131,8 @@ impl Target {
     }
 }
 
-/// Parses a URL as a browser does (WHATWG URL). Unlike a browser, this accepts a zone, and returns
-/// it as well. An error does not repeat the URL, which may contain a password or a token.
+/// Parses a URL as a browser does (WHATWG URL). Unlike a browser, this accepts a zone. It returns
+/// the zone as well. An error does not repeat the URL, which may contain a password or a token.
 pub(super) fn read_url(url: &str) -> Result<(Url, Option<String>), String> {
     let (plain, zone) = cut_zone(url).ok_or("no such zone")?;
     let url = Url::parse(&plain).map_err(|error| error.to_string())?;
@@ -317,7 +317,7 @@ mod tests {
     const ANSWER: &str = "HTTP/1.1 101 \r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
         Sec-WebSocket-Accept: ACCEPT\r\nSec-WebSocket-Protocol: qmux-02\r\n\r\n";
 
-    /// Returns the outcome for a good answer in which `from` is replaced by `to`.
+    /// Replaces `from` by `to` in a valid response, and returns the outcome of the check.
     fn outcome(wire: Wire, from: &str, to: &str) -> Result<Option<String>, ConnectError> {
         let protocols = vec![Protocol::OfVersion("a".into())];
         let subprotocols = Subprotocols { protocols, ..Subprotocols::default() };
@@ -360,8 +360,8 @@ mod tests {
         }
     }
 
-    /// [W-14] When the server selects nothing, or a subprotocol that was not offered, a client on
-    /// the QMux wire MUST fail the handshake with an error that names what was offered and what the
+    /// [W-14] If the server selects no subprotocol, or a subprotocol that was not offered, a client
+    /// on the QMux wire MUST fail the handshake. The error MUST name what was offered and what the
     /// server selected.
     /// [W-15] A client on the js-ws wire MUST fail the handshake when the server selects a
     /// subprotocol.
@@ -383,8 +383,8 @@ mod tests {
         }
     }
 
-    /// [W-13] A client on the js-ws wire MUST NOT offer a subprotocol: a server built on npm `ws`
-    /// selects the first one, whatever it is.
+    /// [W-13] A client on the js-ws wire MUST NOT offer a subprotocol, because a server built on
+    /// npm `ws` selects the first subprotocol that is offered, whatever it is.
     #[test]
     fn no_subprotocol_and_no_extension_is_offered_on_js_ws() {
         let target = Target::parse("ws://a:81/b").unwrap();

@@ -1,4 +1,5 @@
-//! Reads the head of an HTTP message, up to the empty line that ends it, and within a limit.
+//! Reads the head of an HTTP message, up to the empty line that ends the head. The size of the head
+//! is limited.
 
 use std::io;
 
@@ -128,7 +129,7 @@ mod tests {
         let parses = Cell::default();
         read(Drip(head.as_bytes()), &parses).await.unwrap();
         assert!(parses.get() < 20, "{}", parses.get());
-        // A flood of empty lines is never parsed.
+        // During a flood of empty lines, `parse` is never called.
         let parses = Cell::default();
         let flood = "\r\n".repeat(MAX_HEAD);
         assert!(matches!(read(Drip(flood.as_bytes()), &parses).await, Err(HeadError::TooLarge)));

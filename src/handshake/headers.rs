@@ -1,4 +1,5 @@
-//! Headers: which are reserved and which are secret, how to read lists, and how to write them.
+//! Headers: which headers are reserved, which are secret, how to read a header that is a list, and
+//! how to write headers.
 
 use std::sync::Arc;
 
@@ -83,7 +84,7 @@ pub(crate) fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a 
     values.next().filter(|_| values.next().is_none())
 }
 
-/// Appends the headers and the empty line after them.
+/// Appends the lines of the headers, and then an empty line.
 pub(super) fn write_headers(out: &mut Vec<u8>, headers: &HeaderMap) {
     for (name, value) in headers {
         // Some servers expect the capital letters of RFC 6455.
@@ -119,7 +120,7 @@ pub(super) fn header_map(parsed: &[httparse::Header<'_>]) -> Option<HeaderMap> {
 }
 
 /// Returns a copy with memory of its own. The original headers may be slices of one large block,
-/// which they would keep allocated.
+/// and would keep the whole block allocated.
 pub(crate) fn exact_headers(headers: &HeaderMap) -> HeaderMap {
     let mut exact = HeaderMap::with_capacity(headers.keys_len());
     for (name, value) in headers {

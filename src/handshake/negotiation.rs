@@ -367,8 +367,8 @@ mod tests {
 
     /// [W-40] A server MUST accept `qmux-01` and `qmux-01.<app>` wherever it accepts the
     /// corresponding name with `qmux-02`. If a client offers both, the server MUST prefer the name
-    /// with `qmux-02`. A setting says whether a server accepts the older names, which is the
-    /// default, and whether a client offers them, which is not the default.
+    /// with `qmux-02`. By default a server accepts the older names, and a client does not offer
+    /// them. Both are settings.
     /// [W-41] An application protocol that is configured by its bare name MUST be offered, or
     /// accepted, as exactly that name.
     #[test]
@@ -398,9 +398,9 @@ mod tests {
         assert!(matches!(names(&[], true), Err(BuildError::NoSubprotocol)));
     }
 
-    /// [W-42] Two kinds of names MUST be refused when they are configured as a subprotocol:
-    /// `webtransport`; and `qmux-` with the two digits of a version that we do not speak, alone or
-    /// before a dot.
+    /// [W-42] Two kinds of names MUST be refused when they are configured as a subprotocol. The
+    /// first is `webtransport`. The second is `qmux-` with the two digits of a version that we do
+    /// not speak, alone or before a dot.
     #[test]
     fn the_name_of_a_wire_that_is_not_spoken_is_refused() {
         for name in ["webtransport", "qmux-00", "qmux-00.moqt-18", "qmux-03", "qmux-99.a"] {

@@ -70,7 +70,7 @@ impl From<ErrorResponse> for Response<Bytes> {
 /// Prepares a response of the application: removes the headers that concern the handshake or the
 /// underlying stream.
 pub(crate) fn page(mut page: Response<Bytes>) -> Response<Bytes> {
-    // No other response follows this one, so its status must not be 1xx.
+    // This response is the only response to the request, so its status must not be 1xx.
     if page.status().is_informational() {
         *page.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
     }
@@ -160,7 +160,8 @@ fn bad_version() -> ErrorResponse {
 /// §3.2, RFC 9113 §8.3.1).
 pub(crate) fn check_target(request: &Request<()>) -> Result<(), ErrorResponse> {
     let (uri, headers) = (request.uri(), request.headers());
-    // W-45 (RFC 9112 §3.2): exactly one Host. HTTP/1.0 and HTTP/2 requests may have none.
+    // W-45 (RFC 9112 §3.2): a request has exactly one `Host`. HTTP/1.0 and HTTP/2 requests may have
+    // no `Host`.
     let is_present = headers.contains_key(header::HOST);
     let may_miss = request.version() != Version::HTTP_11;
     match only(headers, &header::HOST) {
@@ -192,7 +193,8 @@ pub(crate) fn check_target(request: &Request<()>) -> Result<(), ErrorResponse> {
 
 /// Checks that an HTTP/2 request names one server.
 fn check_authority(uri: &Uri, headers: &HeaderMap) -> Result<(), ErrorResponse> {
-    // W-48 (RFC 9113 §8.3.1): `:authority` or `Host` is present. If both are, they are equal.
+    // W-48 (RFC 9113 §8.3.1): `:authority` or `Host` is present. If both are present, they are
+    // equal.
     match (uri.authority(), headers.get(header::HOST)) {
         (None, None) => Err(ErrorResponse::bad("no :authority")),
         (Some(authority), Some(host))
@@ -326,7 +328,8 @@ pub(crate) fn accept(
     subprotocol: Option<&str>,
     extra: &HeaderMap,
 ) -> Result<HeaderMap, ErrorResponse> {
-    // W-4: an application cannot set `Sec-WebSocket-Extensions`, and neither is it set here.
+    // W-4: an application cannot set `Sec-WebSocket-Extensions`, and this function does not set it
+    // either.
     let mut headers = extra.clone();
     let value = |value: &str| {
         HeaderValue::from_str(value)
@@ -457,9 +460,9 @@ mod tests {
 
     /// [W-16] A server MUST split every `Sec-WebSocket-Protocol` line of the request at commas, and
     /// compare each subprotocol byte by byte.
-    /// [W-17] When an offered name is one that the server accepts, the server MUST select it, speak
-    /// QMux, and echo exactly that name. If it accepts several, its own order of preference
-    /// decides.
+    /// [W-17] If a server accepts an offered name, the server MUST select it, speak QMux, and echo
+    /// exactly that name. If the server accepts several of the offered names, its own order of
+    /// preference decides.
     /// [W-18] When names are offered and the server accepts none of them, the server MUST answer
     /// HTTP 400 and not upgrade.
     /// [W-19] When nothing is offered, a server that permits js-ws MUST speak js-ws and select

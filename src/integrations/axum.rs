@@ -59,8 +59,8 @@ use crate::{
 ///
 /// The extractor accepts any request. [`on_connection`](Self::on_connection) checks the request,
 /// and refuses a request that is not valid. The client's address and certificates come from a
-/// [`ConnectionInfo`] in the request's extensions. If there is none, the address comes from axum's
-/// `ConnectInfo<SocketAddr>`.
+/// [`ConnectionInfo`] in the request's extensions. If the extensions contain no `ConnectionInfo`,
+/// the address comes from axum's `ConnectInfo<SocketAddr>`.
 #[must_use = "the client gets its answer by `on_connection`"]
 pub struct WsMuxUpgrade {
     request: Request<()>,
@@ -102,8 +102,8 @@ impl<S: Sync> FromRequestParts<S> for WsMuxUpgrade {
 
 impl WsMuxUpgrade {
     /// Calls `failed` if the client's request was accepted but the client got no connection,
-    /// because it closed or did not speak the wire. By default such a failure is only recorded by
-    /// features such as `tracing`.
+    /// because it closed or did not speak the wire. By default only features such as `tracing`
+    /// record this failure.
     pub fn on_failed(mut self, failed: impl FnOnce(AcceptError) + Send + 'static) -> Self {
         self.on_failed = Some(Box::new(failed));
         self
@@ -113,10 +113,9 @@ impl WsMuxUpgrade {
     /// gets a connection, `serve` is called with this connection in a task of its own. Nothing but
     /// `serve` itself ends this task.
     ///
-    /// The settings are those of the acceptor: wires, application protocols, stream limits,
-    /// timeouts, and hooks. An acceptor without an
-    /// [`authorizer`](crate::WebSocketServerBuilder::authorizer) accepts every client that the
-    /// layers before the route accept. Build the acceptor once, with
+    /// The acceptor determines the settings: wires, application protocols, stream limits, timeouts,
+    /// and hooks. An acceptor without an [`authorizer`](crate::WebSocketServerBuilder::authorizer)
+    /// accepts every client that the layers before the route accept. Build the acceptor once, with
     /// [`WebSocketServerBuilder::build`](crate::WebSocketServerBuilder::build), and keep it in the
     /// router's state.
     ///

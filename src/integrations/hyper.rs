@@ -60,14 +60,14 @@ use crate::{
 };
 
 /// How many bytes a client may send on one HTTP/2 stream before they are read. A WebSocket's bytes
-/// are read as they arrive, so the window is rarely full. But the window bounds how much is in
-/// flight during a round trip. At a round trip of 100 ms, 8 MiB allow 640 Mbit/s, and hyper's
+/// are read as they arrive, so the window is rarely full. But the window bounds how many bytes can
+/// be in flight during a round trip. At a round trip of 100 ms, 8 MiB allow 640 Mbit/s, and hyper's
 /// default of 1 MiB allows 80 Mbit/s.
 pub const HTTP2_STREAM_WINDOW: u32 = 8 * 1024 * 1024;
 
-/// The window for all streams of one HTTP/2 connection together: four streams may fill their
-/// windows at once. A route that does not read its request's body may use up the window of its
-/// stream, but must not use up the whole window of the connection.
+/// The window for all streams of one HTTP/2 connection together. It is so large that four streams
+/// may fill their windows at once. If a route does not read its request's body, the body may use up
+/// the window of its stream, but must not use up the whole window of the connection.
 pub const HTTP2_CONNECTION_WINDOW: u32 = 4 * HTTP2_STREAM_WINDOW;
 
 /// Upgrades a valid request to a connection, as a [`WebSocketServer`](crate::WebSocketServer) with

@@ -1,5 +1,5 @@
-//! Adapters to other crates. Connections run over the servers and sockets of these crates, and
-//! connections and streams implement their traits.
+//! Adapters to other crates. Connections run over the servers and sockets of these crates.
+//! Connections and streams implement traits of these crates.
 
 #[cfg(all(feature = "axum", not(target_family = "wasm")))]
 pub mod axum;

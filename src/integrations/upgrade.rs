@@ -61,8 +61,8 @@ pub(crate) async fn upgrade(
 ) -> Result<(Response<Full<Bytes>>, Upgrading), UpgradeError> {
     let start = Instant::now();
     let version = request.version();
-    // The connection keeps a copy of the request. If it kept hyper's own request, that would keep
-    // the whole received block in memory.
+    // The connection keeps a copy of the request. If the connection kept hyper's own request, the
+    // whole received block would stay in memory.
     let mut request = exact_request(&request);
     join_cookies(&mut request);
     let info = ConnectionInfo {
@@ -241,8 +241,8 @@ where
 /// [`WebSocketConnection`] once the response has been sent and the client's transport parameters
 /// have arrived. The [handshake timeout](crate::Config::handshake_timeout) counts from the request.
 ///
-/// The response is sent only after the route's handler has returned it. Therefore a handler that
-/// awaits this future before it returns the response only sees the handshake time out.
+/// The response is sent only after the route's handler has returned it. So a handler must not await
+/// this future before it returns the response, because the handshake would time out.
 ///
 /// # Errors
 /// [`AcceptError`] if the client closes, or does not speak the wire.
@@ -268,8 +268,7 @@ impl fmt::Debug for Upgrading {
     }
 }
 
-/// The error of an upgrade: the request gets no connection. The error contains the response for the
-/// client.
+/// The error of an upgrade that made no connection. The error contains the response for the client.
 #[derive(thiserror::Error)]
 #[error("{error}")]
 pub struct UpgradeError {
@@ -287,7 +286,7 @@ impl UpgradeError {
     fn new(error: AcceptError, rejected: NoUpgrade, version: Version) -> Self {
         let mut response = Response::<Bytes>::from(rejected).map(Full::new);
         if version == Version::HTTP_2 {
-            // RFC 9113 §8.2.2: HTTP/2 has neither of these headers.
+            // RFC 9113 §8.2.2: HTTP/2 does not have these two headers.
             response.headers_mut().remove(header::CONNECTION);
             response.headers_mut().remove(header::UPGRADE);
         }
@@ -300,7 +299,7 @@ impl UpgradeError {
         &self.error
     }
 
-    /// Returns the response to send. Its headers include those that a hook has
+    /// Returns the response to send. Its headers include the headers that a hook has
     /// [added](crate::authorize::Refuse::header).
     pub fn response(&self) -> &Response<Full<Bytes>> {
         &self.response

@@ -24,16 +24,16 @@ pub enum WebTransportError {
     /// The connection has ended.
     #[error(transparent)]
     Connection(#[from] ConnectionError),
-    /// Opening a stream failed for another reason.
+    /// Opening a stream failed, and no other variant names the reason.
     #[error(transparent)]
     Open(OpenError),
-    /// Reading failed for another reason.
+    /// Reading failed, and no other variant names the reason.
     #[error(transparent)]
     Read(ReadError),
-    /// Writing failed for another reason.
+    /// Writing failed, and no other variant names the reason.
     #[error(transparent)]
     Write(WriteError),
-    /// Sending a datagram failed for another reason.
+    /// Sending a datagram failed, and no other variant names the reason.
     #[error(transparent)]
     Datagram(SendDatagramError),
     /// This end has reset the stream.
@@ -195,7 +195,8 @@ impl generic::SendStream for SendStream {
     }
 
     fn set_priority(&mut self, order: i32) {
-        // This fails only if the stream has ended, and such a stream has no use for a priority.
+        // This fails only if the stream has ended. A stream that has ended has no use for a
+        // priority.
         let _ = SendStream::set_priority(self, order);
     }
 

@@ -1,11 +1,11 @@
 //! nginx, HAProxy and other load balancers in front of a server: how to configure them, how to take
 //! a node out of service, and what survives.
 //!
-//! A wsmux connection is one WebSocket over HTTP/1.1. A proxy that supports WebSockets forwards it;
-//! nginx and HAProxy neither inspect nor split its messages. The tests run both proxies with the
-//! configurations below. They send 1,000 streams at once and 256 MiB through each proxy, in plain
-//! text and with TLS terminated at the proxy. They also kill and reload the proxy, and restart the
-//! servers behind it while calls are in progress.
+//! A wsmux connection is one WebSocket over HTTP/1.1. A proxy that supports WebSockets forwards it.
+//! nginx and HAProxy neither inspect nor split the messages. The tests run both proxies with the
+//! configurations below. They send 1,000 streams at once and 256 MiB through each proxy, both in
+//! plain text and with TLS that ends at the proxy. The tests also kill and reload the proxy, and
+//! restart the servers behind it while calls are in progress.
 //!
 //! # nginx
 //!
@@ -13,9 +13,9 @@
 #![doc = include_str!("behind_a_proxy/nginx.conf")]
 //! ```
 //!
-//! `proxy_http_version` and the two headers after it make the upgrade work; without them the client
-//! gets a 4xx status and [`ConnectError::Refused`]. `proxy_buffering` has no effect, because nginx
-//! stops buffering once the connection is upgraded.
+//! `proxy_http_version` and the two headers after it make the upgrade work. Without these three
+//! lines the client gets a 4xx status and [`ConnectError::Refused`]. `proxy_buffering` has no
+//! effect, because nginx stops buffering once the connection is upgraded.
 //!
 //! # HAProxy
 //!
@@ -26,17 +26,17 @@
 //! The health check is a plain HTTP request without an upgrade, so a healthy server answers 426.
 //! The check has to name HTTP/1.1 and a host. By default HAProxy checks with HTTP/1.0, which the
 //! server answers with 505. [`WebSocketServer::accept`] returns each check as a connection whose
-//! handshake then fails; that is expected. `option redispatch 1` sends a client to another server
-//! at once if its first server has just closed its port.
+//! handshake then fails, as expected. `option redispatch 1` sends a client to another server at
+//! once if its first server has just closed its port.
 //!
 //! # Timeouts
 //!
 //! A proxy closes a tunnel that is silent for too long: nginx after `proxy_read_timeout` (60 s by
-//! default), HAProxy after `timeout tunnel`, or, if that is not set, after `timeout client` and
-//! `timeout server`. [`keep_alive_interval`], which is 10 s by default, must be shorter than these
-//! timeouts. Each end sends pings of its own, so an idle connection stays open. If keep-alive is
-//! off on both ends, the proxy's timeout ends the connection, and that looks like a network
-//! failure:
+//! default), and HAProxy after `timeout tunnel`. If `timeout tunnel` is not set, `timeout client`
+//! and `timeout server` count. [`keep_alive_interval`], which is 10 s by default, must be shorter
+//! than these timeouts. Each end sends pings of its own, so an idle connection stays open. If
+//! keep-alive is off on both ends, the proxy's timeout ends the connection, and this end looks like
+//! a network failure:
 //!
 //! | what happens to the proxy | both ends get | when |
 //! |---|---|---|

@@ -33,8 +33,8 @@
 //!
 //! tokio's extension traits `AsyncReadExt` and `AsyncWriteExt` keep their documented guarantees
 //! with these streams. `read`, `read_buf`, `write`, `write_buf` and `flush` are cancel safe;
-//! `read_exact`, `read_to_end`, `write_all` and `copy` are not. `shutdown` finishes the stream at
-//! once, and can be called again.
+//! `read_exact`, `read_to_end`, `write_all` and `copy` are not cancel safe. `shutdown` finishes the
+//! stream at once, and can be called again.
 //!
 //! Methods that are not async act at once, so there is nothing to cancel: `finish`, `reset`,
 //! `stop`, `announce`, `close`, `drain`, `drain_timeout`, `set_drain_with_peer`, `send_datagram`.
@@ -44,7 +44,7 @@
 //! - `write` takes as many bytes as fit into the send buffer and returns how many it took. In a
 //!   `select!`, keep the remaining bytes yourself.
 //! - `write_chunk` takes the whole chunk or nothing, and does not copy it, so it is the simplest
-//!   one to use in a `select!`. Keep chunks small relative to the [send
+//!   method to use in a `select!`. Keep chunks small relative to the [send
 //!   buffer](crate::Config::send_buffer), because a chunk is taken even if it is larger than the
 //!   room that is left.
 //! - `write_all` is for code that is never cancelled, or that abandons the stream when it is
@@ -157,6 +157,6 @@
 //! # }
 //! ```
 //!
-//! To use a read that is not cancel safe in such a loop, keep its future: pin it outside the loop
-//! and poll `&mut future` in the `select!`. Or give each half its own task, with
+//! To use a read that is not cancel safe in such a loop, keep its future. Pin the future outside
+//! the loop, and poll `&mut future` in the `select!`. Or give each half its own task, with
 //! [`into_split`](crate::WebSocketStream::into_split).

@@ -1,6 +1,6 @@
-//! The names of npm's `@matrixai/ws` and of wsmux side by side, what differs between them, and how
-//! to work with a peer that uses that package. This chapter is about version 1.1.7 of the package;
-//! "js-ws" below means that package, running in Node.
+//! Compares npm's `@matrixai/ws` with wsmux: their names side by side, and what differs. Also says
+//! how to work with a peer that uses that package. This chapter is about version 1.1.7 of the
+//! package; "js-ws" below means that package, running in Node.
 //!
 //! The js-ws wire has to be configured on both ends. A js-ws endpoint always uses TLS:
 //!
@@ -85,45 +85,46 @@
 //! client uses a [`ServerCertVerifier`](rustls::client::danger::ServerCertVerifier) in
 //! [`tls_config`](crate::WebSocketClientBuilder::tls_config), or checks
 //! [`peer_certificates`](crate::WebSocketConnection::peer_certificates) before it sends anything. A
-//! server needs two parts: a [`ClientCertVerifier`](rustls::server::danger::ClientCertVerifier) in
-//! `tls_config` that accepts the certificates, and an
-//! [`authorize`](crate::WebSocketServerBuilder::authorize) hook, which sees the chain and the
-//! headers and refuses with an HTTP status. js-ws requests a certificate from every client; wsmux
-//! requests none by default.
+//! server needs two parts. A [`ClientCertVerifier`](rustls::server::danger::ClientCertVerifier) in
+//! `tls_config` accepts the certificates. An
+//! [`authorize`](crate::WebSocketServerBuilder::authorize) hook sees the chain and the headers, and
+//! can refuse with an HTTP status. js-ws requests a certificate from every client; wsmux requests
+//! none by default.
 //!
 //! **Codes.** js-ws converts reasons to codes with `reasonToCode`, which by default returns 0 for
-//! every reason. If your codes have meanings, pass a `reasonToCode` that returns them to every
-//! js-ws endpoint. js-ws stores a code as a `Number`, so codes above 2^53 - 1 arrive rounded. It
-//! calls `codeToReason` with `'read'` for both halves of a stream, so that function cannot tell
-//! which half has ended.
+//! every reason. If your codes have meanings, give every js-ws endpoint a `reasonToCode` that
+//! returns these codes. js-ws stores a code as a `Number`, so codes above 2^53 - 1 arrive rounded.
+//! For both halves of a stream, js-ws calls `codeToReason` with `'read'`. So `codeToReason` cannot
+//! tell which half has ended.
 //!
 //! # What differs
 //!
-//! **Close codes.** In js-ws `errorCode` is the code of the WebSocket Close itself. An application
-//! may use 1000, and 3000 to 4999; with 42, for example, `stop` throws, and nothing is sent. In
-//! wsmux any code is allowed, and is mapped to that range: `close(42, ..)` in wsmux arrives as 4042
-//! in js-ws, and 4042 from js-ws arrives as 42 in wsmux. 1000 and 4000 from js-ws arrive as 0; 3000
-//! to 3999 are the same on both sides. All other wsmux codes from 999 up arrive as 4999. A reason
-//! may have 123 bytes.
+//! **Close codes.** In js-ws `errorCode` is the code of the WebSocket Close itself. A js-ws
+//! application may use the codes 1000 and 3000 to 4999. With any other code, such as 42, `stop`
+//! throws, and nothing is sent. In wsmux any code is allowed, and wsmux maps it to the codes that
+//! js-ws permits: `close(42, ..)` in wsmux arrives as 4042 in js-ws, and 4042 from js-ws arrives as
+//! 42 in wsmux. The codes 1000 and 4000 from js-ws arrive as 0 in wsmux. The codes 3000 to 3999 are
+//! the same on both sides. All other wsmux codes from 999 up arrive as 4999 in js-ws. A reason may
+//! have 123 bytes.
 //!
-//! **What the wire lacks.** There are only bidirectional streams:
+//! **What the wire lacks.** There are no unidirectional streams, so
 //! [`open_uni`](crate::WebSocketConnection::open_uni) fails with
-//! [`OpenError::Unsupported`](crate::OpenError::Unsupported),
-//! [`send_datagram`](crate::WebSocketConnection::send_datagram) with
+//! [`OpenError::Unsupported`](crate::OpenError::Unsupported). There are no datagrams, so
+//! [`send_datagram`](crate::WebSocketConnection::send_datagram) fails with
 //! [`SendDatagramError::UnsupportedByPeer`](crate::SendDatagramError::UnsupportedByPeer). The peer
 //! sees a stream as soon as it is opened, so [`announce`](crate::SendStream::announce) does
-//! nothing. The stream's data has to wait one round trip for credit.
+//! nothing. The data of a new stream has to wait one round trip for credit.
 //!
 //! **Stream limit.** A js-ws peer does not learn wsmux's stream limit. A stream above the limit
-//! waits until one of the other streams has ended: wsmux does not send the stream's first Ack until
-//! then, and js-ws sends nothing on a stream before its first Ack. So 1,000 calls at once are all
-//! answered, a hundred at a time.
+//! waits until one of the other streams has ended. Until then wsmux sends no Ack on the waiting
+//! stream. js-ws sends nothing on a stream before the first Ack has arrived. So 1,000 calls at once
+//! are all answered, a hundred at a time.
 //! [`ConnectionStats::waiting_streams`](crate::ConnectionStats::waiting_streams) counts the streams
 //! that wait. If more than [`max_waiting_streams`](crate::Config::max_waiting_streams) (10,000)
 //! wait, the next stream is refused: both its halves fail at the peer with code 0, and the
 //! connection continues.
 //! [`ConnectionStats::streams_refused`](crate::ConnectionStats::streams_refused) counts the refused
-//! streams. Raise the stream limit if the peer keeps many streams open for long.
+//! streams. Raise the stream limit if the peer keeps many streams open for a long time.
 //!
 //! **Keep-alive.** Each end has its own timeouts; nothing is negotiated. wsmux sends pings and
 //! js-ws answers them, so an idle connection stays open.
@@ -139,10 +140,10 @@
 //!
 //! - **A js-ws application must not cancel a stream while data is in flight.** When it cancels a
 //!   `readable`, and data of that stream arrives afterwards, js-ws closes the whole connection with
-//!   1002. If js-ws had opened that stream, the data causes an uncaught exception instead, and the
-//!   process dies. wsmux stops sending as soon as it receives the stop, but that is too late for
-//!   data in flight. So let streams end: have the js-ws side read to the end, or have it ask the
-//!   sender to finish.
+//!   1002. If js-ws opened the stream itself, the data causes an uncaught exception in js-ws
+//!   instead, and its process dies. wsmux stops sending as soon as it receives the stop, but that
+//!   is too late for data in flight. So let streams end: have the js-ws side read to the end, or
+//!   have it ask the sender to finish.
 //! - **A close with 0 may be unintended.** js-ws also sends 1000 when its keep-alive timeout
 //!   expires. So let your own protocol say when everything is done.
 //! - **`stop({force: false})` does not wait.** It closes the connection's socket first, and the
@@ -152,16 +153,16 @@
 //! - **A reset may be late.** If a js-ws application aborts a stream while a write to it waits for
 //!   credit, the abort is not sent until credit arrives.
 //! - **Its timeout starts late.** `keepAliveTimeoutTime` counts from the first data received, so
-//!   js-ws never times out a peer that never sends anything. With wsmux as its peer this does not
-//!   happen, because wsmux sends pings.
+//!   js-ws never times out a peer that never sends anything. A wsmux peer does not cause this
+//!   problem, because it sends pings.
 //! - **It has no stream limit**, and stores the id of every stream that it has seen. So wsmux opens
 //!   as many streams as your application asks for.
 //! - **When its process ends**, it sends no Close, and wsmux reports
 //!   [`ConnectionError::SocketLost`](crate::ConnectionError::SocketLost).
 //!
 //! wsmux handles the other traps for you. wsmux never exceeds its credit, because js-ws silently
-//! drops any excess bytes. It sends the end of a stream apart from its data, and sends no credit
-//! for a stream that js-ws may have forgotten. A wsmux client offers no subprotocol, because a
-//! js-ws server would select any name that is offered. [SPEC.md], §7, has the details.
+//! drops any excess bytes. wsmux sends the end of a stream apart from the stream's data, and sends
+//! no credit for a stream that js-ws may have forgotten. A wsmux client offers no subprotocol,
+//! because a js-ws server would select any name that is offered. [SPEC.md], §7, has the details.
 //!
 //! [SPEC.md]: https://github.com/wsmux/wsmux/blob/main/SPEC.md#7-the-js-ws-wire

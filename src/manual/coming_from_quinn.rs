@@ -68,14 +68,14 @@
 //! Streams have RFC 9000's states, limits, flow control and 62-bit codes. Opening a stream sends
 //! nothing: the peer sees the stream when its first frame arrives. These work as in quinn: `stop`
 //! and `reset` with a code, `stopped`, strict priorities, and cancel safety. Dropping a receiver
-//! acts as `stop(0)`, and dropping the last handle as `close(0)`.
+//! acts as `stop(0)`. Dropping the last handle of a connection acts as `close(0)`.
 //!
 //! # What differs
 //!
 //! **A dropped sender is a reset.** In quinn, dropping a `SendStream` finishes it, so a task that
 //! fails halfway looks complete to the peer. Here only [`finish`](crate::SendStream::finish) ends a
-//! stream cleanly; without it the peer's reads fail. This is where most ports from quinn break:
-//! look for senders that are dropped without a `finish`.
+//! stream cleanly; without it the peer's reads fail. Most ports from quinn break for this reason,
+//! so look for senders that are dropped without a `finish`.
 //!
 //! ```
 //! # use wsmux::{Config, ConnectionInfo, Side, WebSocketConnection, Wire, socket::memory_pair};
@@ -94,9 +94,9 @@
 //! # }
 //! ```
 //!
-//! **`finish` reports more.** It returns [`WriteError`](crate::WriteError): `Stopped` when the peer
-//! has stopped the stream, where quinn returns `Ok`, and `ConnectionLost` when the connection has
-//! ended.
+//! **`finish` reports more.** It returns a [`WriteError`](crate::WriteError) in two cases. The
+//! error is `Stopped` if the peer has stopped the stream; quinn returns `Ok` in this case. The
+//! error is `ConnectionLost` if the connection has ended.
 //!
 //! **`stopped` promises less.** In quinn, `None` says that the peer has acknowledged every byte.
 //! TCP does not report this to an application, so here `None` says that the end has been handed to
@@ -135,10 +135,11 @@
 //! all of them. There is no migration: a new address needs a new connection. There is no 0-RTT: the
 //! handshake takes the round trips of TCP, TLS and the upgrade.
 //!
-//! **Datagrams are reliable on the wire.** They arrive in order, and the network never loses one.
-//! Datagrams are dropped only from two queues, the oldest first: from the sender's queue when the
-//! socket is slow ([`datagram_send_buffer_size`](crate::Config::datagram_send_buffer_size)), and
-//! from the receiver's queue when the application reads slowly
+//! **Datagrams are reliable on the wire.** They arrive in order, and the network never loses a
+//! datagram. Datagrams are dropped only from two queues, the oldest first: from the sender's queue
+//! when the socket is slow
+//! ([`datagram_send_buffer_size`](crate::Config::datagram_send_buffer_size)), and from the
+//! receiver's queue when the application reads slowly
 //! ([`datagram_receive_buffer_size`](crate::Config::datagram_receive_buffer_size)). Datagrams may
 //! be large, up to [`max_datagram_size`](crate::WebSocketConnection::max_datagram_size). On a slow
 //! path datagrams arrive late instead of being lost. Datagrams are sent before stream data that is

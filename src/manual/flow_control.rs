@@ -4,10 +4,11 @@
 //!
 //! Each receiving half has a *window*: the number of bytes that the peer may send before the
 //! application has read any of them. The number of bytes that the peer may still send is its
-//! *credit*. At the start the credit is the whole window. It shrinks as the peer sends, and is
-//! renewed as the application reads, in steps of a quarter of the window, or of 1 MiB if that is
-//! less. So when a reader stops reading, only the sender of its own stream has to stop. Such a
-//! stream costs only the bytes that are buffered for it, which are at most one window.
+//! *credit*. At the start the credit is the whole window. The credit shrinks as the peer sends, and
+//! is renewed as the application reads. It is renewed in steps of a quarter of the window, but of
+//! at most 1 MiB. So when a reader stops reading a stream, only the sender of the same stream has
+//! to stop. A stream that is not read costs only the bytes that are buffered for it, which are at
+//! most one window.
 //!
 //! Every stream starts with the window [`Config::stream_receive_window`];
 //! [`set_stream_receive_window`](crate::WebSocketConnection::set_stream_receive_window) changes it
@@ -25,31 +26,32 @@
 //! round trip:
 //!
 //! - **The round-trip time** comes from a ping sent with the connection's first message, when the
-//!   path is still empty, and from another ping with each step of growth. Each of these times is
-//!   an upper bound on the round-trip time of the path. So is the time from a grant of credit until
-//!   the data that uses this credit arrives. wsmux uses the smallest of all these times. Therefore
-//!   the window does not grow when the window itself has filled a queue on the path, nor when a
-//!   peer answers pings late. After a silence the round-trip time is measured again.
-//! - **The amount per round trip** is the number of bytes that arrived in it and were read. If a
-//!   reader has stopped, its window does not grow. If a reader is slow, its window grows to twice
-//!   what it reads in a round trip. If a reader is fast, its window grows to twice what the link
-//!   carries. One burst proves little. So a window grows only if the previous round trip carried
-//!   about as much as the present one.
+//!   path is still empty, and from another ping with each step of growth. Each of these times is an
+//!   upper bound on the round-trip time of the path. So is the time from a grant of credit until
+//!   the data that uses this credit arrives. wsmux uses the smallest of all these times. A full
+//!   queue on the path and a late answer to a ping only make a measured time longer. The smallest
+//!   time is not affected, so the window does not grow because of them. After a silence the
+//!   round-trip time is measured again.
+//! - **The amount per round trip** is the number of bytes that arrived during the round trip and
+//!   were read. If a reader has stopped, its window does not grow. If a reader is slow, its window
+//!   grows to twice the data that it reads in a round trip. If a reader is fast, its window grows
+//!   to twice the data that the link carries in a round trip. One burst proves little. So a window
+//!   grows only if the previous round trip carried about as much data as the present round trip.
 //!
 //! The window of a stream that nothing else limits doubles in each round trip. In simulation with
 //! the defaults, one stream fills a path of 1 Gbit/s with a round-trip time of 200 ms within 2 s.
 //! The sender needs no setting, because its send buffer holds only data that the socket has not
-//! accepted yet. Data in flight is in TCP's own buffers, which the operating system must let grow
-//! to the same size.
+//! accepted yet. Data in flight is in TCP's own buffers. The operating system must let these
+//! buffers grow to the same size as the window.
 //!
 //! [`Config::max_stream_receive_window`] bounds the window of one stream, and
 //! [`Config::window_growth_budget`] bounds how much all windows of the connection grow together.
-//! The budget limits only growth: each stream always keeps the window that it started with. No
-//! stream takes more than half of the budget that is left. A stream keeps its share until it ends,
-//! because credit cannot be taken back. So do not keep a stream open for long if it carried much
-//! data only once. [`RecvStreamStats::window`](crate::RecvStreamStats::window) is the current
-//! window of a stream, and
-//! [`ConnectionStats::window_growth`](crate::ConnectionStats::window_growth) the growth of all
+//! The budget limits only growth: each stream always keeps the window that it started with. A
+//! stream takes at most half of the part of the budget that the other streams do not use. A stream
+//! keeps its share until it ends, because credit cannot be taken back. So do not keep a stream open
+//! for long if it carried much data only once.
+//! [`RecvStreamStats::window`](crate::RecvStreamStats::window) is the current window of a stream,
+//! and [`ConnectionStats::window_growth`](crate::ConnectionStats::window_growth) the growth of all
 //! windows together.
 //!
 //! On the js-ws wire windows do not grow. A peer may put all its credit in one message, so a window
@@ -58,10 +60,10 @@
 //! # No pause for the whole connection
 //!
 //! QUIC has a second level of flow control, connection credit, which all streams share. A few
-//! stalled readers can use it up, and then every other stream stops too. On the QMux wire wsmux
-//! grants its peer unlimited connection credit (2^62 - 1 bytes), so a stream's own credit always
-//! runs out first. Memory is bounded without connection credit: by the number of streams times
-//! their window, and by the growth budget.
+//! stalled readers can use up the connection credit, and then every other stream stops too. On the
+//! QMux wire wsmux grants its peer unlimited connection credit (2^62 - 1 bytes), so a stream's own
+//! credit always runs out first. Memory is bounded without connection credit. The number of streams
+//! times their window and the growth budget bound it.
 //!
 //! Nothing else in wsmux lets one stream delay the others. The socket is always read, even if the
 //! application neither accepts streams nor reads, and even if nothing can be written. Bytes to be
@@ -114,19 +116,21 @@
 //! bytes, which is 64 MiB by default. The bytes of a finished stream count until they have been
 //! sent, even if its handle was dropped. So if a program opens, writes, finishes and drops a stream
 //! for each event, and the peer does not read, the program's writes wait once the send window is
-//! full. On a single stream they would have to wait as well.
+//! full. If the program wrote all events to a single stream, its writes would have to wait as well.
 //!
-//! No stream holds more than half of the send window that is left. With the defaults, a hundred
-//! streams that send at once can each fill their whole buffer; streams that start later get less.
-//! Bytes for which the streams have no credit use at most half of the window, however many streams
-//! are stalled; the other half remains for streams that can send. Each stream may hold 1 KiB even
-//! if the window is full, so short messages never wait for other streams.
+//! A stream uses at most half of the part of the send window that the other streams do not use.
+//! With the defaults, a hundred streams that send at once can each fill their whole buffer. Streams
+//! that start later get less. Bytes for which their streams have no credit use at most half of the
+//! window, however many streams are stalled. The other half remains for streams that can send. Each
+//! stream may hold 1 KiB even if the window is full, so short messages never wait for other
+//! streams.
 //!
 //! A write that waits because the window is full continues when its own stream has sent some of its
 //! bytes, or gets credit. A stream that has no bytes in its buffer waits in a queue until other
 //! streams have sent some of their bytes. A chunk is taken as a whole or not at all. So if a stream
-//! has credit for only a part of a chunk, the whole chunk is taken, and the part without credit may
-//! stay in memory for long. With an untrusted peer, keep chunks small, or use `write_all`.
+//! has credit for only a part of a chunk, the buffer still takes the whole chunk. The part without
+//! credit may then stay in memory for a long time. With an untrusted peer, keep chunks small, or
+//! use `write_all`.
 //!
 //! # Local streams
 //!
@@ -139,10 +143,11 @@
 //! # A peer that reads nothing
 //!
 //! If a peer reads nothing, this end has to keep the data that it cannot send. Windows and limits
-//! bound how much that is, and [`Config::write_stall_timeout`] bounds for how long. If the socket
-//! has accepted nothing for 60 s although there is something to send, the connection ends with
-//! [`Timeout::WriteStall`](crate::Timeout::WriteStall), even if the peer keeps sending. If the
-//! socket accepts a message now and then, the link is only slow, and the connection stays open.
+//! bound the amount of this data. [`Config::write_stall_timeout`] bounds the time for which it is
+//! kept. If the socket has accepted nothing for 60 s although there is something to send, the
+//! connection ends with [`Timeout::WriteStall`](crate::Timeout::WriteStall), even if the peer keeps
+//! sending. If the socket accepts a message now and then, the link is only slow, and the connection
+//! stays open.
 //!
 //! # Memory of a connection
 //!
@@ -164,32 +169,35 @@
 //!
 //! In the formula, "peer's" stands for the limits on the peer's streams in [`Config`], and "own"
 //! for the number of streams that your application has open. "Largest chunk" is the longest chunk
-//! that it passes to [`write_chunk`](crate::SendStream::write_chunk), as in
+//! that your application passes to [`write_chunk`](crate::SendStream::write_chunk), as in
 //! [`MemoryUse`](crate::MemoryUse). The largest message is [`Config::max_record_size`] on the QMux
-//! wire. On the js-ws wire it is the window plus 10 bytes, and `window_growth_budget` counts as 0.
+//! wire. On the js-ws wire the largest message is the window plus 10 bytes, and
+//! `window_growth_budget` counts as 0.
 //!
-//! The memory of TLS comes on top. Buffers are allocated as bytes arrive and freed when they are
-//! empty. The socket's buffers are freed once nothing has arrived for a keep-alive interval or an
-//! idle timeout; if both are turned off, they are never freed. An idle connection keeps some KiB.
-//! The line "socket" applies to connections of a client or a server. With
-//! [`from_websocket`](crate::WebSocketConnection::from_websocket) the buffers are tungstenite's,
-//! and [`WebSocketConnection::websocket_config`](crate::WebSocketConnection::websocket_config) sets
+//! TLS needs memory in addition to this bound. Buffers are allocated as bytes arrive and freed when
+//! they are empty. The socket's buffers are freed once nothing has arrived for a keep-alive
+//! interval or an idle timeout. If both settings are turned off, the socket's buffers are never
+//! freed. An idle connection keeps some KiB. The line "socket" applies to connections of a client
+//! or a server. With [`from_websocket`](crate::WebSocketConnection::from_websocket) the buffers are
+//! tungstenite's, and
+//! [`WebSocketConnection::websocket_config`](crate::WebSocketConnection::websocket_config) sets
 //! their sizes.
 //!
 //! The factors 4 and 3 / 2 account for memory that stays allocated in addition to the bytes
 //! themselves. A received message is not copied if it fills at least half of the block that it was
-//! read into; it then keeps the whole block allocated. In the same way, the data of a stream keeps
-//! its message allocated if it is at least half of the message. Anything smaller is copied. So
-//! unread bytes keep at most four times their own length allocated, and usually little more than
-//! their length. Bytes passed to `write` are copied into blocks that are at most a quarter larger
-//! than the bytes in them. A chunk that has been sent in part stays allocated as a whole; if less
-//! than half of it is left when more is written, that rest is copied and the chunk is freed.
-//! Together these rules keep the allocation within one and a half times the bytes that the buffers
-//! may hold. If your application cuts a [`Bytes`](bytes::Bytes) from a larger one, the larger one
-//! stays allocated and counts.
+//! read into. Such a message keeps the whole block allocated. In the same way, the data of a stream
+//! is not copied if it is at least half of its message. Such data keeps the whole message
+//! allocated. Anything smaller is copied. So unread bytes keep at most four times their own length
+//! allocated, and usually little more than their length. Bytes passed to `write` are copied into
+//! blocks that are at most a quarter larger than the bytes in them. A chunk that has been sent in
+//! part stays allocated as a whole. If less than half of the chunk is left when the application
+//! writes more, the rest is copied, and the chunk is freed. Together these rules keep the
+//! allocation within one and a half times the bytes that the buffers may hold. If your application
+//! cuts a [`Bytes`](bytes::Bytes) from a larger `Bytes`, the larger `Bytes` stays allocated and
+//! counts.
 //!
 //! The formula gives the worst case: the peer fills every buffer and the application reads nothing.
-//! **The defaults** suit few peers, or trusted ones. **For many connections of untrusted peers**
+//! **The defaults** suit a few peers, or trusted peers. **For many connections of untrusted peers**
 //! the limits have to be smaller. The figures below are for a server that opens no streams itself:
 //!
 //! ```
@@ -218,12 +226,13 @@
 //! assert_eq!(10_000 * each.total() / (1024 * MIB), 40, "GiB for 10,000 connections at worst");
 //! ```
 //!
-//! If all clients of the same server are idle, it needs some KiB for each of them, and the memory
-//! of their TLS sessions. A window of 64 KiB still carries 10 Mbit/s per stream at a round-trip
-//! time of 50 ms. If some streams need more, give them a connection of their own, or raise their
-//! window with [`set_stream_receive_window`](crate::WebSocketConnection::set_stream_receive_window)
-//! once the client has authenticated. The memory of connections whose handshake is in progress
-//! comes on top: see [`WebSocketServer`](crate::WebSocketServer).
+//! If all clients of this server are idle, the server needs some KiB for each client, and the
+//! memory of the clients' TLS sessions. A window of 64 KiB still carries 10 Mbit/s per stream at a
+//! round-trip time of 50 ms. If some streams need more, give them a connection of their own, or
+//! raise their window with
+//! [`set_stream_receive_window`](crate::WebSocketConnection::set_stream_receive_window) once the
+//! client has authenticated. Connections whose handshake is in progress need additional memory: see
+//! [`WebSocketServer`](crate::WebSocketServer).
 //!
 //! # What the peer's limits do to this end
 //!
@@ -243,9 +252,9 @@
 //!   KiB for a stream, which are the defaults of some implementations, four streams that the peer's
 //!   application does not read are enough. Resets, datagrams, pings, and the ends of streams whose
 //!   data has been sent, are still sent. Bytes use up connection credit only when they are sent,
-//!   not while they wait in a buffer, so stalled streams use only as much connection credit as the
-//!   bytes that the peer has received and not read. Only the peer can end this wait, by granting
-//!   more connection credit or by reading every stream.
+//!   not while they wait in a buffer. So stalled streams use connection credit only for the bytes
+//!   that the peer has received but not read. Only the peer can end this wait, by granting more
+//!   connection credit or by reading every stream.
 //!   [`blocked_by_connection_credit`](crate::ConnectionStats::blocked_by_connection_credit)
 //!   measures how long this end was blocked in this way.
 //!
@@ -254,10 +263,11 @@
 //! Control frames are sent first, then datagrams, and then the data of the streams with the highest
 //! [priority](crate::SendStream::set_priority). Priorities are strict: as long as a stream of a
 //! higher priority has data and credit, streams of lower priority send nothing. Streams of equal
-//! priority take turns of 16 KiB; if only one stream of a priority has data, its turns have no such
+//! priority take turns of 16 KiB; if only one stream of a priority has data, its turns have no
 //! limit. On the QMux wire a message may contain frames of several streams, and is at most 64 KiB
-//! long. So urgent bytes wait only for bytes that were already handed to the socket. wsmux holds up
-//! to 64 KiB and one message of such bytes, and the operating system's buffer holds more.
+//! long. So urgent bytes wait only for bytes that were already handed to the socket. wsmux holds at
+//! most 64 KiB plus one message of these earlier bytes. The operating system's buffer holds more of
+//! them.
 //!
 //! ```
 //! # use wsmux::{Config, ConnectionInfo, Side, WebSocketConnection, Wire, socket::memory_pair};

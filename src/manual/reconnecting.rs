@@ -16,7 +16,7 @@
 //! | data that had arrived | yes: it is read before the error is returned |
 //! | data that a write had accepted | unknown, see below |
 //! | datagrams that had arrived | yes, on the old connection's handle |
-//! | limits set on a live connection, [`set_stream_receive_window`] for example | no: the new connection has those of [`Config`] |
+//! | limits set on a live connection, [`set_stream_receive_window`] for example | no: the new connection has the limits of [`Config`] |
 //! | what the server knows of this client | only what its application keeps |
 //!
 //! A new connection shares nothing with the old one: its streams begin at id 0, and the server
@@ -45,28 +45,29 @@
 //! [`in_flight`] returns the same for any connection.
 //!
 //! A stream is in flight while *this end* is waiting for something on it: the application has not
-//! ended the sending half, or that end has not been sent yet, or the peer has not ended the
-//! receiving half. A request whose answer has arrived in full is not in flight, even if nobody has
-//! read the answer yet. A unidirectional stream that was finished and handed to the socket is not
-//! in flight either; this end cannot know whether it arrived. **Only an answer says that a message
-//! was received**, and only the application's answer says that it was processed. If you need to
-//! know this, use a bidirectional stream and read until the peer ends it.
+//! ended the sending half, or the end of the sending half has not been sent yet, or the peer has
+//! not ended the receiving half. A request whose answer has arrived in full is not in flight, even
+//! if nobody has read the answer yet. A unidirectional stream that was finished and handed to the
+//! socket is not in flight either, because this end cannot know whether the stream has arrived.
+//! **Only an answer says that a message was received**, and only the application's answer says that
+//! it was processed. If you need to know this, use a bidirectional stream and read until the peer
+//! ends it.
 //!
 //! # What may be sent again
 //!
-//! The server may have seen none, a part or all of a call that was in flight. It may also have
-//! processed the call, and only its answer was lost. So a call may be repeated if it is
-//! *idempotent*: a read, or a write that says "set to" and not "add". Make other calls idempotent
-//! with a key that the client chooses once per call and sends with each attempt. The server
-//! remembers the answers to recent keys for as long as clients retry, and repeats the answer when
-//! it sees a known key. If a server cannot execute a call, it should reset the stream with a code
-//! of the application's own, or answer "not done". Then the client knows that the call was not
-//! executed, which it cannot know after a loss.
+//! If a call was in flight, the server may have seen nothing of the call, a part of it, or all of
+//! it. The server may also have processed the call, so that only the answer was lost. So a call may
+//! be repeated if it is *idempotent*: a read, or a write that says "set to" and not "add". Make
+//! other calls idempotent with a key that the client chooses once per call and sends with each
+//! attempt. The server remembers the answers to recent keys for as long as clients retry, and
+//! repeats the answer when it sees a known key. If a server cannot execute a call, it should reset
+//! the stream with a code of the application's own, or answer "not done". Then the client knows
+//! that the call was not executed, which it cannot know after a loss.
 //!
-//! A server that wants to move its clients can call [`drain_timeout`] or shut down. A
-//! [`ReconnectingClient`] is told of it on the QMux wire: it opens new streams on another
-//! connection, and open ones may continue until the timeout. If they end in time, nothing is in
-//! flight when the connection closes, and no call has failed.
+//! A server that wants to move its clients can call [`drain_timeout`] or shut down. On the QMux
+//! wire the server notifies a [`ReconnectingClient`] of this. The client then opens new streams on
+//! another connection, and open streams may continue until the timeout. If the open streams end in
+//! time, nothing is in flight when the connection closes, and no call has failed.
 //!
 //! # When it dials again, and when it does not
 //!
@@ -74,8 +75,8 @@
 //! [`reconnect_if`] says no. It should say no if the server's application closes the connection
 //! with a code that means "go away". The client also dials when its own application [drains the
 //! connection]: open streams continue on the old connection, and new streams are opened on the next
-//! one. When a wsmux peer drains the connection, the client dials at once as well
-//! ([`ReconnectEvent::PeerDraining`]). It uses the old connection until the next one is there, but for
+//! one. When a wsmux peer drains the connection, the client dials as well, after a random pause of
+//! 1 s at most ([`ReconnectEvent::PeerDraining`]). It uses the old connection until the next one is there, but for
 //! 3 s at most, after which [`open_bi`] waits. With another peer, or on the js-ws wire, the client
 //! notices only the end of the drain, and streams that it opens until then are refused.
 //!

@@ -11,14 +11,25 @@
 //! # #[tokio::main]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! use std::time::Duration;
-//! use wsmux::{Config, ConnectionEvent, WebSocketClient, WebSocketServer};
+//! use wsmux::{AcceptError, Config, ConnectionEvent, WebSocketClient, WebSocketServer};
 //!
 //! let mut config = Config::default();
 //! config.resume_timeout(Some(Duration::from_secs(60)));
 //!
 //! let server = WebSocketServer::builder().config(config.clone()).bind("127.0.0.1:0").await?;
 //! let url = format!("ws://{}/", server.local_addr()?);
-//! let accepting = tokio::spawn(async move { server.accept().await?.await.ok() });
+//! tokio::spawn(async move {
+//!     // The server goes on accepting, because a client that comes back needs a new socket.
+//!     while let Some(connecting) = server.accept().await {
+//!         tokio::spawn(async move {
+//!             match connecting.await {
+//!                 Ok(connection) => drop(connection.closed().await),
+//!                 Err(AcceptError::Resumed) => {} // an earlier connection goes on
+//!                 Err(error) => eprintln!("no connection: {error}"),
+//!             }
+//!         });
+//!     }
+//! });
 //!
 //! let client = WebSocketClient::builder().config(config).build()?;
 //! let connection = client.connect(&url).await?;
@@ -32,14 +43,16 @@
 //!         }
 //!     }
 //! });
-//! # drop(accepting.await?);
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! A server has nothing else to do. A client that comes back is no new connection: the future of
-//! its handshake ends with [`AcceptError::Resumed`], and the earlier connection gets the socket.
-//! Treat this error like any other handshake that ended without a connection.
+//! The server must keep accepting clients and awaiting their handshakes, and it has nothing else to
+//! do. A client that comes back is no new connection. The future of its handshake ends with
+//! [`AcceptError::Resumed`], and the earlier connection gets the socket. Nothing has failed then.
+//!
+//! Without TLS, only connections to loopback addresses can be resumed, unless the client asks for
+//! more (see [Security](#security)).
 //!
 //! Resumption works between two ends of wsmux on the QMux wire: native clients, clients over
 //! HTTP/2, and web pages. Any other peer ignores the offer, and its connections end with their
@@ -56,6 +69,7 @@
 //! | datagrams | those that were on their way may be lost, as at any time |
 //! | [`info`], [`remote_address`], the request and its headers | they stay those of the first socket |
 //! | what a hook attached with [`data`] | it stays that of the first handshake |
+//! | a socket that is lost in the first round trip after the upgrade | no: the server does not have the client's offer yet |
 //! | a server process that ends, or is restarted | no: its connections end when the client comes back |
 //! | a client process that ends, or a page that is closed or reloaded | no |
 //! | a new socket that reaches another server | no: that server refuses, and the connection ends at once |
@@ -87,9 +101,10 @@
 //! learns that the network is back. A response with a status that is not [retryable], for example
 //! 401, ends the connection.
 //!
-//! If the application calls [`close`] on a suspended connection, or drops its last handle, the
-//! connection ends at once for this application. The peer learns of the end when it comes back, or
-//! when its timeout has passed.
+//! [`close`] and the last handle's drop end a suspended connection at once for the application. If
+//! the server has closed, the client learns of it when it comes back. If the client has closed, it
+//! dials only if some of its last bytes may be missing at the server. Otherwise the server notices
+//! the end after [`resume_timeout`].
 //!
 //! # Memory
 //!

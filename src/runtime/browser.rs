@@ -56,7 +56,7 @@ pub(crate) struct Sleep {
 
 pub(crate) fn sleep(duration: Duration) -> Sleep {
     let now = Instant::now();
-    // If the clock cannot represent the deadline, any distant one will do.
+    // If the clock cannot represent the deadline, any distant deadline is good enough.
     let deadline = now.checked_add(duration).unwrap_or(now + Duration::from_secs(1 << 31));
     Sleep { deadline, timer: None }
 }

@@ -415,7 +415,8 @@ impl ServerSettings {
     }
 }
 
-/// Waits until a client's connection is established, unless the client resumes an earlier one.
+/// Waits until a client's connection is established. Returns [`AcceptError::Resumed`] if the client
+/// resumes an earlier connection.
 pub(crate) async fn established(
     connection: WebSocketConnection,
 ) -> Result<WebSocketConnection, AcceptError> {

@@ -28,7 +28,7 @@
 
 use std::{fmt, future::Future, net::SocketAddr, sync::Arc};
 
-/// The attribute for implementations of [`Authorize`].
+/// The attribute that an `impl` of [`Authorize`] needs.
 pub use async_trait::async_trait;
 use bytes::Bytes;
 use http::{
@@ -81,8 +81,8 @@ pub trait Authorize: Send + Sync + 'static {
     }
 
     /// Accepts clients that both hooks accept, with the headers and data of both. `other` is asked
-    /// only if this hook accepts. If both choose a subprotocol, or attach data of the same type,
-    /// the choice or data of `other` is used.
+    /// only if this hook accepts. If both hooks choose a subprotocol, the choice of `other` is
+    /// used. If both attach data of the same type, the data of `other` is used.
     fn and<B: Authorize>(self, other: B) -> And<Self, B>
     where
         Self: Sized,
@@ -112,7 +112,7 @@ where
     }
 }
 
-/// Two hooks that must both accept; see [`Authorize::and`].
+/// Two hooks. Both of them must accept; see [`Authorize::and`].
 #[derive(Debug, Clone)]
 pub struct And<A, B>(A, B);
 
@@ -128,7 +128,7 @@ impl<A: Authorize, B: Authorize> Authorize for And<A, B> {
     }
 }
 
-/// Two hooks of which one must accept; see [`Authorize::or`].
+/// Two hooks. At least one of them must accept; see [`Authorize::or`].
 #[derive(Debug, Clone)]
 pub struct Or<A, B>(A, B);
 
@@ -194,15 +194,15 @@ impl UpgradeRequest {
         self.request().method()
     }
 
-    /// Returns the path and query, as in the request's first line.
+    /// Returns the path and the query as they are in the request's first line.
     pub fn uri(&self) -> &Uri {
         self.request().uri()
     }
 
     /// Returns the requested host, with its port if the request has one: `example.com:8080`. The
     /// host comes from a target in absolute form (RFC 9112 §3.2.2) or from HTTP/2's `:authority`.
-    /// If there is neither, it comes from the `Host` header. Returns `None` only for a page that is
-    /// requested over HTTP/1.0.
+    /// Without these two, the host comes from the `Host` header. Returns `None` only for a page
+    /// that is requested over HTTP/1.0.
     ///
     /// The client chooses this value, so a server with several names has to check it.
     pub fn authority(&self) -> Option<&str> {
@@ -271,8 +271,8 @@ pub struct Accept {
     pub(super) data: Extensions,
     /// The name that the hook has given to the client.
     pub(super) identity: Option<Arc<str>>,
-    /// The first mistake in this answer. Because of it, the client receives status 500 instead of
-    /// being accepted.
+    /// The first mistake in this answer. If there is a mistake, the client is not accepted, and
+    /// receives status 500.
     pub(super) error: Option<BuildError>,
 }
 
@@ -325,15 +325,15 @@ impl Accept {
 
     /// Says who the client is. A client can [resume](crate::Config::resume_timeout) a connection
     /// only with the same identity: this name, the verified [`User`] and the client's certificates
-    /// must be the same as in the first handshake. Set this if the hook knows clients by other
-    /// means than a verified [`User`] or a certificate. By default there is no name.
+    /// must be the same as in the first handshake. Set this name if the hook recognises clients by
+    /// something else than a verified [`User`] or a certificate. By default there is no name.
     pub fn identity(mut self, name: impl Into<Arc<str>>) -> Self {
         self.identity = Some(name.into());
         self
     }
 
-    /// Joins two answers. If both answers choose a subprotocol, name the client, or have data of
-    /// the same type, the values in `other` are used.
+    /// Joins two answers. If a value is in both answers, the value in `other` is used: the
+    /// subprotocol, the client's name, or data of the same type.
     pub(super) fn and(mut self, other: Self) -> Self {
         for (name, value) in &other.headers {
             self.headers.append(name, value.clone());

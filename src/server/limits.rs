@@ -59,8 +59,8 @@ impl Slots {
         }
     }
 
-    /// Waits until there are free slots, and reserves them. Clients that arrive meanwhile stay in
-    /// the kernel's accept queue.
+    /// Waits until there are free slots, and reserves them. Clients that arrive during the wait
+    /// stay in the kernel's accept queue.
     ///
     /// This method is cancel safe: when its future is dropped, the slots are freed.
     pub(super) async fn reserve(&self) -> Reservation {
@@ -75,7 +75,7 @@ impl Slots {
     }
 
     /// Gives the reserved slots to a client from this address. If the address has reached its
-    /// limit, returns the reservation.
+    /// limit, gives no slots and returns the reservation.
     pub(super) fn take(
         &self,
         reservation: Reservation,
@@ -90,13 +90,12 @@ impl Slots {
     }
 }
 
-/// Counts for each address either its connections or its handshakes.
+/// The number of connections of each address, or the number of handshakes of each address.
 #[derive(Debug)]
 struct Addresses {
     limit: Option<usize>,
     /// The map needs a hash with a secret, such as the standard library's. Without a secret, the
-    /// owner of an IPv6 /32 could choose networks whose hashes collide, because such an owner has
-    /// 2^32 networks.
+    /// owner of an IPv6 /32, who has 2^32 networks, could choose networks whose hashes collide.
     counts: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
 
@@ -117,7 +116,7 @@ impl Addresses {
         let mut counts = lock(&self.counts);
         let count = counts.entry(network).or_default();
         if *count >= limit {
-            // With a limit of 0, the entry was made by this call.
+            // If the limit is 0, this call has just made the entry, so it removes the entry again.
             if *count == 0 {
                 counts.remove(&network);
             }

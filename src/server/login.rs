@@ -45,9 +45,10 @@ pub fn constant_time_eq(left: impl AsRef<[u8]>, right: impl AsRef<[u8]>) -> bool
 /// Accepts users by password (RFC 7617) and attaches the [`User`] to the connection. Other clients
 /// receive 401.
 ///
-/// The password is sent unencrypted, so use it over TLS only. A password is compared with those of
-/// all users, each in constant time. Thus the time of an answer reveals neither how much of a
-/// password is right nor which users exist. The time may reveal the lengths of names and passwords.
+/// The password is sent unencrypted, so use it over TLS only. A client's password is compared with
+/// the passwords of all users, each in constant time. Thus the time of an answer reveals neither
+/// how much of a password is right nor which users exist. The time may reveal the lengths of names
+/// and passwords.
 ///
 /// This hook is meant for a few users from a configuration. Passwords in a database should be
 /// hashed, and looked up by a hook of your own with [`basic_credentials`].
@@ -171,8 +172,9 @@ fn quoted(text: &str) -> String {
 /// Accepts web pages of these origins, and clients that are not web pages. Other pages receive 403.
 ///
 /// A page of any origin can open a WebSocket, and the browser sends its user's cookies, HTTP
-/// passwords and client certificates. A server that trusts any of these needs this hook. The hook
-/// stops only pages, because a program can send any `Origin`.
+/// passwords and client certificates. A server that trusts cookies, HTTP passwords or client
+/// certificates needs this hook. The hook can stop only pages, because any other program can send
+/// whatever `Origin` it likes.
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct AllowedOrigins {

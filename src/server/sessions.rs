@@ -1,5 +1,5 @@
-//! The registry of a server's connections that their clients can resume, and the limits on such
-//! connections while they have no socket.
+//! The registry of those connections of a server that their clients can resume. While a connection
+//! in the registry has no socket, it counts against the limits here.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -18,8 +18,8 @@ use crate::connection::{
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SuspendedLimits {
     pub(super) connections: Option<usize>,
-    /// How many bytes all connections without a socket may together keep in order to send them
-    /// again.
+    /// The limit on the bytes that all connections without a socket keep together. A connection
+    /// keeps these bytes in order to send them again.
     pub(super) bytes: Option<u64>,
 }
 
@@ -35,7 +35,8 @@ impl Default for SuspendedLimits {
     }
 }
 
-/// The connections of an acceptor that can be resumed. The registry does not keep them open.
+/// The connections of an acceptor that can be resumed. The registry does not keep these connections
+/// open.
 #[derive(Debug)]
 pub(super) struct SessionRegistry {
     limits: SuspendedLimits,
@@ -44,10 +45,10 @@ pub(super) struct SessionRegistry {
 
 #[derive(Debug, Default)]
 struct State {
-    /// The ids are random, but a client knows its own. So the map needs a hash with a secret, such
-    /// as the standard library's.
+    /// The ids are random, but a client knows the ids of its own sessions. So the map needs a hash
+    /// with a secret, such as the standard library's.
     connections: HashMap<SessionId, Weak<Shared>>,
-    /// The connections without a socket, in the order in which they lost it.
+    /// The connections without a socket, in the order in which they lost their sockets.
     suspended: BTreeMap<u64, (SessionId, u64)>,
     next: u64,
     /// How many bytes the connections in `suspended` keep.
@@ -94,7 +95,7 @@ impl Registered for Entry {
             given_up.extend(state.connections.get(&id).and_then(Weak::upgrade));
         }
         drop(state);
-        // Giving up locks a connection, so it is done without the lock of the registry.
+        // `give_up` takes the lock of a connection, so the registry's lock is released before this.
         given_up.iter().for_each(|connection| connection.give_up());
         Box::new(Suspended { number, state: self.state.clone() })
     }
@@ -106,7 +107,7 @@ impl Drop for Entry {
     }
 }
 
-/// A connection that is counted among the connections without a socket. Dropping this removes it.
+/// Counts one connection as a connection without a socket, until this value is dropped.
 #[derive(Debug)]
 struct Suspended {
     number: u64,
@@ -123,14 +124,15 @@ impl Drop for Suspended {
 }
 
 impl State {
-    /// Returns the number of the connection that has to end because a limit is exceeded.
+    /// If a limit is exceeded, returns the number of the connection that has to end.
     fn excess(&self, limits: SuspendedLimits) -> Option<u64> {
         let mut oldest_first = self.suspended.iter();
         if limits.connections.is_some_and(|most| self.suspended.len() > most) {
             return oldest_first.next().map(|(number, _)| *number);
         }
-        // The largest, so that a client whose connections keep much cannot end those of others. Of
-        // several, the one that has waited longest.
+        // The connection that keeps the most bytes has to end. So a client whose connections keep
+        // many bytes cannot end the connections of other clients. If several connections keep the
+        // most bytes, the connection among them that has waited longest ends.
         let is_exceeded = limits.bytes.is_some_and(|most| self.bytes > most);
         let largest = oldest_first.rev().max_by_key(|(_, (_, cost))| *cost);
         largest.map(|(number, _)| *number).filter(|_| is_exceeded)

@@ -18,7 +18,7 @@ const ITEM_OVERHEAD: usize = 2;
 /// Makes the two ends of one WebSocket within this process.
 ///
 /// In each direction at most `capacity` bytes wait for the reader. A message that is larger than
-/// this is sent when nothing else waits. In addition, each end may hold one item that it has
+/// `capacity` is sent when nothing else waits. In addition, each end may hold one item that it has
 /// accepted, and one answer to a ping or a Close.
 pub fn memory_pair(capacity: usize) -> (MemorySocket, MemorySocket) {
     let [to_right, to_left] =
@@ -29,9 +29,9 @@ pub fn memory_pair(capacity: usize) -> (MemorySocket, MemorySocket) {
 
 /// One end of a WebSocket within this process, made by [`memory_pair`].
 ///
-/// Such a WebSocket carries everything that a real WebSocket carries: messages, pings with their
-/// pongs, and the closing handshake. After it has been dropped, the other end reads the items that
-/// were sent before, and then [`SocketError::Eof`].
+/// The two ends carry everything that a real WebSocket carries: messages, pings with their pongs,
+/// and the closing handshake. After one end has been dropped, the other end reads the items that
+/// were sent before the drop, and then [`SocketError::Eof`].
 #[derive(Debug)]
 pub struct MemorySocket {
     incoming: Pipe,
@@ -46,9 +46,9 @@ pub struct MemorySocket {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum CloseState {
     Open,
-    /// We have sent a Close and have not received the peer's.
+    /// This end has sent a Close and has not received the peer's Close.
     ClosedByUs,
-    /// The peer's Close has been received, and ours has been sent or queued.
+    /// The peer's Close has been received, and this end's Close has been sent or queued.
     Closed,
 }
 
@@ -71,7 +71,7 @@ impl MemoryStall {
     }
 }
 
-/// An item in the pipe. A ping carries its payload only so that the pong can return it: the
+/// An item in the pipe. A ping carries its payload only because the pong has to return it. The
 /// connection that reads the ping does not see the payload.
 #[derive(Debug)]
 enum Item {
@@ -96,7 +96,8 @@ impl Item {
 #[derive(Debug, Clone)]
 struct Pipe(Arc<Mutex<PipeState>>);
 
-/// One direction. It holds at most `capacity` bytes, or one larger item.
+/// One direction of the WebSocket. It holds at most `capacity` bytes, or one item that is larger
+/// than `capacity`.
 #[derive(Debug)]
 struct PipeState {
     items: VecDeque<Item>,

@@ -43,8 +43,8 @@ pub use wsmux_proto::{Incoming, Outgoing, SocketCapabilities};
 /// [`poll_shutdown`](Self::poll_shutdown), at least once, until that is ready or the close timeout
 /// is over. Finally it drops the socket.
 pub trait Socket: MaybeSend + 'static {
-    /// Returns what the socket can do besides carrying messages. It is called once, before any
-    /// other method. By default the socket can do everything.
+    /// Returns what the socket can do besides carrying messages. This method is called once, before
+    /// any other method. By default the socket can do everything.
     fn capabilities(&self) -> SocketCapabilities {
         SocketCapabilities::default()
     }
@@ -94,8 +94,8 @@ pub trait Socket: MaybeSend + 'static {
     /// method is called after this method. This method may be called again after it has returned
     /// `Ready`.
     ///
-    /// The default does nothing. This suits sockets whose stream cannot be ended in this way, and
-    /// sockets that end their stream by themselves.
+    /// The default does nothing. The default suits two kinds of sockets: a socket whose stream has
+    /// no such end, and a socket that ends its stream by itself.
     ///
     /// # Errors
     /// [`SocketError`] if the stream could not be ended.
@@ -104,8 +104,8 @@ pub trait Socket: MaybeSend + 'static {
         Poll::Ready(Ok(()))
     }
 
-    /// Frees unused buffers. It is called when the connection has been quiet for a while. The
-    /// default does nothing.
+    /// Frees unused buffers. This method is called when the connection has been silent, for example
+    /// for a keep-alive interval. The default does nothing.
     fn release_buffers(&mut self) {}
 
     /// Returns how many bytes have been received in all, including those of incomplete messages.

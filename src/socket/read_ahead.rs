@@ -20,16 +20,16 @@ const MIN: usize = 4 * 1024;
 /// loopback. The kernel also merges the packets of a network card into packets of up to this size.
 const MAX: usize = 64 * 1024;
 
-/// A stream below TLS. rustls reads at most 4 KiB at a time, which is five reads for each record of
-/// 16 KiB. This type makes the reads from the stream larger as long as the stream fills them. The
-/// buffer is freed when the stream no longer fills them.
+/// A stream below TLS. rustls asks for at most 4 KiB at a time, so it needs five reads for each
+/// record of 16 KiB. This type reads more bytes at once from the stream, as long as the stream
+/// delivers them. The buffer is freed when the stream delivers fewer bytes.
 #[derive(Debug)]
 pub(crate) struct ReadAhead<S> {
     io: S,
     buffer: Vec<u8>,
-    /// The start of the bytes in the buffer that were read and that the reader has not asked for.
+    /// The start of the unread bytes: the bytes in the buffer that the reader has not asked for.
     start: usize,
-    /// The end of these bytes.
+    /// The end of the unread bytes.
     end: usize,
     /// How many bytes to read next.
     size: usize,
@@ -93,9 +93,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for ReadAhead<S> {
             ready!(this.poll_fill(cx))?;
             this.adapt(this.end);
         } else {
-            // rustls reads until it has plaintext. tokio's budget bounds how long one task does
-            // that. By itself, the budget counts only reads from the stream, so this line counts
-            // reads from the buffer as well.
+            // rustls reads until it has plaintext. tokio's budget bounds how long one task does so.
+            // tokio itself counts only reads from the stream, so this line counts a read from the
+            // buffer.
             ready!(coop::poll_proceed(cx)).made_progress();
         }
         let waiting = &this.buffer[this.start..this.end];
@@ -142,7 +142,7 @@ mod tests {
 
     use super::*;
 
-    /// Counts the reads of the stream below.
+    /// A stream that counts how often it is read.
     struct Counted<S>(S, usize);
 
     impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {

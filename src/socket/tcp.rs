@@ -36,10 +36,10 @@ nix::getsockopt_impl!(
     nix::sys::socket::sockopt::GetStruct<libc::tcp_info>
 );
 
-/// How many bytes the operating system may hold without having sent them. This is one message. The
-/// operating system can send it while the driver wakes up to write more. An urgent message has to
-/// wait for these bytes; without a limit it would have to wait for megabytes. Bytes that were sent
-/// and not acknowledged do not count, so the limit does not slow down a long path.
+/// How many unsent bytes the operating system may hold. This is the length of one message, which
+/// the operating system can send while the driver wakes up to write more. An urgent message has to
+/// wait until these bytes were sent. Without a limit, it would have to wait for megabytes. Bytes
+/// that were sent and not acknowledged do not count, so the limit does not slow down a long path.
 #[cfg(target_os = "linux")]
 const MAX_UNSENT: usize = 64 * 1024;
 
@@ -57,12 +57,12 @@ nix::setsockopt_impl!(
     nix::sys::socket::sockopt::SetUsize
 );
 
-/// Limits the unsent bytes that the operating system holds for `io`, if that is TCP, bare or under
-/// TLS. Only Linux supports this.
+/// Limits the unsent bytes that the operating system holds for `io`, if `io` is TCP, bare or under
+/// TLS. Only Linux supports this limit.
 pub(super) fn limit_unsent(io: &dyn Any) {
     #[cfg(target_os = "linux")]
     if let Some(tcp) = tcp_below(io) {
-        // If this fails, the connection still works, with more delay under load.
+        // If the option cannot be set, the connection still works, with more delay under load.
         let _ = nix::sys::socket::setsockopt(tcp, NotSentLowWater, &MAX_UNSENT);
     }
     #[cfg(not(target_os = "linux"))]
@@ -86,7 +86,7 @@ pub(super) fn rtt(io: &dyn Any) -> Option<Duration> {
     }
 }
 
-/// The bytes that TLS 1.3 adds to a packet of almost 64 KiB. Such a packet has four records of at
+/// How many bytes TLS 1.3 adds to a packet of almost 64 KiB. Such a packet has four records of at
 /// most 16 KiB. Each record has a header of 5 bytes, a type of 1 byte, and a tag of 16 bytes (RFC
 /// 8446 §5.2).
 #[cfg(feature = "tls")]

@@ -51,8 +51,8 @@ impl Drop for Folder {
     }
 }
 
-/// Starts OpenSSL, which is one end of a TLS connection. Its standard input and output carry the
-/// decrypted bytes, which are a plain WebSocket. OpenSSL logs the TLS messages in a file.
+/// Starts OpenSSL, which is one end of a TLS connection. The standard input and output of OpenSSL
+/// carry the decrypted bytes, which are a plain WebSocket. OpenSSL logs the TLS messages in a file.
 fn openssl(folder: &Folder, arguments: &[&str]) -> Child {
     Command::new("openssl")
         .args(arguments)
@@ -85,8 +85,8 @@ fn close(by: Side, client: &WebSocketConnection, server: &WebSocketConnection) {
 }
 
 /// [W-55] Once both Closes have been sent, or the wait for the peer's Close is over, we MUST end
-/// our direction of the underlying stream: by a close_notify under TLS, by END_STREAM on HTTP/2, by
-/// a FIN on TCP.
+/// our direction of the underlying stream. We end it by a close_notify under TLS, by END_STREAM on
+/// HTTP/2, and by a FIN on TCP.
 #[tokio::test]
 async fn openssl_hears_close_notify_of_a_client_in_every_close() {
     for by in BY {
@@ -126,8 +126,8 @@ async fn openssl_hears_close_notify_of_a_client_in_every_close() {
 }
 
 /// [W-55] Once both Closes have been sent, or the wait for the peer's Close is over, we MUST end
-/// our direction of the underlying stream: by a close_notify under TLS, by END_STREAM on HTTP/2, by
-/// a FIN on TCP.
+/// our direction of the underlying stream. We end it by a close_notify under TLS, by END_STREAM on
+/// HTTP/2, and by a FIN on TCP.
 #[tokio::test]
 async fn openssl_hears_close_notify_of_a_server_in_every_close() {
     for by in BY {

@@ -9,8 +9,8 @@ use wsmux_testing::{
     node::Node,
 };
 
-/// Opens `streams` streams at once at each end, and sends `bytes` bytes on each stream. The other
-/// end echoes the bytes, and the echo is checked.
+/// Opens `streams` streams at once at each end, and sends `bytes` bytes on each stream. The
+/// accepting end echoes the bytes, and the opening end checks the echo.
 pub(crate) async fn many_echoes_at_once(
     ours: &WebSocketConnection,
     node: &Node,
@@ -28,8 +28,8 @@ pub(crate) async fn many_echoes_at_once(
 }
 
 /// Opens `our_streams` streams at our end, one after the other. At the same time, the Node end
-/// opens `their_streams` streams in the same way. The other end echoes the `bytes` bytes of each
-/// stream.
+/// opens `their_streams` streams, one after the other. Each stream carries `bytes` bytes, which the
+/// accepting end echoes.
 pub(crate) async fn echoes_in_sequence(
     ours: &WebSocketConnection,
     node: &Node,

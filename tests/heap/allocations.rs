@@ -33,8 +33,8 @@ const ALLOCATIONS_TO_RECEIVE_1000_OF_TWO_MESSAGES: u64 = 2_000;
 const ALLOCATIONS_BETWEEN_TASKS_FOR_1000_OF_TWO_MESSAGES: u64 = 4_250;
 
 /// The most that may be allocated for a message of which only the header and one byte have arrived.
-/// This is enough for a block to read into, and for the Close and its reason. It is far less than
-/// the length that each of these headers announces.
+/// This memory is enough for a block to read into, and for the Close and its reason. Each header
+/// announces a length that is far larger than this limit.
 const MAX_FOR_AN_ANNOUNCED_MESSAGE: u64 = 8 * 1024;
 
 /// Counts the allocations on this thread.
@@ -80,8 +80,9 @@ fn between_engines(wire: Wire, len: usize) -> (u64, u64) {
     (sent.0.get(), received.0.get())
 }
 
-/// Sends chunks between two connections in memory, and returns how often both of them allocated.
-/// This includes the memory socket, which copies each message into one block.
+/// Sends chunks between two connections in memory, and returns the number of allocations of both
+/// connections together. The number includes the allocations of the memory socket, which copies
+/// each message into one block.
 fn between_tasks(wire: Wire, len: usize) -> u64 {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let (left, right) = memory_pair(256 * 1024);
@@ -115,7 +116,7 @@ fn between_tasks(wire: Wire, len: usize) -> u64 {
 }
 
 /// Sends to a connection a frame header that declares `len` bytes, and then only one of these
-/// bytes. Returns the largest amount of memory that the connection holds meanwhile. If the
+/// bytes. Returns the largest amount of memory that the connection holds during this time. If the
 /// connection closes, also returns the code of the close.
 fn announced(wire: Wire, len: u64) -> (u64, Option<u16>) {
     const REQUEST: &str = "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -161,7 +162,7 @@ fn announced(wire: Wire, len: u64) -> (u64, Option<u16>) {
             }
         });
     });
-    // The Close is the last frame: a code and the reason.
+    // The Close is the last frame, and contains a code and a reason.
     let close = answer[..read].windows(4).rev().find(|bytes| bytes[0] == 0x88 && bytes[1] < 126);
     (info.bytes_max, close.map(|close| u16::from_be_bytes([close[2], close[3]])))
 }
@@ -242,8 +243,8 @@ async fn one_that_waits_alone_allocates_nothing() {
 }
 
 /// [J-43] The number of streams that wait MUST NOT exceed a setting. A stream that is refused by
-/// J-42 or J-44 counts as waiting until its answer has been sent. A new stream above that number is
-/// refused as J-31 describes.
+/// J-42 or J-44 counts as waiting until its answer has been sent. A new stream that would exceed
+/// the setting is refused as J-31 describes.
 #[test]
 fn a_stream_that_waits_takes_less_than_128_bytes() {
     const WAITING: u32 = 10_000;

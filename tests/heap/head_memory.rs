@@ -37,15 +37,15 @@ const LINES: usize = 4;
 /// How many bytes the rounding of the allocator and of tables may add to each connection.
 const SLACK: u64 = 1024;
 
-/// How much hyper keeps: the block of the last frame that it has read, although nothing in that
-/// block is still used.
+/// How much memory hyper keeps. This is the block of the last frame that hyper has read, although
+/// nothing in the block is still used.
 const BLOCK_OF_HYPERS: u64 = 8 * 1024;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum By {
-    /// Our own server, and a client of HTTP/1.1 that is written by hand.
+    /// Our own server, and an HTTP/1.1 client that is written by hand.
     Own,
-    /// A server on hyper, and the same client.
+    /// A server on hyper, and the same HTTP/1.1 client.
     Hyper,
     /// A server on hyper and our own client, over HTTP/2.
     Http2,
@@ -244,8 +244,8 @@ fn largest_head() -> &'static [u8] {
 }
 
 /// A handshake without TLS may hold at most this much memory while it waits. This is enough for
-/// three things: the head, which is either unparsed or parsed, 20 kB of tables for the lines, and
-/// the state of the handshake and of the connection after it.
+/// three things. The first is the head, either unparsed or parsed. The second is 20 kB of tables
+/// for the lines. The third is the state of the handshake and of the connection after it.
 const MAX_HELD: u64 = 110_000;
 
 #[test]

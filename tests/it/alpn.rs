@@ -87,8 +87,8 @@ impl Foreign {
 
 const OF_USERS: [Names; 4] = [&[], &["h2"], BOTH, &["http/1.1"]];
 
-/// [W-60] Whatever TLS configuration a client was given, it MUST offer by ALPN exactly what it can
-/// speak: `http/1.1`, preceded by `h2` if the client speaks WebSocket over HTTP/2.
+/// [W-60] A client MUST offer by ALPN exactly what it can speak, whatever TLS configuration it was
+/// given: `http/1.1`, preceded by `h2` if the client speaks WebSocket over HTTP/2.
 #[tokio::test]
 async fn a_client_agrees_on_http1_whatever_its_configuration_offers() {
     let tls = Tls::new();

@@ -106,8 +106,8 @@ async fn serve(
     match manner {
         Manner::Leads(server) => {
             let mut server = TcpStream::connect(server).await?;
-            // The answer is sent in three parts, and an interim response of status 1xx comes before
-            // the final one.
+            // The answer is sent in three parts. An interim response of status 1xx comes before the
+            // final response.
             for part in ["HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.0 200 Conn", "ected\r\n", "\r\n"] {
                 io.write_all(part.as_bytes()).await?;
                 io.flush().await?;
@@ -236,7 +236,7 @@ async fn a_proxy_that_refuses_is_named_with_its_status() {
 async fn a_late_refusal_of_a_proxy_is_reported_without_its_body() {
     let head = "HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 100\r\n\r\nlog in";
     let proxy = Proxy::says(head).await.address;
-    // The client waits one second for a body. Here the connect timeout is shorter than that second.
+    // The client waits one second for a body. Here the connect timeout is shorter than one second.
     let limit = Duration::from_millis(900);
     let client = WebSocketClient::builder().proxy(format!("http://{proxy}")).connect_timeout(limit);
     let failed = connect(client, "ws://far.example/").await.unwrap_err();

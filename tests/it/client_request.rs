@@ -34,9 +34,9 @@ fn target_and_host(head: &str) -> (&str, &str) {
     (target.expect("a request line"), host.expect("a Host"))
 }
 
-/// [W-49] A client MUST parse a URL as the WHATWG URL standard says, natively as well as in a page,
-/// and send its path and query as that standard serialises them: percent-encoded, and in ASCII. A
-/// zone of an IPv6 address, which no browser accepts, is never sent.
+/// [W-49] A client MUST parse a URL as the WHATWG URL standard says, both natively and in a page.
+/// The client MUST send the URL's path and query as that standard serialises them: percent-encoded,
+/// and in ASCII. The client never sends the zone of an IPv6 address, which no browser accepts.
 ///
 /// [W-50] A client MUST refuse a URL with a fragment, a user or a password.
 #[tokio::test]

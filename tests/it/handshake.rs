@@ -449,8 +449,8 @@ async fn answers_that_are_none_are_refused() {
     }
 }
 
-/// [W-14] When the server selects nothing, or a subprotocol that was not offered, a client on the
-/// QMux wire MUST fail the handshake with an error that names what was offered and what the server
+/// [W-14] If the server selects no subprotocol, or a subprotocol that was not offered, a client on
+/// the QMux wire MUST fail the handshake. The error MUST name what was offered and what the server
 /// selected.
 #[tokio::test]
 async fn a_subprotocol_that_was_not_offered_is_refused() {

@@ -33,7 +33,7 @@ async fn until_left(server: &WebSocketServer, count: usize) {
     .await;
 }
 
-/// Asserts that nobody is accepted for a while.
+/// Asserts that no client is accepted for a short time.
 async fn assert_nobody(server: &WebSocketServer) {
     let accepted = tokio::time::timeout(Duration::from_millis(200), server.accept()).await;
     assert!(accepted.is_err(), "{accepted:?}");
@@ -142,7 +142,7 @@ async fn a_unix_socket_serves_beside_tcp_and_leaves_nothing() {
     );
     drop(server);
     assert!(!path.exists());
-    // A path on which nobody listens is accepted, although the file exists.
+    // The path is accepted although the file exists, because nobody listens on it.
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
     assert!(path.exists());
     let server = WebSocketServer::builder().bind_unix(&path).unwrap();
@@ -256,7 +256,8 @@ async fn an_address_that_only_connects_leaves_handshakes_to_others() {
     echo(&client, &accepted).await;
     let read = within(third.read(&mut [0])).await;
     assert!(!matches!(read, Ok(1)), "it was closed without a word: {read:?}");
-    // When a handshake is over, it no longer counts, whatever happens to its connection.
+    // Once a handshake is over, it no longer counts. The connection that it made does not count
+    // either.
     silent.pop();
     for _ in 0..3 {
         let (client, accepted) = both(&server, &format!("ws://127.0.0.1:{port}")).await;

@@ -25,8 +25,8 @@ const EXTREMES: [Duration; 9] = [
     Duration::MAX,
 ];
 
-/// Generates durations for settings with which a short duration prevents or ends connections, as
-/// documented.
+/// Generates durations that are not short. They are for settings whose documentation says that a
+/// short duration prevents or ends connections.
 fn long() -> impl Strategy<Value = Duration> {
     select(&EXTREMES[4..])
 }
@@ -167,7 +167,7 @@ proptest! {
     })]
 
     /// [C-81] A duration that the application or the peer sets MUST NOT cause a panic, however long
-    /// it is: if no clock can reach the deadline, there is no deadline.
+    /// the duration is. If no clock can reach a deadline, there is no deadline.
     #[test]
     fn what_can_be_built_connects(ends in ends()) {
         run(connect(ends));
@@ -223,8 +223,8 @@ fn certificates_and_keys_that_are_none_are_no_client() {
     }
 }
 
-/// [C-81] A duration that the application or the peer sets MUST NOT cause a panic, however long it
-/// is: if no clock can reach the deadline, there is no deadline.
+/// [C-81] A duration that the application or the peer sets MUST NOT cause a panic, however long the
+/// duration is. If no clock can reach a deadline, there is no deadline.
 #[tokio::test(start_paused = true)]
 async fn a_client_that_dials_again_takes_any_pause() {
     for initial in EXTREMES {

@@ -20,8 +20,8 @@ fn each_test_that_the_chapter_on_threats_names_is_there() {
     }
 }
 
-/// Returns the tests that the chapter on threats names. Each is in backticks, after its file or
-/// after another test of the same file.
+/// Returns the tests that the chapter on threats names. The name of each test is in backticks. It
+/// comes after the test's file, or after another test of the same file.
 fn tests_of_the_threats() -> BTreeSet<(String, String)> {
     let chapter = fs::read_to_string(root().join("src/manual/threats.rs")).expect("the chapter");
     let mut named = BTreeSet::new();

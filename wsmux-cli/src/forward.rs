@@ -101,8 +101,8 @@ impl Args {
     /// Returns the role of this end.
     ///
     /// # Errors
-    /// Advice for the user. The arguments are checked here and not by clap, because clap has no
-    /// rule for two arguments that depends on a third one.
+    /// Advice for the user. The arguments are checked here and not by clap. Clap has no rule that
+    /// relates two arguments and depends on a third argument.
     pub(crate) fn role(&self) -> Result<Role<'_>, &'static str> {
         let (target, listen) = (self.target.as_ref(), self.listen);
         if let Some(address) = self.serve {
@@ -152,8 +152,8 @@ impl Args {
             .max_concurrent_uni_streams(0)
             // Streams are cancelled by the peer's TCP clients, and not by the peer itself. If
             // cancelled streams had a budget, a port scan by one TCP client would end the tunnel
-            // for all other TCP clients. The limit on concurrent streams is enough to bound the
-            // cost, because each stream is a TCP connection here.
+            // for all other TCP clients. Here each stream is a TCP connection, so the limit on
+            // concurrent streams is enough to bound the cost.
             .cancelled_streams_per_second(None);
         config
     }

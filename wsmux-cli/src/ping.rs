@@ -15,7 +15,7 @@ use crate::{
 /// interval does not add to the result.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// The shortest time after which a server that does not answer is given up.
+/// A server that does not answer is not given up before this time has passed.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Opens a connection and measures round trips
@@ -123,9 +123,9 @@ async fn measure(
     Ok(())
 }
 
-/// Computes the newest sample from the smoothed times before and after it. The connection reports
-/// only the smoothed time, in which a sample weighs an eighth (RFC 9002 §5.3). The division loses
-/// at most 7 ns.
+/// Computes the newest sample from the smoothed times before and after this sample. The connection
+/// reports only the smoothed time, in which a sample weighs an eighth (RFC 9002 §5.3). The division
+/// loses at most 7 ns.
 fn newest(before: Option<Duration>, after: Duration) -> Duration {
     before.map_or(after, |before| (8 * after).saturating_sub(7 * before))
 }

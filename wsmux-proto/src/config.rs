@@ -20,8 +20,8 @@ pub(crate) const MAX_STREAM_COUNT: u64 = 1 << 32;
 /// rate at which the peer's budget for pings is replenished (SPEC §8.6).
 const MIN_KEEP_ALIVE: Duration = Duration::from_millis(100);
 
-/// The largest value of `max_message_sent`, in bytes. No larger message is sent, even if the peer
-/// accepts one.
+/// The largest value of `max_message_sent`, in bytes. This end sends no larger message, even if the
+/// peer accepts larger messages.
 const MAX_MESSAGE_SENT: usize = 64 * 1024;
 
 /// The smallest value of `max_message_sent`, in bytes. QUIC requires that a path carries UDP
@@ -32,9 +32,8 @@ pub(crate) const MIN_MESSAGE_SENT: usize = 1_200;
 /// The largest message that the peer may be allowed to send: 1 GiB.
 const MAX_MAX_RECORD_SIZE: u64 = 1 << 30;
 
-/// The smallest send window, in bytes. This is one turn of the scheduler, which sends 16 KiB from
-/// one stream before it serves the next stream. A smaller window would make these turns much
-/// shorter.
+/// The smallest send window, in bytes. The size is one turn of the scheduler. In each turn the
+/// scheduler sends 16 KiB from one stream. A smaller window would make the turns much shorter.
 const MIN_SEND_WINDOW: usize = 16 * 1024;
 
 /// The smallest replay budget, in bytes: the size of the largest message.
@@ -50,9 +49,9 @@ const MAX_REPLAY_BUDGET: u64 = 1 << 32;
 /// documentation gives no range, every value is valid. A setting that can be turned off takes an
 /// `Option`, and `None` turns it off.
 ///
-/// These settings bound the memory of a connection. Received data takes at most the number of
-/// streams times the stream window, plus the bytes by which windows may grow. Data to send takes at
-/// most the send buffers of the open streams, or the send window if that is less.
+/// The settings bound the memory of a connection. Received data takes at most the number of streams
+/// times the stream window, plus the bytes by which windows may grow. Data to send takes at most
+/// the send buffers of the open streams, or the send window if the window is smaller.
 /// [`memory_bound`](Self::memory_bound) computes the bound.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -88,36 +87,37 @@ impl Default for Config {
             // 1 Gbit/s at a round trip of 200 ms needs 25 MB. The rest of the window, about a third
             // more, covers grants that arrive late.
             max_stream_receive_window: 32 * 1024 * 1024,
-            // One stream may take half of this budget, which is enough for the largest window. The
-            // other half remains for the other streams.
+            // One stream may take half of this budget. This half is enough for the largest window.
+            // The other half of the budget remains for the other streams.
             window_growth_budget: 64 * 1024 * 1024,
             // The same default as in quinn. If the application reads nothing, the streams of both
             // kinds together hold at most 200 MiB.
             max_concurrent_bidi_streams: 100,
             max_concurrent_uni_streams: 100,
-            // No single program opens more streams than this in a burst. At about 100 bytes each,
-            // they take at most 1 MB.
+            // No single program opens more streams than this in a burst. A waiting stream takes
+            // about 100 bytes, so all of them take at most 1 MB.
             max_waiting_streams: 10_000,
             // No honest peer cancels more streams than this. Even if the application begins to
-            // answer each cancelled stream, this causes little work.
+            // answer each cancelled stream, the answers cause little work.
             cancelled_streams_per_second: Some(100),
-            // More streams than most programs need at once. The limit is needed because a peer may
-            // allow 2^60 streams. A stream has up to 1 KB of state, so each kind of stream takes at
-            // most 64 MiB.
+            // Most programs need fewer streams than this at once. The limit is needed because a
+            // peer may allow 2^60 streams. A stream has up to 1 KB of state, so each kind of stream
+            // takes at most 64 MiB.
             max_local_streams: 65_536,
-            // Enough to keep the socket busy until the woken writer writes again. The buffer is
-            // half as large as a stream window.
+            // A buffer of this size keeps the socket busy until the woken writer writes again. The
+            // buffer is half as large as a stream window.
             send_buffer: 512 * 1024,
             // 100 streams that send at once can each fill their buffer, and some room is left.
             send_window: 64 * 1024 * 1024,
-            // Four turns of the scheduler, which sends 16 KiB from a stream in each turn. A larger
-            // message would not raise the throughput, and would delay urgent frames, because they
-            // wait until the whole message has been sent.
+            // A message of this size holds four turns of the scheduler, which sends 16 KiB from a
+            // stream in each turn. A larger message would not raise the throughput. It would delay
+            // urgent frames, because they wait until the whole message has been sent.
             max_message_sent: MAX_MESSAGE_SENT,
-            // The peer's messages have this limit for the same reasons as this end's messages.
+            // The reasons for this limit on the peer's messages are the same as for the limit on
+            // this end's messages.
             max_record_size: 64 * 1024,
-            // A usual value for QUIC, and shorter than the minute after which proxies drop an idle
-            // connection.
+            // This value is usual for QUIC, and shorter than the minute after which proxies drop an
+            // idle connection.
             max_idle_timeout: Some(Duration::from_secs(30)),
             // If a machine stalls, two pings in a row may be late before the idle timeout expires.
             keep_alive_interval: Some(Duration::from_secs(10)),
@@ -126,16 +126,16 @@ impl Default for Config {
             // `send_timeout` and `proxy_send_timeout` of nginx have the same default.
             write_stall_timeout: Some(Duration::from_secs(60)),
             handshake_timeout: Duration::from_secs(10),
-            // Three seconds are several round trips of a bad path. If the peer has not answered by
-            // then, it will not answer.
+            // Three seconds are several round trips of a bad path. If the peer has not answered
+            // within three seconds, it will not answer.
             close_timeout: Duration::from_secs(3),
             // This size suffices for about 200 datagrams of a usual size. A datagram that waits
-            // behind 200 others is stale when it is read.
+            // behind 200 other datagrams is stale when it is read.
             datagram_receive_buffer_size: 256 * 1024,
             datagram_send_buffer_size: 256 * 1024,
-            // Resumption is off for three reasons. A connection that waits for its peer keeps
-            // memory. A load balancer has to lead the client back to the same server. And a caller
-            // of the engine has to provide new sockets.
+            // By default resumption is off, for three reasons. A connection that waits for its peer
+            // keeps memory. A load balancer has to lead the client back to the same server. A
+            // caller of the engine has to provide new sockets.
             resume_timeout: None,
             // This is as much as the largest window of a stream, and is enough for 1 Gbit/s at a
             // round trip of 200 ms. Only bytes in flight are kept, so a shorter path needs less
@@ -170,9 +170,9 @@ impl Config {
     /// Sets by how many bytes all stream windows of a connection together may grow beyond
     /// [`stream_receive_window`](Self::stream_receive_window). 0 turns growth off. Default 64 MiB.
     ///
-    /// A stream may take at most half of what the other streams have left of this budget, so with
-    /// the default a single stream gets up to 32 MiB. A stream keeps its share until it ends,
-    /// because credit that was granted cannot be revoked.
+    /// A stream may take at most half of the part of this budget that the other streams do not use.
+    /// So with the default a single stream gets up to 32 MiB. A stream keeps its share until it
+    /// ends, because credit that was granted cannot be revoked.
     pub fn window_growth_budget(&mut self, bytes: u64) -> &mut Self {
         self.window_growth_budget = bytes;
         self
@@ -204,7 +204,7 @@ impl Config {
     /// On that wire the peer cannot learn the limit. A waiting stream has no credit, so the peer
     /// cannot send data on it, and the application does not see it. When another stream ends, the
     /// stream that has waited longest is opened. If this many streams are waiting already, the next
-    /// one is refused. Both halves of a refused stream fail at the peer with code 0. If this
+    /// stream is refused. Both halves of a refused stream fail at the peer with code 0. If this
     /// setting is 0, every stream beyond the limit is refused. On the QMux wire, where streams wait
     /// at the peer, this setting has no effect.
     pub fn max_waiting_streams(&mut self, count: u64) -> &mut Self {
@@ -212,18 +212,19 @@ impl Config {
         self
     }
 
-    /// Sets how many of its bidirectional streams the peer may cancel per second. A stream counts
-    /// as cancelled if the peer resets or stops it before this end has sent anything on it and
-    /// before the application has read anything from it. `None` for no limit; default 100.
+    /// Sets how many bidirectional streams the peer may cancel per second, of the streams that the
+    /// peer has opened. A stream counts as cancelled if the peer resets or stops it before this end
+    /// has sent anything on it and before the application has read anything from it. `None` for no
+    /// limit; default 100.
     ///
     /// If the peer cancels more, the connection closes with
     /// [`EXCESSIVE_LOAD`](crate::TransportErrorCode::EXCESSIVE_LOAD). Without this limit, a peer
     /// could send requests and cancel them at once. The application would begin to answer each
     /// request, which is more work than the peer does (CVE-2023-44487). A burst of cancelled
     /// streams is allowed: ten times the number of streams that may be open at once, and at least
-    /// 1000. Each stream that was answered, or read to its end, makes up for four cancelled
-    /// streams. Raise the limit only for peers that legitimately cancel almost everything, such as
-    /// a client that races several servers.
+    /// 1000. Each stream that this end has answered, or that the application has read to its end,
+    /// makes up for four cancelled streams. Raise the limit only for peers that legitimately cancel
+    /// almost everything, such as a client that races several servers.
     pub fn cancelled_streams_per_second(&mut self, count: Option<u64>) -> &mut Self {
         self.cancelled_streams_per_second = count;
         self
@@ -234,9 +235,9 @@ impl Config {
     ///
     /// At this limit `open_bi` and `open_uni` wait until another stream ends, as they do at the
     /// peer's limit. A stream counts until both its halves have ended, the application has dropped
-    /// its handles, and its last frames have been passed to the socket. A peer may allow any number
-    /// of streams and then read nothing. Even then, this end holds the state of no more streams
-    /// than this limit.
+    /// its handles, and its last frames have been passed to the socket. If a peer allows any number
+    /// of streams and then reads nothing, this limit also bounds the number of streams whose state
+    /// this end holds.
     pub fn max_local_streams(&mut self, count: u64) -> &mut Self {
         self.max_local_streams = count.max(1);
         self
@@ -252,9 +253,9 @@ impl Config {
     /// Sets how many unsent bytes all streams of a connection together accept from the application.
     /// The unsent bytes of finished streams count, too. At least 16 KiB; default 64 MiB.
     ///
-    /// A stream holds at most half of what the other streams have left of the window. Bytes for
-    /// which their stream has no credit may take at most half of the window. So streams with
-    /// stalled readers cannot stop other streams, even if many readers are stalled.
+    /// A stream may use at most half of the part of the window that the other streams do not use.
+    /// Bytes for which their stream has no credit may take at most half of the whole window. So
+    /// streams with stalled readers cannot stop other streams, even if many readers are stalled.
     ///
     /// A connection may hold more than the window in three cases. Each stream may hold 1 KiB even
     /// if the window is full, so that short messages can always be sent. Two chunks of
@@ -329,8 +330,8 @@ impl Config {
     /// silent too, and the idle timeout ends the connection.
     ///
     /// After this time, a [`Session`](crate::Session) that can be resumed is suspended and does not
-    /// end. It is also suspended if its peer has to acknowledge messages and acknowledges none of
-    /// them. If that happens twice, the session ends.
+    /// end. The session is also suspended if the peer has to acknowledge messages and acknowledges
+    /// none of them within this time. If the peer fails to acknowledge twice, the session ends.
     pub fn write_stall_timeout(&mut self, timeout: Option<Duration>) -> &mut Self {
         self.write_stall_timeout = timeout.filter(|timeout| !timeout.is_zero());
         self
@@ -379,10 +380,10 @@ impl Config {
     /// time is rounded up to whole milliseconds, the unit in which it is sent to the peer. Default
     /// `None`.
     ///
-    /// When the peer is silent, the time of its silence counts, but the connection never ends
-    /// before the [idle timeout](Self::max_idle_timeout). The default idle timeout is 30 s. So if
-    /// this setting is at most 30 s, the loss of a peer that is gone for good is reported as early
-    /// as without resumption.
+    /// If the peer has fallen silent, this time starts when the silence starts. But the connection
+    /// never ends before the [idle timeout](Self::max_idle_timeout). The default idle timeout is 30
+    /// s. So if this setting is at most 30 s and a peer is gone for good, the loss is reported as
+    /// early as without resumption.
     ///
     /// Both ends use the shorter of their two values, and resumption is on only if both ends have
     /// turned it on. Resumption exists only on the QMux wire, for a caller that uses a
@@ -430,8 +431,7 @@ impl Config {
             max_idle_timeout: self.max_idle_timeout.unwrap_or_default(),
             // The parameter has its largest value, so that the connection's credit never runs out
             // before a stream's credit. Otherwise one slow reader could stop all streams (C-28,
-            // C-31). The memory is bounded by the number of streams times their window instead
-            //
+            // C-31). What bounds the memory is the number of streams times their window.
             initial_max_data: VarInt::MAX.into_inner(),
             initial_max_stream_data_bidi_local: self.stream_receive_window,
             initial_max_stream_data_bidi_remote: self.stream_receive_window,

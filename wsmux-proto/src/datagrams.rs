@@ -8,8 +8,9 @@ use super::{Event, event::Events};
 
 /// What a queued datagram costs besides its bytes. Because of this cost, empty datagrams are
 /// bounded too. The cost is an estimate, and has three parts. The first part is the datagram's
-/// entry in the queue, whose capacity is up to 8 / 3 of its length. The second part is the header
-/// of a shared block. The third part is what an allocator adds to a block.
+/// entry in the queue: a queue of n datagrams may have allocated 8 / 3 n entries. The second part
+/// is the header of the shared block with the datagram's bytes. The third part is what an allocator
+/// adds to this block.
 const OVERHEAD: usize = 4 * size_of::<Bytes>();
 
 /// The capacity that a queue always keeps when it shrinks.
@@ -33,8 +34,8 @@ impl Queue {
         self.cost + datagram.len() + OVERHEAD <= self.limit
     }
 
-    /// Returns how much of the [`room`](Self::room) a datagram uses. It is never more than the room
-    /// of an empty queue, because a single datagram always fits.
+    /// Returns how much of the [`room`](Self::room) a datagram uses. The result is never above the
+    /// room of an empty queue, because a single datagram always fits.
     fn cost_of(&self, datagram: &Bytes) -> usize {
         (datagram.len() + OVERHEAD).min(self.limit.max(1))
     }
@@ -64,8 +65,8 @@ impl Queue {
         let datagram = self.datagrams.pop_front()?;
         self.cost -= datagram.len() + OVERHEAD;
         // After a burst the queue has a large capacity. The capacity is halved when at most three
-        // eighths of it are in use. So in total, the queue moves fewer datagrams to smaller buffers
-        // than it pops.
+        // eighths of it are in use. So the number of datagrams that the queue moves to smaller
+        // buffers is, in total, below the number of datagrams that it pops.
         let capacity = self.datagrams.capacity();
         if capacity > SPARE_CAPACITY && self.datagrams.len() <= capacity / 8 * 3 {
             self.datagrams.shrink_to(capacity / 2);
@@ -83,9 +84,9 @@ pub(super) struct Datagrams {
     reader_waits: bool,
     /// Whether the application waits for room in `outgoing`.
     writer_waits: bool,
-    /// How many received datagrams were dropped to make room for newer ones.
+    /// How many received datagrams were dropped to make room for newer datagrams.
     pub(super) dropped_incoming: u64,
-    /// How many unsent datagrams were dropped to make room for newer ones.
+    /// How many unsent datagrams were dropped to make room for newer datagrams.
     pub(super) dropped_outgoing: u64,
 }
 
@@ -104,9 +105,9 @@ impl Datagrams {
     /// Queues a received datagram. Returns `false` if older datagrams had to be dropped to make
     /// room.
     pub(super) fn receive(&mut self, datagram: &[u8], events: &mut Events) -> bool {
-        // The datagram is copied, because a slice would keep its whole message alive, and the queue
-        // would exceed its bound. If the application echoed the slice, the outgoing queue would
-        // exceed its bound as well (C-71).
+        // The datagram is copied. A slice would keep its whole message alive, so the queue would
+        // exceed its bound. If the application echoed the slice, the outgoing queue would exceed
+        // its bound as well (C-71).
         let datagram = Bytes::copy_from_slice(datagram);
         let dropped = self.incoming.push(datagram);
         self.dropped_incoming += dropped;
@@ -116,7 +117,7 @@ impl Datagrams {
         dropped == 0
     }
 
-    /// Takes the oldest datagram. If there is none, records that the reader waits.
+    /// Takes the oldest datagram. If there is no datagram, records that the reader waits.
     pub(super) fn read(&mut self) -> Option<Bytes> {
         let datagram = self.incoming.pop();
         self.reader_waits |= datagram.is_none();
@@ -128,12 +129,12 @@ impl Datagrams {
         self.incoming.datagrams.len() as u64
     }
 
-    /// Records that a reader waits for another datagram to arrive.
+    /// Records that a reader waits until a datagram arrives.
     pub(super) fn want_another(&mut self) {
         self.reader_waits = true;
     }
 
-    /// Whether a datagram could be queued without dropping an older one.
+    /// Whether a datagram could be queued without dropping an older datagram.
     pub(super) fn has_room(&self, datagram: &Bytes) -> bool {
         self.outgoing.cost_of(datagram) <= self.outgoing.room()
     }
@@ -153,7 +154,7 @@ impl Datagrams {
         self.writer_waits = true;
     }
 
-    /// Queues a datagram, and drops older ones if necessary.
+    /// Queues a datagram, and drops older datagrams if necessary.
     pub(super) fn send(&mut self, datagram: Bytes) {
         self.dropped_outgoing += self.outgoing.push(datagram);
     }

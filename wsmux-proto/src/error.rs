@@ -9,10 +9,10 @@ use super::{TransportError, TransportErrorCode, VarInt};
 /// Why a connection ended. This error is cheap to clone.
 ///
 /// `Display` and `Debug` show the reason that the peer gave when it closed the connection.
-/// `Display` shows at most 1 KiB of it, with control characters escaped. The peer chooses that
-/// text, and may repeat in it a secret that was sent to the peer, such as a token. If an
-/// application prints the error, it may therefore print the secret. No event of the feature
-/// `tracing` contains the text.
+/// `Display` shows at most 1 KiB of it, with control characters escaped. The peer chooses the
+/// reason. The reason may repeat a secret that was sent to the peer, such as a token. So an
+/// application that prints the error may print the secret. No event of the feature `tracing`
+/// contains the reason.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectionError {
@@ -79,7 +79,7 @@ impl fmt::Display for DriverLost {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Culprit {
-    /// This end caused the end of the connection: its application or its runtime.
+    /// This end caused the end of the connection, by its application or by its runtime.
     Local,
     /// The peer caused the end of the connection.
     Peer,

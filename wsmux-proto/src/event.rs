@@ -11,8 +11,8 @@ use super::{Dir, StreamId};
 ///
 /// [`Readable`](Self::Readable), [`Writable`](Self::Writable) and [`Ended`](Self::Ended) are
 /// reported only after a call on the stream has found nothing to do, and each such call leads to at
-/// most one event. Every other event is queued at most once. So a peer cannot fill the queue of an
-/// application that does not poll.
+/// most one event. Of every other event, the queue holds at most one. So a peer cannot fill the
+/// queue of an application that does not poll.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
@@ -31,27 +31,28 @@ pub enum Event {
         /// The kind of the streams.
         dir: Dir,
     },
-    /// There is data, the end or a reset to read. Reported only after a read has returned
-    /// [`Read::Blocked`](super::Read::Blocked).
+    /// There is data, the end or a reset to read. This event is reported only after a read has
+    /// returned [`Read::Blocked`](super::Read::Blocked).
     Readable {
         /// The stream.
         id: StreamId,
     },
-    /// There is room to write, or a write would fail because the peer has stopped the stream.
-    /// Reported only after a call has found no room.
+    /// There is room to write, or a write would fail because the peer has stopped the stream. This
+    /// event is reported only after a call has found no room.
     Writable {
         /// The stream.
         id: StreamId,
     },
     /// The sending half has ended, because its FIN or its reset was sent or because the peer has
-    /// stopped it. Reported only after a call has returned [`SendEnd::Open`](super::SendEnd::Open).
+    /// stopped it. This event is reported only after a call has returned
+    /// [`SendEnd::Open`](super::SendEnd::Open).
     Ended {
         /// The stream.
         id: StreamId,
     },
     /// A datagram has arrived. [`read_datagram`](super::Connection::read_datagram) returns it.
     DatagramReceived,
-    /// There is more room for datagrams to send. Reported only after a call of
+    /// There is more room for datagrams to send. This event is reported only after a call of
     /// [`want_datagram_room`](super::Connection::want_datagram_room).
     DatagramsUnblocked,
     /// The peer drains the connection (GOING_AWAY): it opens no more streams, and the connection
@@ -67,7 +68,7 @@ pub enum Event {
 
 /// The queue of events. Its length is bounded. For each kind of event that belongs to no stream,
 /// the queue holds at most one event. For each call of the application that waits on a stream, the
-/// queue holds at most one event, too.
+/// queue also holds at most one event.
 #[derive(Debug, Default)]
 pub(super) struct Events {
     queue: VecDeque<Event>,

@@ -21,7 +21,7 @@ pub enum Frame {
     Stream {
         /// The stream.
         id: StreamId,
-        /// How many bytes of the stream precede these bytes; `None` on a wire without offsets.
+        /// How many bytes of the stream precede these bytes, or `None` on a wire without offsets.
         offset: Option<u64>,
         /// The bytes.
         data: Bytes,
@@ -34,10 +34,10 @@ pub enum Frame {
         id: StreamId,
         /// The application's error code.
         code: VarInt,
-        /// How many bytes were sent on the stream; `None` on a wire without final sizes.
+        /// How many bytes were sent on the stream, or `None` on a wire without final sizes.
         final_size: Option<u64>,
-        /// How many bytes of the stream are delivered before the reset (RESET_STREAM_AT); 0 for a
-        /// plain reset.
+        /// How many bytes of the stream are delivered before the reset (RESET_STREAM_AT). For a
+        /// plain reset this is 0.
         reliable_size: u64,
     },
     /// Reports that the sender of this frame stops reading the stream (RFC 9000 §19.5).

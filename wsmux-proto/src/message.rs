@@ -2,16 +2,16 @@
 
 use bytes::{BufMut, Bytes};
 
-/// Payloads shorter than this, in bytes, are copied next to their header, because following a
-/// pointer costs more than the copy.
+/// A payload with fewer bytes than this is copied next to its header, because the copy costs less
+/// than following a pointer.
 const INLINE_BELOW: usize = 512;
 
 /// The pieces of one outgoing message, in order. Small pieces are copied into one buffer, and large
-/// ones are held by reference.
+/// pieces are held by reference.
 ///
 /// [`Connection::poll_transmit`](super::Connection::poll_transmit) fills a buffer, and the socket
-/// reads it. Reuse the same buffer for the next message: it keeps its memory, so filling it again
-/// usually allocates nothing.
+/// reads it. Reuse the same buffer for the next message. The buffer keeps its memory, so filling it
+/// again usually allocates nothing.
 #[derive(Debug, Default)]
 pub struct MessageBuf {
     inline: Vec<u8>,
@@ -22,7 +22,8 @@ pub struct MessageBuf {
 
 #[derive(Debug)]
 enum Part {
-    /// The bytes of `inline` from the end of the previous part of this kind up to this index.
+    /// Bytes of `inline`. The part ends at this index, and begins where the previous part of this
+    /// kind ends.
     InlineUpTo(usize),
     Chunk(Bytes),
 }
@@ -59,7 +60,7 @@ impl MessageBuf {
         self.frames = 0;
     }
 
-    /// Counts the frame that begins at this point of the message.
+    /// Counts the frame that begins at the present end of the message.
     pub(crate) fn begin_frame(&mut self) {
         self.frames += 1;
     }
@@ -91,7 +92,7 @@ impl MessageBuf {
         }
     }
 
-    /// Puts what `write` writes in front of the message, as a frame of its own.
+    /// Puts the frame that `write` writes in front of the message.
     pub(crate) fn prepend_frame(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         let mut frame = Vec::with_capacity(16);
         write(&mut frame);

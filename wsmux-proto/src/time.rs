@@ -42,8 +42,8 @@ impl Time {
         self.0
     }
 
-    /// Returns the point that is `length` later; `None` if it cannot be expressed. A deadline that
-    /// cannot be expressed never passes (C-81).
+    /// Returns the point that is `length` later, or `None` if that point cannot be expressed. A
+    /// deadline that cannot be expressed never passes (C-81).
     pub const fn checked_add(self, length: Duration) -> Option<Self> {
         match self.0.checked_add(length) {
             Some(distance) => Some(Self(distance)),
@@ -51,19 +51,20 @@ impl Time {
         }
     }
 
-    /// Returns the point that is `length` earlier, or the epoch if that point would be before it.
+    /// Returns the point that is `length` earlier, or the epoch if that point would be before the
+    /// epoch.
     #[must_use]
     pub const fn saturating_sub(self, length: Duration) -> Self {
         Self(self.0.saturating_sub(length))
     }
 
-    /// Returns how long before this point `earlier` was; zero if `earlier` is later than this
+    /// Returns the time from `earlier` to this point, or zero if `earlier` is later than this
     /// point.
     pub const fn saturating_duration_since(self, earlier: Self) -> Duration {
         self.0.saturating_sub(earlier.0)
     }
 
-    /// Returns how long before this point `earlier` was; `None` if `earlier` is later than this
+    /// Returns the time from `earlier` to this point, or `None` if `earlier` is later than this
     /// point.
     pub const fn checked_duration_since(self, earlier: Self) -> Option<Duration> {
         self.0.checked_sub(earlier.0)

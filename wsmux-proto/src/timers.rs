@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use super::{Time, TransportError, VarInt, error::Timeout, transport_error::violation};
 
-/// If this end notices a deadline this much too late, it was not running at the deadline. Its task
-/// stalled, or its machine was suspended. In that case the peer's silence proves nothing.
+/// If this end notices a deadline later than by this time, this end was not running at the
+/// deadline: its task stalled, or its machine was suspended. In that case the peer's silence proves
+/// nothing.
 const LOCAL_STALL: Duration = Duration::from_secs(1);
 
-/// The shortest idle timeout, even if an end declares a shorter one. RFC 9000 §10.1 has a lower
-/// bound, too: three probe timeouts. Keep-alive sends three pings per idle timeout. With the
-/// shortest idle timeout that is twenty pings a second, and the peer's budget allows a hundred.
+/// The shortest idle timeout. It applies even if an end declares a shorter idle timeout. RFC 9000
+/// §10.1 also has a lower bound, which is three probe timeouts. Keep-alive sends three pings per
+/// idle timeout. So the shortest idle timeout causes twenty pings a second. The peer's budget
+/// allows a hundred pings a second.
 const MIN_IDLE_TIMEOUT: Duration = Duration::from_millis(150);
 
 /// The weight of a new sample in the smoothed round-trip time (RFC 9002 §5.3).
@@ -56,9 +58,9 @@ pub(super) struct Timers {
     /// When anything was last received, including parts of messages and the WebSocket's pings.
     last_heard: Time,
     /// Whether a deadline was already postponed during the present silence because this end had
-    /// missed it. Postponing it once is enough, because whatever arrived meanwhile is handled
-    /// before the deadline is checked (C-46). If a deadline could be postponed again, timers that
-    /// are always late would postpone it for ever.
+    /// missed it. One postponement is enough, because whatever arrived before the deadline was
+    /// noticed is handled before the deadline is checked (C-46). If a deadline could be postponed
+    /// again, timers that are always late would postpone it for ever.
     forgiven: bool,
     /// Whether the socket was full when its state was last reported.
     socket_full: bool,
@@ -70,7 +72,7 @@ pub(super) struct Timers {
 /// because each message needs them.
 #[derive(Debug, Default)]
 struct Silences {
-    /// The idle timeout that applies, if either end has declared one.
+    /// The idle timeout that applies, if either end has declared an idle timeout.
     idle: Option<Duration>,
     /// The idle timeout while a ping is unanswered, which is shorter if the connection can be
     /// resumed.
@@ -223,8 +225,8 @@ impl Timers {
 
     /// Records that something other than a complete message was received. This restarts the wait
     /// for the answer to a ping. It does not restart the idle timeout, because a proxy may send
-    /// pings for a peer that is gone. For the same reason, if a deadline was missed and postponed,
-    /// this does not permit another postponement.
+    /// pings for a peer that is gone. For the same reason, it does not permit a second postponement
+    /// of a deadline that was missed and postponed.
     pub(super) fn on_heard(&mut self, now: Time) {
         self.last_heard = now;
     }
@@ -237,8 +239,8 @@ impl Timers {
     /// Records that the socket has room. If the socket was full before, the path carries bytes,
     /// which counts as activity (C-90). A full TCP send buffer grows or gets room only when the
     /// peer's TCP acknowledges something. The buffer of a proxy or a browser gets room only when
-    /// the next hop accepts something. On a dead path, or when the peer stops reading, the buffers
-    /// on the path fill up, and after that none of them gets room.
+    /// the next hop accepts something. If the path is dead or the peer stops reading, the buffers
+    /// on the path fill up. A buffer that is full then gets no more room.
     pub(super) fn on_socket_room(&mut self, now: Time) {
         if std::mem::take(&mut self.socket_full) {
             self.last_activity = now;
@@ -247,8 +249,8 @@ impl Timers {
     }
 
     /// Starts all timers again after a time without a socket. The peer's silence in that time
-    /// proves nothing. A ping that was sent before has no meaning for the new socket, so a new ping
-    /// is sent.
+    /// proves nothing. A ping that was sent over the lost socket has no meaning for the new socket,
+    /// so a new ping is sent.
     pub(super) fn on_new_socket(&mut self, now: Time) {
         self.on_received(now);
         self.socket_full = false;
@@ -262,8 +264,8 @@ impl Timers {
     }
 
     /// If the peer's silence has suspended the connection, returns when the connection ends. The
-    /// time of the silence counts. Returns `None` for another timeout, and for a time that [`Time`]
-    /// cannot express.
+    /// wait for a new socket is counted from the start of the silence. Returns `None` if `timeout`
+    /// is not a timeout of silence, and for a time that [`Time`] cannot express.
     pub(super) fn silence_deadline(&self, timeout: Timeout) -> Option<Time> {
         let (since, whole) = match timeout {
             Timeout::Idle => (self.last_activity, self.whole_idle()),

@@ -1,4 +1,4 @@
-//! A map from numbers to values that is ordered and uses no hash function.
+//! An ordered map from numbers to values. It uses no hash function.
 //!
 //! All maps use the same type of `BTreeMap`, which maps a number to the index of a value. So the
 //! code of that type is compiled only once. If each type of value had its own type of `BTreeMap`,
@@ -12,8 +12,8 @@ use slab::Slab;
 /// returns its memory.
 const SPARE: usize = 64;
 
-/// The place of a value in a collection. An `Option` of it takes no more memory than a number, which
-/// matters because there is one for each stream.
+/// The place of a value in a collection. An `Option<Place>` takes no more memory than a number,
+/// which matters because there is a place for each stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Place(NonZeroUsize);
 
@@ -31,13 +31,14 @@ impl Place {
     }
 }
 
-/// A collection of values. Each value keeps its place, which is its index in the slab, until it is
-/// taken, or until all values are moved together.
+/// A collection of values. The place of a value is its index in the slab. A value keeps its place
+/// until the value is taken, or until all values are moved together.
 ///
 /// The owner should call [`Places::are_sparse`] after it has taken values, and move the values
-/// together when the call returns `true`. Then the memory is at most four places for each value,
-/// plus a constant. As long as no value has been taken, each value costs one and a half places of
-/// memory. While the memory is being enlarged, each value costs two and a half.
+/// together when the call returns `true`. If the owner does so, the memory is at most four places
+/// for each value, plus a constant. As long as no value has been taken, each value costs one and a
+/// half places of memory. While the memory is being enlarged, each value costs two and a half
+/// places.
 #[derive(Debug)]
 pub(super) struct Places<V>(Slab<V>);
 
@@ -75,7 +76,7 @@ impl<V> Places<V> {
 
     /// Whether so few places are in use that the values should be moved together. If so, the number
     /// of values that have to be moved is at most the number of values that were taken since the
-    /// last move. So the cost of moving is a constant for each value taken.
+    /// last move. So the cost of moving is at most a constant for each value that was taken.
     pub(super) fn are_sparse(&self) -> bool {
         self.0.capacity() > 4 * (self.0.len() + SPARE)
     }

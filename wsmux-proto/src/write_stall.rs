@@ -1,13 +1,13 @@
-//! How long the socket may stay full while there is something to send (SPEC.md C-78), and how long
-//! the peer of a session may acknowledge nothing (SPEC.md R-22).
+//! The timer that limits two times: how long the socket may stay full while there is something to
+//! send (SPEC.md C-78), and how long the peer of a session may acknowledge nothing (SPEC.md R-22).
 
 use std::time::Duration;
 
 use crate::Time;
 
-/// If this end notices a deadline with a delay of at least this much, it was not running at the
-/// deadline. Its task stalled, its machine was suspended, or its page was in the background.
-/// Meanwhile the socket may have had room without this end noticing it.
+/// If this end notices a deadline later than this, it was not running at the deadline. Its task
+/// stalled, its machine was suspended, or its page was in the background. Meanwhile the socket may
+/// have had room, and this end did not notice it.
 const LOCAL_STALL: Duration = Duration::from_secs(1);
 
 /// A timer for the write-stall timeout. A connection has one such timer, which runs while the
@@ -20,10 +20,10 @@ pub(super) struct WriteStall {
     since: Option<Time>,
     /// How long the timer ran before it was paused.
     elapsed: Duration,
-    /// Whether this end has already missed a deadline in this stall, because it noticed the
-    /// deadline too late. The timer was then restarted, once. When the new deadline passes, the
-    /// connection ends, even if this end is again late to notice it. Otherwise an end that is
-    /// always late would never give up a peer that does not read.
+    /// Whether this end has already noticed a deadline of this stall too late, so that the timer
+    /// was restarted. If so, the next deadline ends the connection, even if this end notices that
+    /// deadline too late again. Otherwise an end that is always late would never give up a peer
+    /// that does not read.
     forgiven: bool,
 }
 
@@ -61,8 +61,8 @@ impl WriteStall {
         self.since?.checked_add(self.timeout?.saturating_sub(self.elapsed))
     }
 
-    /// Whether the timeout has expired. If this end has missed the deadline for the first time in
-    /// this stall, the timer is restarted and the result is `false`.
+    /// Whether the timeout has expired. If this end notices the deadline too late for the first
+    /// time in this stall, this restarts the timer and returns `false`.
     pub(super) fn is_over(&mut self, now: Time) -> bool {
         let Some(late) = self.deadline().and_then(|deadline| now.checked_duration_since(deadline))
         else {

@@ -46,7 +46,7 @@ pub struct Cutter {
 #[derive(Debug)]
 struct Shared {
     server: Mutex<SocketAddr>,
-    /// The address that the server takes for the client's.
+    /// The address that the server sees as the client's address.
     source: Mutex<IpAddr>,
     /// The number of the last cut, and the way in which it cuts.
     cut: watch::Sender<(u64, Cut)>,
@@ -91,7 +91,8 @@ impl Cutter {
     }
 
     /// Resets the next new connection after this many bytes, in both directions together. If this
-    /// is called several times, each call is for one connection more.
+    /// is called several times, the first call applies to the next connection, the second call to
+    /// the connection after it, and so on.
     pub fn limit_next(&self, bytes: u64) {
         self.shared.limits.lock().expect("no panic").push_back(bytes);
     }
@@ -107,7 +108,7 @@ impl Cutter {
         *self.shared.source.lock().expect("no panic") = source.into();
     }
 
-    /// Returns how many connections were accepted, including those that were reset at once.
+    /// Returns how many connections were accepted, including connections that were reset at once.
     pub fn accepted(&self) -> u64 {
         self.shared.accepted.load(Ordering::Relaxed)
     }
@@ -208,7 +209,7 @@ async fn forward(client: TcpStream, server: SocketAddr, shared: Arc<Shared>) -> 
 /// How many more bytes of a connection are forwarded.
 struct Budget(AtomicU64);
 
-/// A connection has been forwarded as far as it may be.
+/// All bytes of a connection that may be forwarded have been forwarded.
 struct Exhausted;
 
 impl Budget {

@@ -5,7 +5,8 @@ use wsmux_proto::{
     Config, Connection, Dir, Incoming, MessageBuf, Outgoing, Read, Side, StreamId, Time, Wire,
 };
 
-/// The only time that these engines see, because their timers do not matter.
+/// The time that is passed to every call of these engines. It never advances, because their timers
+/// do not matter here.
 pub const NOW: Time = Time::EPOCH;
 
 pub struct Engines {

@@ -61,7 +61,7 @@ impl Opener {
 
 /// Makes two tests of each function: one in which we are the server, and one in which we are the
 /// client. If there is a type before the list, the functions are generic over the foreign end, and
-/// this type is used for it.
+/// this type is the foreign end.
 #[macro_export]
 macro_rules! in_both_roles {
     ($(<$them:ident>)? $($name:ident,)*) => {
@@ -158,8 +158,8 @@ pub async fn accept(server: &WebSocketServer) -> WebSocketConnection {
 const PERIOD: usize = 65536;
 
 /// Returns `len` bytes of the pattern from `offset`. As in the Node peers, byte i of a stream is
-/// `(i * 31 + (i >> 8) * 17 + seed) & 0xff`. The table holds two periods, so every run of up to one
-/// period is a slice of it.
+/// `(i * 31 + (i >> 8) * 17 + seed) & 0xff`. The table holds two periods of the pattern, so every
+/// part of the pattern that is at most one period long is a slice of the table.
 pub fn pattern(seed: u8, offset: u64, len: usize) -> Bytes {
     static TABLES: [OnceLock<Bytes>; 256] = [const { OnceLock::new() }; 256];
     let table = TABLES[usize::from(seed)].get_or_init(|| {
@@ -207,7 +207,8 @@ pub async fn receive_pattern(recv: &mut RecvStream, seed: u8, bytes: u64) {
     receive_pattern_from(recv, seed, 0, bytes).await;
 }
 
-/// Reads a stream as [`receive_pattern`] does, with the pattern from `from` on.
+/// Reads a stream as [`receive_pattern`] does, but expects a pattern that starts at the offset
+/// `from`.
 pub async fn receive_pattern_from(recv: &mut RecvStream, seed: u8, from: u64, bytes: u64) {
     let mut offset = from;
     while let Some(chunk) =
@@ -240,7 +241,7 @@ pub async fn read_to_error(recv: &mut RecvStream) -> Option<ReadError> {
     within("the end of the stream", job).await
 }
 
-/// Returns the code with which the peer resets the stream, whatever comes before that.
+/// Returns the code with which the peer resets the stream. Any data before the reset is ignored.
 pub async fn reset_code(recv: &mut RecvStream) -> u64 {
     match read_to_error(recv).await {
         Some(ReadError::Reset(code)) => code.into_inner(),

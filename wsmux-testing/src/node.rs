@@ -25,7 +25,7 @@ use crate::interop::within;
 pub struct NodeError {
     pub name: String,
     pub message: String,
-    /// The application error code that the peer received for the stream, if it received one.
+    /// The application error code that the peer received for the stream, if it received a code.
     pub code: Option<u64>,
 }
 
@@ -76,7 +76,8 @@ impl Node {
     }
 
     /// Starts a peer that connects, as [`client`](Self::client) does. If it fails to connect,
-    /// returns the failure that it reported, or its stderr if it exited without reporting one.
+    /// returns the failure that it reported, or its stderr if it exited without reporting a
+    /// failure.
     #[allow(dead_code, reason = "one of the two test crates has no use for it")]
     pub async fn try_client(file: &str, url: &str, options: &[&str]) -> Result<Self, Value> {
         let node = Self::start(file, "client", &[&["--url", url], options].concat());

@@ -1,5 +1,5 @@
 //! Compares the public API of the two published crates with the lists in `api/`. So the diff of a
-//! change shows what it adds to the API and what it removes.
+//! change shows what the change adds to the API and what it removes.
 
 use std::{collections::BTreeSet, env, fs};
 
@@ -9,7 +9,7 @@ use super::{
 };
 
 /// The version of the tool is fixed, because each version reads only the output of certain
-/// nightlies: rustdoc's format changes.
+/// nightlies. rustdoc's format changes from time to time.
 const TOOL: &str = "0.52.0";
 const LOST: &str = "the public API was not checked";
 
@@ -46,7 +46,7 @@ fn lists() -> Result<Vec<(String, String)>, Failure> {
     step("public API");
     let nightly = env::var("API_NIGHTLY").unwrap_or_else(|_| "nightly".to_owned());
     require_nightly(&nightly, LOST)?;
-    // A missing tool is reported as missing, and not as a difference of the API.
+    // A missing tool must not look like a difference of the API, so the error names the tool.
     let version = cargo(&["public-api", "--version"]);
     if !(version.succeeds() && is_right_version()?) {
         let tool = format!("cargo-public-api {TOOL}");

@@ -14,7 +14,7 @@ const PARTS: [Part; 4] = [
     ("documentation", documentation),
 ];
 
-/// Checks these parts, or all parts if none are named.
+/// Checks the named parts, or all parts if no part is named.
 pub fn run(parts: &[&str]) -> Outcome {
     if let Some(unknown) = parts.iter().find(|part| PARTS.iter().all(|(name, _)| name != *part)) {
         let names = PARTS.map(|(name, _)| name).join(", ");
@@ -48,16 +48,16 @@ fn lints() -> Outcome {
         false => &["--workspace", "--all-features", "--exclude", "wsmux-siege"],
     };
     clippy(&[packages, &["--all-targets"]].concat())?;
-    // `cargo test` does not run these two test programs by default, and `--all-targets` leaves them
-    // out. So they are named here. Without `--workspace` the dependencies would have fewer
+    // `cargo test` does not run these two test programs by default, and `--all-targets` leaves both
+    // out. So both are named here. Without `--workspace` the dependencies would have fewer
     // features, and would be compiled again.
     clippy(&[packages, &["--test", "external", "--test", "page"]].concat())?;
     shuttle("clippy").args(&["--tests", "--", "-D", "warnings"]).run()
 }
 
 /// Returns a command that runs cargo on tests/interleavings, where the locks are shuttle's. The
-/// command uses a target directory of its own, because its flag changes everything that is
-/// compiled.
+/// command uses a target directory of its own, because a compiler flag of this command changes
+/// everything that is compiled.
 pub fn shuttle(subcommand: &str) -> Command {
     cargo(&[subcommand, "--package", "wsmux-interleavings", "--locked"])
         .args(&["--target-dir", "target/interleavings"])

@@ -1,5 +1,6 @@
-//! The project's own commands, `cargo xtask`. They run on any system, and need only Rust and the
-//! tools that they name. Anything that needs Debian's packages or a browser is a script in `.ci/`.
+//! The project's own commands, `cargo xtask`. These commands run on any system. They need only Rust
+//! and the tools that they name. Anything that needs Debian's packages or a browser is a script in
+//! `.ci/`.
 
 mod api;
 mod check;

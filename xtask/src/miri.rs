@@ -1,5 +1,5 @@
-//! Runs the engine's tests under Miri, which detects undefined behaviour in the crates that the
-//! engine uses (bytes, slab), and overflows anywhere. This takes about five minutes.
+//! Runs the engine's tests under Miri. Miri detects overflows anywhere, and undefined behaviour in
+//! the crates that the engine uses (bytes, slab). The run takes about five minutes.
 
 use super::{
     require_nightly,
@@ -8,9 +8,9 @@ use super::{
 
 const LOST: &str = "nothing ran under Miri";
 
-/// Parts of the names of the tests that are left out. These tests move megabytes or try thousands
-/// of cases. Under Miri code is some hundred times slower. Each of the other tests takes less than
-/// 3 ms without Miri.
+/// Parts of the names of tests. Tests with these names do not run under Miri, because they move
+/// megabytes or try thousands of cases. Code is some hundred times slower under Miri. Each of the
+/// other tests takes less than 3 ms without Miri.
 const TOO_LONG: [&str; 25] = [
     "properties::",
     "codec::",

@@ -18,8 +18,8 @@ use crate::{
     path::{self, Path},
 };
 
-/// How the ends are placed. By default each has a runtime, a thread and a core of its own, like two
-/// machines.
+/// How the two ends are placed. By default each end has a runtime, a thread and a core of its own,
+/// as if the ends were two machines.
 #[derive(Debug, Clone, Copy, Default, Args, Serialize)]
 pub struct Form {
     /// Both ends on one runtime with two workers, instead of a core for each

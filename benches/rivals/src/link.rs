@@ -16,8 +16,8 @@ use tun_rs::{DeviceBuilder, SyncDevice};
 use crate::path::Shape;
 
 const MTU: u16 = 1500;
-/// The length of the kernel's queue of packets that a thread of the link has not taken yet. It is
-/// so long that the kernel drops no packet, even if the thread is late.
+/// The length of the kernel's queue. The queue contains the packets that a thread of the link has
+/// not taken yet. It is so long that the kernel drops no packet, even if the thread is late.
 const WAITING: u32 = 10_000;
 
 /// The device through which a namespace sends all of its packets.
@@ -68,7 +68,8 @@ fn take(from: &Device, shape: Shape, mut random: StdRng, delayed: &mpsc::Sender<
 fn deliver(to: &Device, delayed: &mpsc::Receiver<Packet>) {
     for (due, packet) in delayed {
         thread::sleep(due.saturating_duration_since(Instant::now()));
-        // A device whose namespace is about to end accepts no packets; that is not an error.
+        // If the namespace of a device is about to end, the device accepts no packets. This is not
+        // an error.
         let _ = to.send(&packet);
     }
 }

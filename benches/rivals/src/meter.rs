@@ -16,7 +16,7 @@ use crate::{
 
 const MIB: f64 = 1024.0 * 1024.0;
 const GIB: f64 = 1024.0 * MIB;
-/// The tables show processor time per this many calls.
+/// The number of calls for which the tables show the processor time.
 const CALLS: f64 = 100_000.0;
 
 /// The processor time and the allocations of one end since it started.
@@ -102,7 +102,7 @@ fn cpu_of(usage: &Usage) -> Duration {
 
 /// Returns the largest amount of memory that was resident so far, in bytes.
 pub fn peak() -> Result<f64> {
-    // Linux counts in KiB, Apple's systems in bytes.
+    // Linux counts in KiB, and Apple's systems count in bytes.
     let unit = if cfg!(target_vendor = "apple") { 1.0 } else { 1024.0 };
     Ok(getrusage(UsageWho::RUSAGE_SELF)?.max_rss() as f64 * unit)
 }
@@ -132,7 +132,7 @@ impl Stopwatch {
     }
 }
 
-/// How long the timed part took, and what the ends used in it.
+/// How long the timed part took, and what the two ends used during it.
 #[derive(Debug)]
 pub struct Cost {
     elapsed: Duration,

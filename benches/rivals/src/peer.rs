@@ -11,15 +11,15 @@ use crate::{backends::Stream, behaviours};
 
 /// Count the bytes that arrive, and send the count when the stream ends.
 pub const COUNT: u8 = b'c';
-/// Answer with the command, then send back what arrives, as it arrives.
+/// Answer with the command, then send back each piece of data when it arrives.
 pub const ECHO: u8 = b'e';
-/// Do the same as [`ECHO`] with reads of up to 64 KiB, for messages that may be long.
+/// Do the same as [`ECHO`], but read up to 64 KiB at a time, because the messages may be long.
 pub const MIRROR: u8 = b'm';
 /// Read a request to its end, and answer with the same bytes.
 pub const ANSWER: u8 = b'a';
 /// Read a request of [`PAGE`] bytes to its end, and answer with a [`CHUNK`].
 pub const FETCH: u8 = b'f';
-/// Send as many bytes as the next eight bytes say.
+/// Send data. The next eight bytes say how many bytes to send.
 pub const SOURCE: u8 = b's';
 /// Answer with the command, then send each event that is published.
 pub const SUBSCRIBE: u8 = b'u';
@@ -118,7 +118,8 @@ async fn greet<S: Stream>(stream: &mut S, command: u8) -> Result<()> {
     stream.flush().await
 }
 
-/// Sends back what arrives, until the stream ends. Each read takes at most what the buffer holds.
+/// Sends back what arrives, until the stream ends. Each read takes at most as many bytes as the
+/// buffer can hold.
 async fn echo<S: Stream>(stream: &mut S, buffer: &mut [u8]) -> Result<()> {
     loop {
         let len = stream.read(buffer).await?;

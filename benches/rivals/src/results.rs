@@ -48,7 +48,8 @@ impl Spread {
         })
     }
 
-    /// Whether the rounds differ by more than a tenth, so that the median alone says too little.
+    /// Whether the rounds differ by more than a tenth. If they do, the median alone says too
+    /// little.
     pub fn is_wide(self) -> bool {
         self.max - self.min > 0.1 * self.median.abs()
     }
@@ -106,8 +107,8 @@ impl Results {
         metrics
     }
 
-    /// Returns a metric's spread, or `None` for a backend that hung or failed in any round, because
-    /// such a backend was only lucky in the other rounds.
+    /// Returns the spread of a metric. Returns `None` for a backend that hung or failed in any
+    /// round, because such a backend was only lucky in the other rounds.
     pub fn spread(&self, workload: Workload, backend: Backend, metric: Metric) -> Option<Spread> {
         let cell = self.cells.get(&(workload, backend))?;
         if cell.trouble.is_some() {
@@ -124,8 +125,9 @@ impl Results {
     /// configuration. If `wss` is set, only backends with TLS take part. Otherwise only backends
     /// without TLS take part.
     pub fn best_mux(&self, workload: Workload, metric: Metric, wss: bool) -> Option<Backend> {
-        // In workloads with calls beside bulk, the best backend is the one that answers soonest or
-        // most often, and our bulk rate is compared with that backend's bulk rate.
+        // If a workload makes calls beside a bulk transfer, the best backend is the backend that
+        // answers soonest or most often. Our bulk rate is then compared with the bulk rate of this
+        // backend.
         let beside_bulk = matches!(workload, Workload::Loaded | Workload::Mixed);
         let metric = if beside_bulk { workload.headline() } else { metric };
         let muxes = self.backends.iter().copied();
@@ -139,8 +141,8 @@ impl Results {
         best.map(|(mux, _)| mux)
     }
 
-    /// Returns the figure of the backend that shows what is possible without a mux: `wss-raw` with
-    /// TLS, and `ws-floor` without.
+    /// Returns the figure of the backend that shows what is possible without a mux. With TLS this
+    /// backend is `wss-raw`, and without TLS it is `ws-floor`.
     pub fn floor(&self, workload: Workload, metric: Metric, wss: bool) -> Option<f64> {
         self.value(workload, if wss { Backend::WssRaw } else { Backend::WsFloor }, metric)
     }

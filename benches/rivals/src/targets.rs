@@ -40,7 +40,7 @@ use Metric::{BytesEach, CpuSPer100k, CpuSPerGib, MibPerS, OpsPerS, P50Us, P99Us,
 use Wanted::{AtLeast, AtMost};
 
 /// Returns all targets. They apply only to runs over loopback in which each end has a core of its
-/// own. For any other run there are none.
+/// own. Any other run has no targets.
 pub fn targets(results: &Results) -> Vec<Target> {
     if results.form.shared || results.form.path.is_some() {
         return Vec::new();
@@ -86,7 +86,7 @@ pub fn targets(results: &Results) -> Vec<Target> {
         list.value(workload, Ratio, AtLeast(0.95));
     }
     list.value(Idle10k, BytesEach, AtMost(900.0));
-    // This permits 10 KiB at each end.
+    // This target permits 10 KiB of memory at each end.
     list.value(Idleconns, BytesEach, AtMost(20.0 * 1024.0));
     list.targets
 }

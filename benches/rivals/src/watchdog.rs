@@ -8,8 +8,8 @@ use std::{
 use anyhow::Result;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-/// The unit in which waiting time is counted. It is many times what the slowest backend takes
-/// between two chunks.
+/// The unit in which waiting time is counted. It is many times longer than the slowest backend's
+/// pause between two chunks.
 const TICK: Duration = Duration::from_millis(100);
 
 /// The progress of the one workload that the process runs.

@@ -1,8 +1,8 @@
 // What the page does with its connection: streams that it reads, streams that it writes, and one
-// for commands. src/streams.rs is the server's side, and lists the commands.
+// stream for commands. src/streams.rs is the server's side, and lists the commands.
 
 /**
- * The bytes of one write. They are few compared with a second's data, so that a curve with four
+ * The bytes of one write. A write is small compared with a second's data, so that a curve with four
  * points a second is smooth.
  */
 const CHUNK = new Uint8Array(8 * 1024);

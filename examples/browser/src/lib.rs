@@ -1,5 +1,5 @@
-//! A server for a page, its scripts, and the WebSocket whose streams the page shows, all on one
-//! port.
+//! A server that serves three things on one port: a page, the page's scripts, and the WebSocket
+//! whose streams the page shows.
 
 mod network;
 mod streams;
@@ -89,7 +89,7 @@ async fn streams(State(app): State<App>, upgrade: WsMuxUpgrade) -> Response {
         .await
 }
 
-/// Cuts also the connection of this request, so the page may receive no answer.
+/// Also cuts the connection of this request, so the page may receive no answer.
 async fn cut(State(app): State<App>) -> StatusCode {
     app.cutter.cut();
     StatusCode::NO_CONTENT

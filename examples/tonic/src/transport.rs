@@ -26,14 +26,14 @@ pub struct Accepted {
 pub struct StreamInfo {
     /// The stream, which all calls of one channel share.
     pub stream: StreamId,
-    /// The client's address, or its proxy's.
+    /// The address of the client, or of the client's proxy.
     pub remote_address: Option<SocketAddr>,
     /// The client's connection; its request headers and certificate identify the client.
     pub connection: WebSocketConnection,
 }
 
-/// Returns the streams that the peer opens, to be passed to `serve_with_incoming`. The sequence
-/// ends with the connection.
+/// Returns the streams that the peer opens, for `serve_with_incoming`. The sequence of streams ends
+/// with the connection.
 pub fn incoming(connection: WebSocketConnection) -> impl Stream<Item = io::Result<Accepted>> {
     async_stream::stream! {
         while let Ok(stream) = connection.accept_bi().await {
@@ -50,7 +50,7 @@ pub fn incoming(connection: WebSocketConnection) -> impl Stream<Item = io::Resul
 /// Makes a channel that uses a stream of its own. The first call opens that stream. When the stream
 /// ends, its calls fail, and the next call opens another stream, as long as the connection is open.
 pub fn channel(connection: WebSocketConnection) -> Channel {
-    // All streams lead to the same peer. The name is only the `:authority` of the calls.
+    // All streams lead to the same peer, so this name is only the `:authority` of the calls.
     let endpoint = Endpoint::from_static("http://wsmux");
     endpoint.connect_with_connector_lazy(tower::service_fn(move |_: Uri| {
         let connection = connection.clone();

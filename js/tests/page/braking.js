@@ -6,7 +6,7 @@ async function writeUntilBraked(writer, seed, atMost) {
     const chunk = pattern(seed, at, 64 * KIB);
     writer.write(chunk).catch(() => {});
     at += chunk.length;
-    // A chunk that is accepted at once makes room for the next one within a few microtasks.
+    // A chunk that is accepted at once makes room for the next chunk within a few microtasks.
     for (let tries = 0; tries < 20 && writer.desiredSize <= 0; tries += 1) await undefined;
     if (writer.desiredSize <= 0) return at;
   }
@@ -40,7 +40,7 @@ test("a writer is braked by a peer that does not read", ALL, async (stage) => {
   const paused = given;
   await echo(transport, 2, 4 * MIB);
   equal(given, paused, "bytes written meanwhile");
-  // The write continues when the peer reads on.
+  // The write continues when the peer reads again.
   equal(await answer(transport, "release"), "");
   await writing;
   await writer.close();
@@ -77,7 +77,7 @@ for (const browserApi of ["WebSocket", "WebSocketStream"]) {
   test(`a writer is braked by a network that stands still, over ${browserApi}`, ALL, async (stage) => {
     const sendBuffer = 64 * KIB;
     const transport = await stage.open({ browserApi, sendBuffer, maxIdleTimeout: Infinity, keepAliveInterval: Infinity });
-    // There are so many streams that the kernel's buffers cannot hold all of their credit.
+    // The kernel's buffers cannot hold as many bytes as the credit of all these streams allows.
     const streams = await Promise.all(Array.from({ length: 60 }, (_, seed) => command(transport, `echo`).then((stream) => ({ ...stream, seed }))));
     await echo(transport, 1, 10);
     await stage.network("stand");

@@ -22,8 +22,8 @@ use crate::{
 };
 
 /// The ALPN names in order of preference. If a server speaks `h2` but offers WebSocket only over
-/// HTTP/1.1, this order costs one additional attempt. The client remembers such a server, so its
-/// next attempts use HTTP/1.1 at once.
+/// HTTP/1.1, this order costs one additional attempt. The client remembers this, so its next
+/// attempts at this server use HTTP/1.1 at once.
 // W-60 (RFC 8441 §3): `h2` before `http/1.1`.
 #[cfg(feature = "tls")]
 const ALPN: [&[u8]; 2] = [b"h2", HTTP1];

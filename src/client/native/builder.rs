@@ -163,8 +163,9 @@ impl WebSocketClientBuilder {
     /// through the tunnel, so the proxy cannot read the data. An error before the tunnel is open is
     /// a [`ConnectError::Proxy`](crate::ConnectError::Proxy).
     ///
-    /// The [`remote_address`](crate::ConnectionInfo::remote_address) of such a connection is the
-    /// proxy's. [`from_io`](WebSocketClient::from_io) does not use the proxy.
+    /// The [`remote_address`](crate::ConnectionInfo::remote_address) of a connection through a
+    /// proxy is the address of the proxy. [`from_io`](WebSocketClient::from_io) does not use the
+    /// proxy.
     pub fn proxy(mut self, url: impl AsRef<str>) -> Self {
         match Proxy::parse(url.as_ref()) {
             Ok(proxy) => self.proxy = Some(proxy),
@@ -184,9 +185,10 @@ impl WebSocketClientBuilder {
     }
 
     /// Whether connections without TLS can be [resumed](crate::Config::resume_timeout), too. An
-    /// observer of such a connection learns the session's secret, and can take the connection over
-    /// when its socket is lost. With `false`, which is the default, only connections with TLS and
-    /// connections to a loopback address or to `localhost` can be resumed (SPEC.md §12).
+    /// observer of a connection without TLS learns the session's secret, and can take over the
+    /// connection when its socket is lost. With `false`, which is the default, only connections
+    /// with TLS and connections to a loopback address or to `localhost` can be resumed (SPEC.md
+    /// §12).
     pub fn resume_without_tls(mut self, enabled: bool) -> Self {
         self.resume_without_tls = enabled;
         self
@@ -236,13 +238,13 @@ impl WebSocketClientBuilder {
 /// The settings of TLS for `wss://`. By default, the server's certificate is checked by the
 /// platform's verifier against the platform's roots. There are four kinds of settings that change
 /// this: added roots, pinned certificates, accepting any certificate, and a configuration of your
-/// own. Only the kind that was set last applies, because it replaces the others. Several added
+/// own. Only the kind that was set last applies, because it replaces the other kinds. Several added
 /// roots, or several pinned certificates, apply together.
 #[cfg(feature = "tls")]
 impl WebSocketClientBuilder {
-    /// Trusts this root certificate (DER) in addition to those of the platform. A certificate that
-    /// cannot be parsed is a [`BuildError::Tls`](crate::BuildError::Tls). On Android, where roots
-    /// cannot be added, every certificate causes this error.
+    /// Trusts this root certificate (DER) in addition to the root certificates of the platform. A
+    /// certificate that cannot be parsed is a [`BuildError::Tls`](crate::BuildError::Tls). On
+    /// Android, where roots cannot be added, every certificate causes this error.
     pub fn add_root_certificate(mut self, der: impl Into<CertificateDer<'static>>) -> Self {
         match &mut self.trust {
             crate::tls::Trust::Roots(roots) => roots.push(der.into()),
@@ -251,10 +253,10 @@ impl WebSocketClientBuilder {
         self
     }
 
-    /// Pins a server to this certificate (DER), for example a self-signed one. The certificate's
-    /// names, dates and signature are not checked; the client only checks that the server holds the
-    /// certificate's key. Nothing else is trusted, not even the platform's roots. A certificate
-    /// that cannot be parsed is a [`BuildError::Tls`](crate::BuildError::Tls).
+    /// Pins a server to this certificate (DER), for example to a self-signed certificate. The
+    /// certificate's names, dates and signature are not checked; the client only checks that the
+    /// server holds the certificate's key. Nothing else is trusted, not even the platform's roots.
+    /// A certificate that cannot be parsed is a [`BuildError::Tls`](crate::BuildError::Tls).
     pub fn trust_self_signed(mut self, der: impl Into<CertificateDer<'static>>) -> Self {
         match &mut self.trust {
             crate::tls::Trust::Pinned(certificates) => certificates.push(der.into()),

@@ -2,12 +2,12 @@
 
 use http::{HeaderMap, HeaderValue, header};
 
-/// How many bytes of cookies a client keeps from one response to the next. A server that sets other
-/// cookies in each response must not make the requests grow for ever.
+/// How many bytes of cookies a client keeps from one response to the next. Without this limit, a
+/// server that sets new cookies in each response could make the requests grow for ever.
 const MAX_KEPT: usize = 8 * 1024;
 
 /// Returns the value of a `Cookie` header with the cookies that a response has set. Returns `None`
-/// if it has set none.
+/// if the response has set no cookie.
 ///
 /// The request that sends them has the URL of the request whose response set them, and follows soon.
 /// So their attributes are ignored, such as `Path` and `Max-Age` (RFC 6265 §5.2).
@@ -28,9 +28,9 @@ pub(super) fn cookies_of(response: &HeaderMap) -> Option<HeaderValue> {
     sensitive(cookies)
 }
 
-/// Returns the cookies of a new response, and those of earlier responses that it has not set again.
-/// A balancer sets its cookie only for a client that does not send it, while other cookies may be
-/// set in each response.
+/// Returns the cookies of a new response, and the cookies of earlier responses that the new
+/// response has not set again. A balancer sets its cookie only for a client that does not send this
+/// cookie. Other cookies may be set in each response.
 pub(super) fn merge(earlier: Option<HeaderValue>, new: HeaderValue) -> HeaderValue {
     let Some(earlier) = earlier else { return new };
     let name = |pair: &[u8]| pair.split(|byte| *byte == b'=').next().map(<[u8]>::to_vec);
@@ -51,8 +51,8 @@ pub(super) fn merge(earlier: Option<HeaderValue>, new: HeaderValue) -> HeaderVal
     sensitive(all).unwrap_or(new)
 }
 
-/// Adds cookies to those that the application has set. There is one `Cookie` header (RFC 6265
-/// §5.4).
+/// Adds these cookies to the cookies that the application has set. There is one `Cookie` header
+/// (RFC 6265 §5.4).
 pub(super) fn add_cookies(headers: &mut HeaderMap, cookies: &HeaderValue) {
     let own = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes);
     let all: Vec<_> = own.chain([cookies.as_bytes()]).collect();

@@ -1,10 +1,10 @@
 //! Makes a TCP connection to a host by its name (RFC 8305, "happy eyeballs"). If an address or an
-//! address family does not answer, the client soon tries another one, and does not wait for a whole
-//! timeout.
+//! address family does not answer, the client soon tries another address, without waiting for a
+//! whole timeout.
 //!
 //! The system resolves both families in one call and sorts the addresses by RFC 6724. Therefore
-//! this module makes no separate queries for the families (RFC 8305 §3). From RFC 8305 §4 this
-//! module has to implement only one rule of sorting, which alternates the families.
+//! this module makes no separate queries for the families (RFC 8305 §3). Of the sorting rules of
+//! RFC 8305 §4, this module has to implement only the rule that alternates the families.
 
 use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -26,13 +26,14 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 /// one burst.
 const MIN_ATTEMPT_DELAY: Duration = Duration::from_millis(10);
 
-/// How many of a host's addresses are tried, with the families alternating. A name may have
-/// thousands of addresses, because so many fit into a DNS response. Each attempt is a socket that
-/// may stay open until the timeout. With the default timeout of 10 s, 32 attempts can start 250 ms
-/// apart, and the last attempt still has 2 s to succeed.
+/// How many of a host's addresses are tried, with the families alternating. A DNS response has room
+/// for thousands of addresses of a name. Each attempt is a socket that may stay open until the
+/// timeout. With the default timeout of 10 s, 32 attempts can start 250 ms apart, and the last
+/// attempt still has 2 s to succeed.
 const MAX_ADDRESSES: usize = 32;
 
-/// The most addresses that an error's text names. This many addresses fit into one line of a log.
+/// The largest number of addresses that an error's text names. This many addresses fit into one
+/// line of a log.
 const MAX_SHOWN: usize = 8;
 
 /// Connects to the first of the host's addresses that answers.
@@ -66,9 +67,9 @@ fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     ranked.into_iter().map(|(_, _, address)| address).take(MAX_ADDRESSES).collect()
 }
 
-/// Tries the addresses in order. The next address is tried when an attempt has failed, or when the
-/// latest attempt has had no answer for the attempt delay. The first attempt that succeeds is used,
-/// and the other attempts are dropped.
+/// Tries the addresses in order. The next address is tried when an attempt fails, or when the
+/// latest attempt has waited for an answer as long as the attempt delay. The first attempt that
+/// succeeds is used, and the other attempts are dropped.
 async fn race<T, F>(
     addresses: &[SocketAddr],
     limit: Duration,
@@ -78,8 +79,8 @@ where
     F: Future<Output = io::Result<T>>,
 {
     let shares = u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
-    // If the limit is short, the delay is shorter, so that the last address is tried within the
-    // limit, too.
+    // If the limit is short, the delay is shorter than usual. So even the last address is tried
+    // within the limit.
     let delay = ATTEMPT_DELAY.min(limit / shares).max(MIN_ATTEMPT_DELAY);
     let mut outcomes: Vec<Option<io::Error>> = Vec::with_capacity(addresses.len());
     let mut running = FuturesUnordered::new();
@@ -112,8 +113,8 @@ where
     Err(failure(addresses, outcomes))
 }
 
-/// Makes the error for the case that no attempt has succeeded. An attempt without an outcome has
-/// timed out.
+/// Makes the error that is returned if no attempt has succeeded. An attempt that has no outcome at
+/// this point has timed out.
 fn failure(addresses: &[SocketAddr], outcomes: Vec<Option<io::Error>>) -> ConnectError {
     if addresses.is_empty() {
         return ConnectError::Resolve(Arc::new(io::Error::other("name has no address")));
@@ -130,13 +131,13 @@ fn failure(addresses: &[SocketAddr], outcomes: Vec<Option<io::Error>>) -> Connec
 
 /// The addresses that were tried, in order, with the error of each. The `io::Error` of a
 /// [`ConnectError::Connect`] contains this error. At most 32 addresses are tried. The error's text
-/// shows the first 8 and the number of the others.
+/// shows the first 8 addresses, and the number of the addresses that it leaves out.
 #[derive(Debug)]
 pub struct ConnectAttempts(Vec<(SocketAddr, io::Error)>);
 
 impl ConnectAttempts {
-    /// Returns the addresses, each with the reason why there is no connection to it. An attempt
-    /// that had no answer when the connect timeout expired has [`io::ErrorKind::TimedOut`].
+    /// Returns each address with the error of the attempt to connect to it. An attempt that had no
+    /// answer when the connect timeout expired has [`io::ErrorKind::TimedOut`].
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (SocketAddr, &io::Error)> {
         self.0.iter().map(|(address, error)| (*address, error))
     }
@@ -171,7 +172,7 @@ mod tests {
 
     use super::*;
 
-    /// What a host does when it is dialled, and after how many milliseconds.
+    /// How a host responds when it is dialled. The number is the delay in milliseconds.
     #[derive(Debug, Clone, Copy)]
     enum Host {
         Answers(u64),
@@ -192,7 +193,7 @@ mod tests {
         outcome: Result<SocketAddr, ConnectError>,
         /// When each address was tried, in milliseconds.
         tried: Vec<(SocketAddr, u64)>,
-        /// When the race was over, in milliseconds.
+        /// When dialling ended, in milliseconds.
         end: u64,
     }
 
@@ -291,8 +292,8 @@ mod tests {
         assert_eq!((story.outcome.unwrap().to_string(), story.end), (names[7].clone(), 360));
     }
 
-    /// Without a limit, 2,000 sockets would be open at once. Many systems allow a process fewer
-    /// sockets than that.
+    /// Without a limit, 2,000 sockets would be open at once. Many systems do not allow a process
+    /// 2,000 sockets.
     #[tokio::test(start_paused = true)]
     async fn of_a_thousand_addresses_the_first_32_are_tried() {
         let names: Vec<_> = (0..1_000_u16)
@@ -312,7 +313,8 @@ mod tests {
                 continue;
             };
             assert!(matches!(story.outcome, Err(ConnectError::ConnectTimeout)));
-            // The attempts start as far apart as recommended, and the last one has time to answer.
+            // The attempts start as far apart as RFC 8305 recommends, and the last host still has
+            // time to answer.
             let (_, last) = story.tried[MAX_ADDRESSES - 1];
             assert_eq!((last, story.end), (31 * 250, LIMIT));
         }

@@ -25,11 +25,11 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 /// Where a body ends (RFC 9112 §6.3).
 #[derive(Debug, PartialEq, Eq)]
 enum Body {
-    /// After this number of bytes. The number is at most [`MAX_EXCERPT`], even if the body is
-    /// longer.
+    /// The body ends after this number of bytes. The number is at most [`MAX_EXCERPT`], even if the
+    /// body is longer.
     Length(usize),
     Chunked,
-    /// At the end of the stream.
+    /// The body ends at the end of the stream.
     Rest,
 }
 
@@ -51,7 +51,7 @@ impl Body {
         if !headers.contains_key(header::CONTENT_LENGTH) {
             return Self::Rest;
         }
-        // If there are several different lengths, none can be trusted.
+        // If there are several different lengths, the client can trust no length.
         let length = list(headers, header::CONTENT_LENGTH).filter(|length| {
             !length.is_empty() && length.bytes().all(|byte| byte.is_ascii_digit())
         });
@@ -136,7 +136,7 @@ enum At {
 
 impl Chunks {
     /// Decodes the received bytes as far as possible. Returns whether the excerpt is complete. The
-    /// excerpt has no trailers, so this does not wait for them.
+    /// excerpt has no trailers, so this method does not wait for trailers.
     fn decode(&mut self, buf: &mut Vec<u8>) -> bool {
         let mut rest = &buf[..];
         let done = loop {
@@ -288,7 +288,7 @@ mod tests {
         assert_eq!(excerpt(304, &[("content-length", "100")], b"").await, none);
         assert_eq!(excerpt(304, CHUNKED, b"").await, none);
         assert_eq!(excerpt(403, &[("content-length", "0")], b"").await, none);
-        // A body that cannot be read is not waited for either.
+        // Nor does the client wait for a body that it cannot read.
         assert_eq!(excerpt(403, &[("transfer-encoding", "gzip, chunked")], b"1\r\n").await, none);
         let twice = [("content-length", "2"), ("content-length", "3")];
         assert_eq!(excerpt(403, &twice, b"no.").await, none);

@@ -52,7 +52,7 @@ use crate::{
 /// TLS, the shutdown sends a `close_notify`.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The largest number of responses to one request that are read. Interim responses (1xx) and the
+/// How many responses to one request the client reads at most. Interim responses (1xx) and the
 /// final response count.
 const MAX_RESPONSES: usize = 8;
 
@@ -112,8 +112,8 @@ impl WebSocketClient {
     /// followed.
     ///
     /// The addresses of a name are tried as in RFC 8305 ("happy eyeballs"). IPv6 and IPv4
-    /// alternate. The next address is tried once the previous one has failed or has been silent for
-    /// 250 ms, and the first address that answers is used. At most 32 addresses of a name are
+    /// alternate. The next address is tried once the previous address has failed or has been silent
+    /// for 250 ms. The first address that answers is used. At most 32 addresses of a name are
     /// tried.
     ///
     /// The URL is read as a browser reads it (WHATWG URL): characters that are not ASCII are
@@ -311,8 +311,8 @@ impl WebSocketClient {
             Err(error) => Err(error),
         };
         if upgraded.as_ref().is_err_and(is_an_answer) {
-            // W-59 (RFC 8446 §6.1): the stream to a server that gave no WebSocket is shut down
-            // cleanly.
+            // W-59 (RFC 8446 §6.1): if the server opened no WebSocket, the stream to it is shut
+            // down cleanly.
             say_goodbye(&mut io).await;
         }
         let (response, rest, subprotocol) = upgraded?;
@@ -346,8 +346,9 @@ impl WebSocketClient {
         Ok(Opened { socket, info, left: self.left(start) })
     }
 
-    /// Makes the connection over an open WebSocket. If its socket is lost, `dialer` opens another
-    /// socket, unless others could have read the session's secret on the way.
+    /// Makes the connection over an open WebSocket. If the connection loses its socket, `dialer`
+    /// opens another socket. If others could have read the session's secret on the way, no other
+    /// socket is opened.
     pub(super) async fn connection<D: Dialer>(
         &self,
         opened: Opened,
@@ -383,8 +384,9 @@ pub(super) struct Opened {
     pub(super) left: Duration,
 }
 
-/// Whether the error means that the server has answered, with a refusal or with something invalid.
-/// If so, the stream to it is still open and can be shut down cleanly.
+/// Whether the error means that the server has answered. The answer may be a refusal, or may be
+/// invalid. If the server has answered, the stream to it is still open and can be shut down
+/// cleanly.
 fn is_an_answer(error: &ConnectError) -> bool {
     use ConnectError::{InvalidResponse, Refused, Subprotocol};
     matches!(error, Refused { .. } | InvalidResponse(_) | Subprotocol { .. })
@@ -395,8 +397,8 @@ async fn say_goodbye(io: &mut (impl AsyncWrite + Unpin)) {
     let _ = timeout(GOODBYE_TIMEOUT, io.shutdown()).await;
 }
 
-/// Sends a request and reads the head of its response. Skips interim responses, except for a
-/// response whose status is `wanted`. Also returns the bytes that were read after the head.
+/// Sends a request and reads the head of its response. Skips interim responses whose status is not
+/// `wanted`. Also returns the bytes that were read after the head.
 async fn exchange(
     io: &mut (impl AsyncRead + AsyncWrite + Unpin),
     request: &[u8],
@@ -422,9 +424,9 @@ async fn exchange(
     Err(ConnectError::InvalidResponse("interim responses without end".into()))
 }
 
-/// Makes the error for a response that refuses the request, with the part of the body that arrives
-/// within the time `left`. If the body is late or reading it fails, the error contains less of the
-/// body, because the status must be reported in any case.
+/// Makes the error for a response that refuses the request. The error contains the part of the body
+/// that arrives within the time `left`. If the body is late or reading it fails, the error contains
+/// less of the body, because the status must be reported in any case.
 async fn refusal(
     io: &mut (impl AsyncRead + Unpin),
     response: Response<()>,

@@ -29,10 +29,10 @@ pub(in crate::client) const HTTP1: &[u8] = b"http/1.1";
 pub(super) struct LazyConfig {
     trust: Trust,
     identity: Option<Arc<Identity>>,
-    /// The result of the single thread that makes the configuration. If a caller gives up, the
-    /// thread goes on, and its result serves the next caller. If each caller started a thread of
-    /// its own, callers with short timeouts would use up the runtime's threads and never get the
-    /// roots.
+    /// The result of the thread that makes the configuration. All callers share this thread. If a
+    /// caller gives up, the thread goes on, and its result serves the next caller. If each caller
+    /// started a thread of its own, callers with short timeouts would use up the runtime's threads
+    /// and never get the roots.
     made: Mutex<Option<watch::Receiver<Option<Made>>>>,
 }
 
@@ -62,8 +62,8 @@ impl LazyConfig {
     fn made(&self) -> watch::Receiver<Option<Made>> {
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(made) = &*made {
-            // These two lines need this order, because the borrow then sees the final result of a
-            // thread that is known to have ended.
+            // This line must come before the borrow. If the thread has ended by now, the borrow
+            // sees its final result.
             let is_running = made.has_changed().is_ok();
             let is_of_use = made.borrow().as_ref().map_or(is_running, Result::is_ok);
             if is_of_use {

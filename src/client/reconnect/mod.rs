@@ -24,20 +24,24 @@ use crate::{
     runtime::{AbortHandle, Instant, MaybeSend, MaybeSync, random, sleep, spawn_abortable},
 };
 
-/// How many events may wait for a slow listener. A loss usually causes three events, so this covers
-/// about the last 20 losses.
+/// How many events may wait for a slow listener. A loss usually causes three events, so the queue
+/// covers about the last 20 losses.
 const EVENTS: usize = 64;
 
-/// The longest `Retry-After` that is honoured. Maintenance usually takes minutes. A wait of more
-/// than an hour is more likely a mistake, or comes from a server that wants to lose its clients,
-/// and neither should stop a client for good.
+/// The longest `Retry-After` that is honoured. Maintenance usually takes minutes. A longer wait
+/// than an hour is probably a mistake, or comes from a server that wants to lose its clients.
+/// Neither of these two should stop a client for good.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
+
+/// The longest pause before the first attempt after the peer's notice of a drain. The old connection
+/// takes streams for three seconds after the notice, and the attempt itself needs a part of them.
+const HANDOVER: Duration = Duration::from_secs(1);
 
 /// How long a connection has to last for its attempt to count as a success.
 ///
 /// A server whose backend is down may accept each connection and end it at once. Without this
-/// condition, no attempt at such a server would count as a failure, and the client would dial for
-/// ever. The time equals the default of the longest pause, so such a server is dialled about as
+/// condition, no attempt at that server would count as a failure, and the client would dial for
+/// ever. The time equals the default of the longest pause, so the client dials that server about as
 /// often as a server that does not answer. The time is not a setting and is not derived from the
 /// setting for the pauses, because neither a pause of 0 nor a pause of a day says how long a
 /// connection should last.
@@ -47,13 +51,13 @@ const LASTING: Duration = Duration::from_secs(30);
 /// when either end [drains](WebSocketConnection::drain) it. The client is cheap to clone.
 ///
 /// If the server announces that it goes away (a drain or a
-/// [shutdown](crate::WebSocketServer::shutdown)), no call fails: the client dials the next
-/// connection, opens new streams there, and lets the streams of the old one end.
+/// [shutdown](crate::WebSocketServer::shutdown)), no call fails. The client dials a new connection,
+/// opens new streams there, and lets the streams of the old connection end.
 ///
-/// Otherwise the client hands out connections and does not hide their loss: a stream that was open fails
-/// together with its connection, and nothing is sent again automatically. [`ReconnectEvent::Lost`]
-/// says what was in flight. The application decides what to do about it; see the manual's chapter
-/// on [reconnecting](crate::manual::reconnecting).
+/// If a connection is lost without such an announcement, the client does not hide the loss. Streams
+/// that were open fail together with their connection, and nothing is sent again automatically.
+/// [`ReconnectEvent::Lost`] says what was in flight. The application decides what to do about the
+/// loss; see the manual's chapter on [reconnecting](crate::manual::reconnecting).
 ///
 /// When the last clone is dropped, dialling stops and the client's handles to connections are
 /// dropped.
@@ -90,7 +94,7 @@ pub struct ReconnectingClient(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     state: watch::Receiver<ReconnectState>,
-    // This sender is weak, so that the events end for the listeners when the task ends.
+    // This sender is weak. So when the task ends, each listener sees the end of the events.
     events: broadcast::WeakSender<ReconnectEvent>,
     task: AbortHandle,
 }
@@ -118,10 +122,11 @@ impl ReconnectingClient {
         })
     }
 
-    /// Returns a builder for a client that calls `dial` for each attempt. Thus attempts can differ:
-    /// each can use a fresh token, another address, or [`from_io`](WebSocketClient::from_io).
-    /// `dial` should have a timeout, as [`connect`](WebSocketClient::connect) has. The function is
-    /// dropped when the client is dropped.
+    /// Returns a builder for a client that calls `dial` for each attempt. Thus attempts can differ.
+    /// For example, each attempt can use a fresh token, another address, or
+    /// [`from_io`](WebSocketClient::from_io). `dial` should have a timeout, as
+    /// [`connect`](WebSocketClient::connect) has. The function is dropped when the client is
+    /// dropped.
     pub fn with_dialer<D, F>(dial: D) -> ReconnectingClientBuilder
     where
         D: Fn() -> F + MaybeSend + MaybeSync + 'static,
@@ -130,8 +135,9 @@ impl ReconnectingClient {
         ReconnectingClientBuilder::new(Box::new(move || Box::pin(dial())))
     }
 
-    /// Opens a bidirectional stream on the current connection. If there is none, or if it ends or is
-    /// drained before the stream is opened, waits for the next one.
+    /// Opens a bidirectional stream on the current connection. If there is no connection, waits for
+    /// the next connection. Also waits for the next connection if the current connection ends or is
+    /// drained before the stream is opened.
     ///
     /// # Errors
     /// [`ReconnectError`], once the client has stopped dialling.
@@ -167,9 +173,9 @@ impl ReconnectingClient {
         }
     }
 
-    /// Returns the connection. If there is none, waits for the next one. A connection that this end
-    /// [drains](WebSocketConnection::drain) can open no streams, and is not returned. The returned
-    /// connection may be lost at any later moment.
+    /// Returns the connection. If there is no connection, waits for the next connection. A
+    /// connection that this end [drains](WebSocketConnection::drain) can open no streams, and is
+    /// not returned. The returned connection may be lost at any later moment.
     ///
     /// # Errors
     /// [`ReconnectError`], once the client has stopped dialling.
@@ -183,8 +189,8 @@ impl ReconnectingClient {
                 ReconnectState::Connected(connection) if !connection.is_spent() => {
                     return Ok(connection.clone());
                 }
-                // A connection that gets here can open no more streams, but the task has not yet
-                // changed the state to `Connecting`.
+                // If the state is `Connected` here, its connection can open no more streams, but
+                // the task has not yet changed the state to `Connecting`.
                 ReconnectState::Connected(_) | ReconnectState::Connecting => {}
                 ReconnectState::GaveUp(error) => return Err(error.clone()),
             }
@@ -203,7 +209,7 @@ impl ReconnectingClient {
     }
 
     /// Returns another listener, which receives the events that follow this call. If the client has
-    /// already stopped dialling, it receives none.
+    /// already stopped dialling, the listener receives no events.
     pub fn events(&self) -> ReconnectEvents {
         let receiver = self.0.events.upgrade().map(|events| events.subscribe());
         ReconnectEvents { receiver }
@@ -221,7 +227,7 @@ trait Dial: Fn() -> Pin<Box<dyn Attempt>> + MaybeSend + MaybeSync {}
 
 impl<T: Fn() -> Pin<Box<dyn Attempt>> + MaybeSend + MaybeSync> Dial for T {}
 
-/// A function that decides whether to go on after an error.
+/// A function that decides whether the client dials again after an error.
 trait Rule<E>: Fn(&E) -> bool + MaybeSend + MaybeSync {}
 
 impl<E, T: Fn(&E) -> bool + MaybeSend + MaybeSync> Rule<E> for T {}
@@ -251,11 +257,11 @@ impl ReconnectingClientBuilder {
     fn new(dial: Box<dyn Dial>) -> Self {
         Self {
             dial,
-            // On average the first attempt after a loss starts after a quarter of a second. By that
-            // time, a short fault is over.
+            // On average the client starts the first attempt a quarter of a second after a loss. A
+            // short fault of the network is usually over by then.
             initial_delay: Duration::from_millis(500),
-            // When a server is available again, its clients come back within half a minute, spread
-            // over this time.
+            // When a server is available again, its clients come back within half a minute. Their
+            // attempts are spread over this time.
             max_delay: Duration::from_secs(30),
             max_attempts: None,
             retry_if: Box::new(ConnectError::is_retryable),
@@ -268,28 +274,30 @@ impl ReconnectingClientBuilder {
     ///
     /// The actual pause is a random part of the longest pause ("full jitter"), so that the clients
     /// of a failed server do not come back at the same moment. If a server refuses with a
-    /// `Retry-After`, that time is added, up to an hour; see [`ConnectError::retry_after`]. If the
-    /// initial delay is zero, the client pauses only for a `Retry-After`.
+    /// `Retry-After`, the time in this header is added, up to an hour; see
+    /// [`ConnectError::retry_after`]. If the initial delay is zero, the client pauses only for a
+    /// `Retry-After`.
     pub fn initial_delay(mut self, delay: Duration) -> Self {
         self.initial_delay = delay;
         self
     }
 
     /// Sets the upper limit of the longest pause. Default 30 s. If this limit is below
-    /// [`initial_delay`](Self::initial_delay), it applies from the first pause on.
+    /// [`initial_delay`](Self::initial_delay), the limit already applies to the first pause.
     ///
     /// After a connection that has lasted for 30 s the pauses start again at
     /// [`initial_delay`](Self::initial_delay). A connection that ends sooner counts as a failure.
-    /// Otherwise the client would dial all the time if a server accepts connections and ends them.
+    /// Without this rule, a client whose server accepts each connection and ends it soon would dial
+    /// without pauses.
     pub fn max_delay(mut self, delay: Duration) -> Self {
         self.max_delay = delay;
         self
     }
 
     /// Sets how many attempts in a row may fail before the client gives up. With `None`, which is
-    /// the default, there is no limit. 0 acts as 1.
+    /// the default, there is no limit. The value 0 acts as 1.
     ///
-    /// A connection that is lost within 30 s counts as a failed attempt, too, unless this end
+    /// A connection that is lost within 30 s also counts as a failed attempt, unless this end
     /// closed it.
     pub fn max_attempts(mut self, attempts: Option<u32>) -> Self {
         self.max_attempts = attempts;
@@ -307,16 +315,16 @@ impl ReconnectingClientBuilder {
     }
 
     /// Sets the function that decides whether to dial again after a connection has ended with the
-    /// given error. By default the client always dials again. It does so even if this end itself
-    /// has [closed](WebSocketConnection::close) the connection, so closing is a way to get a new
-    /// connection. It also does so if the connection's driver has
-    /// [panicked](crate::DriverLost::Panicked), because the panic ends that connection alone.
+    /// given error. By default the client always dials again. It dials again even if this end
+    /// itself has [closed](WebSocketConnection::close) the connection, so closing is a way to get a
+    /// new connection. It also dials again if the connection's driver has
+    /// [panicked](crate::DriverLost::Panicked), because the panic ends only that connection.
     ///
     /// If a connection is [drained](WebSocketConnection::drain), the function is called when the
-    /// drain begins, with the error with which a drain ends: if this end drains,
-    /// [`LocallyClosed`](ConnectionError::LocallyClosed), and otherwise
-    /// [`ApplicationClosed`](ConnectionError::ApplicationClosed) with code 0. If it returns
-    /// `false`, it is called again when the connection has ended.
+    /// drain begins. The function then gets the error with which the drain will end. If this end
+    /// drains, the error is [`LocallyClosed`](ConnectionError::LocallyClosed). If the peer drains,
+    /// the error is [`ApplicationClosed`](ConnectionError::ApplicationClosed) with code 0. If the
+    /// function returns `false`, it is called again when the connection has ended.
     pub fn reconnect_if(
         mut self,
         dials_again: impl Fn(&ConnectionError) -> bool + MaybeSend + MaybeSync + 'static,
@@ -347,8 +355,8 @@ impl ReconnectingClientBuilder {
         // Sending fails only if there is no listener.
         let _ = events.send(ReconnectEvent::GaveUp { error });
         drop(events);
-        // These futures may hold the last handles to draining connections. Dropping them would
-        // close the connections at once.
+        // These futures may hold the last handles to draining connections. Dropping the handles
+        // would close the connections at once.
         while draining.next().await.is_some() {}
     }
 
@@ -361,17 +369,18 @@ impl ReconnectingClientBuilder {
     ) -> ReconnectError {
         let tell = |event| drop(events.send(event));
         let (mut attempt, mut pauses) = (1_u32, 0_u32);
-        // The connection that the peer drains, until there is another one.
+        // The connection that the peer drains, until there is a new connection.
         let mut replaced: Option<WebSocketConnection> = None;
         loop {
             let mut least = Duration::ZERO;
             let is_last = self.max_attempts.is_some_and(|most| attempt >= most);
             match beside(draining, events, (self.dial)()).await {
                 Ok(connection) => {
-                    // If the peer drains it, this connection is used until there is another one.
+                    // If the peer drains this connection, it is used until there is a new
+                    // connection.
                     connection.set_drain_with_peer(false);
-                    // The state is set before the event is sent, so that a listener that gets the
-                    // event finds the connection.
+                    // The state is set before the event is sent. So when a listener receives the
+                    // event, it finds the connection.
                     state.send_replace(ReconnectState::Connected(connection.clone()));
                     // From now on the old connection opens no streams, and the peer need not wait.
                     if let Some(old) = replaced.take() {
@@ -422,7 +431,12 @@ impl ReconnectingClientBuilder {
             }
             // A server may ask all its clients to wait until the same moment. The random part makes
             // them come back at different times.
-            let delay = least.saturating_add(part(self.longest_delay(pauses), random()));
+            let longest = match &replaced {
+                // The peer accepts streams on the old connection only for a while.
+                Some(_) => self.longest_delay(pauses).min(HANDOVER),
+                None => self.longest_delay(pauses),
+            };
+            let delay = least.saturating_add(part(longest, random()));
             pauses = pauses.saturating_add(1);
             tell(ReconnectEvent::Waiting { attempt, delay });
             beside(draining, events, sleep(delay)).await;
@@ -468,11 +482,11 @@ trait Ends: Future<Output = End> + MaybeSend {}
 
 impl<T: Future<Output = End> + MaybeSend> Ends for T {}
 
-/// The connections that drain and have not ended. One is added each time that either end drains the
-/// current connection.
+/// The connections that drain and have not ended. When either end drains the current connection,
+/// that connection is added.
 type Draining = FuturesUnordered<Pin<Box<dyn Ends>>>;
 
-/// Waits for `step`. Meanwhile sends an event for each draining connection that ends.
+/// Waits for `step`. If a draining connection ends during this wait, sends an event for it.
 async fn beside<T>(
     draining: &mut Draining,
     events: &broadcast::Sender<ReconnectEvent>,

@@ -1,4 +1,4 @@
-//! How sending halves have ended, for the futures that wait for their ends.
+//! Stores how sending halves have ended. Futures that wait for the end of a half read it here.
 
 use std::sync::{Arc, OnceLock};
 
@@ -29,7 +29,7 @@ struct End {
 }
 
 impl Ends {
-    /// Returns the watch of a half that has not ended, and makes it if there is none.
+    /// Returns the watch of a half that has not ended. If the half has no watch, creates the watch.
     pub(super) fn watch(&mut self, id: StreamId) -> EndWatch {
         if let Some(end) = self.0.get(id) {
             return end.watch.clone();
@@ -41,7 +41,7 @@ impl Ends {
     }
 
     /// Stores the outcome in the half's watch, and wakes the tasks that wait for it. Only the first
-    /// outcome counts, because it removes the half's entry.
+    /// outcome counts, because this call removes the half's entry.
     pub(super) fn set(&mut self, id: StreamId, outcome: Outcome, wakeups: &mut Wakeups) {
         if let Some(mut end) = self.0.remove(id) {
             let _ = end.watch.set(outcome);
@@ -49,8 +49,8 @@ impl Ends {
         }
     }
 
-    /// Returns the tasks that wait for the half's end, or `None` if the half has ended or is not
-    /// watched.
+    /// Returns the tasks that wait for the half's end. Returns `None` if the half has ended, or if
+    /// no task watches it.
     pub(super) fn waiters(&mut self, id: StreamId) -> Option<&mut Waiters> {
         self.0.get_mut(id).map(|end| &mut end.waiters)
     }

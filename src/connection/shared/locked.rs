@@ -20,8 +20,8 @@ impl<'a> Locked<'a> {
         Self { state, wakeups: None }
     }
 
-    /// Releases the lock and moves the wakers to `wakeups`. The caller has to wake them. `wakeups`
-    /// must be empty; its memory is reused.
+    /// Releases the lock and moves the wakers to `wakeups`. The caller has to call the wakers in
+    /// `wakeups`. `wakeups` must be empty before the call. Its memory is reused.
     pub(crate) fn unlock_into(mut self, wakeups: &mut Wakeups) {
         self.state.swap_wakeups(wakeups);
     }

@@ -35,8 +35,8 @@ use crate::{
     },
 };
 
-/// The shared part of a connection. There is one per connection, in an `Arc` that the driver and
-/// every handle hold.
+/// The shared part of a connection. A connection has one shared part, in an `Arc` that the driver
+/// and every handle hold.
 pub(crate) struct Shared {
     state: Mutex<State>,
     /// Time zero of the engine's clock.
@@ -47,7 +47,7 @@ pub(crate) struct Shared {
     pub(crate) id: u64,
     /// The span in which the connection's events are recorded.
     pub(crate) span: trace::Span,
-    /// How many [`ConnectionRef`]s exist. The driver holds none.
+    /// How many [`ConnectionRef`]s exist. The driver holds no `ConnectionRef`.
     handles: AtomicUsize,
 }
 
@@ -61,7 +61,7 @@ impl fmt::Debug for Shared {
     }
 }
 
-/// A value that is dropped when the connection has ended and its socket is gone.
+/// A value that is kept until the connection has ended and its socket is gone.
 pub(crate) type Kept = Box<dyn fmt::Debug + Send>;
 
 impl Shared {
@@ -103,14 +103,14 @@ impl Shared {
         instant.checked_add(Duration::from_secs(1)).map(|_| instant)
     }
 
-    /// Handles the engine's events. The tasks that wait for these events are woken after the lock
-    /// is released. Returns the number of these tasks.
+    /// Handles the engine's events. Returns the number of tasks that wait for these events. The
+    /// tasks are woken after the lock is released.
     pub(crate) fn dispatch(&self, state: &mut State) -> usize {
         state.dispatch(&self.span)
     }
 
-    /// Starts to drain the connection, which is closed once its streams have ended, or after
-    /// `timeout`.
+    /// Starts to drain the connection. The drain closes the connection once its streams have ended,
+    /// or after `timeout`.
     pub(crate) fn drain(&self, timeout: Option<Duration>) {
         let mut state = self.lock();
         let now = state.time(self.now());
@@ -137,8 +137,9 @@ impl Shared {
         drop(dropped);
     }
 
-    /// Keeps the connection's place among a server's connections as long as the connection has a
-    /// socket. If the socket has moved to an earlier connection, the place moves too.
+    /// Keeps the connection's slot among a server's connections as long as the connection has a
+    /// socket. If the socket has moved to an earlier connection, the slot moves to that connection
+    /// too.
     #[cfg(not(target_family = "wasm"))]
     pub(crate) fn hold_slot(&self, slot: Kept) {
         let mut state = self.lock();
@@ -150,7 +151,7 @@ impl Shared {
             }
             return;
         }
-        // A session that lingers may have a socket although the connection is over.
+        // If the session lingers, it may still have a socket although the connection is over.
         let dropped = match state.is_finished() && !state.session.has_socket() {
             true => Some(slot),
             false => state.slot.replace(slot),
@@ -188,7 +189,7 @@ impl Shared {
     #[cfg(not(target_family = "wasm"))]
     pub(super) fn hand_over(&self, link: Link, socket: NewSocket) {
         let mut state = self.lock();
-        // A still newer socket may have been faster, or the session may be over.
+        // The session may already have a newer socket than this one, or may be over.
         let dropped = match state.session.is_current(link) && state.session.has_socket() {
             true => state.next_socket.replace((link, socket)),
             false => Some((link, socket)),
@@ -218,8 +219,8 @@ impl Shared {
     }
 }
 
-/// A counted reference that each handle holds. When the last one is dropped, the connection is
-/// closed with code 0.
+/// A counted reference that each handle holds. When the last reference is dropped, the connection
+/// is closed with code 0.
 #[derive(Debug)]
 pub(crate) struct ConnectionRef(Arc<Shared>);
 

@@ -49,7 +49,8 @@ pub(crate) struct EndRecorded(#[cfg(feature = "tracing")] bool);
 
 #[cfg(feature = "tracing")]
 impl EndRecorded {
-    /// Whether the end has not been recorded yet. From now on it counts as recorded.
+    /// Returns whether the end has not been recorded yet. After this call the end counts as
+    /// recorded.
     pub(crate) fn first(&mut self) -> bool {
         !std::mem::replace(&mut self.0, true)
     }

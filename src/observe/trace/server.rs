@@ -1,4 +1,4 @@
-//! The events of a server.
+//! Records the events of a server.
 
 #[cfg(feature = "tracing")]
 use super::Coded;
@@ -27,7 +27,7 @@ pub(crate) fn address_limit(remote_address: Option<std::net::SocketAddr>) {
 pub(crate) fn accept_failed(error: &AcceptError, remote_address: Option<std::net::SocketAddr>) {
     #[cfg(feature = "tracing")]
     match error {
-        // The connection itself records this.
+        // The connection itself records this event.
         AcceptError::Resumed => {}
         AcceptError::Refused { .. } | AcceptError::Answered { .. } => {
             event!(

@@ -33,15 +33,15 @@ use crate::{
 /// bytes were allowed to wait, a fast network would be idle until the next check.
 const HIGH_WATER_MARK: u32 = 128 * 1024;
 
-/// The time until the first check of how many bytes wait. Checks are needed because the browser has
-/// no event that tells when the number has fallen. In a chain of timers, a browser waits at least
-/// this long before each timer fires.
+/// The time until the first check. A check reads how many bytes wait in the browser. Checks are
+/// needed because no event of the browser tells when this number has fallen. In a chain of timers,
+/// a browser waits at least this long before each timer fires.
 const LOOK_FIRST: Duration = Duration::from_millis(4);
 
 /// The longest time between two checks. Each check that finds no change doubles the time to the
-/// next one. So a change is noticed after at most twice the time that it took to happen. While the
-/// network is down, the page makes four checks a second. When the network returns, a delay of a
-/// quarter of a second is hardly noticeable.
+/// next check. So if a change happens after some time, it is noticed after at most twice this time.
+/// While the network is down, the page makes four checks a second. When the network returns, a
+/// delay of a quarter of a second is hardly noticeable.
 const LOOK_LAST: Duration = Duration::from_millis(256);
 
 /// A WebSocket of the browser.
@@ -66,15 +66,15 @@ struct Listeners {
 
 /// Items that were received and that the driver has not taken yet, in order.
 ///
-/// The driver takes all of them after each of the browser's events, in the same turn of the page.
-/// So the inbox never holds more than one event has brought, even if the application reads nothing.
-/// Further messages may wait in the browser as events that have not run yet. The limits on what the
-/// peer may send also bound these messages: the windows of its streams, and the limit on its
-/// datagrams.
+/// After each of the browser's events, the driver takes all these items before the browser runs the
+/// next event. So the inbox never holds more than the items of one event, even if the application
+/// reads nothing. Further messages may wait in the browser as events that have not run yet. The
+/// windows of the streams and the limit on datagrams also bound these messages, because they bound
+/// what the peer may send.
 #[derive(Debug, Default)]
 struct Inbox {
     items: VecDeque<Incoming>,
-    /// How the socket ended. The driver gets it after the items.
+    /// How the socket ended. The driver gets this end after the items.
     end: Option<SocketError>,
     /// Wakes the task that waits for the next item.
     waker: Option<Waker>,
@@ -134,7 +134,7 @@ impl EventSocket {
         };
         let error = match end {
             SocketError::Io(error) => error,
-            // Before the socket is open, the only other end is `Eof`, after a Close.
+            // Before the socket is open, the only end besides `Io` is `Eof`, which follows a Close.
             _ => Arc::new(io::ErrorKind::UnexpectedEof.into()),
         };
         Poll::Ready(Err(ConnectError::Connect(error)))
@@ -147,8 +147,8 @@ impl EventSocket {
     /// Waits until at most `most` bytes wait in the browser.
     fn poll_sent(&mut self, most: u32, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            // After a close the browser never sends the bytes that still wait. So the wait for
-            // these bytes is ended by the close event, and not by a check of their number.
+            // After a close the browser never sends the bytes that still wait. So a check of their
+            // number would never end the wait for these bytes. The close event ends it.
             if !self.is_open() {
                 self.inbox.borrow_mut().waker = Some(cx.waker().clone());
                 return Poll::Pending;
@@ -164,8 +164,8 @@ impl EventSocket {
         }
     }
 
-    /// Returns how many bytes wait in the browser. If the number has changed, because some were
-    /// sent or more were added, the next check follows soon.
+    /// Returns how many bytes wait in the browser. If the number has changed, the next check
+    /// follows soon. The number changes when bytes are sent or added.
     fn waits(&mut self) -> u32 {
         let waits = self.websocket.buffered_amount();
         if self.waited != waits {

@@ -2,7 +2,7 @@
 //!
 //! A page neither sends nor sees pings, and may send only a few close codes. The browser answers
 //! the peer's pings and the peer's Close, and sends nothing after the Close. It delivers every
-//! message in one piece, however large it is.
+//! message in one piece, however large the message is.
 
 mod events;
 mod js_error;
@@ -29,12 +29,12 @@ const CAPABILITIES: SocketCapabilities =
 /// The code with which the browser reports that the peer's Close had no code (RFC 6455 §7.4.1).
 const NO_STATUS: u16 = 1005;
 
-/// The codes with which the browser reports that the WebSocket ended without a Close, and that TLS
-/// failed (RFC 6455 §7.4.1).
+/// The first code reports that the WebSocket ended without a Close. The second code reports that
+/// TLS failed (RFC 6455 §7.4.1). The browser uses both.
 const LOST: [u16; 2] = [1006, 1015];
 
-/// A WebSocket of either of the browser's interfaces. The driver is generic over the socket, so
-/// with two types of sockets a page would download the driver twice.
+/// A WebSocket of either of the browser's interfaces. Both interfaces share this type, because the
+/// driver is generic over the socket. With two types, a page would download the driver twice.
 pub(crate) type AnySocket = Box<dyn Socket + Unpin>;
 
 impl Socket for AnySocket {
@@ -92,8 +92,8 @@ fn incoming(data: &JsValue, max: u64) -> Incoming {
     }
 }
 
-/// Converts the browser's report of a WebSocket's end: the peer's Close, if there was one, and the
-/// end of the stream.
+/// Converts the browser's report of a WebSocket's end into the peer's Close, if the peer has sent
+/// one, and the end of the stream.
 fn ending(code: u16, reason: String) -> (Option<Incoming>, SocketError) {
     if LOST.contains(&code) {
         let words = match &*reason {

@@ -31,8 +31,8 @@ const INTERFACE: &str = "WebSocketStream";
 
 /// A `WebSocketStream` of the browser.
 ///
-/// This socket reads one message at a time, and the browser leaves the rest in the network. So no
-/// queue of messages forms here. Received data waits only in the receive buffers of the
+/// This socket reads one message at a time, and the browser leaves further messages in the network.
+/// So no queue of messages forms here. Received data waits only in the receive buffers of the
 /// connection's streams, which credit bounds.
 pub(crate) struct StreamSocket {
     handle: Handle,
@@ -47,7 +47,7 @@ pub(crate) struct StreamSocket {
     closed: JsFuture,
 }
 
-/// The event for which the reading direction waits.
+/// What the reading direction waits for.
 enum Reading {
     Nothing,
     Message(JsFuture),
@@ -59,7 +59,7 @@ enum Reading {
 /// Closes the socket when this is dropped, unless the socket is closed already.
 struct Handle {
     object: JsValue,
-    /// Whether the socket was closed by both ends, or lost.
+    /// Whether the socket has ended. It has ended if both ends have closed it, or if it was lost.
     ended: bool,
 }
 
@@ -114,7 +114,7 @@ impl StreamSocket {
         Ok((this, selected.filter(|selected| !selected.is_empty())))
     }
 
-    /// Waits until the browser has sent the message that it was given.
+    /// Waits until the browser has sent the message that it has accepted.
     fn poll_written(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(writing) = &mut self.writing {
             // If writing fails, the WebSocket has ended, and reading reports that.
@@ -144,7 +144,8 @@ impl Socket for StreamSocket {
                             self.max_message,
                         )));
                     }
-                    // Whether reading fails or the readable stream ends, the WebSocket has ended.
+                    // Reading has failed, or the readable stream has ended. In both cases the
+                    // WebSocket has ended.
                     _ => self.reading = Reading::Close,
                 },
                 Reading::Close => {

@@ -1,8 +1,8 @@
 //! The buffer for bytes that wait to be written.
 
 /// Up to this size the buffer grows by doubling, and above it in steps of this size. So the buffer
-/// has at most 256 KiB (SPEC §10). Two messages of the largest size and the rest of a third fit
-/// into that. If the buffer always doubled, it could reach 384 KiB.
+/// has at most 256 KiB (SPEC §10). Two messages of the largest size and the rest of a third message
+/// fit into 256 KiB. If the buffer always doubled, it could reach 384 KiB.
 const GROW_AT_MOST: usize = 64 * 1024;
 
 /// Bytes that wait to be written, in one piece. All of the memory is initialised, so that a payload
@@ -30,8 +30,8 @@ impl OutBuffer {
         &self.memory[self.start..self.end]
     }
 
-    /// Returns room for `len` bytes after the waiting ones. The bytes that are put there wait to be
-    /// written only after a call of [`add`](Self::add).
+    /// Returns room for `len` bytes after the waiting bytes. Bytes that the caller puts into the
+    /// room count as waiting bytes only after a call of [`add`](Self::add).
     pub(super) fn reserve(&mut self, len: usize) -> &mut [u8] {
         let needed = self.end + len;
         if needed > self.memory.len() {
@@ -52,8 +52,8 @@ impl OutBuffer {
         self.start += len;
     }
 
-    /// Moves the waiting bytes to the beginning of the memory, if they are at most as many as the
-    /// bytes that were written since the last move. So moving bytes is cheap.
+    /// Moves the waiting bytes to the beginning of the memory. To keep this cheap, the method does
+    /// nothing if there are more waiting bytes than bytes that were written since the last move.
     pub(super) fn compact(&mut self) {
         if self.start >= self.len() {
             self.memory.copy_within(self.start..self.end, 0);

@@ -24,13 +24,13 @@ const MIN_READ: usize = 1024;
 /// reads would gain nothing, and a block stays allocated as long as any message in it is unread.
 const MAX_READ: usize = 132 * 1024;
 
-/// How many blocks are kept besides the current block. They are filled again once the application
-/// has read their content. Newly allocated memory costs as much time as the read itself. Two blocks
-/// are enough if the application keeps up: when a block is full, the application has read the block
-/// before the previous one.
+/// How many blocks are kept besides the current block. These blocks are filled again once the
+/// application has read their content. Newly allocated memory costs as much time as the read
+/// itself. Two blocks are enough if the application keeps up: when a block is full, the application
+/// has read all blocks except the newest two.
 const MAX_SPARE_BLOCKS: usize = 2;
 
-/// The largest block that is kept. Only messages of other implementations may need larger ones.
+/// The largest block that is kept. Only messages of other implementations may need larger blocks.
 const MAX_SPARE_BLOCK: usize = 2 * MAX_READ;
 
 /// A message is copied out of its block if it is shorter than the block's size divided by this
@@ -43,7 +43,7 @@ const GROW_BY_ONE_IN: usize = 4;
 
 /// How many empty fragments are allowed in one message. The limit on a message's size does not
 /// bound the number of empty fragments, because they add nothing to the size. A writer that flushes
-/// an empty buffer may send a few; only an attacker sends more than this number.
+/// an empty buffer may send a few empty fragments. Only an attacker sends more than this number.
 const MAX_EMPTY_FRAGMENTS: u32 = 1_000;
 
 /// An item that was read.
@@ -70,12 +70,12 @@ pub(super) struct Reader {
     spare: VecDeque<(BytesMut, usize)>,
     /// The size of the block that `buffer` is a part of.
     block: usize,
-    /// How many bytes to read at once. It doubles when a read has filled the buffer, and halves
-    /// after a small read.
+    /// How many bytes to read at once. This size doubles when a read has filled the buffer, and
+    /// halves after a small read.
     read_size: usize,
     /// The frame whose header has been removed from the buffer.
     frame: Option<Header>,
-    /// The payloads of a fragmented message that have arrived so far.
+    /// The payloads of those fragments of the current message that have arrived.
     pieces: Option<BytesMut>,
     /// How many fragments of the message in `pieces` were empty.
     empty: u32,
@@ -127,8 +127,8 @@ impl Reader {
         io: &mut S,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
-        // For a large frame, the memory grows with the bytes that have arrived: the additional room
-        // is never larger than what has arrived.
+        // For a large frame, the memory grows with the bytes that have arrived. The additional room
+        // is never larger than the number of bytes that have arrived.
         let missing = self.frame.map_or(0, |frame| {
             usize::try_from(frame.len).unwrap_or(usize::MAX).saturating_sub(self.buffer.len())
         });
@@ -167,8 +167,8 @@ impl Reader {
         }
     }
 
-    /// Continues in another block. That block gets the unprocessed bytes of the current block, and
-    /// has room for `wanted` more bytes.
+    /// Continues in another block. The other block gets the unprocessed bytes of the current block,
+    /// and has room for `wanted` more bytes.
     fn next_block(&mut self, wanted: usize) {
         if self.buffer.try_reclaim(wanted) {
             return;
@@ -190,8 +190,8 @@ impl Reader {
         }
     }
 
-    /// Returns the next complete item, or `None` if more bytes have to be read. It must not be
-    /// called after an item that ends reading.
+    /// Returns the next complete item, or `None` if more bytes have to be read. This must not be
+    /// called again after it has returned an item that ends reading.
     pub(super) fn next(&mut self) -> Option<Item> {
         loop {
             let header = match self.frame {
@@ -230,7 +230,8 @@ impl Reader {
         }
     }
 
-    /// Checks a header before the payload has arrived. Returns an item if the header ends reading.
+    /// Checks a header before the payload has arrived. If the header is a reason to end reading,
+    /// returns the item that says so.
     fn check(&mut self, header: &Header) -> Option<Item> {
         let gathered = self.pieces.as_ref().map_or(0, |pieces| pieces.len() as u64);
         match (header.opcode, &self.pieces) {
@@ -260,8 +261,8 @@ impl Reader {
         }
     }
 
-    /// Processes a complete data frame at the front of the buffer. Returns `None` if its message is
-    /// incomplete.
+    /// Processes a complete data frame at the front of the buffer. Returns `None` if the frame's
+    /// message is incomplete.
     fn data(&mut self, header: &Header, len: usize) -> Option<Item> {
         if let Some(pieces) = &mut self.pieces {
             let (gathered, room) = (pieces.len(), pieces.capacity() - pieces.len());
@@ -297,8 +298,9 @@ impl Reader {
     }
 
     /// Removes from the buffer `len` bytes that have been copied to the pieces of a message. If the
-    /// buffer's block was allocated for a large fragment, the block is freed. Otherwise there could
-    /// be three buffers of the message's size: this block, the pieces and the next fragment.
+    /// buffer's block was allocated for a large fragment, the block is freed. If the block were
+    /// kept, there could be three buffers of the message's size: this block, the pieces and the
+    /// next fragment.
     fn leave_block(&mut self, len: usize) {
         self.buffer.advance(len);
         if self.block > MAX_SPARE_BLOCK && self.buffer.len() <= self.block / 2 {

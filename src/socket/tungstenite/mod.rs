@@ -21,10 +21,10 @@ use wsmux_proto::SocketError;
 
 use super::{Incoming, Outgoing, Socket, unsupported};
 
-/// How many bytes are collected before they are written to the stream below. While this many wait,
-/// no further message is accepted. As a result, a large number of small messages needs only a few
-/// writes. In addition, an urgent message can overtake most of the data, because it can overtake
-/// only data that is still in the scheduler.
+/// How many bytes are collected before they are written to the stream below. While this many bytes
+/// wait, no further message is accepted. As a result, a large number of small messages needs only a
+/// few writes. In addition, an urgent message can overtake most of the data, because it can
+/// overtake only data that is still in the scheduler.
 const WRITE_BUFFER: usize = 128 * 1024;
 
 /// How far the write buffer may grow above [`WRITE_BUFFER`]. This is room for one more message (64
@@ -39,7 +39,7 @@ const READ_BUFFER: usize = 64 * 1024;
 /// The longest header of a frame, mask included (RFC 6455 §5.2).
 const MAX_FRAME_HEADER: usize = 14;
 
-/// How many bytes are discarded in one poll before other tasks get their turn.
+/// How many bytes are discarded in one poll before the task lets other tasks run.
 const DISCARD_AT_ONCE: usize = 64 * 1024;
 
 /// A WebSocket of `tokio-tungstenite`, over any byte stream.
@@ -49,13 +49,14 @@ const DISCARD_AT_ONCE: usize = 64 * 1024;
 /// until it returns `Pending`, then sends, and then calls `poll_flush`. It calls `poll_flush` even
 /// if it has sent nothing, because `poll_recv` queues pongs and the answer to a Close, and only the
 /// flush sends them. When all of these methods are pending, the first event in either direction
-/// wakes the task. This works because the stream below is polled with two wakers, one for reading
-/// and one for writing, and each of them wakes the tasks that polled last in either direction.
+/// wakes the task. This works because the stream below is polled with two wakers: one for reading
+/// and one for writing. Each of the two wakers wakes both the task that last polled for reading and
+/// the task that last polled for writing.
 ///
 /// # The two directions
-/// Reading never waits for writing. While a pong cannot be written, reading continues, and a newer
-/// ping's pong replaces the waiting one. If the peer does not read, at most `max_write_buffer_size`
-/// bytes wait for it; [`config`](Self::config) sets this limit.
+/// Reading never waits for writing. While a pong cannot be written, reading continues. If another
+/// ping arrives meanwhile, its pong replaces the waiting pong. If the peer does not read, at most
+/// `max_write_buffer_size` bytes wait for it; [`config`](Self::config) sets this limit.
 ///
 /// # The end
 /// After a protocol error, or a message that is too large, no more messages are read. `poll_recv`
@@ -69,9 +70,9 @@ pub struct TungsteniteSocket<S> {
     websocket: WebSocketStream<S>,
     reading: Reading,
     writing: Writing,
-    /// The number of bytes that were queued in tungstenite since the last complete flush. They are
-    /// the bytes of accepted items and of tungstenite's pongs. Some of them may have been written
-    /// already.
+    /// The number of bytes that were queued in tungstenite since the last complete flush. This
+    /// counts the bytes of accepted items and of tungstenite's pongs. Some of these bytes may have
+    /// been written already.
     unflushed: usize,
     /// The number of unflushed bytes above which the next message has to wait for a flush.
     write_buffer: usize,
@@ -91,8 +92,8 @@ enum Reading {
 enum Writing {
     /// Messages can be sent.
     Open,
-    /// A Close has been accepted, either our own or the answer to the peer's. It may not have been
-    /// sent yet.
+    /// A Close has been accepted. It is our own Close or the answer to the peer's Close, and may
+    /// not have been sent yet.
     Closed,
     /// The Close has been sent, and our direction of the stream below has been ended.
     ShutDown,
@@ -134,8 +135,8 @@ impl TungsteniteSocket<()> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> TungsteniteSocket<S> {
-    /// Converts an item of tungstenite. Returns `None` if no more items are read, and received
-    /// bytes have to be discarded.
+    /// Converts an item of tungstenite. Returns `None` if no more items are read. In that case
+    /// received bytes have to be discarded.
     fn understand(
         &mut self,
         item: Option<Result<Message, Error>>,
@@ -147,9 +148,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TungsteniteSocket<S> {
             (!heard_close).then_some(Ok(incoming))
         };
         match item {
-            // This message shares tungstenite's read buffer, which may be as large as the largest
-            // message so far, and would keep it allocated. So the message is copied. A message of
-            // several fragments has memory of its own.
+            // This message shares tungstenite's read buffer. This buffer may be as large as the
+            // largest message so far, and the message would keep it allocated. So the message is
+            // copied. A message of several fragments has memory of its own.
             Some(Ok(Message::Binary(message))) if !message.is_unique() => {
                 Some(Ok(Incoming::Message(Bytes::copy_from_slice(&message))))
             }
@@ -212,8 +213,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TungsteniteSocket<S> {
         Poll::Ready(ended)
     }
 
-    /// Discards received bytes until the stream ends. Once our Close has been sent, our direction
-    /// is ended. If the peer has nothing more to send, it then ends its own direction, and the
+    /// Discards received bytes until the stream ends. Once our Close has been sent, this ends our
+    /// direction. If the peer has nothing more to send, it then ends its own direction, and the
     /// connection need not wait for the close timeout.
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<SocketError> {
         // If this fails, reading fails too and reports the error.
@@ -238,8 +239,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TungsteniteSocket<S> {
         }
         ready!(Pin::new(&mut self.websocket).poll_flush(cx)).map_err(write_error)?;
         if self.reading != Reading::Messages || self.writing != Writing::Open {
-            // At the end of a server's closing handshake tungstenite has written the Close but has
-            // not flushed it. Without this flush, the Close would stay in the TLS session.
+            // When a server's closing handshake ends, tungstenite has written the Close but has not
+            // flushed it. Without this flush, the Close would stay in the TLS session.
             ready!(Pin::new(self.websocket.get_mut()).poll_flush(cx)).map_err(socket_error)?;
         }
         self.unflushed = 0;
@@ -307,8 +308,8 @@ impl Writing {
     }
 }
 
-/// Converts an error of the stream. TLS reports a stream that was cut short as an error; here that
-/// is the end of the stream and not a failure.
+/// Converts an error of the stream. TLS reports an error if a stream was cut short. Here that
+/// counts as the end of the stream, and not as a failure.
 fn socket_error(error: io::Error) -> SocketError {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => SocketError::Eof,

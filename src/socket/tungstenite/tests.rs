@@ -220,8 +220,8 @@ async fn a_server_answers_a_close_and_ends_the_stream() {
     let (mut socket, mut far) = server(1 << 16).await;
     far.write_all(&frame(CLOSE, b"\x03\xe8")).await.unwrap();
     assert!(matches!(recv(&mut socket).await.unwrap(), Incoming::Close { code: Some(1000), .. }));
-    // The peer's Close has already been answered. So our own Close is not sent, and neither is a
-    // message after that.
+    // The peer's Close has already been answered. So neither our own Close nor a later message is
+    // sent.
     socket.start_send(Outgoing::Close { code: 1000, reason: String::new() }).unwrap();
     socket.start_send(Outgoing::Message(&message(3))).unwrap();
     flush(&mut socket).await;

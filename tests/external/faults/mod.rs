@@ -38,7 +38,7 @@ async fn connect(net: &Network, config: &Config) -> Ends {
     let dialing = net.client.run(async move { client.connect(&url).await.expect("a connection") });
     let accepting = net.server.run(async move {
         let first = accept(&server).await;
-        // Further clients are the same one, which resumes its connection.
+        // Every later handshake is from the same client, which resumes its connection.
         tokio::spawn(async move {
             while let Some(incoming) = server.accept().await {
                 tokio::spawn(incoming);
@@ -168,7 +168,7 @@ async fn black_hole(make: fn(&Network), hears: [bool; 2]) {
     assert!(matches!(read, ReadError::ConnectionLost(_)), "{read:?}");
     let written = within("the writer's error", writer).await.expect("an error");
     assert!(matches!(written, WriteError::ConnectionLost(_)), "{written:?}");
-    // The additional seconds allow for a machine that is stopped for a while. TCP alone would take
+    // The additional seconds allow for a machine that stops for some seconds. TCP alone would take
     // a quarter of an hour.
     let noticed = start.elapsed();
     assert!(noticed < IDLE + Duration::from_secs(20), "{noticed:?}");

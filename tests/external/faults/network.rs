@@ -1,5 +1,5 @@
-//! Two network namespaces and the link between them. The link is the kernel's own, or a slow and
-//! lossy link that this module implements.
+//! Two network namespaces and the link between them. The link is either the kernel's own link, or a
+//! slow and lossy link that this module implements.
 
 use std::{
     fs::File,
@@ -123,7 +123,7 @@ impl Network {
     }
 
     /// Takes the client's link away, with its address, and gives the client another link with
-    /// another address. The server keeps its address. `number` tells the links apart.
+    /// another address. The server keeps its address. Each link needs another `number`.
     pub(crate) fn move_client(&self, number: u8) {
         let (a, b) = (&self.client.name, &self.server.name);
         let (old, new) = match number {
@@ -142,8 +142,8 @@ impl Network {
         must(&format!("ip -n {a} route add {server}/32 via 10.98.{number}.2"));
     }
 
-    /// Connects both ends by a link of ours. Each packet takes half of `rtt`, and `per_mille` of a
-    /// thousand packets are lost. Also returns a counter of the lost packets.
+    /// Connects both ends by a link of ours. Each packet arrives after half of `rtt`. Of a thousand
+    /// packets, `per_mille` are lost. Returns a counter of the lost packets as well.
     pub(crate) async fn slow_and_lossy(rtt: Duration, per_mille: u32) -> (Self, Arc<AtomicU64>) {
         let net = Self::hosts();
         let mut devices = Vec::new();

@@ -1,5 +1,5 @@
-//! A client that moves to another network, while its connection goes on. The old network is gone
-//! without a sign: nothing that is sent there is answered, not even by an RST.
+//! A client that moves to another network, while its connection goes on. The old network vanishes
+//! without a sign. Nothing answers what is sent there, not even with an RST.
 
 use std::time::{Duration, Instant};
 
@@ -7,14 +7,14 @@ use wsmux::{Config, ConnectionEvent};
 
 use super::{connect, interop::*, network::Network};
 
-/// How much each transfer carries, in each direction. `WSMUX_ROAMING_MIB` sets another number of
-/// MiB, for example 1024.
+/// How many bytes each transfer carries in each direction. `WSMUX_ROAMING_MIB` sets another number,
+/// in MiB, for example 1024.
 fn transfer_size() -> u64 {
     let mib = std::env::var("WSMUX_ROAMING_MIB").ok();
     mib.map_or(64, |mib| mib.parse().expect("a number of MiB")) * MIB
 }
 
-/// Silence is noticed after two thirds of this time.
+/// The ends notice silence after two thirds of this time.
 const IDLE: Duration = Duration::from_secs(6);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -165,7 +165,8 @@ async fn the_packages_server_judges_our_certificate() {
     }
 }
 
-/// The package's server cannot check headers. Here it is given an https server that checks them.
+/// The package's server cannot check headers. This test passes an https server to the package, and
+/// the https server checks the headers.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_header_that_the_packages_server_refuses_is_a_status_for_us() {
     let tls = Tls::new("127.0.0.1");

@@ -17,8 +17,8 @@ in_both_roles! {
 /// Far more bytes than any of these tests sends.
 const ENDLESS: u64 = 1 << 40;
 
-/// How many bytes are then sent on the half that was not cancelled. With this number, the stream
-/// ends between two grants of credit.
+/// How many bytes are sent on the other half after one half was cancelled. With this number, the
+/// stream ends between two grants of credit.
 const REST: u64 = 1_000_000;
 
 /// How often each test repeats its steps. The repetitions are needed because chance decides which
@@ -126,8 +126,8 @@ async fn the_peer_resets_in_the_middle_of_data_and_the_connection_goes_on(role: 
     pair.assert_no_streams_left().await;
 }
 
-/// The peer stops in a way that the package can cope with: everything that we sent has arrived, and
-/// we send nothing more.
+/// The package can cope with this stop, because everything that we sent has arrived, and we send
+/// nothing more.
 async fn the_peer_stops_between_data_and_the_connection_goes_on(role: Role) {
     let pair = Pair::with_windows(role, 64 * KIB).await;
     for opener in Opener::BOTH {
@@ -152,12 +152,13 @@ async fn the_peer_stops_between_data_and_the_connection_goes_on(role: Role) {
     pair.assert_no_streams_left().await;
 }
 
-/// The package determines what happens here. If it receives data after its application has stopped
-/// reading, it closes the connection with 1002. If it had opened the stream, an uncaught exception
-/// also ends its process. No sender can avoid this, because such data is sent before the request to
-/// stop is received. In some rounds no data arrives after the stop. We check our part: the writer
-/// gets an error with the package's code or its close, and the connection works unless the package
-/// has closed it.
+/// The package determines whether the connection survives this test. If the package receives data
+/// after its application has stopped reading, the package closes the connection with 1002. If the
+/// package had opened the stream, an uncaught exception also ends its process. No sender can avoid
+/// this fault, because the data is sent before the request to stop is received. In some rounds no
+/// data arrives after the stop. This test checks our end. Our writer must get an error with the
+/// package's code, or the package's close. The connection must work unless the package has closed
+/// it.
 async fn the_peer_stops_in_the_middle_of_data_and_harms_nobody_but_itself(role: Role) {
     for opener in Opener::BOTH {
         let pair = Pair::with_windows(role, MIB).await;

@@ -78,8 +78,8 @@ async fn a_process_that_ends_is_a_lost_connection(role: Role) {
     );
 }
 
-/// The client is written by hand, because the package sends no text. It receives the same Close
-/// that a js-ws peer under Node would receive.
+/// The client is written by hand, because the package sends no text. This client receives the same
+/// Close that a js-ws peer under Node would receive.
 #[tokio::test]
 async fn a_text_message_closes_the_connection() {
     let server = WebSocketServer::builder().wires([Wire::JsWs]).bind("127.0.0.1:0").await.unwrap();

@@ -59,7 +59,7 @@ async fn a_stream_carries_64_mib_each_way_through_windows_of_1_mib(role: Role) {
 
 async fn a_stream_carries_64_mib_each_way_through_windows_of_1024_bytes(role: Role) {
     let pair = Pair::with_windows(role, KIB).await;
-    // Here only the client opens a stream. In the previous test the server opens one too.
+    // Here only the client opens a stream. In the previous test the server also opens a stream.
     bulk(&pair, if role == Role::WeServe { Opener::Them } else { Opener::Us }).await;
 }
 
@@ -76,7 +76,7 @@ async fn two_hundred_streams_run_at_once_in_each_direction(role: Role) {
 }
 
 async fn ten_thousand_streams_one_after_another_leave_nothing_behind(role: Role) {
-    // The client opens most of the streams; the server opens some in between.
+    // The client opens most of the streams, and the server opens some streams in between.
     let (our_streams, their_streams) = match role {
         Role::WeServe => (1_000, 10_000),
         Role::WeConnect => (10_000, 1_000),
@@ -107,7 +107,7 @@ async fn either_half_finishes_while_the_other_goes_on(role: Role) {
     pair.assert_no_streams_left().await;
 }
 
-/// The largest code that a JavaScript number can hold, a small one, and zero.
+/// The largest code that a JavaScript number can hold, a small code, and zero.
 const CODES: [u64; 3] = [(1 << 53) - 1, 4242, 0];
 
 async fn our_reset_and_our_stop_reach_the_peer_with_their_codes(role: Role) {
@@ -124,7 +124,7 @@ async fn our_reset_and_our_stop_reach_the_peer_with_their_codes(role: Role) {
 async fn the_peers_reset_and_stop_reach_us_with_their_codes(role: Role) {
     let pair = Pair::new(role, Config::default(), &[]).await;
     for opener in Opener::BOTH {
-        // The package sends its own codes in full, even those that a JavaScript number cannot hold.
+        // The package sends its own codes in full, even if a JavaScript number cannot hold them.
         for number in [CODES[0], CODES[1], CODES[2], (1 << 62) - 1] {
             let (mut stream, there) = pair.open(opener).await;
             let arguments = json!({ "stream": there, "code": number.to_string() });
@@ -154,7 +154,7 @@ async fn a_peer_that_does_not_read_is_sent_its_window_and_not_a_byte_more(role: 
             // messages.
             assert!((2 * WINDOW..2 * WINDOW + 10 * 200).contains(&sent), "{sent} bytes");
             // The package first reads one message at a time, and after each message grants us
-            // credit for the next message. Then it reads all the rest.
+            // credit for the next message. After that the package reads everything that is left.
             let mut bytes = 0;
             for max in [Some(1); 50].into_iter().chain([None]) {
                 let read = json!({ "stream": there, "seed": 9, "max": max.unwrap_or(MIB) });
@@ -168,7 +168,7 @@ async fn a_peer_that_does_not_read_is_sent_its_window_and_not_a_byte_more(role: 
     }
 }
 
-/// If data and the stream's end are in one TLS record, the package loses them when its application
+/// If data and the stream's end are in one TLS record, the package loses both when its application
 /// is not reading. So we send them in two records (J-16).
 async fn a_short_stream_is_not_lost_on_a_peer_that_reads_late(role: Role) {
     let pair = Pair::new(role, Config::default(), &[]).await;
@@ -191,7 +191,7 @@ async fn no_credit_is_sent_for_a_stream_that_has_ended(role: Role) {
         for seed in 0..10 {
             let (mut stream, there) = pair.open(opener).await;
             let (send, recv) = stream.split();
-            // The whole window is sent, so that a grant would be due.
+            // The whole window is sent. If the stream had not ended, a grant would now be due.
             let write = pair.node.write_pattern(there, seed, 4 * KIB);
             let read = pair.node.read_pattern(there, seed, 10);
             tokio::join!(write, read, send_pattern(send, seed, 10));
@@ -201,8 +201,8 @@ async fn no_credit_is_sent_for_a_stream_that_has_ended(role: Role) {
             let mut bytes = [0; 4 * KIB as usize];
             recv.read_exact(&mut bytes).await.unwrap();
             check_pattern(seed, 0, &bytes);
-            // Everything but the end has been read, so the stream still exists. If our end sent an
-            // Ack on the stream, the Ack would precede this exchange.
+            // Everything but the end has been read, so the stream still exists. If our end wrongly
+            // sent an Ack on the stream, the Ack would arrive before this exchange.
             pair.exchange(Opener::Them, 1).await;
             assert_eq!(recv.read_chunk(1).await.unwrap(), None);
         }

@@ -65,7 +65,7 @@ impl Pair {
         Self::new(role, ours, &["--window", &window.to_string()]).await
     }
 
-    /// Opens a stream, and returns it with the handle by which the Node end knows it.
+    /// Opens a stream. Returns the stream, and the handle by which the Node end knows the stream.
     pub(crate) async fn open(&self, opener: Opener) -> (WebSocketStream, u64) {
         match opener {
             Opener::Us => {
@@ -92,7 +92,7 @@ impl Pair {
         );
     }
 
-    /// Shows with a new stream that the connection works.
+    /// Shows that the connection works, with a new stream.
     pub(crate) async fn exchange(&self, opener: Opener, bytes: u64) {
         let (mut stream, there) = self.open(opener).await;
         self.talk(&mut stream, there, bytes).await;

@@ -1,4 +1,4 @@
-//! The package opens more streams at once than our limit, which it cannot know.
+//! The package opens more streams at once than our limit allows, because it cannot know our limit.
 
 use serde_json::json;
 use wsmux::{Config, ConnectionError};
@@ -81,13 +81,13 @@ async fn what_becomes_of_a_stream_while_it_waits_takes_effect(role: Role) {
 
     let accept = || async { within("a stream", pair.ours.accept_bi()).await.unwrap() };
     // The package has stopped this stream. The data that the package still sends on the stream
-    // arrives.
+    // arrives here.
     let mut stream = accept().await;
     assert_eq!(stop_code(stream.send()).await, 6);
     let write = pair.node.write_pattern(stopped, 1, 10_000);
     tokio::join!(write, receive_pattern(stream.recv(), 1, 10_000));
     drop(stream);
-    // The package has reset this stream. What we send on the stream arrives.
+    // The package has reset this stream. What we send on the stream arrives at the package.
     let mut stream = accept().await;
     assert_eq!(reset_code(stream.recv()).await, 7);
     tokio::join!(send_pattern(stream.send(), 2, 10_000), pair.node.read_pattern(reset, 2, 10_000));

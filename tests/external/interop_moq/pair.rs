@@ -68,8 +68,9 @@ impl Pair {
         }
     }
 
-    /// Opens a stream, and returns both ends of it. The end that accepts a stream learns of it by
-    /// its first byte. So the end that opens it sends one byte, and the other end reads that byte.
+    /// Opens a stream, and returns both ends of it. The accepting end learns of a stream by the
+    /// stream's first byte. So the opening end sends one byte, and the accepting end reads that
+    /// byte.
     pub(crate) async fn open(&self, opener: Opener) -> (WebSocketStream, u64) {
         match opener {
             Opener::Us => {
@@ -94,7 +95,7 @@ impl Pair {
         }
     }
 
-    /// Shows with a new stream and `bytes` bytes that the connection works in both directions.
+    /// Shows that the connection works in both directions, with `bytes` bytes on a new stream.
     pub(crate) async fn exchange(&self, opener: Opener, bytes: u64) {
         let (mut stream, there) = self.open(opener).await;
         // The Node end counts the byte that opened the stream as the first byte of its pattern.

@@ -1,5 +1,6 @@
-//! Runs nginx and HAProxy as processes of a test. They have their usual WebSocket configuration, in
-//! a folder of their own, and listen on loopback. They need neither root nor the system's services.
+//! Runs nginx and HAProxy as processes of a test. The proxies have their usual WebSocket
+//! configuration, in a folder of the test, and listen on loopback. They need neither root nor the
+//! services of the system.
 
 use std::{
     net::SocketAddr,
@@ -29,14 +30,15 @@ pub(crate) enum Kind {
     HaProxy,
 }
 
-/// The protocol between the client and the proxy. Behind the proxy it is always plain `ws`.
+/// The protocol between the client and the proxy. Between the proxy and the servers, the protocol
+/// is always plain `ws`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Front {
     Plain,
     Tls,
 }
 
-/// What differs between the configurations of the tests.
+/// The settings in which the configurations of the tests differ.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) front: Front,
@@ -44,7 +46,7 @@ pub(crate) struct Settings {
     pub(crate) idle: Duration,
     /// Whether HAProxy tells the server the client's address in a PROXY header of version 1.
     pub(crate) send_proxy: bool,
-    /// Whether HAProxy checks if the servers are up. Each check is a connection to a server.
+    /// Whether HAProxy checks the health of the servers. Each check is a connection to a server.
     pub(crate) checks: bool,
     pub(crate) choice: Choice,
 }
@@ -52,7 +54,7 @@ pub(crate) struct Settings {
 /// How the proxy chooses one of several servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Choice {
-    /// By its load, as in the manual's chapter on proxies.
+    /// By the load of each server, as in the manual's chapter on proxies.
     Load,
     /// By the client's cookie, as in the manual's chapter on resumption.
     Cookie,
@@ -63,7 +65,7 @@ pub(crate) enum Choice {
 impl Default for Settings {
     fn default() -> Self {
         // The idle timeout is longer than any pause of the machine, so it never expires by chance.
-        // Tests of the timeout set their own.
+        // Tests of the timeout set another idle timeout.
         Self {
             front: Front::Plain,
             idle: Duration::from_secs(3600),
@@ -115,9 +117,9 @@ impl Drop for Folder {
     }
 }
 
-/// A loopback port that is reserved for a server of a test, also while that server restarts. This
-/// socket is bound to the port but does not listen. So no other program gets the port, and clients
-/// are refused while the server is down.
+/// A loopback port that stays reserved for a server of a test, even while that server restarts. The
+/// reserving socket is bound to the port but does not listen. So no other program gets the port,
+/// and clients are refused while the server is down.
 #[derive(Debug)]
 pub(crate) struct Port(TcpSocket);
 
@@ -179,8 +181,8 @@ impl Proxy {
         self.signal_all(Signal::SIGKILL);
         let status = within("the proxy's end", self.process.wait()).await.expect("a status");
         assert_eq!(status.signal(), Some(Signal::SIGKILL as i32), "it had ended by itself");
-        // The workers are no longer children of any process here. The only sign that the workers
-        // have ended is that the port refuses connections.
+        // The workers are no longer children of this process. The only sign that the workers have
+        // ended is that the port refuses connections.
         let gone = async {
             while TcpStream::connect(self.port.address()).await.is_ok() {
                 sleep(Duration::from_millis(20)).await;
@@ -213,7 +215,7 @@ impl Proxy {
         self.signal_all(Signal::SIGSTOP);
     }
 
-    /// Makes the proxy read its configuration again. A new worker then listens, and the old one
+    /// Makes the proxy read its configuration again. A new worker then listens, and the old worker
     /// ends within a second.
     pub(crate) async fn reload(&self) {
         if self.kind == Kind::Nginx {
@@ -253,7 +255,7 @@ impl Proxy {
         Pid::from_raw(pid.try_into().expect("a process id"))
     }
 
-    /// Sends a signal to all processes. Workers are processes of their own, which go on when their
+    /// Sends a signal to all processes. Each worker is a process of its own, which goes on when the
     /// master is killed.
     fn signal_all(&self, signal: Signal) {
         killpg(self.pid(), signal).expect("a process group that lives");
@@ -284,7 +286,7 @@ fn spawn(kind: Kind, folder: &Folder) -> Child {
     };
     let log = std::fs::File::create(folder.path("log")).expect("a file in a temporary folder");
     command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-    // Debian installs both in a folder that is only in root's path.
+    // Debian installs both proxies in a folder that is only in root's path.
     let path = std::env::var("PATH").unwrap_or_default();
     command.env("PATH", format!("{path}:/usr/sbin:/sbin"));
     Command::from(command).spawn().unwrap_or_else(|error| panic!("{kind:?}: {error}; see ./test"))
@@ -353,7 +355,7 @@ access_log off;
 }
 
 const HAPROXY: &str = include_str!("../../../src/manual/behind_a_proxy/haproxy.cfg");
-/// The backend that takes the place of the one in [`HAPROXY`].
+/// The backend section that takes the place of the backend section in [`HAPROXY`].
 const HAPROXY_WITH_COOKIE: &str =
     include_str!("../../../src/manual/when_the_network_goes/haproxy.cfg");
 
@@ -379,8 +381,8 @@ fn haproxy(
             format!("    server {name} {server}{send_proxy}{cookie}\n")
         })
         .collect();
-    // Some of the servers wait for a single client. The proxy must not check such a server, because
-    // a check is a connection, and the server would take it for that client.
+    // Some of the servers wait for a single client. The proxy must not check the health of such a
+    // server. A check is a connection, and the server would take the check for its client.
     let checks = match settings.checks {
         true => "    default-server check inter 200ms fall 1 rise 1\n",
         false => "",

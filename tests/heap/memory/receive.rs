@@ -174,9 +174,10 @@ fn attack(wire: Wire, pattern: Pattern, reads: Reads, spare: Spare) -> f64 {
 
 /// [C-53] The memory that is allocated for a connection MUST NOT exceed the formula of §10 at any
 /// time.
-/// [C-70] Right after bytes were added to a stream, and whatever their sizes and order, its unread
-/// bytes MUST NOT keep more than four times their length allocated, and its unsent bytes MUST NOT
-/// keep more than one and a half times their length. The stream's state does not count.
+/// [C-70] Two bounds hold right after bytes were added to a stream, whatever the sizes and the
+/// order of the pieces. The stream's unread bytes MUST NOT keep more than four times their length
+/// allocated. The stream's unsent bytes MUST NOT keep more than one and a half times their length
+/// allocated. The stream's state does not count.
 #[test]
 fn whatever_is_not_read_holds_no_more_memory_than_the_formula() {
     for wire in WIRES {

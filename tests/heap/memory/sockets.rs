@@ -24,11 +24,11 @@ use super::{
 
 const WINDOW: u64 = 128 * 1024;
 const STREAMS: u64 = 3;
-/// When all tasks have been polled in this many rounds, no task has anything left to do.
+/// After this many rounds, in each of which all tasks are polled, no task has anything left to do.
 const ROUNDS: usize = 500;
 
-/// A peer whose bytes were prepared in advance, in parts. After it has sent a part, it waits until
-/// it receives something, and then sends the next part. It accepts `takes` bytes and no more.
+/// A peer whose bytes were prepared in advance, in parts. After a part, the peer waits until it
+/// receives something, and then sends the next part. The peer accepts `takes` bytes and no more.
 struct Script {
     parts: Arc<Vec<Vec<u8>>>,
     part: usize,
@@ -115,7 +115,8 @@ fn request(wire: Wire) -> Vec<u8> {
     .into()
 }
 
-/// Returns the bytes that open streams on which the server has `credit` bytes of credit.
+/// Returns the bytes with which a peer opens streams. On each of these streams, the server has
+/// `credit` bytes of credit.
 fn opening(wire: Wire, credit: u64) -> Vec<u8> {
     let mut opening = Vec::new();
     match wire {
@@ -151,8 +152,8 @@ fn config() -> Config {
     config
 }
 
-/// Returns how much a server's connection holds at most while the peer sends these parts and
-/// `application` runs.
+/// Returns the largest number of bytes that a server's connection holds while the peer sends these
+/// parts and `application` runs.
 fn most<F: Future<Output = ()>>(
     (wire, config): (Wire, &Config),
     (parts, piece, takes): (Vec<Vec<u8>>, usize, usize),
@@ -283,8 +284,8 @@ fn a_message_in_fragments_is_held_twice_at_most() {
         let held = held(&[first, largest - first]);
         assert!(held <= most, "{first}: {held} of {most}");
     }
-    // Here the buffer has to grow when it already holds most of the message, and it must not
-    // double. In the first of the two cases, a single byte makes it grow.
+    // In both cases the buffer has to grow when it already holds most of the message, and must not
+    // double its size. In the first case, a single byte makes the buffer grow.
     let first = largest / 10 * 9;
     for fragments in [&[first, 1, largest - first - 1][..], &[largest / 7; 6]] {
         let held = held(fragments);
@@ -292,7 +293,7 @@ fn a_message_in_fragments_is_held_twice_at_most() {
     }
 }
 
-/// A connection with nothing to send holds no memory for what it has sent.
+/// A connection with nothing to send keeps no memory for messages that it has sent.
 #[test]
 fn a_chunk_that_was_sent_is_let_go_of() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();

@@ -205,7 +205,7 @@ async fn small_datagrams_do_not_overtake_a_large_one_that_waits() {
     quiet().await;
     assert_eq!(large.wakes(), 1);
     assert!(small.iter().all(|small| small.wakes() == 0), "there is no room besides");
-    // A sender that begins to wait now is also served last.
+    // A sender that begins to wait now is served after the earlier senders.
     let mut late = Hand::waiting(send(b'e', 1));
     large.ready().unwrap();
     quiet().await;
@@ -313,8 +313,8 @@ async fn one_that_was_woken_and_dropped_leaves_what_it_was_to_get_to_the_next() 
     assert!(matches!(late.poll(), Poll::Ready(Ok(two)) if two == "two"));
 }
 
-/// If a datagram arrives before the reader of the previous one has run, it has to wake another
-/// reader.
+/// If a datagram arrives before the reader of the previous datagram has run, the new datagram has
+/// to wake another reader.
 #[tokio::test(start_paused = true)]
 async fn each_of_several_datagrams_wakes_a_reader_of_its_own() {
     let (client, server) = memory(Wire::QMux, &Config::default()).await;
@@ -332,8 +332,8 @@ async fn each_of_several_datagrams_wakes_a_reader_of_its_own() {
     readers[3].ready().unwrap_err();
 }
 
-/// If all tasks were woken before the connection sends, their answers would leave together at the
-/// end, and the peer would be idle until then.
+/// If all tasks were woken before the connection sends, all answers would be sent together at the
+/// end, and the peer would be idle until it receives them.
 #[tokio::test(start_paused = true)]
 async fn what_a_crowd_answers_leaves_in_parts() {
     // After 61 tasks tokio lets the connection run in any case, so this test has fewer tasks.

@@ -91,7 +91,7 @@ fn inner(error: &dyn std::error::Error) -> &ConnectionError {
     source.downcast_ref().unwrap_or_else(|| panic!("{source} is not the connection's"))
 }
 
-/// Asserts that every operation that waits on the client reports the same end.
+/// Asserts that every waiting operation of the client reports the same end.
 async fn assert_everybody_learns(
     client: WebSocketConnection,
     end: impl AsyncFnOnce(),
@@ -135,8 +135,8 @@ async fn assert_everybody_learns(
     assert_eq!(lost(&client.close_reason().unwrap()), expected);
 }
 
-/// [C-82] If the task that drives a connection panics, or ends with its runtime, this MUST be
-/// reported as such on every handle, and never as a close by this end.
+/// [C-82] If the task that drives a connection panics, or ends with its runtime, every handle MUST
+/// report that as the cause, and never a close by this end.
 #[test]
 fn a_panic_of_the_applications_socket_is_said_on_every_handle() {
     for wire in WIRES {
@@ -165,8 +165,8 @@ fn a_panic_of_the_applications_socket_is_said_on_every_handle() {
     }
 }
 
-/// [C-82] If the task that drives a connection panics, or ends with its runtime, this MUST be
-/// reported as such on every handle, and never as a close by this end.
+/// [C-82] If the task that drives a connection panics, or ends with its runtime, every handle MUST
+/// report that as the cause, and never a close by this end.
 #[test]
 fn the_end_of_its_runtime_is_said_on_every_handle() {
     for wire in WIRES {
@@ -233,8 +233,8 @@ impl Wake for Bug {
     }
 }
 
-/// All reads except one have a waker that panics. The first panic ends the driver. The waker panics
-/// again when the ending driver wakes all waiting tasks.
+/// There are several reads, and all of them except one have a waker that panics. The first panic
+/// ends the driver. The waker panics again when the ending driver wakes all waiting tasks.
 #[test]
 fn a_waker_that_panics_takes_neither_the_process_nor_the_others_wakes() {
     for wire in WIRES {

@@ -14,7 +14,7 @@ fn in_fresh_runtimes(case: impl AsyncFn()) {
     let run = |runtime: Runtime| {
         let watched = async { tokio::time::timeout(WATCHDOG, case()).await };
         runtime.block_on(watched).expect("it waits in vain");
-        // Dropping the runtime must not wait for such a duration either.
+        // Dropping the runtime must not wait for one of the longest durations either.
         drop(runtime);
     };
     run(Builder::new_current_thread().enable_all().build().unwrap());
@@ -29,8 +29,8 @@ fn longest() -> Config {
     })
 }
 
-/// [C-81] A duration that the application or the peer sets MUST NOT cause a panic, however long it
-/// is: if no clock can reach the deadline, there is no deadline.
+/// [C-81] A duration that the application or the peer sets MUST NOT cause a panic, however long the
+/// duration is. If no clock can reach a deadline, there is no deadline.
 #[test]
 fn a_connection_of_the_longest_times_closes_and_drops_as_any_other() {
     for (wire, drops) in WIRES.into_iter().flat_map(|wire| [(wire, false), (wire, true)]) {
@@ -50,8 +50,8 @@ fn a_connection_of_the_longest_times_closes_and_drops_as_any_other() {
     }
 }
 
-/// [C-81] A duration that the application or the peer sets MUST NOT cause a panic, however long it
-/// is: if no clock can reach the deadline, there is no deadline.
+/// [C-81] A duration that the application or the peer sets MUST NOT cause a panic, however long the
+/// duration is. If no clock can reach a deadline, there is no deadline.
 #[test]
 fn an_unanswered_close_holds_up_neither_its_caller_nor_the_runtime() {
     for (wire, drops) in WIRES.into_iter().flat_map(|wire| [(wire, false), (wire, true)]) {

@@ -148,7 +148,7 @@ async fn a_socket_that_stood_still_goes_on_where_it_was() {
             write_expected(stream.send(), number, 10_000).await;
         }
         for round in 0..100 {
-            // Writing and reading are stalled and released in changing combinations, at both ends.
+            // At both ends, writing and reading are stalled and released in changing combinations.
             stall_left.pause_writes(round % 2 == 0);
             stall_left.pause_reads(round % 3 == 0);
             stall_right.pause_writes(round % 4 == 0);

@@ -64,7 +64,7 @@ async fn move_bytes(client: &WebSocketConnection, server: &WebSocketConnection, 
     assert_eq!(written, read);
 }
 
-/// Reads what the stalled streams have held all the time.
+/// Reads the data that waited in the stalled streams.
 async fn unstall(stalled: Vec<(WebSocketStream, WebSocketStream)>, window: usize) {
     for (seed, (mut stream, mut accepted)) in stalled.into_iter().enumerate() {
         stream.send().finish().unwrap();

@@ -29,8 +29,8 @@ fn code(value: u32) -> VarInt {
     VarInt::from_u32(value)
 }
 
-/// Opens a stream at the client and writes `count` bytes. Some of them may still be in flight when
-/// this returns.
+/// Opens a stream at the client and writes `count` bytes. Some of these bytes may still be in
+/// flight when this function returns.
 async fn sent(client: &WebSocketConnection, seed: usize, count: usize) -> WebSocketStream {
     let mut stream = client.open_bi().await.unwrap();
     stream.send().announce();
@@ -111,8 +111,8 @@ async fn bytes_received_before_the_end_are_read_after_it_on_any_stream() {
                 }
             }
             let lost = |error: ReadError| matches!(error, ReadError::ConnectionLost(_));
-            // The first stream was not finished, so all its bytes can be read, and then the error
-            // of the connection.
+            // The first stream was not finished. So the reader gets all its bytes, and then the
+            // error of the connection.
             let (got, error) = read_until_error(&mut accepted, 1).await;
             assert!(got == 100_000 && lost(error), "{text}");
             let mut accepted = soon(server.accept_bi()).await.unwrap();

@@ -102,7 +102,7 @@ async fn opens_that_are_given_up_at_the_limit_open_nothing() {
 async fn whoever_still_waits_at_a_raised_limit_tells_the_peer_again() {
     let (left, right) = memory_pair(64 * 1024);
     let mut server = RawPeer::new(right, Side::Server, Wire::QMux);
-    // MAX_STREAMS for bidirectional streams: one.
+    // MAX_STREAMS allows one bidirectional stream.
     server.send(&b"\x12\x01"[..]);
     let client = connection(left, Side::Client, Wire::QMux, &Config::default());
     client.established().await.unwrap();

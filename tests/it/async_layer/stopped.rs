@@ -1,5 +1,5 @@
-//! What `stopped` returns, whether it is called early or late: it never reports that a stream was
-//! delivered when it was not.
+//! What `stopped` returns, whether it is called early or late. It never reports that a stream was
+//! delivered if the stream was not delivered.
 
 use wsmux::{
     Config, ConnectionError, SendStream, Side, StoppedError, StreamId, VarInt, WebSocketConnection,

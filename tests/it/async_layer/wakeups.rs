@@ -110,7 +110,8 @@ async fn a_socket_that_stands_still_is_not_asked_again_and_again() {
         let mut stream = client.open_bi().await.unwrap();
         quiet().await;
         stall.pause_writes(true);
-        // The socket accepts the first write and is then full. The second write finds it full.
+        // The socket accepts the first write and is then full. The second write finds the socket
+        // full.
         for _ in 0..2 {
             stream.send().write_all(&[0; 1_000]).await.unwrap();
             quiet().await;
@@ -220,7 +221,7 @@ async fn ten_thousand_streams_one_after_another_leave_nothing() {
     }
 }
 
-/// Starts every operation that can wait, ends the driver with `end`, and checks that all of them
+/// Starts every operation that can wait, ends the driver with `end`, and checks that all operations
 /// are woken and report the cause.
 fn everybody_is_woken(
     wire: Wire,
@@ -285,8 +286,8 @@ fn everybody_is_woken(
     }
 }
 
-/// [C-82] If the task that drives a connection panics, or ends with its runtime, this MUST be
-/// reported as such on every handle, and never as a close by this end.
+/// [C-82] If the task that drives a connection panics, or ends with its runtime, every handle MUST
+/// report that as the cause, and never a close by this end.
 #[test]
 fn the_end_of_the_runtime_wakes_everybody() {
     for wire in WIRES {
@@ -294,8 +295,8 @@ fn the_end_of_the_runtime_wakes_everybody() {
     }
 }
 
-/// [C-82] If the task that drives a connection panics, or ends with its runtime, this MUST be
-/// reported as such on every handle, and never as a close by this end.
+/// [C-82] If the task that drives a connection panics, or ends with its runtime, every handle MUST
+/// report that as the cause, and never a close by this end.
 #[test]
 fn a_socket_that_panics_ends_its_connection_and_wakes_everybody() {
     for wire in WIRES {

@@ -17,8 +17,8 @@ async fn required_certificates_keep_out_those_without_and_those_of_others() {
         let (address, accepted) = one_client(server()).await;
         let client = client.build().unwrap();
         let failed = within(client.connect(&format!("wss://{address}"))).await.unwrap_err();
-        // With TLS 1.3 the client has completed its handshake when the alert arrives. So the
-        // client's error can come from a later step, but the error names the alert.
+        // With TLS 1.3 the client has completed its handshake when the alert arrives. So the client
+        // may report the error only in a later step, but its error names the alert.
         assert!(format!("{failed:?}").contains(alert), "{failed:?}");
         let failed = accepted.await.unwrap().unwrap_err();
         assert!(matches!(failed, AcceptError::Tls(_)), "{failed:?}");

@@ -89,7 +89,7 @@ async fn pages_of_other_origins_are_turned_away() {
     assert_eq!(status_of(turned_away(server(true), client(&[]), "ws").await), 403);
 }
 
-/// An application can also authenticate a client itself, by what the client sends on a stream.
+/// An application can also authenticate a client by what the client sends on a stream.
 #[tokio::test]
 async fn a_payload_that_does_not_authenticate_gets_the_applications_code() {
     let (client, server) =

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use wsmux::{AcceptError, ConnectError, WebSocketClientBuilder, WebSocketServerBuilder};
 use wsmux_testing::server::*;
 
-/// Returns the error of a client that gets no connection, and the server's error.
+/// Connects a client that the server refuses. Returns the client's error and the server's error.
 async fn turned_away(
     server: WebSocketServerBuilder,
     client: WebSocketClientBuilder,

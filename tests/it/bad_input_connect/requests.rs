@@ -55,8 +55,9 @@ async fn every_bad_request_gets_its_status_and_the_next_client_is_served() {
 }
 
 /// [W-4] A server MUST NOT accept a WebSocket extension, whatever the client offers.
-/// [W-17] When an offered name is one that the server accepts, the server MUST select it, speak
-/// QMux, and echo exactly that name. If it accepts several, its own order of preference decides.
+/// [W-17] If a server accepts an offered name, the server MUST select it, speak QMux, and echo
+/// exactly that name. If the server accepts several of the offered names, its own order of
+/// preference decides.
 #[tokio::test]
 async fn a_good_request_gets_its_subprotocol_and_no_extension() {
     let mut server = Server::strict().await;

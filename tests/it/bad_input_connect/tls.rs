@@ -16,7 +16,7 @@ async fn tls_server() -> (Server, WebSocketClient) {
     let certificate = key.cert.der().clone();
     let private = key.signing_key.serialize_der().try_into().unwrap();
     let mut config = Config::default();
-    // This is long enough for the good client even on a busy machine.
+    // This timeout is long enough for the good client, even on a busy machine.
     config.handshake_timeout(Duration::from_secs(2));
     let builder = WebSocketServer::builder().config(config);
     let server = Server::new(builder.certificate([certificate.clone()], private)).await;

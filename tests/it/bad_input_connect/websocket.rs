@@ -29,8 +29,8 @@ async fn what_comes_instead_of_parameters_ends_the_connection_with_a_reason() {
     }
 }
 
-/// Returns the code and reason of the server's Close, for a client that behaves correctly before
-/// these frames.
+/// Sends these frames from a client that has behaved correctly before. Returns the code and the
+/// reason of the server's Close.
 async fn close_for(server: &mut Server, frames: &[u8]) -> (u16, String) {
     // An empty list of transport parameters, in a frame with a mask of zeros.
     const HELLO: &[u8] = b"\x82\x89\0\0\0\0\xff\x51\x53\x30\x0d\x0a\x0d\x0a\0";
@@ -41,7 +41,8 @@ async fn close_for(server: &mut Server, frames: &[u8]) -> (u16, String) {
     let mut heard = Vec::new();
     let ended = timeout(Duration::from_secs(30), connection.closed()).await;
     assert!(ended.is_ok(), "{:?}", connection.stats());
-    // The server then ends the stream. The Close is its last frame, and is shorter than 126 bytes.
+    // The server then ends the stream. The Close is the server's last frame, and is shorter than
+    // 126 bytes.
     timeout(Duration::from_secs(30), stream.read_to_end(&mut heard)).await.unwrap().unwrap();
     let at = heard.windows(2).rposition(|pair| pair[0] == 0x88 && pair[1] < 126);
     let close = &heard[at.expect("a Close") + 2..];
@@ -59,18 +60,18 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 
 /// [W-7] On a message above the limit we MUST close with FRAME_ENCODING_ERROR and WebSocket code
 /// 1009.
-/// [W-24] The code of our Close frame MUST be the one that the table of §3.3 gives.
+/// [W-24] Our Close frame MUST have the code that the table of §3.3 gives.
 /// [W-25] The reason of a Close frame for a transport error MUST start with the error's name as §1
 /// lists it.
-/// [W-30] On more than 1000 empty continuation frames in one message we MUST close with
-/// PROTOCOL_VIOLATION and WebSocket code 1002, if the WebSocket layer is our own.
+/// [W-30] If the WebSocket layer is our own, and a message has more than 1000 empty continuation
+/// frames, we MUST close with PROTOCOL_VIOLATION and WebSocket code 1002.
 #[tokio::test]
 async fn each_violation_of_the_websocket_is_closed_on_with_a_code_and_a_reason() {
     let announced = |len: u64| [&[0x82, 0xff][..], &len.to_be_bytes(), &[0; 4]].concat();
     let empty = |count: usize| [frame(0x02, b""), frame(0x00, b"").repeat(count)].concat();
     let mut config = Config::default();
-    // The bad client never answers the Close, and each case waits for that. The close timeout is
-    // therefore short, but must be long enough for the Close to be sent.
+    // The bad client never answers the Close, so each case waits for the close timeout. This
+    // timeout is short, but must be long enough for the Close to be sent.
     config.close_timeout(Duration::from_millis(500));
     let mut server = Server::new(WebSocketServer::builder().config(config)).await;
     for (what, frames, code, name) in [

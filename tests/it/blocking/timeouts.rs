@@ -23,7 +23,7 @@ fn send_when_told(mut send: SendStream, data: Vec<u8>, told: mpsc::Receiver<()>)
     }
     told.recv().unwrap();
     send.finish().unwrap();
-    // The reader may report one more timeout than there are pieces.
+    // There may be one more timeout than there are pieces.
     while told.recv().is_ok() {}
 }
 
@@ -41,8 +41,8 @@ fn a_read_timeout_loses_nothing() {
         recv.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
         let (mut all, mut buf, mut timeouts) = (Vec::new(), [0; 700], 0);
         loop {
-            // This alternates between all ways to read. The read to the end keeps what it has read
-            // for the next call.
+            // The reader alternates between all ways to read. If a read to the end times out, the
+            // next call continues with the bytes that were read.
             let read = match timeouts % 3 {
                 0 => recv.read(&mut buf).map(|len| buf[..len].to_vec()),
                 1 => recv

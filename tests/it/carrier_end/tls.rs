@@ -111,8 +111,8 @@ async fn of_tungstenite(wire: Wire) -> (WebSocketConnection, WebSocketConnection
 }
 
 /// [W-55] Once both Closes have been sent, or the wait for the peer's Close is over, we MUST end
-/// our direction of the underlying stream: by a close_notify under TLS, by END_STREAM on HTTP/2, by
-/// a FIN on TCP.
+/// our direction of the underlying stream. We end it by a close_notify under TLS, by END_STREAM on
+/// HTTP/2, and by a FIN on TCP.
 #[tokio::test]
 async fn either_end_closes_and_tls_ends_with_close_notify_both_ways() {
     for wire in [Wire::QMux, Wire::JsWs] {

@@ -130,8 +130,9 @@ async fn quiet() {
     sleep(Duration::from_millis(1)).await;
 }
 
-/// [W-57] After both Closes a server MUST end its direction at once. A client MUST first wait for
-/// the server's end, for at most the rest of the close wait, and then end its own direction.
+/// [W-57] Once both Closes have been sent, a server MUST end its direction at once. A client MUST
+/// first wait until the server has ended its direction, for at most the rest of the close wait.
+/// Then the client MUST end its own direction.
 #[tokio::test(start_paused = true)]
 async fn a_client_waits_for_the_server_to_end_first_and_ends_in_time() {
     for (connection, mut peer, ended) in both(Side::Client, 4096).await {
@@ -165,8 +166,8 @@ async fn a_client_ends_as_soon_as_the_server_has() {
 }
 
 /// [W-58] After a server has ended its direction, it MUST read and discard until the client has
-/// ended its direction too, or until the close wait is over. The server drops the stream only after
-/// that.
+/// ended its direction too, or until the close wait is over. The server drops the underlying stream
+/// only after that.
 #[tokio::test(start_paused = true)]
 async fn a_server_ends_at_once_and_waits_for_the_client_to_end_too() {
     for (connection, mut peer, ended) in both(Side::Server, 4096).await {
@@ -198,8 +199,8 @@ async fn a_peer_that_never_ends_holds_a_connection_for_the_close_timeout() {
 }
 
 /// [W-55] Once both Closes have been sent, or the wait for the peer's Close is over, we MUST end
-/// our direction of the underlying stream: by a close_notify under TLS, by END_STREAM on HTTP/2, by
-/// a FIN on TCP.
+/// our direction of the underlying stream. We end it by a close_notify under TLS, by END_STREAM on
+/// HTTP/2, and by a FIN on TCP.
 #[tokio::test(start_paused = true)]
 async fn a_close_that_is_never_answered_is_followed_by_the_end() {
     for side in SIDES {

@@ -35,7 +35,7 @@ fn wait(peer: &mut ScriptedPeer) -> Vec<Said> {
     said
 }
 
-/// [W-24] The code of our Close frame MUST be the one that the table of §3.3 gives.
+/// [W-24] Our Close frame MUST have the code that the table of §3.3 gives.
 /// [W-25] The reason of a Close frame for a transport error MUST start with the error's name as §1
 /// lists it.
 #[test]
@@ -209,7 +209,7 @@ fn a_timeout_says_nothing_but_the_close() {
     }
 }
 
-/// [C-48] `close` MUST take effect at once: streams fail, data not yet sent is dropped, the close
+/// [C-48] `close` MUST take effect at once: all streams fail, unsent data is dropped, and the close
 /// is sent.
 #[test]
 fn a_close_overtakes_all_that_waits_for_a_socket_that_takes_nothing() {
@@ -299,8 +299,8 @@ fn what_comes_behind_our_close_is_discarded() {
 }
 
 /// [C-51] Every handle MUST report the first cause of the end. Later causes change nothing.
-/// [C-52] The report MUST tell who ended the connection (local, peer, transport, timeout), with the
-/// code and reason as they came.
+/// [C-52] The report MUST tell who ended the connection (local, peer, transport, timeout), and give
+/// the code and the reason unchanged.
 #[test]
 fn of_two_causes_the_first_is_told_and_by_whom() {
     type Cause = fn(&mut ScriptedPeer);

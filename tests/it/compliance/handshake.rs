@@ -17,7 +17,7 @@ async fn head(stream: &mut DuplexStream) -> String {
     String::from_utf8(head).expect("HTTP")
 }
 
-/// Returns the values of a header, one for each of its lines.
+/// Returns the values of a header. Each line of the header has one value.
 fn header<'a>(head: &'a str, name: &str) -> Vec<&'a str> {
     let lines = head.lines().filter_map(|line| line.split_once(": "));
     lines.filter(|(line, _)| line.eq_ignore_ascii_case(name)).map(|(_, value)| value).collect()
@@ -42,8 +42,8 @@ async fn request(client: WebSocketClientBuilder) -> String {
 /// [W-12] A client on the QMux wire MUST offer at least one subprotocol. By default the client
 /// offers `qmux-02.<app>` for each configured application protocol, in order of preference. After
 /// these names the client offers `qmux-02`, unless an application protocol is required.
-/// [W-13] A client on the js-ws wire MUST NOT offer a subprotocol: a server built on npm `ws`
-/// selects the first one, whatever it is.
+/// [W-13] A client on the js-ws wire MUST NOT offer a subprotocol, because a server built on npm
+/// `ws` selects the first subprotocol that is offered, whatever it is.
 #[tokio::test(start_paused = true)]
 async fn a_client_offers_its_names_and_no_extension_and_waits() {
     let client = WebSocketClient::builder;
@@ -90,8 +90,8 @@ fn tungstenite_accept(key: &str) -> String {
 
 /// [W-5] A client MUST fail the handshake when the server's answer names an extension that was not
 /// offered.
-/// [W-14] When the server selects nothing, or a subprotocol that was not offered, a client on the
-/// QMux wire MUST fail the handshake with an error that names what was offered and what the server
+/// [W-14] If the server selects no subprotocol, or a subprotocol that was not offered, a client on
+/// the QMux wire MUST fail the handshake. The error MUST name what was offered and what the server
 /// selected.
 /// [W-15] A client on the js-ws wire MUST fail the handshake when the server selects a subprotocol.
 #[tokio::test(start_paused = true)]
@@ -158,8 +158,9 @@ async fn asked(server: WebSocketServerBuilder, lines: &str) -> (u16, String) {
 /// [W-4] A server MUST NOT accept a WebSocket extension, whatever the client offers.
 /// [W-16] A server MUST split every `Sec-WebSocket-Protocol` line of the request at commas, and
 /// compare each subprotocol byte by byte.
-/// [W-17] When an offered name is one that the server accepts, the server MUST select it, speak
-/// QMux, and echo exactly that name. If it accepts several, its own order of preference decides.
+/// [W-17] If a server accepts an offered name, the server MUST select it, speak QMux, and echo
+/// exactly that name. If the server accepts several of the offered names, its own order of
+/// preference decides.
 /// [W-18] When names are offered and the server accepts none of them, the server MUST answer HTTP
 /// 400 and not upgrade.
 /// [W-19] When nothing is offered, a server that permits js-ws MUST speak js-ws and select nothing.
@@ -205,13 +206,13 @@ async fn a_server_answers_each_offer_as_the_table_says() {
 }
 
 /// [W-40] A server MUST accept `qmux-01` and `qmux-01.<app>` wherever it accepts the corresponding
-/// name with `qmux-02`. If a client offers both, the server MUST prefer the name with `qmux-02`. A
-/// setting says whether a server accepts the older names, which is the default, and whether a
-/// client offers them, which is not the default.
+/// name with `qmux-02`. If a client offers both, the server MUST prefer the name with `qmux-02`. By
+/// default a server accepts the older names, and a client does not offer them. Both are settings.
 /// [W-41] An application protocol that is configured by its bare name MUST be offered, or accepted,
 /// as exactly that name.
-/// [W-17] When an offered name is one that the server accepts, the server MUST select it, speak
-/// QMux, and echo exactly that name. If it accepts several, its own order of preference decides.
+/// [W-17] If a server accepts an offered name, the server MUST select it, speak QMux, and echo
+/// exactly that name. If the server accepts several of the offered names, its own order of
+/// preference decides.
 #[tokio::test(start_paused = true)]
 async fn a_server_takes_the_older_name_and_a_bare_one() {
     let server = || WebSocketServer::builder().protocol("a").bare_protocol("com.example.rpc");

@@ -53,7 +53,7 @@ fn the_last_id_below_2_61_is_a_stream() {
 #[test]
 fn the_socket_is_flushed_between_the_last_data_and_the_end() {
     // Only a FIN needs the flush. A reset or a request to stop may overtake Data that was sent
-    // before it, because both give up the half anyway.
+    // earlier, because the sender gives up the half anyway.
     let (mut peer, id) = with_stream(Wire::JsWs, &Config::default());
     peer.conn.send_stream(peer.now, id).write(b"last").unwrap();
     peer.conn.send_stream(peer.now, id).finish().unwrap();
@@ -72,7 +72,7 @@ fn the_socket_is_flushed_between_the_last_data_and_the_end() {
     let steps: Vec<_> = steps.iter().map(Option::as_ref).collect();
     assert_eq!(steps, [Some(&data(id, b"last")), None, Some(&close_read(id))]);
 
-    // Without credit and without Data, the end is sent at once.
+    // If there is no Data to send, the end is sent at once, even without credit.
     let mut peer = ScriptedPeer::new(Wire::JsWs, SERVER, &Config::default());
     peer.send(&[ack(id, 0)]);
     peer.said();
@@ -150,7 +150,7 @@ fn credit_and_unread_bytes_are_never_more_than_the_window() {
     }
 }
 
-/// [J-29] A window MUST NOT be above 2^32-1; a larger setting is reduced to that.
+/// [J-29] A window MUST NOT be above 2^32-1. If a setting is larger, the window is 2^32-1.
 #[test]
 fn a_window_has_32_bits() {
     for asked in [u64::from(u32::MAX), 1 << 32, 1 << 40, u64::MAX] {
@@ -173,8 +173,8 @@ fn a_window_has_32_bits() {
     }
 }
 
-/// [J-30] The limit on inbound messages MUST be the largest window that the configuration permits
-/// plus 10 bytes, and at least 19 bytes, from the start.
+/// [J-30] From the start of a connection, the limit on inbound messages MUST be the largest window
+/// that the configuration permits plus 10 bytes. The limit MUST be at least 19 bytes.
 #[test]
 fn a_message_may_hold_a_whole_window_and_its_header() {
     let mut config = Config::default();
@@ -194,14 +194,15 @@ fn a_message_may_hold_a_whole_window_and_its_header() {
     peer.assert_violation("a byte more", TransportErrorCode::FRAME_ENCODING_ERROR, 1009);
 }
 
-/// [J-33] The number of refusals that wait to be sent MUST be bounded. Refusals of J-42 and J-44 do
-/// not count. Above that bound we close with EXCESSIVE_LOAD.
+/// [J-33] The number of refusals that wait to be sent MUST be bounded. The answers of J-42 and the
+/// refusals of J-44 do not count. If more refusals wait than the bound allows, we close with
+/// EXCESSIVE_LOAD.
 #[test]
 fn too_many_refusals_for_a_peer_that_does_not_read_are_an_excessive_load() {
     let mut config = Config::default();
     config.max_concurrent_bidi_streams(1).max_waiting_streams(0);
     let mut peer = ScriptedPeer::new(Wire::JsWs, SERVER, &config);
-    // A peer that reads is refused as often as it asks.
+    // If the peer reads, each of its requests is refused, however many there are.
     for index in 0..10_000 {
         peer.send(&[ack(bidi(CLIENT, index), 1)]);
         peer.said();

@@ -76,7 +76,8 @@ fn the_parameters_of_the_defaults_are_those_of_the_table() {
     }
 }
 
-/// The ids of SPEC.md's table with valid values, but not those whose value is empty.
+/// The ids of SPEC.md's table, each with a valid value. Parameters with an empty value are left
+/// out.
 const TABLE: [(u64, u64); 9] = [
     (0x01, 30_000),
     (0x04, 5),
@@ -89,8 +90,9 @@ const TABLE: [(u64, u64); 9] = [
     (MAX_RECORD_SIZE, 16_382),
 ];
 
-/// On a parameter whose length passes the end of the parameters, or whose value has to be
-/// exactly one varint and is something else, we MUST close with TRANSPORT_PARAMETER_ERROR.
+/// We MUST close with TRANSPORT_PARAMETER_ERROR in two cases. First, the length of a
+/// parameter passes the end of the parameters. Second, the value of a parameter has to be exactly
+/// one varint, and is something else.
 /// If a parameter of the table in §6.2 appears twice, we MUST close with
 /// TRANSPORT_PARAMETER_ERROR. Unknown parameters may repeat, because we do not remember them.
 #[test]
@@ -345,7 +347,8 @@ fn stream_limits_are_good_up_to_2_60_and_obeyed_to_the_stream() {
 }
 
 /// On a reliable size above the number of bytes that have arrived, we MUST close with
-/// PROTOCOL_VIOLATION. Bytes at or above the reliable size are discarded (after RESET_STREAM: all).
+/// PROTOCOL_VIOLATION. Bytes at or above the reliable size are discarded. After RESET_STREAM all
+/// bytes are discarded.
 #[test]
 fn what_a_reset_promises_has_come_before_it() {
     for (came, reliable) in [(0, 1), (4, 5), (5, 9), (5, 100)] {
@@ -375,8 +378,8 @@ fn what_a_reset_promises_has_come_before_it() {
     }
 }
 
-/// We MUST NOT send RESET_STREAM_AT unless the peer advertised `reset_stream_at`, nor before
-/// all bytes below the reliable size have been sent.
+/// We MUST NOT send RESET_STREAM_AT to a peer that did not advertise `reset_stream_at`. We
+/// MUST NOT send RESET_STREAM_AT before all bytes below the reliable size have been sent.
 #[test]
 fn reset_stream_at_goes_after_the_bytes_to_a_peer_that_supports_it() {
     let limits = |reset_stream_at| {
@@ -493,8 +496,8 @@ fn pings_are_answered_one_by_one_where_they_do_not_wait() {
     peer.assert_violation("again", PROTOCOL, 1002);
 }
 
-/// On a QX_PING response whose number is above the largest that we sent, or on any response
-/// if we sent no request, we MUST close with PROTOCOL_VIOLATION.
+/// If a QX_PING response arrives whose number is above the largest number that we sent, we
+/// MUST close with PROTOCOL_VIOLATION. If we have sent no request, we MUST do so on any response.
 #[test]
 fn an_answer_to_the_next_ping_comes_too_early() {
     let mut config = Config::default();

@@ -16,8 +16,8 @@ use wsmux_testing::interop;
 pub(crate) use pair::*;
 pub(crate) use tests::every_test;
 
-/// What a test sets at the foreign end. For everything that is not set, the implementation's
-/// default applies.
+/// The settings that a test makes at the foreign end. For other settings, the implementation's
+/// defaults apply.
 #[derive(Debug, Default)]
 pub(crate) struct Settings {
     /// The receive window of each stream, which does not grow. Unless `connection_window` is set
@@ -46,7 +46,7 @@ pub(crate) trait Foreign: Clone + Send + Sync + 'static {
     type Send: ForeignSend;
     type Recv: ForeignRecv;
 
-    /// The largest application error code that the implementation can send.
+    /// The largest application error code that this implementation can send.
     const LARGEST_CODE: u64;
 
     /// The implementation can send us datagrams that are longer than this.
@@ -56,8 +56,8 @@ pub(crate) trait Foreign: Clone + Send + Sync + 'static {
     /// In crate qmux 0.6.6 the task that writes can learn of a close in two ways. If it learns of
     /// the close in one of these ways, it does not send what is queued.
     const MAY_LOSE_ITS_CLOSE: bool;
-    /// Whether the implementation returns the connection credit of a stream that it stopped, for
-    /// bytes that were in flight or unread.
+    /// Whether the implementation grants connection credit again after it has stopped a stream, for
+    /// the stream's bytes that were in flight or unread.
     const RETURNS_CREDIT_OF_STOPPED_STREAMS: bool;
 
     fn config(settings: Settings) -> Self::Config;

@@ -265,8 +265,8 @@ async fn a_connection_over_http2_outlives_the_idle_timeout() {
     let url = format!("ws://{address}/mux");
     let connection = within("connecting", http2.connect(&url)).await.unwrap();
     assert_eq!(version(&connection), Version::HTTP_2);
-    // The idle timeout ends a later TCP connection, which has no open stream. By then this timeout
-    // has also passed for the first TCP connection, which has an open stream.
+    // This later TCP connection has no open stream, so the idle timeout ends it. By then this
+    // timeout has also passed for the first TCP connection, but that connection has an open stream.
     let tcp = TcpStream::connect(address).await.unwrap();
     let (mut send, other) = h2::client::handshake(tcp).await.unwrap();
     let other = tokio::spawn(other);

@@ -106,8 +106,8 @@ async fn relay(server: SocketAddr) -> (SocketAddr, WebSocketClient, Heard, JoinH
 }
 
 /// [W-55] Once both Closes have been sent, or the wait for the peer's Close is over, we MUST end
-/// our direction of the underlying stream: by a close_notify under TLS, by END_STREAM on HTTP/2, by
-/// a FIN on TCP.
+/// our direction of the underlying stream. We end it by a close_notify under TLS, by END_STREAM on
+/// HTTP/2, and by a FIN on TCP.
 #[tokio::test]
 async fn either_end_closes_and_both_end_their_http2_stream_and_reset_none() {
     // The seventh way is to drop the server's last handle. This test leaves the seventh way out,

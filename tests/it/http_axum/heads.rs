@@ -193,13 +193,14 @@ fn status(answer: &str) -> u16 {
     answer.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status")
 }
 
-/// [W-45] A server MUST answer HTTP 400 to an HTTP/1.1 request without a `Host` header, to any
-/// request with more than one, and to any request whose `Host` is not a host with an optional port
-/// of at most 65535.
+/// [W-45] A server MUST answer HTTP 400 to an HTTP/1.1 request without a `Host` header, and to any
+/// request with more than one `Host` header. It MUST answer HTTP 400 as well if the `Host` is not a
+/// host with an optional port of at most 65535.
 ///
 /// [W-46] A server MUST answer HTTP 400 if the target of a request has none of the forms of RFC
-/// 9112 §3.2 that the method permits, or contains a user, a fragment or a character outside ASCII.
-/// The absolute form, with `http` or `https`, MUST be accepted.
+/// 9112 §3.2 that the method permits. It MUST answer HTTP 400 as well if the target contains a
+/// user, a fragment or a character outside ASCII. The absolute form, with `http` or `https`, MUST
+/// be accepted.
 #[tokio::test]
 async fn a_request_says_whom_it_is_for_or_gets_status_400() {
     let (own, hypers) = (own_server().await, hypers_server().await);
@@ -230,8 +231,8 @@ async fn the_targets_authority_wins_over_the_host_header() {
     }
 }
 
-/// [W-48] Over HTTP/2 a server MUST answer HTTP 400 to three kinds of requests. The request has
-/// neither `:authority` nor `Host`. Or W-45 would not accept the `:authority` as a `Host`. Or
+/// [W-48] Over HTTP/2 a server MUST answer HTTP 400 in three cases. First, the request has neither
+/// `:authority` nor `Host`. Second, W-45 would not accept the `:authority` as a `Host`. Third,
 /// `:authority` and `Host` differ.
 #[tokio::test]
 async fn an_authority_of_http2_is_held_to_what_a_host_is() {

@@ -36,8 +36,8 @@ async fn connect(
     }
 }
 
-/// A hook that accepts `/mux?user=7`, never answers `/mux?slow`, and refuses other handshakes.
-/// Without a handshake, `?health` gets a page.
+/// A hook that accepts `/mux?user=7`, never answers `/mux?slow`, and refuses other handshakes. A
+/// request for `?health` that is no handshake gets a page.
 struct Hook;
 
 #[derive(Debug, PartialEq)]
@@ -235,8 +235,8 @@ async fn a_hook_on_a_route_sees_the_clients_certificate_and_ipv4_address() {
     assert!(info.local_address().unwrap().is_ipv4(), "{info:?}");
 }
 
-/// One acceptor serves all routes. The acceptor's hook requires more of requests for a path below
-/// `/admin`.
+/// One acceptor serves all routes. If the path is below `/admin`, the acceptor's hook requires more
+/// of the request.
 #[tokio::test]
 async fn a_hook_sees_the_path_that_was_asked_for_in_a_nested_router() {
     use axum::{Router, extract::State, response::Response, routing::any};

@@ -41,7 +41,7 @@ use wsmux::{
     },
 };
 
-/// Waits for a future, with a limit that leaves room for a machine that is stopped for a while.
+/// Waits for a future, with a limit that leaves room for a machine that stops for some seconds.
 pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     let limit = Duration::from_secs(120);
     tokio::time::timeout(limit, future).await.unwrap_or_else(|_| panic!("{what} took too long"))

@@ -185,8 +185,8 @@ impl ForeignRecv for RecvStream {
 }
 
 /// Accepts the next TCP connection, and turns Nagle's algorithm off, which the crate leaves on.
-/// With it, each short stream would wait 40 ms, until the other end sends its delayed TCP
-/// acknowledgement.
+/// With Nagle's algorithm, each short stream would wait 40 ms, until the other end sends its
+/// delayed TCP acknowledgement.
 async fn accept_nodelay(listener: &TcpListener) -> TcpStream {
     let (tcp, _) = within("a connection", listener.accept()).await.expect("a connection");
     tcp.set_nodelay(true).expect("a socket");

@@ -16,8 +16,8 @@ fn body(seed: u8) -> Vec<u8> {
     (0..300_000u32).map(|i| (i.wrapping_mul(31) as u8) ^ seed).collect()
 }
 
-/// Echoes a bidirectional stream, answers a unidirectional stream with another one, returns a
-/// datagram, resets a stream with a code, and waits for the end.
+/// Echoes a bidirectional stream, answers a unidirectional stream with a unidirectional stream of
+/// its own, returns a datagram, resets a stream with a code, and waits for the end.
 async fn serve<S: Session>(session: S) {
     let (mut send, mut recv) = session.accept_bi().await.unwrap();
     let request = recv.read_all().await.unwrap();

@@ -1,6 +1,6 @@
-//! The QMux wire against a third implementation, the crates `zmux` and `zmux-websocket`: the tests
-//! of `foreign`, and tests of what only these crates can do. Each runs with our server and with our
-//! client.
+//! The QMux wire against a third implementation, the crates `zmux` and `zmux-websocket`. This
+//! module runs the tests of `foreign`, and tests of what only these crates can do. Each test runs
+//! with our server and with our client.
 
 use wsmux_testing::interop;
 mod theirs;

@@ -48,7 +48,8 @@ async fn the_old_connection_is_used_until_the_next_one_is_there() {
     stream.finish().unwrap();
     let second_server = servers.recv().await.unwrap();
     second_server.accept_uni().await.unwrap();
-    // The stream that was not used yet can be used to its end, and the old connection waits for it.
+    // The application has not used the early stream yet, but can still do so. The old connection
+    // waits for the end of this stream.
     early.write_all(b"early").await.unwrap();
     assert!(first.close_reason().is_none());
     early.finish().unwrap();
@@ -57,8 +58,8 @@ async fn the_old_connection_is_used_until_the_next_one_is_there() {
     assert!(client.current().is_some());
 }
 
-/// No other server can be reached. The client stops to use the old connection in time, so that no
-/// stream is refused, and callers wait.
+/// No other server can be reached. The client stops using the old connection in time, so no stream
+/// is refused. Callers wait.
 #[tokio::test(start_paused = true)]
 async fn callers_wait_if_there_is_no_other_server() {
     let (builder, mut servers) = world([Connects]);

@@ -1,4 +1,4 @@
-//! How connections end that have no socket.
+//! How a connection ends that has no socket.
 
 use std::time::{Duration, Instant};
 
@@ -183,7 +183,8 @@ async fn a_server_learns_that_a_client_without_a_socket_has_closed() {
     is_told(false, true).await;
 }
 
-/// A server that forgets a session ends it for a client that waits, too.
+/// When a server has forgotten a session, the session also ends for the client, which is still
+/// waiting for a new socket.
 #[tokio::test]
 async fn a_client_whose_server_has_given_up_ends_when_it_comes_back() {
     let server = WebSocketServer::builder().config(config_for(Duration::from_millis(200)));

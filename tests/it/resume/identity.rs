@@ -18,8 +18,8 @@ use super::{
     place::{Ends, Place},
 };
 
-/// Cuts the connection, after which the client comes back in vain. Returns what the server says of
-/// the client that came back.
+/// Cuts the connection. The client then comes back, and the server refuses it. Returns what the
+/// server says of this client.
 async fn come_back_in_vain(ends: &Ends) -> AcceptError {
     ends.talk().await;
     assert_eq!(ends.client.session_state(), SessionState::Live);
@@ -45,7 +45,8 @@ async fn said_of_an_unknown_session() -> String {
     after.refused().await.to_string()
 }
 
-/// Returns a server whose hook gives each client what this function says, by how many came before.
+/// Returns a server whose hook answers each client with the result of `accept`. The argument of
+/// `accept` is the number of clients that came before.
 fn server_of(
     accept: impl Fn(usize) -> Result<Accept, Refuse> + Send + Sync + 'static,
 ) -> WebSocketServerBuilder {
@@ -129,7 +130,7 @@ async fn only_the_same_certificate_may_resume() {
             .unwrap()
             .with_root_certificates(roots)
             .with_client_cert_resolver(Arc::new(certificates));
-        // A resumed TLS session has the certificate of the first one.
+        // A resumed TLS session has the certificate of the session that it resumes.
         client.resumption = rustls::client::Resumption::disabled();
         let client = WebSocketClient::builder().config(config()).tls_config(Arc::new(client));
         let server = tls.server().config(config());

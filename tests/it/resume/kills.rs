@@ -30,7 +30,7 @@ async fn streams_go_on_after_a_lost_socket() {
 }
 
 /// The server notices nothing of the loss, and its old socket is still open when the client comes
-/// with a new one.
+/// with a new socket.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn streams_go_on_after_a_loss_that_the_server_did_not_notice() {
     for ends in [connect_plain().await, connect_tls().await] {

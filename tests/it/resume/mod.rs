@@ -80,8 +80,8 @@ async fn ended_by_the_loss(connection: &WebSocketConnection) {
     assert_eq!(connection.session_state(), SessionState::Ended);
 }
 
-/// How often [`kill_at_random`] kills. The client pauses before it dials again if a socket was lost
-/// soon, so each kill takes an eighth of a second on average.
+/// How often [`kill_at_random`] kills. If a socket was lost soon after it was opened, the client
+/// pauses before it dials again. So each kill takes an eighth of a second on average.
 const KILLS: u32 = 12;
 
 /// Cuts the connections again and again, at places that follow from the seed.

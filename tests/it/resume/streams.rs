@@ -19,13 +19,14 @@ use super::{
 const STREAMS: u64 = 200;
 const LEN: u64 = 20 * KIB;
 
-/// How a stream ends, by its number.
+/// The way in which the stream with the number `nth` ends.
 fn way(nth: u64) -> u64 {
     nth % 3
 }
 
-/// Opens streams, of which each third is finished, reset or stopped. The number of a stream is its
-/// first byte, the code of its reset and the code with which it is stopped.
+/// Opens streams. One third of them is finished, one third is reset, and one third is stopped. The
+/// number of a stream is its first byte, the code of its reset and the code with which it is
+/// stopped.
 async fn open_all(connection: WebSocketConnection) {
     for nth in 0..STREAMS {
         let mut send = within("opening", connection.open_uni()).await.expect("a stream");

@@ -19,7 +19,7 @@ import { createHash } from 'node:crypto';
 import { createInterface } from 'node:readline';
 import process from 'node:process';
 
-// stdout belongs to the protocol; anything that a package prints goes to stderr.
+// stdout belongs to the protocol, so anything that a package prints goes to stderr.
 for (const level of ['log', 'info', 'debug']) console[level] = console.error;
 
 const say = (object) => process.stdout.write(JSON.stringify(object) + '\n');
@@ -42,8 +42,8 @@ const jsonCode = (code) =>
 // ---- the byte pattern -------------------------------------------------------------------------
 
 // The pattern, byte i = (i * 31 + (i >> 8) * 17 + seed) & 0xff, repeats every 65536 bytes. So a
-// table of two periods contains every run of up to one period. Writing copies runs from the table,
-// and checking compares with them.
+// table of two periods contains every run of up to one period. A writer copies runs from the table,
+// and a check compares with runs of the table.
 const PERIOD = 65536;
 const tables = new Map();
 

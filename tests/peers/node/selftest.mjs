@@ -194,7 +194,8 @@ async function common(kind, cert) {
     });
   }
 
-  // A writer waits for credit. Is its reset sent, and does a request to stop reach it?
+  // A writer waits for credit. Is a reset by this writer sent, and does a request to stop reach
+  // this writer?
   await withPair(kind, cert, { window: 64 * KIB }, async (c, s) => {
     const [a, b] = await opened(c, s);
     const stuck = c.call('write', { stream: a, bytes: MIB, seed: 0, chunk: MIB });
@@ -211,8 +212,8 @@ async function common(kind, cert) {
     console.log(`     ${kind}:   and once there is credit, the peer's read: ${await outcome(s.call('read', { stream: b }), 1500)}`);
   });
 
-  // A request to stop while data is in flight to the end that sends the request: first by the
-  // opener, then by the acceptor.
+  // An end requests a stop while data is in flight to it. First the opener requests the stop, then
+  // the acceptor.
   for (const side of ['opener', 'acceptor']) {
     await withPair(kind, cert, {}, async (c, s) => {
       const [a, b] = await opened(c, s);

@@ -29,8 +29,8 @@ enum Step {
     Ready,
     Open,
     Suspended,
-    /// How many seconds after the proxy's return the median, the 99th percentile and the last
-    /// connection were back.
+    /// How many seconds passed from the proxy's return until a connection was back: the median, the
+    /// 99th percentile, and the time of the last connection.
     Back {
         median: f64,
         p99: f64,
@@ -52,7 +52,7 @@ pub async fn run(connections: u64, tls: bool) -> Result<()> {
     let Step::Open = clients.ask().await? else { bail!("the clients are out of step") };
     let open = (server.memory()?.now, server.ask::<Heap>().await?.now);
 
-    // The question makes the proxy cut everything, and refuse new connections.
+    // On this question the proxy cuts all connections, and refuses new connections from now on.
     proxy.ask::<()>().await?;
     let Step::Suspended = clients.ask().await? else { bail!("the clients are out of step") };
     let suspended = (server.memory()?.now, server.ask::<Heap>().await?.now);
@@ -129,8 +129,8 @@ pub async fn clients(url: &str, connections: u64) -> Result<()> {
     process::serve(|| Ok(())).await
 }
 
-/// Runs a proxy. The first question makes it cut everything and refuse new connections, and the
-/// next one makes it accept again.
+/// Runs a proxy. On the first question the proxy cuts all connections, and refuses new connections
+/// from then on. On the second question the proxy accepts connections again.
 pub async fn proxy(server: SocketAddr, connections: u64) -> Result<()> {
     process::reserve_files(2 * connections + SPARE)?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;

@@ -1,4 +1,5 @@
-//! A client that behaves well. It makes large and small echoes, and checks every byte.
+//! A client that behaves well. The client sends large and small streams that the victim echoes, and
+//! checks every byte.
 
 use std::{
     sync::{
@@ -24,7 +25,7 @@ const WORKERS: u64 = 2;
 /// still accepts new clients during an attack.
 const CONNECT_EVERY: Duration = Duration::from_millis(250);
 
-/// What was done since the previous question.
+/// What the client has done since it was last asked.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Done {
     pub seconds: f64,

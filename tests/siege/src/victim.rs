@@ -1,5 +1,5 @@
-//! A server that echoes. Its configuration is the default one, except for the number of streams and
-//! for resumption if these are set.
+//! A server that echoes. Its configuration is the default. Only the number of streams and
+//! resumption can be set.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub struct Address {
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Heap {
     pub now: u64,
-    /// The peak since the previous question.
+    /// The largest amount since the victim was last asked.
     pub peak: u64,
 }
 
@@ -73,7 +73,8 @@ async fn serve(connection: WebSocketConnection) {
 
 async fn echo(stream: WebSocketStream) {
     let (mut send, mut recv) = stream.into_split();
-    // After an error both halves are dropped, which resets and stops the client's halves.
+    // After an error both halves are dropped. This resets one half of the client's stream and stops
+    // the other.
     while let Ok(Some(chunk)) = recv.read_chunk(usize::MAX).await {
         if send.write_chunk(chunk).await.is_err() {
             return;

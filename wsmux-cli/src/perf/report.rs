@@ -1,4 +1,4 @@
-//! The report: a table for people, or a line of JSON for programs.
+//! Writes the report, as a table for people or as a line of JSON for programs.
 
 use std::time::Duration;
 

@@ -93,7 +93,7 @@ impl Middle {
         std::iter::from_fn(|| self.connections.try_recv().ok()).count()
     }
 
-    /// Cuts the oldest connection that neither `count` nor `next` has returned yet.
+    /// Cuts the oldest connection that no call of `count` or `next` has returned yet.
     pub async fn cut(&mut self) {
         within(self.connections.recv()).await.unwrap().abort();
     }

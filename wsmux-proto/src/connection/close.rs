@@ -10,13 +10,13 @@ use super::{
 use crate::{ConnectionError, DriverLost, Event, Time, VarInt};
 
 impl Connection {
-    /// Whether the connection has not ended.
+    /// Whether the connection is open, which means that it has not ended.
     pub(super) fn is_open(&self) -> bool {
         self.state.end().is_none()
     }
 
-    /// Ends the connection because of `error`, unless it has ended. What is sent depends on the
-    /// error.
+    /// Ends the connection because of `error`, unless the connection has already ended. The error
+    /// determines what is sent.
     pub(super) fn fail(&mut self, now: Time, error: ConnectionError) {
         if self.is_open() {
             let frames = CloseFrames::of(&error);
@@ -67,10 +67,11 @@ impl Connection {
     /// [`open`](Self::open) fails. Streams that the peer opened before this call can still be
     /// accepted, and data flows as before.
     ///
-    /// If the peer supports it, this end sends GOING_AWAY (SPEC.md §13). The peer's streams are
-    /// accepted until the peer has answered, or until 5 s after the notice was sent. From then on
-    /// new streams of the peer are refused with code 0. Without that support they are refused at
-    /// once. The connection is not closed as long as new streams are accepted.
+    /// If the peer supports it, this end sends GOING_AWAY (SPEC.md §13). After this notice, new
+    /// streams of the peer are accepted until the peer has answered, or for 5 s at most. From then
+    /// on new streams of the peer are refused with code 0. If the peer does not support GOING_AWAY,
+    /// its new streams are refused at once. The connection is not closed as long as new streams are
+    /// accepted.
     ///
     /// At `deadline` the connection is closed even if streams are still open. If this method is
     /// called several times, the earliest deadline applies. During the handshake there are no

@@ -14,7 +14,7 @@ mod status {
     pub(super) const GOING_AWAY: u16 = 1001;
     pub(super) const PROTOCOL_ERROR: u16 = 1002;
     pub(super) const UNSUPPORTED: u16 = 1003;
-    /// Means that a Close has no code. It is never sent.
+    /// Stands for a Close that has no code. This code is never sent.
     pub(super) const NO_STATUS: u16 = 1005;
     pub(super) const BAD_DATA: u16 = 1007;
     pub(super) const TOO_BIG: u16 = 1009;
@@ -38,9 +38,9 @@ const MAX_FRAME_REASON: usize = 1024;
 /// What is sent to end the connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct CloseFrames {
-    /// The CONNECTION_CLOSE frame. It is not sent on a wire that does not have it. It is `None` if
-    /// the connection has timed out (draft-ietf-quic-qmux-02 §Initiating a Connection Close) or if
-    /// the peer closed it first.
+    /// The CONNECTION_CLOSE frame. On a wire without this frame, it is not sent. It is `None` if
+    /// the connection has timed out (draft-ietf-quic-qmux-02 §Initiating a Connection Close), or if
+    /// the peer has closed the connection first.
     pub(super) frame: Option<Close>,
     /// The code of the WebSocket's Close.
     pub(super) code: u16,
@@ -49,7 +49,7 @@ pub(super) struct CloseFrames {
 }
 
 impl CloseFrames {
-    /// Returns only a WebSocket Close, without a reason and without a close frame before it.
+    /// Returns a WebSocket Close without a reason. No close frame is sent before it.
     fn silent(code: u16) -> Self {
         Self { frame: None, code, reason: String::new() }
     }
@@ -81,8 +81,8 @@ impl CloseFrames {
         Self { frame: Some(frame), code, reason: shorten(words, MAX_CLOSE_REASON) }
     }
 
-    /// Returns what is sent if the connection ends because of `error`; `None` if nothing can be
-    /// sent.
+    /// Returns what this end sends if the connection ends because of `error`, or `None` if nothing
+    /// can be sent.
     pub(super) fn of(error: &ConnectionError) -> Option<Self> {
         let protocol = |code, reason: &str| TransportError::new(code, reason.to_owned());
         // W-24
@@ -139,9 +139,9 @@ pub(super) fn error_of_frame(close: Close) -> ConnectionError {
     }
 }
 
-/// Returns the error for a WebSocket Close of the peer if no CONNECTION_CLOSE came before it. On a
-/// wire with that frame, a peer whose application closes the connection sends the frame first. So
-/// on such a wire a Close alone does not come from the peer's application.
+/// Returns the error for a WebSocket Close that the peer sent without a CONNECTION_CLOSE before it.
+/// On a wire with CONNECTION_CLOSE, a peer whose application closes the connection sends this frame
+/// first. So on this wire a Close alone does not come from the peer's application.
 pub(super) fn error_of_websocket(
     code: Option<u16>,
     reason: &str,

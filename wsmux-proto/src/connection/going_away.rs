@@ -19,8 +19,9 @@ use crate::{
     transport_error::violation,
 };
 
-/// How long a draining end accepts streams of a peer that has not answered. This is longer than
-/// [`ANSWER`] by a margin for the path, so that no stream of an honest peer is refused.
+/// How long a draining end accepts the streams of a peer that has not answered. This is longer than
+/// [`ANSWER`], because the answer needs time on the path. So no stream of an honest peer is
+/// refused.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// How long an end may wait before it answers GOING_AWAY. In this time a client can usually
@@ -36,22 +37,24 @@ pub(super) struct GoingAway {
     notice: Notice,
     /// Whether the peer has sent GOING_AWAY.
     by_peer: bool,
-    /// Whether the application decides when to answer, within [`ANSWER`].
+    /// Whether the application may delay the answer, for at most [`ANSWER`].
     answers_late: bool,
-    /// If this end has sent its notice and the peer has not: when this end stops to wait for the
-    /// peer. If only the peer has sent its notice: when this end answers.
+    /// When this end acts without waiting longer. If only this end has sent its notice, it then
+    /// stops waiting for the peer's notice. If only the peer has sent its notice, this end then
+    /// answers.
     deadline: Option<Time>,
 }
 
 /// Whether this end has sent GOING_AWAY.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Notice {
-    /// The peer does not know the frame, or its transport parameters have not arrived.
+    /// The notice cannot be sent: the peer does not know the frame, or the peer's transport
+    /// parameters have not arrived.
     #[default]
     Unsupported,
-    /// This end does not drain.
+    /// The notice can be sent, but this end does not drain.
     NotSent,
-    /// The frame has to be sent.
+    /// This end drains, and GOING_AWAY has to be sent.
     Due,
     Sent,
 }
@@ -135,13 +138,14 @@ impl GoingAway {
         self.deadline
     }
 
-    /// Returns until when a connection without a socket waits for the peer's answer.
+    /// Returns the time until which a connection without a socket waits for the peer's answer.
     pub(super) fn suspended_deadline(&self) -> Option<Time> {
         self.deadline.filter(|_| !self.by_peer)
     }
 
-    /// Handles the deadline of [`suspended_deadline`](Self::suspended_deadline). The peer's streams
-    /// are still accepted if the connection gets a new socket.
+    /// Handles the deadline that [`suspended_deadline`](Self::suspended_deadline) returns, if it
+    /// has passed. If the connection gets a new socket afterwards, the peer's streams are still
+    /// accepted.
     pub(super) fn on_suspended_timeout(&mut self, now: Time) {
         if self.suspended_deadline().is_some_and(|deadline| deadline <= now) {
             self.deadline = None;
@@ -156,7 +160,8 @@ impl GoingAway {
         }
     }
 
-    /// Whether the notice has to be sent now. It waits until every stream of this end is announced.
+    /// Whether the notice has to be sent now. The notice waits until every stream of this end has
+    /// been announced.
     pub(super) fn is_due(&self, streams: &Streams) -> bool {
         // G-3
         self.notice == Notice::Due && streams.all_announced()
@@ -177,8 +182,8 @@ impl Connection {
     ///
     /// With `false`, this end may open streams for 3 s after [`Event::PeerDraining`], and the peer
     /// accepts them. The application uses this time to connect to another server. Then it
-    /// [drains](Self::drain) the connection. If it does not, this end stops opening streams after
-    /// the 3 s, which [`Event::Draining`] reports.
+    /// [drains](Self::drain) the connection. If the application does not drain it, this end stops
+    /// opening streams after the 3 s, which [`Event::Draining`] reports.
     pub fn set_drain_with_peer(&mut self, drains: bool) {
         self.going_away.answers_late = !drains;
     }

@@ -82,8 +82,8 @@ impl Connection {
         self.timers.awaits_pong()
     }
 
-    /// Returns when a connection ends that is suspended because of this timeout; `None` for a
-    /// timeout that says nothing about the peer's silence.
+    /// Suppose that this timeout suspends the connection. Returns when the suspended connection
+    /// ends, or `None` if the timeout says nothing about the peer's silence.
     pub(crate) fn silence_deadline(&self, timeout: Timeout) -> Option<Time> {
         self.timers.silence_deadline(timeout)
     }
@@ -93,7 +93,7 @@ impl Connection {
         close_frames::error_of_websocket(code, reason, self.caps.close.is_frame())
     }
 
-    /// Whether the application of this end has closed the connection, or a drain has.
+    /// Whether the application of this end, or a drain of this end, has closed the connection.
     pub(crate) fn is_closed_locally(&self) -> bool {
         matches!(self.close_reason(), Some(ConnectionError::LocallyClosed))
     }
@@ -103,8 +103,8 @@ impl Connection {
         matches!(self.state.end(), Some(End { step: Closing::Frame(_), .. }))
     }
 
-    /// Begins the closing handshake again, on a new socket and until this deadline, if this end has
-    /// closed the connection.
+    /// If this end has closed the connection, begins the closing handshake again on a new socket.
+    /// The handshake may last until `deadline`.
     pub(crate) fn close_again(&mut self, deadline: Option<Time>) {
         if let State::Ended(end) = &mut self.state
             && let Some(frames) = &end.again
@@ -114,8 +114,10 @@ impl Connection {
         }
     }
 
-    /// Whether the connection, which has no socket, drains and has nothing left to send or to wait
-    /// for. It waits for the answer to its notice, but does not wait for a socket to send a notice.
+    /// Whether the connection drains and has nothing left to send or to wait for. Call this only
+    /// while the connection has no socket. A connection that has sent its notice waits for the
+    /// peer's notice. A connection that has not sent its notice does not wait for a socket to send
+    /// it.
     pub(crate) fn is_drained_without_socket(&self) -> bool {
         self.is_draining()
             && self.streams.have_ended()
@@ -123,20 +125,20 @@ impl Connection {
             && self.going_away.suspended_deadline().is_none()
     }
 
-    /// Closes the connection, because its drain is complete. The caller knows that the peer has
-    /// received everything.
+    /// Closes the connection, because its drain is complete. Call this only when the peer has
+    /// acknowledged everything.
     pub(crate) fn close_drained(&mut self, now: Time) {
         self.close(now, VarInt::default(), Bytes::new());
     }
 
-    /// Records that a message arrived that was not for the engine.
+    /// Records that a message for the session, and not for the engine, has arrived.
     pub(crate) fn on_foreign_message(&mut self, now: Time, len: usize) {
         self.on_message(now, len);
     }
 
-    /// Records that a message was sent that the engine did not write, or that was sent before. Such
-    /// a message does not end a stall of the engine. Call [`on_socket_room`](Self::on_socket_room)
-    /// if the message shows that the engine can send, too.
+    /// Records that a message was sent, if the engine did not write the message, or if the message
+    /// was sent for a second time. This does not end a stall of the engine. If the message shows
+    /// that the engine can send as well, also call [`on_socket_room`](Self::on_socket_room).
     pub(crate) fn on_foreign_message_sent(&mut self, now: Time, len: usize) {
         self.timers.on_sent(now);
         self.counters.messages_sent += 1;
@@ -160,12 +162,12 @@ impl Connection {
         }
     }
 
-    /// Whether a full socket has to be reported if there is something to send.
+    /// Whether the driver has to report a full socket once there is something to send.
     pub(crate) fn may_report_socket_full(&self) -> bool {
         self.write_stall.is_stopped() && self.is_open()
     }
 
-    /// Stops the measurements that make no sense without a socket.
+    /// Stops the measurements that need a socket.
     pub(crate) fn suspend(&mut self, now: Time) {
         self.blocked_by_socket.stop(now);
         self.write_stall.stop();
@@ -178,14 +180,15 @@ impl Connection {
         self.going_away.on_new_socket(now, &self.streams);
     }
 
-    /// Returns the next of the engine's deadlines that apply without a socket: those of a
-    /// [`drain`](Self::drain).
+    /// Returns the engine's next deadline for a connection without a socket. Only a
+    /// [`drain`](Self::drain) has such deadlines.
     pub(crate) fn poll_suspended_timeout(&self) -> Option<Time> {
         let notice = self.going_away.suspended_deadline().filter(|_| self.is_draining());
         self.drain_deadline().into_iter().chain(notice).min()
     }
 
-    /// Handles the deadline of [`poll_suspended_timeout`](Self::poll_suspended_timeout).
+    /// Handles the deadline that [`poll_suspended_timeout`](Self::poll_suspended_timeout) returns,
+    /// if it has passed.
     pub(crate) fn handle_suspended_timeout(&mut self, now: Time) {
         self.going_away.on_suspended_timeout(now);
         if self.drain_deadline().is_some_and(|deadline| deadline <= now) {

@@ -1,15 +1,16 @@
 //! A connection that outlives its socket: the session layer between the engine and its sockets.
 //!
-//! To the engine, "handed to the transport" means handed to this layer. The layer counts the
-//! messages in both directions and keeps what it sent until the peer acknowledges it. On a new
-//! socket it sends again what the peer has not received. So streams, credit, FINs and resets need
-//! no rules of their own. SPEC.md §12 defines what goes over the wire.
+//! For the engine, this layer is the transport: a message counts as handed to the transport when it
+//! was handed to this layer. The layer counts the messages in both directions and keeps what it
+//! sent until the peer acknowledges it. On a new socket it sends again what the peer has not
+//! received. So streams, credit, FINs and resets need no rules of their own. SPEC.md §12 defines
+//! what goes over the wire.
 //!
 //! - `resumption`: the states of a session that both ends can resume; `transmit`: what it sends;
 //!   `timeouts`: its deadlines
 //! - `replay`: the messages that the peer has not acknowledged; `received`: when to acknowledge the
 //!   peer's messages
-//! - `wire`: the private parameters and frames; `keys`: the proofs that these contain
+//! - `wire`: the private parameters and frames; `keys`: the proofs in these parameters and frames
 
 mod keys;
 mod received;
@@ -36,20 +37,21 @@ use crate::{
 /// The clients and servers of `wsmux` put each of their connections on the QMux wire into a
 /// session.
 ///
-/// A session has the same boundary as a connection, and it must be called by the same rules. Each
-/// call about a socket names the socket by its [`Link`]. Late reports of a driver about an older
-/// socket have no effect.
+/// A driver calls a session with the same kinds of calls as a [`Connection`], and must obey the
+/// same rules. Each call about a socket names the socket by its [`Link`]. Late reports of a driver
+/// about an older socket have no effect.
 ///
 /// If both ends [turn resumption on](crate::Config::resume_timeout), the loss of the socket only
 /// suspends the connection. The connection is also suspended if the peer is silent, or if a proxy
 /// closes the socket. Then the client dials again, calls [`resume`](Self::resume), and lets the new
 /// socket send and receive. The server finds the session by the [`ResumeRequest`] in the first
-/// message on the new socket, and calls [`accept_resume`](Self::accept_resume). If it does not find
-/// the session, or the call fails, it passes the message to the session that it created for the new
-/// socket, which refuses the request. While there is no socket, the idle timeout, keep-alive and
-/// the write-stall timeout stand still.
+/// message on the new socket, and calls [`accept_resume`](Self::accept_resume). If the server does
+/// not find the session, or if the call fails, the server passes the message to the session that it
+/// created for the new socket. That session refuses the request. While there is no socket, the idle
+/// timeout, keep-alive and the write-stall timeout do not run.
 ///
-/// Otherwise the session adds nothing to the connection, and no byte to what the connection sends.
+/// If resumption is off at either end, the session adds nothing to the connection, and no byte to
+/// what the connection sends.
 #[derive(Debug)]
 pub struct Session {
     engine: Connection,
@@ -66,7 +68,7 @@ pub struct Link(u64);
 enum Layer {
     /// The session ends with its socket: this end or its peer has not offered resumption.
     Off,
-    /// This end offers resumption, and has not received the peer's parameters.
+    /// This end offers resumption, and the peer's parameters have not arrived yet.
     Offered(wire::Offer),
     /// Both ends have offered resumption.
     On(Box<Resumption>),
@@ -93,7 +95,7 @@ pub enum SessionState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SessionEvent {
-    /// The session has lost its socket, or has given it up for a new one.
+    /// The session has lost its socket, or has given the socket up for a new socket.
     Suspended,
     /// The session goes on with a new socket.
     #[non_exhaustive]
@@ -105,8 +107,8 @@ pub enum SessionEvent {
         /// The length of these messages in bytes.
         resent_bytes: u64,
     },
-    /// The server cannot resume the session. The connection has ended with the error that
-    /// suspended it.
+    /// The server cannot resume the session. So the connection has ended. Its error is the error
+    /// that had suspended the session.
     Refused,
 }
 
@@ -119,7 +121,7 @@ pub struct SessionStats {
     pub resumptions: u64,
     /// How many messages were sent again, or have to be sent again.
     pub resent_messages: u64,
-    /// The bytes of the messages that were sent again, or have to be.
+    /// The bytes of all messages that were sent again, or have to be sent again.
     pub resent_bytes: u64,
     /// The longest time from a loss to the resumption.
     pub longest_gap: Duration,
@@ -142,18 +144,18 @@ pub enum ResumeError {
     /// The proof is wrong.
     #[error("the proof is wrong")]
     BadProof,
-    /// The request has the number of an earlier request, or a lower number.
+    /// The number of the request is not higher than the number of an earlier request.
     #[error("the request was used before")]
     Replayed,
-    /// The client cannot have received this many messages.
+    /// The client claims to have received a number of messages that it cannot have received.
     #[error("the count of received messages is impossible")]
     BadCount,
 }
 
 impl Session {
     /// Creates a session for a new connection, before any other call on the connection. A server
-    /// that lets its clients resume passes fresh random `keys`. A client needs none, because the
-    /// server sends them.
+    /// that lets its clients resume passes fresh random `keys`. A client passes no keys, because
+    /// the server sends them to it.
     ///
     /// The session can be resumed only on the QMux wire, and only if
     /// [`Config::resume_timeout`](crate::Config::resume_timeout) is set at both ends.
@@ -193,8 +195,8 @@ impl Session {
         self.link
     }
 
-    /// Whether this is the name that [`link`](Self::link) returns. If not, the session no longer
-    /// uses the socket of that name, so drop that socket without a Close.
+    /// Whether this is the name that [`link`](Self::link) returns. If it is another name, the
+    /// session no longer uses the socket with this name. Then drop the socket without a Close.
     #[inline]
     pub fn is_current(&self, link: Link) -> bool {
         link == self.link
@@ -210,8 +212,8 @@ impl Session {
     }
 
     /// If the connection has no socket, returns when it ends unless a new socket resumes it.
-    /// Returns `None` in the other states, and for a time that [`Time`] cannot express. After
-    /// silence, the session waits for a shorter time than after a loss, because the silence counts.
+    /// Returns `None` in all other states, and if [`Time`] cannot express this time. If silence has
+    /// suspended the session, the duration of the silence counts as a part of the waiting time.
     pub fn suspension_deadline(&self) -> Option<Time> {
         match &self.layer {
             Layer::On(resumption) if self.engine.close_reason().is_none() => {
@@ -221,8 +223,9 @@ impl Session {
         }
     }
 
-    /// Whether the session has a socket that carries data. That is so until the first loss, and
-    /// after each resumption until the next loss, even if the connection has ended.
+    /// Whether the session has a socket that carries data. This is true until the first loss. After
+    /// each resumption, it is true again until the next loss. The end of the connection does not
+    /// change it.
     #[inline]
     pub fn has_socket(&self) -> bool {
         match &self.layer {
@@ -231,7 +234,7 @@ impl Session {
         }
     }
 
-    /// Returns the id by which the session can be resumed; `None` if it cannot be.
+    /// Returns the id by which the session can be resumed, or `None` if it cannot be resumed.
     pub fn id(&self) -> Option<SessionId> {
         match &self.layer {
             Layer::On(resumption) => Some(resumption.id()),
@@ -247,7 +250,8 @@ impl Session {
         }
     }
 
-    /// Returns the oldest event that was not returned before. Only the two newest events are kept.
+    /// Returns the oldest event that no earlier call has returned. Only the two newest events are
+    /// kept.
     #[inline]
     pub fn poll_event(&mut self) -> Option<SessionEvent> {
         match &mut self.layer {
@@ -345,7 +349,7 @@ impl Session {
         }
     }
 
-    /// Records that the socket is full, like the connection's method of this name.
+    /// Records that the socket is full, as [`Connection`]'s method with the same name does.
     #[inline]
     pub fn handle_socket_full(&mut self, now: Time, link: Link) {
         if self.is_current(link) && self.has_socket() {
@@ -362,8 +366,8 @@ impl Session {
         wants && self.has_socket() && self.engine.may_report_socket_full()
     }
 
-    /// Whether the session no longer needs a socket. This is so when the closing handshake is over,
-    /// or when the connection has ended while it had no socket. The session may still
+    /// Whether the session no longer needs a socket. It needs none once the closing handshake is
+    /// over, or if the connection ended while it had no socket. The session may still
     /// [linger](Self::lingers).
     #[inline]
     pub fn is_closed(&self) -> bool {
@@ -375,9 +379,9 @@ impl Session {
 
     /// Whether the application of this end has closed the connection, the connection has lost its
     /// socket, and the peer may not know of the close. Until
-    /// [`linger_deadline`](Self::linger_deadline), the session can be resumed only to send again
-    /// what the peer has not received, and then the close. A server keeps such a session where it
-    /// keeps suspended sessions. A client may dial again.
+    /// [`linger_deadline`](Self::linger_deadline), the session can still be resumed. A resumed
+    /// session only sends again what the peer has not received, and then sends the close. A server
+    /// keeps a lingering session where it keeps suspended sessions. A client may dial again.
     pub fn lingers(&self) -> bool {
         matches!(&self.layer, Layer::On(resumption) if resumption.lingers(&self.engine))
     }
@@ -397,8 +401,8 @@ impl Session {
     /// Begins to resume a client's session on a new socket, which has just opened with the same
     /// version of QMux. The session gives the new socket up if the server has not answered within
     /// `limit`. Returns the name of the socket; `None` if the session cannot be resumed. A socket
-    /// that the session still had is given up. A session that [lingers](Self::lingers) can be
-    /// resumed, too.
+    /// that the session still had is given up. A session that [lingers](Self::lingers) can also be
+    /// resumed.
     pub fn resume(
         &mut self,
         now: Time,
@@ -415,7 +419,7 @@ impl Session {
 
     /// Resumes a server's session on a new socket, on which this request has arrived. Returns the
     /// name of the socket. A socket that the session still had is given up. A session that
-    /// [lingers](Self::lingers) can be resumed, too.
+    /// [lingers](Self::lingers) can also be resumed.
     ///
     /// # Errors
     /// [`ResumeError`].
@@ -438,10 +442,10 @@ impl Session {
         Ok(self.link)
     }
 
-    /// Ends a connection that is [suspended](SessionState::Suspended) or
-    /// [resuming](SessionState::Resuming) at once, with the error that suspended it. A client calls
-    /// this if it cannot dial again, for example because the server rejects its credentials. In any
-    /// other state this has no effect.
+    /// If the connection is [suspended](SessionState::Suspended) or
+    /// [resuming](SessionState::Resuming), ends it at once, with the error that suspended it. A
+    /// client calls this if it cannot dial again, for example because the server rejects its
+    /// credentials. In any other state this has no effect.
     pub fn give_up(&mut self, now: Time) {
         if let Layer::On(resumption) = &mut self.layer {
             resumption.end(&mut self.engine, now);
@@ -475,7 +479,7 @@ impl Session {
         }
     }
 
-    /// Whether the session has something to send that the engine does not know of.
+    /// Whether the session itself, and not the engine, has something to send.
     #[inline]
     fn has_something_to_send(&self) -> bool {
         match &self.layer {

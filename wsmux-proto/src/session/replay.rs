@@ -7,23 +7,23 @@ use bytes::Bytes;
 use super::received::NEGLIGIBLE;
 use crate::{MessageBuf, Time, message::Piece, write_stall::WriteStall};
 
-/// How much a message counts in addition to its length, in bytes. It covers the message's places in
-/// the queues (SPEC.md §12).
+/// How many bytes a message costs in addition to its length. This number covers the message's
+/// entries in the queues (SPEC.md §12).
 pub(super) const MESSAGE_COST: u64 = 64;
 
-/// A queue never gives back memory if it has at most this many bytes of memory.
+/// A queue with at most this many bytes of memory never gives memory back.
 const SPARE: usize = 4 * 1024;
 
-/// A larger queue gives back memory when the used part is less than the memory divided by this
-/// number. The used part is then half of the memory that is kept. So a queue whose length varies by
-/// a smaller factor is not reallocated, and giving back costs less than filling the queue did.
+/// A larger queue gives memory back when it uses less than its memory divided by this number. It
+/// keeps twice the memory that it uses. So a queue whose length varies only by a smaller factor is
+/// not reallocated, and the reallocation costs less than it has cost to fill the queue.
 const SHRINK_BELOW: usize = 8;
 
 /// The messages that were sent and not acknowledged, in order. Long chunks are kept by reference.
 /// All other bytes are copied into one queue, so that keeping a message usually allocates nothing.
 ///
-/// The queue holds at most the replay budget plus one message, because the last message may exceed
-/// the budget.
+/// The messages cost at most the replay budget and the cost of one message, because the last
+/// message may exceed the budget.
 #[derive(Debug)]
 pub(super) struct Replay {
     messages: VecDeque<Kept>,
@@ -32,7 +32,8 @@ pub(super) struct Replay {
     /// How many messages were acknowledged. This is also the number of the first message in the
     /// queue.
     acknowledged: u64,
-    /// The next message to send again. At the end of the queue, nothing has to be sent again.
+    /// The position of the next message that has to be sent again. If this is the end of the queue,
+    /// nothing has to be sent again.
     next: Position,
     /// The cost of all messages in the queue.
     cost: u64,
@@ -40,7 +41,7 @@ pub(super) struct Replay {
     /// How long the peer may leave the first message in the queue unacknowledged. The timer runs
     /// while there is a socket and the peer has to acknowledge something.
     stall: WriteStall,
-    /// Whether the timer has expired since the peer has acknowledged something.
+    /// Whether the timer has expired since the peer last acknowledged something.
     has_stalled: bool,
 }
 
@@ -59,10 +60,11 @@ enum KeptPiece {
     Chunk(Bytes),
 }
 
-/// Whether the peer has acknowledged nothing for too long once, or repeatedly.
+/// Says whether a stall is the first one or a repeated one. In a stall the peer acknowledges
+/// nothing for too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stall {
-    /// This is the first such stall since the peer last acknowledged something.
+    /// This is the first stall since the peer last acknowledged something.
     First,
     Again,
 }
@@ -125,13 +127,14 @@ impl Replay {
         self.cost >= self.budget
     }
 
-    /// Returns when the session ends because the peer acknowledges nothing. Without a socket the
-    /// result has no meaning.
+    /// Returns the time at which the peer will have acknowledged nothing for too long. Without a
+    /// socket the result has no meaning.
     pub(super) fn deadline(&self) -> Option<Time> {
         self.stall.deadline()
     }
 
-    /// Whether the peer has acknowledged nothing for too long. If so, that time begins again.
+    /// Returns a stall if the peer has acknowledged nothing for too long. The timer then starts
+    /// again.
     pub(super) fn check_stall(&mut self, now: Time) -> Option<Stall> {
         if !self.stall.is_over(now) {
             return None;

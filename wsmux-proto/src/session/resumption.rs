@@ -12,11 +12,11 @@
 //!     +------------------- the server's answer -------------------------+
 //! ```
 //!
-//! `resume` and `accept_resume` also lead from `Live` and from `Resuming` to their result, because
-//! the newer socket wins.
+//! `resume` and `accept_resume` have the same result if they are called in `Live` or in `Resuming`,
+//! because the newer socket wins.
 //!
-//! A session whose connection was closed by this end keeps its phase until the peer has answered
-//! the close (R-27). It ends in `Over` if the peer does not answer in time.
+//! If this end has closed the connection, the session keeps its phase until the peer has answered
+//! the close (R-27). If the peer does not answer in time, the session enters `Over`.
 
 use std::time::Duration;
 
@@ -40,20 +40,21 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Resumption {
     pub(super) keys: SessionKeys,
-    /// How long the session waits for a new socket. It is the shorter time of the two ends.
+    /// How long the session waits for a new socket: the shorter of the timeouts of the two ends.
     pub(super) timeout: Duration,
     pub(super) replay: Replay,
     pub(super) received: Received,
-    /// The deadline of the last gap. A new gap ends no later than this, even if it has begun later.
-    /// Once something new arrives after the last gap, this is `None`. If the connection has ended,
-    /// it stays, because nothing new can arrive any more.
+    /// The deadline of the last gap, or `None` if something new has arrived after that gap. While
+    /// this deadline is set, a new gap ends no later than this, even if the new gap has begun
+    /// later. If the connection has ended, the deadline stays set, because nothing new can arrive
+    /// any more.
     last_deadline: Option<Time>,
     /// At a client, the number of its last attempt to resume. At a server, the number of the last
     /// attempt that the server accepted.
     pub(super) attempt: u64,
     pub(super) phase: Phase,
-    /// The newest event, and the event before it. If a client comes back before its server has noticed
-    /// the loss, two events happen at once.
+    /// The newest event, and the event before the newest. Two events happen at once if a client
+    /// comes back before its server has noticed the loss of the socket.
     events: [Option<SessionEvent>; 2],
     stats: SessionStats,
 }
@@ -77,15 +78,15 @@ pub(super) enum Phase {
         request: Option<ResumeRequest>,
         /// Whether the server's parameters have arrived.
         parameters_received: bool,
-        /// Whether the connection had already ended. If so, the socket is used only to tell the
-        /// peer about the end.
+        /// Whether the connection had ended before this attempt. If so, the socket is used only to
+        /// tell the peer about the end.
         only_to_close: bool,
     },
     /// The connection has ended, and the peer can no longer learn why.
     Over,
 }
 
-/// A time without a socket that carries data.
+/// A period in which no socket carries data.
 #[derive(Debug, Clone)]
 pub(super) struct Gap {
     pub(super) since: Time,
@@ -101,7 +102,7 @@ enum Reply {
     Answer(Answer),
     /// The server cannot resume the session.
     Refused,
-    /// The socket is of no use. Another one may be.
+    /// The socket is of no use, but another socket may be.
     Failed,
 }
 
@@ -329,7 +330,7 @@ impl Resumption {
         Ok(())
     }
 
-    /// Ends a connection without a socket that carries data, with the error that suspended it.
+    /// Ends a suspended connection, with the error that suspended it.
     pub(super) fn end(&mut self, engine: &mut Connection, now: Time) {
         match &self.phase {
             Phase::Live { .. } | Phase::Over => {}
@@ -388,7 +389,8 @@ impl Resumption {
             Incoming::Message(message) => message,
             _ => return Reply::Failed,
         };
-        // The server's parameters come first, unless its socket could not take them in time.
+        // The server's parameters come first, unless the server's socket could not take the
+        // parameters in time.
         if let Some(answer) = Answer::decode(message.clone()) {
             return Reply::Answer(answer);
         }
@@ -418,15 +420,15 @@ impl Resumption {
         if !is_proven || !self.replay.acknowledge(now, received) {
             return self.refuse(engine, now);
         }
-        // The request contained the count.
+        // The request has already reported the count of received messages.
         self.received.acknowledge();
         if let Phase::Resuming { socket, .. } = self.phase {
             self.go_on(engine, now, socket, None, is_new);
         }
     }
 
-    /// Returns to the phase `Live`. The peer's count has been applied to the replay buffer, and
-    /// `is_new` says whether it was higher than before.
+    /// Returns to the phase `Live`. The caller has applied the peer's count to the replay buffer.
+    /// `is_new` says whether this count was higher than before.
     fn go_on(
         &mut self,
         engine: &mut Connection,
@@ -457,8 +459,8 @@ impl Resumption {
         }
     }
 
-    /// Gives up a client's new socket. The session waits for another socket, until the deadline
-    /// that it had before.
+    /// Gives up a client's new socket. The session waits for another socket, until the same
+    /// deadline as before.
     pub(super) fn give_up(&mut self, link: &mut Link) {
         if let Phase::Resuming { gap, .. } = &self.phase {
             self.phase = Phase::Suspended(gap.clone());

@@ -46,7 +46,8 @@ impl Resumption {
         }
     }
 
-    /// Whether nothing is left to wait for in a drain without a socket.
+    /// Whether a drain without a socket is complete, so that the connection has nothing left to
+    /// wait for.
     fn has_drained(&self, engine: &Connection) -> bool {
         //
         let is_suspended = matches!(self.phase, Phase::Suspended(_));
@@ -87,8 +88,9 @@ impl Resumption {
         now: Time,
         timeout: Timeout,
     ) {
-        // Nobody uses the connection, and this end does not try to find out whether it works. If
-        // the server pings, it may have noticed a loss, so the server waits.
+        // `is_unused` means that nobody uses the connection, and that this end has not pinged
+        // to find out whether the connection works. A client then does not wait for a new socket. A
+        // server waits, because its client may have pinged, and may have noticed a loss earlier.
         let is_unused = timeout == Timeout::Idle && !engine.awaits_pong();
         let after_loss = now.checked_add(self.timeout);
         let deadline = self.limit(engine.silence_deadline(timeout).or(after_loss));

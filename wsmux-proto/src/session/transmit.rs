@@ -1,5 +1,5 @@
-//! What a session that can be resumed sends: its request or its answer, what it sends again, what is
-//! new, and acknowledgements.
+//! What a session that can be resumed sends: its request or its answer, messages that it sends
+//! again, new messages, and acknowledgements.
 
 use super::{
     resumption::{Phase, Resumption},
@@ -22,7 +22,7 @@ impl Resumption {
             }
             Phase::Live { answer } => {
                 // The answer is sent even before a close, because the client does not believe
-                // a close without it.
+                // a close that comes without the answer.
                 if let Some(answer) = answer.take() {
                     answer.encode(out);
                 } else if self.replay.next(out) {

@@ -130,16 +130,17 @@ impl Streams {
     fn credit_frame(&mut self, now: Time, key: Key) -> Option<Frame> {
         let stream = self.table.get_mut(key)?;
         let id = stream.id;
-        // Some wires open a stream with a grant. There, this end must send a grant first on each
-        // stream that it opens, even if the application has already dropped the receiving half. If
-        // another message came first, the peer would ignore it or close the connection.
+        // Some wires open a stream with a grant. On these wires, the first message of this end on
+        // each stream that it opens must be a grant, even if the application has already dropped
+        // the receiving half. If another message came first, the peer would ignore it or close the
+        // connection.
         let local = id.initiator() == self.side;
         let opens = self.caps.opens_with_grant() && local;
         // J-38: the peer forgets a stream once both halves have ended. If a grant arrives after
-        // that, the peer mistakes the grant for the beginning of a new stream. If this end's half
-        // has ended, the end of the peer's half may be on its way. So a grant is sent only if the
-        // peer has used up its credit, because such a peer probably waits for more credit. SPEC.md
-        // §7.7 describes the one case in which the peer does not wait for credit.
+        // that, the peer mistakes the grant for the beginning of a new stream. Once this end's half
+        // has ended, the end of the peer's half may be on its way. So a grant is then sent only if
+        // the peer has used up its credit, because a peer without credit probably waits for more.
+        // SPEC.md §7.7 describes the one case in which the peer does not wait for credit.
         let sent = stream.send.as_ref().is_none_or(|send| send.is_done());
         let revives = self.caps.end.grants_revive() && !local && sent;
         let recv = stream

@@ -2,11 +2,11 @@
 //!
 //! Refusals are sent first. After them come the streams, in the order in which they entered the
 //! queue. All frames of a stream are sent before the frames of the next stream. The queue records
-//! only which frames are due, and does not contain the frames themselves. So a peer cannot make
-//! this end use memory by causing it to send frames (C-32).
+//! only which frames are due, and does not contain the frames themselves. So the queue stays small,
+//! however many frames a peer causes this end to send (C-32).
 //!
-//! Invariant: until the connection ends, a stream is in the queue exactly once if its
-//! [`PendingControl`] is not empty, and otherwise not at all.
+//! Invariant, until the connection ends: a stream is in the queue once if its [`PendingControl`]
+//! contains a frame. A stream without such a frame is not in the queue.
 
 use std::collections::VecDeque;
 
@@ -18,7 +18,7 @@ use crate::VarInt;
 
 #[derive(Debug, Default)]
 pub(super) struct ControlQueue {
-    /// The refusals that have to be sent. Their streams were never in the table.
+    /// The refusals that have to be sent. A refused stream was never in the table.
     pub(super) refusals: Refusals,
     streams: VecDeque<Key>,
     /// The limit that DATA_BLOCKED has to report; `None` if that frame is not due.

@@ -53,8 +53,8 @@ impl Declared {
     }
 
     /// Returns the window that the peer declares for a stream. If the peer also declares credit of
-    /// the connection, and that credit is smaller than the window, returns that credit instead.
-    /// Returns 0 if the wire opens a stream with a grant, because then the peer declares no window.
+    /// the connection, returns the smaller of the window and this credit. Returns 0 if the wire
+    /// opens a stream with a grant, because then the peer declares no window.
     pub(super) fn peer_window(&self, id: StreamId) -> u64 {
         match (self.send_limit(id), self.peer.initial_max_data) {
             (stream, 0) => stream,

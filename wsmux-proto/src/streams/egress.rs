@@ -11,8 +11,8 @@ use super::{
 use crate::{Dir, Event, Frame, MessageBuf, Time, event::Events, wire::StreamHeader};
 
 /// How many bytes a stream may send before the next stream of the same priority has its turn. One
-/// TLS record holds about this many bytes. Shorter turns would need more headers, and longer turns
-/// would add latency.
+/// TLS record holds about this many bytes. With a smaller number, more headers would be sent. With
+/// a larger number, other streams would wait longer.
 const TURN: usize = 16 * 1024;
 
 /// A message with less room than this counts as full, because a frame with only a few bytes of data
@@ -31,8 +31,8 @@ impl Streams {
             || self.control.has_data_blocked()
     }
 
-    /// Whether `admit`, `write_control`, `write_data` and `take_flush` would all do nothing, and
-    /// the connection does not drain.
+    /// Whether the connection does not drain, and none of `admit`, `write_control`, `write_data`
+    /// and `take_flush` would do anything.
     pub(crate) fn are_quiet(&self) -> bool {
         self.control.is_empty()
             && !self.scheduler.has_next(true)
@@ -48,8 +48,7 @@ impl Streams {
             && self.limits.max_streams_due(Dir::Uni) != MaxStreamsDue::Now
     }
 
-    /// Appends the data of streams, each in its turn, as long as the message stays within `max`
-    /// bytes.
+    /// Appends data of the streams, which take turns. The message stays within `max` bytes.
     pub(crate) fn write_data(
         &mut self,
         now: Time,
@@ -58,8 +57,8 @@ impl Streams {
         events: &mut Events,
     ) {
         let one = !self.caps.messages.are_records();
-        // While the end of a stream waits for a flush, no other stream sends data. Otherwise that
-        // data would need a flush as well, and would delay the end again.
+        // While the end of a stream waits for a flush, no other stream sends data. Otherwise the
+        // data of the other streams would need a flush as well, and would delay the end again.
         let flush_first = self.flush.is_wanted();
         while !flush_first && out.len() + MIN_ROOM <= max && (out.is_empty() || !one) {
             let has_credit = self.connection.left() > 0;
@@ -93,9 +92,9 @@ impl Streams {
             self.wake_waiting_for_budget(events);
         }
         self.note_connection_blocked(now);
-        // The control frames of this message were written before this function found that credit is
-        // lacking. If the message is empty, DATA_BLOCKED has to be written here, because a caller
-        // that gets an empty message does not call again.
+        // The control frames of this message were written earlier, so DATA_BLOCKED normally goes
+        // into the next message. If this message is empty, DATA_BLOCKED has to be written here,
+        // because a caller that gets an empty message does not call again.
         if out.is_empty()
             && let Some(limit) = self.control.take_data_blocked()
         {
@@ -103,8 +102,8 @@ impl Streams {
         }
     }
 
-    /// Whether the socket has to be flushed before anything else is sent. Returns `true` once for
-    /// each flush that is wanted.
+    /// Returns whether the socket has to be flushed before anything else is sent. The result is
+    /// `true` only once for each flush.
     pub(crate) fn take_flush(&mut self) -> bool {
         self.flush.take()
     }

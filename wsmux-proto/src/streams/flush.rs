@@ -28,7 +28,7 @@ impl Flush {
         mark != self.current
     }
 
-    /// Requests a flush, because the end of a stream waits for it.
+    /// Requests a flush, because the end of a stream waits for the flush.
     pub(super) fn request(&mut self) {
         self.wanted = true;
     }
@@ -38,8 +38,8 @@ impl Flush {
         self.wanted
     }
 
-    /// Returns whether a flush is wanted. If so, the caller must flush now, and data that is
-    /// written later gets another mark.
+    /// Returns whether a flush is wanted. If a flush is wanted, the caller must flush now. Data
+    /// that is written after this call gets a new mark.
     pub(super) fn take(&mut self) -> bool {
         let wanted = std::mem::take(&mut self.wanted);
         self.current.0 += u64::from(wanted);
@@ -47,6 +47,7 @@ impl Flush {
     }
 }
 
-/// Marks data with the flush for which the data waits. The default marks data that needs no flush.
+/// The mark of data, which is the number of the flush after which the data has left the process.
+/// The default is the mark of data that needs no flush.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Mark(u64);

@@ -1,12 +1,12 @@
-//! How many unsent bytes the streams of a connection hold, and how many more each stream may hold
-//! (SPEC.md C-75, C-76).
+//! Counts the unsent bytes that the streams of a connection hold, and limits how many each stream
+//! may hold (SPEC.md C-75, C-76).
 //!
 //! The *send window* bounds the sum of the unsent bytes. No stream holds more than half of what the
 //! other streams leave free, so there is still room for streams that begin later. Bytes are
 //! *uncovered* if their stream has no credit for them. Uncovered bytes wait for a reader that may
 //! never continue. Therefore all uncovered bytes together take at most half of the window from
-//! other streams. The other half is for covered bytes, which are sent as soon as the socket takes
-//! them.
+//! other streams. Covered bytes can always use the other half, because they are sent as soon as the
+//! socket takes them.
 //!
 //! Invariant: `held` is the sum of what the buffers of all sending halves contain.
 
@@ -14,16 +14,16 @@ use std::collections::VecDeque;
 
 use crate::StreamId;
 
-/// How many bytes a stream may hold even if other streams have filled the window. So a request, or
-/// the head of a message, can be sent at once. This floor costs little, because the state of a
-/// stream takes about as much memory.
+/// How many bytes a stream may hold even if other streams have filled the window. So a stream can
+/// always accept a small request or the head of a message. These bytes cost little, because the
+/// state of a stream takes about as much memory.
 pub(super) const ALWAYS: usize = 1024;
 
 /// The bytes of one stream, or of all streams, that wait to be sent.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Held {
     pub(super) bytes: usize,
-    /// How many of these bytes the credit of their stream does not cover.
+    /// How many of these bytes have no stream credit.
     pub(super) uncovered: usize,
 }
 
@@ -56,13 +56,14 @@ pub(crate) struct SendBudget {
     window: usize,
     /// The most bytes that one stream may hold.
     buffer: usize,
-    /// If all streams together hold no more than this, every stream may fill its buffer, and no
-    /// other limit has to be computed. `None` if the window is too small for such a bound.
+    /// If all streams together hold no more than this number of bytes, every stream may fill its
+    /// buffer, and no other limit has to be computed. If the window is too small for that, this is
+    /// `None`.
     plenty: Option<usize>,
     held: Held,
-    /// The streams that hold nothing, have credit, and wait for room for a chunk, each with the
-    /// length of that chunk. They are in the order in which they began to wait, and each stream
-    /// occurs at most once. The entries of streams that have ended are dropped when there are many
+    /// The streams that wait for room for a chunk, each with the length of its chunk. These streams
+    /// have credit and hold no bytes. They are in the order in which they began to wait, and each
+    /// stream occurs at most once. The entries of ended streams are dropped when there are many
     /// more entries than streams.
     waiting: VecDeque<(StreamId, usize)>,
 }
@@ -78,8 +79,8 @@ impl SendBudget {
         self.held.bytes
     }
 
-    /// Records that what a stream holds has changed from `before` to `after`, for a reason other
-    /// than sending bytes.
+    /// Records that a stream now holds `after` and no longer `before`. Use [`sent`](Self::sent) if
+    /// the stream has sent bytes.
     pub(super) fn change(&mut self, before: Held, after: Held) {
         let others = self.held.without(before);
         self.held = Held {
@@ -101,14 +102,15 @@ impl SendBudget {
         self.held.bytes -= bytes;
     }
 
-    /// Removes everything, because the connection has ended and no stream holds anything.
+    /// Removes all bytes and entries, because the connection has ended and no stream holds bytes
+    /// any more.
     pub(super) fn clear(&mut self) {
         self.held = Held::default();
         self.waiting = VecDeque::new();
     }
 
-    /// Returns how much of the window is free if other streams hold `others`. Uncovered bytes
-    /// reduce the result by at most half of the window.
+    /// Returns how much of the window is free for a stream if the other streams hold `others`.
+    /// Uncovered bytes reduce the result by at most half of the window.
     fn left(&self, others: Held) -> usize {
         self.window
             .saturating_sub(others.covered())
@@ -132,8 +134,8 @@ impl SendBudget {
     }
 
     /// Adds a stream to the streams that wait for room for a chunk of `len` bytes. The stream holds
-    /// no bytes. Returns whether the caller should call [`forget_waiting`](Self::forget_waiting),
-    /// because there are many more entries than streams.
+    /// no bytes. Returns `true` if there are many more entries than streams. The caller should then
+    /// call [`forget_waiting`](Self::forget_waiting).
     pub(super) fn wait(&mut self, id: StreamId, len: usize, streams: usize) -> bool {
         self.waiting.push_back((id, len));
         self.waiting.len() > 2 * streams + super::SPARE_TICKETS

@@ -24,7 +24,7 @@ enum Half {
 /// The state of the stream that a frame names.
 enum Found {
     Stream(Key),
-    /// The stream waits until it can be opened.
+    /// The stream waits, because the stream limit is reached.
     Waiting,
     /// The stream has ended and was freed, or it was refused. The frame is late.
     Gone,
@@ -285,7 +285,7 @@ impl Streams {
     }
 
     /// Records that the peer has reset the stream. If this end has sent nothing useful on the
-    /// stream so far, nothing that it sends later makes the stream count as answered.
+    /// stream before the reset, the stream never counts as answered, whatever this end sends later.
     fn note_abandoned(&mut self, key: Key) {
         let stream = &mut self.table[key];
         stream.abandoned_by_peer |= !stream.send.as_ref().is_some_and(|send| send.was_of_use());
@@ -354,8 +354,8 @@ impl Streams {
         events: &mut Events,
     ) -> Result<(), TransportError> {
         // The report changes no stream, because grants are sent whenever they are due. But the
-        // frame may open its stream, and may be an error, because the peer may have no right to use
-        // that stream. So the stream is looked up.
+        // frame may open its stream. It may also be an error, because the peer may have no right to
+        // use that stream. So the stream is looked up.
         match self.find(now, id, Half::Recv, true, events)? {
             Found::Stream(_) | Found::Waiting => self.consume(now, UselessWork::Blocked),
             Found::Gone => Ok(()),
@@ -370,7 +370,7 @@ impl Streams {
         self.consume(now, UselessWork::Grant)?;
         if self.connection.add(Credit::Total(total))? {
             // Streams that wait for credit of the connection stay where they are in the queue, and
-            // use the credit in their turn (C-85).
+            // use the credit when the scheduler reaches them (C-85).
             self.stats.blocked_by_connection.stop(now);
         }
         Ok(())

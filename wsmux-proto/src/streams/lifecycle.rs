@@ -29,8 +29,8 @@ impl Streams {
         let key = self.table.insert(Stream::new(id, send, recv));
         self.limits.on_begin(id);
         self.budgets.stream_opened(self.table.len());
-        // If the window has become larger than the declared one, the difference is granted at once.
-        // On a local stream the grant has to wait until the first STREAM frame has been sent
+        // If the window has become larger than the declared window, the difference is granted at
+        // once. On a local stream the grant has to wait until the first STREAM frame has been sent
         // (SPEC.md Q-34).
         let grown =
             !local && self.table[key].recv.as_ref().is_some_and(|recv| recv.credit.grant_is_due());
@@ -86,7 +86,9 @@ impl Streams {
         self.send_budget.change(held, Held::default());
         debug_assert!(!stream.send.as_ref().is_some_and(|send| send.scheduling.is_waiting()));
         self.table.remove(key);
-        // C-40
-        self.limits.on_end(id, self.phase == Phase::Open);
+        // C-40. During a drain of this end, the peer goes on opening streams until it has found
+        // another server (G-4).
+        let may_open_more = matches!(self.phase, Phase::Open | Phase::Leaving);
+        self.limits.on_end(id, may_open_more);
     }
 }

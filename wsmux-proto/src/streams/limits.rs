@@ -230,7 +230,7 @@ impl Limits {
 
     /// Returns whether MAX_STREAMS has to be sent, and whether it can wait for other frames. On a
     /// wire without MAX_STREAMS the result is always [`MaxStreamsDue::No`]. The result is not
-    /// stored, because it also depends on how many streams the peer has opened.
+    /// stored, because it also depends on the number of streams that the peer has opened.
     #[inline]
     pub(super) fn max_streams_due(&self, dir: Dir) -> MaxStreamsDue {
         let count = self.remote(dir);
@@ -304,9 +304,9 @@ struct Count {
     /// The limit that the queued STREAMS_BLOCKED frame has to report.
     to_report: Option<u64>,
     /// Whether this end's own limit has kept the application from opening a stream. If so, an event
-    /// reports the end of each stream from then on, even when the limit is no longer reached. Tasks
-    /// of the application may still be waiting then, and the engine cannot know whether they are.
+    /// reports the end of each stream from then on, even when the limit is no longer reached. The
+    /// engine cannot know whether tasks of the application are still waiting at that time.
     capped: bool,
-    /// Whether a stream has ended since `capped` was set, and no event has reported that yet.
+    /// Whether a stream has ended since `capped` was set, and no event has reported the end yet.
     available: bool,
 }

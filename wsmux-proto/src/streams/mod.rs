@@ -6,8 +6,8 @@
 //!   calls on each half; `app`: the application's calls that concern all streams
 //! - `flow_control`: how much each end may send, and how windows grow on a long path; `declared`:
 //!   how much may be sent on a new stream; `flush`: which data has left the process
-//! - `waiting`: on a wire that cannot advertise the stream limit, streams that the peer opened
-//!   above this limit and that wait until another stream has ended
+//! - `waiting`: streams that the peer opened above the stream limit, on a wire that cannot
+//!   advertise this limit; each of them waits until another stream has ended
 //! - `buffer`: bytes that wait to be sent or read; `held`: how many unsent bytes all streams
 //!   together may hold
 //! - `ingress`: frames from the peer; `control`, `egress`: control frames and data to the peer
@@ -89,8 +89,8 @@ pub(super) struct Streams {
     /// Streams of the peer that the application has not accepted, by direction. The stream limit
     /// bounds their number.
     unaccepted: [VecDeque<StreamId>; 2],
-    /// The initial window of a new stream. This is the largest number of bytes that the peer may
-    /// have sent and that the application has not read.
+    /// The initial window of a new stream. A window bounds the bytes that the peer has sent and the
+    /// application has not read.
     stream_receive_window: u64,
     auto_tune: AutoTune,
     /// The credit that the peer gives to all streams together.
@@ -107,11 +107,11 @@ pub(super) struct Streams {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Open,
-    /// This end opens no more streams. It accepts those that the peer opens, because the peer may
-    /// not know that this end drains.
+    /// This end opens no more streams. It accepts the streams that the peer opens, because the peer
+    /// may not know that this end drains.
     Leaving,
-    /// This end opens no more streams, and refuses those that the peer opens. The connection ends
-    /// when the existing streams have ended.
+    /// This end opens no more streams, and refuses the streams that the peer opens. The connection
+    /// ends when the existing streams have ended.
     Draining,
     /// The connection has ended. Nothing is sent, but received bytes can still be read.
     Ended,
@@ -124,7 +124,7 @@ pub(super) struct Stats {
     pub(super) refused: u64,
     /// How long streams have waited for credit of their own, summed over all streams.
     pub(super) blocked_by_stream: StopwatchSum,
-    /// Measures how long at least one stream waits for credit of the connection.
+    /// Runs while at least one stream waits for credit of the connection.
     pub(super) blocked_by_connection: Stopwatch,
     /// The streams and the bytes that were in flight when the connection ended.
     pub(super) in_flight: InFlight,
@@ -173,8 +173,8 @@ impl Streams {
         }
     }
 
-    /// Applies the peer's limit on how many streams of a kind this end may open in all. If the
-    /// limit has risen, queues [`Event::Available`].
+    /// Applies the peer's limit on the total number of streams of a kind that this end may open. If
+    /// the limit has risen, queues [`Event::Available`].
     fn raise_local_limit(&mut self, dir: Dir, limit: u64, events: &mut Events) {
         if self.limits.raise_local(dir, limit) {
             events.push(Event::Available { dir });
@@ -186,7 +186,8 @@ impl Streams {
         self.auto_tune.is_on()
     }
 
-    /// Records that a ping is sent now. Nothing was received for `silence` before it.
+    /// Records that a ping is sent now. Before the ping, nothing was received for the time
+    /// `silence`.
     pub(super) fn on_ping_sent(&mut self, silence: Duration) {
         self.auto_tune.on_ping_sent(silence);
     }
@@ -196,8 +197,8 @@ impl Streams {
         self.auto_tune.on_ping_answered(sample);
     }
 
-    /// Whether a ping has to be sent together with the frames that were just written. Returns
-    /// `true` once for each ping that is wanted.
+    /// Whether a ping has to be sent together with the frames that were just written. For each ping
+    /// that is wanted, only one call returns `true`.
     pub(super) fn take_sample_wanted(&mut self) -> bool {
         self.auto_tune.take_sample_wanted()
     }
@@ -207,21 +208,21 @@ impl Streams {
         self.auto_tune.used()
     }
 
-    /// Returns how many streams there are, including the streams that have ended and that the
-    /// application has not released.
+    /// Returns how many streams there are. A stream that has ended still counts until the
+    /// application has released it.
     pub(super) fn len(&self) -> usize {
         self.table.len()
     }
 
-    /// Returns how many streams of the peer wait until they can be opened.
+    /// Returns how many streams of the peer wait because the stream limit is reached.
     pub(super) fn waiting(&self) -> usize {
         self.waiting.len()
     }
 
-    /// Sets the initial window of new and existing streams. If the window of a stream has grown, a
-    /// larger initial window replaces that growth, and the replaced bytes are returned to the
-    /// growth budget. A smaller window takes effect as data is read, because credit that was
-    /// granted cannot be revoked.
+    /// Sets the initial window of new and existing streams. If the window of a stream has grown and
+    /// the initial window becomes larger, the larger initial window replaces bytes of this growth.
+    /// The replaced bytes are returned to the growth budget. A smaller window takes effect as data
+    /// is read, because credit that was granted cannot be revoked.
     pub(super) fn set_stream_receive_window(&mut self, window: u64) {
         self.stream_receive_window = window;
         for key in self.table.keys() {
@@ -233,14 +234,14 @@ impl Streams {
         }
     }
 
-    /// Opens no streams from now on, and announces those that were opened.
+    /// From now on this end opens no streams. Announces the streams that it has opened.
     pub(super) fn leave(&mut self) {
         if self.phase != Phase::Open {
             return;
         }
         self.phase = Phase::Leaving;
         for dir in Dir::ALL {
-            // G-3. A frame of this stream opens all earlier ones as well (RFC 9000 §3.2).
+            // G-3. A frame of this stream also opens all earlier streams (RFC 9000 §3.2).
             if let Some(key) = self.newest_unseen(dir) {
                 self.queue_control(key, ControlFrame::Announce);
             }
@@ -252,7 +253,8 @@ impl Streams {
         Dir::ALL.into_iter().all(|dir| self.newest_unseen(dir).is_none())
     }
 
-    /// Returns the newest stream of this end, if no frame of it has been sent.
+    /// Returns the newest stream that this end has opened, if no frame of this stream has been
+    /// sent.
     fn newest_unseen(&self, dir: Dir) -> Option<Key> {
         let key = self.table.key(self.limits.newest_local(dir)?)?;
         let send = self.table.get(key)?.send.as_ref()?;
@@ -268,18 +270,19 @@ impl Streams {
         }
     }
 
-    /// Whether neither end opens streams any more.
+    /// Whether both ends have stopped opening streams.
     pub(super) fn is_draining(&self) -> bool {
         self.phase == Phase::Draining
     }
 
-    /// Whether the drain is complete: neither end opens streams, and they have ended.
+    /// Whether the drain is complete. It is complete if neither end opens streams and all streams
+    /// have ended.
     pub(super) fn is_drained(&self) -> bool {
         self.is_draining() && self.have_ended()
     }
 
-    /// Whether every stream has ended or waits only for the peer to answer a stop, and this end has
-    /// no control frame of a stream left to send.
+    /// Whether this end has no control frame of a stream left to send, and each stream either has
+    /// ended or waits only for the peer to answer a stop.
     pub(super) fn have_ended(&self) -> bool {
         self.table.all_linger() && self.control.is_empty()
     }

@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 
 use super::tree::Tree;
 
-/// The number of entries for which an empty queue keeps memory. Usually the number of streams that
-/// send at once is not larger.
+/// The number of entries for which an empty queue keeps memory. Usually no more streams than this
+/// send at once.
 const MAX_SPARE: usize = 64;
 
 /// Entries that wait for their turn.
@@ -47,7 +47,7 @@ impl<T> Default for PriorityQueue<T> {
 }
 
 impl<T> PriorityQueue<T> {
-    /// Adds an entry after the others of the same priority.
+    /// Adds an entry after the other entries of the same priority.
     pub(super) fn push(&mut self, entry: T, priority: i32) {
         self.visit(1);
         self.len += 1;
@@ -84,7 +84,7 @@ impl<T> PriorityQueue<T> {
         entry
     }
 
-    /// Replaces the highest level, which has become empty, by the next one.
+    /// Replaces the highest level, which has become empty, by the next level.
     fn next_level(&mut self) {
         // Usually there is no other level, and this check is cheaper than a search in the tree.
         let next = match self.lower.is_empty() {
@@ -159,7 +159,7 @@ struct Level<T> {
     queue: VecDeque<T>,
 }
 
-/// Returns the key of a level in `lower`: the higher the priority, the lower the number.
+/// Returns the key of a level in `lower`. A higher priority has a lower key.
 fn rank(priority: i32) -> u64 {
     u64::from(i32::MAX.abs_diff(priority))
 }

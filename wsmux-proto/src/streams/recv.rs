@@ -48,11 +48,12 @@ pub(super) enum RecvState {
     /// The application has read the code of the reset, or has stopped the half after the reset.
     ResetRead,
     /// Added by wsmux: this end has stopped the half, and the peer has not ended it. Received bytes
-    /// are dropped, and no credit is granted. The RFC has no such state, because there STOP_SENDING
-    /// does not change the state of the receiver.
+    /// are dropped, and no credit is granted. The RFC does not need this state, because in the RFC
+    /// STOP_SENDING does not change the receiver's state.
     Stopped { code: VarInt },
     /// Added by wsmux: this end has stopped the half, and the peer has answered with a reset.
-    /// Further frames are ignored without a check, as they are for a stream that was freed (C-55).
+    /// Further frames for the half are ignored without a check, like frames for a freed stream
+    /// (C-55).
     StopAnswered,
 }
 
@@ -83,7 +84,8 @@ pub(super) enum WasRead {
 pub(super) enum Ended {
     /// The frame has ended the half.
     Now,
-    /// The frame has not ended the half: the half is still open, or had ended before.
+    /// The frame has not ended the half. The half is still open, or had ended before the frame
+    /// arrived.
     Before,
 }
 
@@ -152,7 +154,8 @@ impl Recv {
         }
     }
 
-    /// Returns whether the application waits for something to read, and ends the wait.
+    /// Ends the application's wait for something to read. Returns whether the application was
+    /// waiting.
     pub(super) fn take_waiting(&mut self) -> bool {
         std::mem::take(&mut self.waiting)
     }
@@ -167,7 +170,7 @@ impl Recv {
         Err(violation::final_size("data after the end of a stream"))
     }
 
-    /// Handles received bytes, which are a slice of a message of `message_len` bytes.
+    /// Handles received bytes. They are a slice of a message that has `message_len` bytes.
     #[inline]
     pub(super) fn on_data(
         &mut self,
@@ -275,8 +278,8 @@ impl Recv {
         }
     }
 
-    /// Drops the bytes that were not read, except those among the first `reliable_size` bytes of
-    /// the stream.
+    /// Drops unread bytes, except the bytes that are among the first `reliable_size` bytes of the
+    /// stream.
     fn keep(&mut self, reliable_size: u64) {
         let unread = reliable_size.saturating_sub(self.credit.consumed());
         self.buffer.truncate(usize::try_from(unread).unwrap_or(usize::MAX));
@@ -324,8 +327,8 @@ impl Recv {
         }
     }
 
-    /// Returns the code of a reset that was received. If no reset was received, records that the
-    /// application waits for one.
+    /// Returns the code of the received reset. If no reset was received, records that the
+    /// application waits for a reset.
     pub(super) fn poll_reset(&mut self) -> Option<VarInt> {
         match self.state {
             RecvState::ResetRecvd { code, .. } => Some(code),

@@ -88,7 +88,7 @@ impl RecvStream<'_> {
     /// Copies as many received bytes into `out` as there is room for. Returns how many were copied.
     ///
     /// # Errors
-    /// Those of [`read`](Self::read). If there is an error, nothing was copied.
+    /// The errors of [`read`](Self::read). If there is an error, nothing was copied.
     pub fn read_into(&mut self, out: &mut impl BufMut) -> Result<Read<usize>, ReadError> {
         let mut filled = 0;
         loop {
@@ -97,8 +97,8 @@ impl RecvStream<'_> {
                     filled += data.len();
                     out.put(data);
                 }
-                // This result is possible only in the first round, because a further round begins
-                // only if there is data.
+                // Only the first round can have this result, because a further round begins only if
+                // there is data.
                 Read::Finished => return Ok(Read::Finished),
                 Read::Blocked => return Ok(Read::Blocked),
             }
@@ -128,7 +128,7 @@ impl RecvStream<'_> {
         stream.recv_released = true;
         if recv.stop(code) && self.streams.phase != Phase::Ended {
             // Some peers ignore a STOP_SENDING for a stream that they do not know yet, so an empty
-            // STREAM frame is sent before it.
+            // STREAM frame is sent before the STOP_SENDING.
             let announce =
                 !self.streams.caps.opens_with_grant() && self.id.initiator() == self.streams.side;
             if announce {
@@ -145,8 +145,8 @@ impl RecvStream<'_> {
     /// the peer resets the stream.
     ///
     /// # Errors
-    /// [`ReadError::ClosedStream`] if the stream has ended in another way, was stopped, or its reset
-    /// has been read. [`ReadError::ConnectionLost`] if the connection has ended.
+    /// [`ReadError::ClosedStream`] if the stream has ended without a reset, if it was stopped, or
+    /// if its reset has been read. [`ReadError::ConnectionLost`] if the connection has ended.
     pub fn poll_reset(&mut self) -> Result<Option<VarInt>, ReadError> {
         let end = self.end;
         let Some(recv) =

@@ -1,4 +1,4 @@
-//! Streams of the peer that this end refuses, and whose refusal has not been sent.
+//! Refusals of streams that the peer has opened. A refusal is here until it has been sent.
 //!
 //! A refusal is two frames, one for each half of the stream. If the stream has been waiting, it
 //! counts as waiting until both frames have been sent. Invariant: `waited` is the number of
@@ -9,8 +9,8 @@ use std::collections::VecDeque;
 use super::table::SPARE_STREAMS;
 use crate::{Dir, Frame, StreamId, VarInt};
 
-/// The code with which this end refuses a stream. The application never sees such a stream, so it
-/// cannot choose the code.
+/// The code with which this end refuses a stream. The application never sees a refused stream, so
+/// it cannot choose the code.
 pub(super) const REFUSED: VarInt = VarInt::from_u32(0);
 
 #[derive(Debug, Default)]

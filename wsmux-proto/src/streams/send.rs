@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{ClosedStream, SendStreamStats, Time, VarInt, WriteError, stats::LazyStopwatch};
 
-/// The states of a sending half: those of RFC 9000 §3.1, and three that wsmux adds.
+/// The states of a sending half: the states of RFC 9000 §3.1, and three states that wsmux adds.
 ///
 /// ```text
 ///         open
@@ -31,9 +31,9 @@ use crate::{ClosedStream, SendStreamStats, Time, VarInt, WriteError, stats::Lazy
 /// ```
 ///
 /// Data counts as acknowledged when the socket has taken it (draft-ietf-quic-qmux-02 §QUIC Frames).
-/// So `DataSent` is also the RFC's "Data Recvd", and `ResetSent` is also its "Reset Recvd". `Ready`
-/// stands for both "Ready" and "Send" of the RFC, because it makes no difference here whether a
-/// byte was sent.
+/// So `DataSent` is also the RFC's state "Data Recvd", and `ResetSent` is also the RFC's state
+/// "Reset Recvd". `Ready` stands for the RFC's states "Ready" and "Send", because it makes no
+/// difference here whether a byte was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SendState {
     /// The application may write.
@@ -55,9 +55,9 @@ pub(super) enum SendState {
 /// Which end asked for the reset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ResetBy {
-    /// The application at this end asked for it.
+    /// The application at this end has reset the stream.
     Application,
-    /// The peer asked for it, by STOP_SENDING.
+    /// The peer has asked for the reset by STOP_SENDING.
     Peer,
 }
 
@@ -96,13 +96,13 @@ pub(super) struct Send {
     pub(super) queued_for_room: bool,
     /// Whether the application waits for [`Event::Ended`](crate::Event::Ended).
     pub(super) end_watch: EndWatch,
-    /// The flush for which the last data waits. This is used only on a wire that requires a flush
-    /// before the end of a stream.
+    /// The flush that must be complete before the end of the stream is sent. This is used only on a
+    /// wire that requires a flush after the last data of a stream.
     pub(super) data_flush: Mark,
     /// Whether an empty STREAM frame has announced the stream to the peer.
     pub(super) announced: bool,
     pub(super) scheduling: Scheduling,
-    /// Measures how long the stream has data but no credit of its own.
+    /// Measures how long the stream has data to send but no stream credit.
     pub(super) blocked: LazyStopwatch,
 }
 
@@ -203,7 +203,7 @@ impl Send {
         self.buffer.pop(max)
     }
 
-    /// Whether the FIN is due and no bytes are left to be sent before it.
+    /// Whether the FIN has to be sent and no bytes are left to be sent before the FIN.
     pub(super) fn only_fin_left(&self) -> bool {
         self.state == SendState::DataQueued && self.buffer.is_empty()
     }
@@ -256,8 +256,8 @@ impl Send {
         Ok(())
     }
 
-    /// If a reset waits for reliable bytes, and all of these bytes have been sent, queues the
-    /// reset. Returns whether a reset is queued.
+    /// Queues a reset that waits for reliable bytes, once all reliable bytes have been sent.
+    /// Returns whether a reset is queued.
     pub(super) fn queue_reset_if_sent(&mut self) -> bool {
         // Q-47 (QMux "Stream Resets with Partial Delivery Extension")
         if let SendState::ResetAtQueued { code, reliable_size } = self.state

@@ -25,7 +25,7 @@ impl Streams {
     }
 }
 
-/// How a sending half has ended, if it has.
+/// Whether a sending half has ended, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SendEnd {
@@ -49,7 +49,7 @@ pub struct SendStream<'a> {
 }
 
 impl SendStream<'_> {
-    /// Returns how many bytes the send buffer would accept now. If this is 0,
+    /// Returns how many bytes the send buffer would accept now. If the result is 0,
     /// [`Event::Writable`](crate::Event::Writable) reports when there is room.
     ///
     /// # Errors
@@ -99,7 +99,7 @@ impl SendStream<'_> {
     }
 
     /// Returns the stream's key, and how many bytes the stream's buffer and the send window have
-    /// room for. If there is no room, records that the application waits for some.
+    /// room for. If there is no room, records that the application waits for room.
     fn room_for(&mut self, piece: Piece) -> Result<(Key, usize), WriteError> {
         let key = self.writable()?;
         let Streams { table, send_budget, .. } = &mut *self.streams;
@@ -112,9 +112,9 @@ impl SendStream<'_> {
     }
 
     /// Makes sure that the application is woken when there is room for a chunk. If the stream holds
-    /// bytes, the application is woken when they are sent. If the stream has no credit, it is woken
-    /// when the stream gets some. In all other cases the stream has to wait in the queue of the
-    /// send window.
+    /// bytes, the application is woken when these bytes are sent. If the stream has no credit, the
+    /// application is woken when the stream gets credit. In all other cases the stream has to wait
+    /// in the queue of the send window.
     fn wait_for_budget(&mut self, key: Key, len: usize) {
         let streams = &mut *self.streams;
         let stream = &mut streams.table[key];
@@ -134,8 +134,8 @@ impl SendStream<'_> {
         }
     }
 
-    /// Copies as many bytes of `data` as there is room for. Returns how many were copied. If this
-    /// is 0, [`Event::Writable`](crate::Event::Writable) reports when there is room.
+    /// Copies as many bytes of `data` as there is room for. Returns how many bytes were copied. If
+    /// the result is 0, [`Event::Writable`](crate::Event::Writable) reports when there is room.
     ///
     /// # Errors
     /// [`WriteError`]. In this case no bytes were copied.
@@ -146,10 +146,10 @@ impl SendStream<'_> {
         Ok(taken)
     }
 
-    /// Accepts all of `data`, if there is any room at all. A chunk of 4 KiB or more is not copied.
-    /// The buffer may exceed its limit by less than one chunk. If there is no room, leaves `data`
-    /// as it is and returns 0, and [`Event::Writable`](crate::Event::Writable) reports when there
-    /// is room.
+    /// Accepts all of `data`, even if there is room for only one byte. A chunk of 4 KiB or more is
+    /// not copied. The buffer may exceed its limit by less than one chunk. If there is no room,
+    /// leaves `data` as it is and returns 0, and [`Event::Writable`](crate::Event::Writable)
+    /// reports when there is room.
     ///
     /// # Errors
     /// [`WriteError`]. In this case `data` is unchanged.
@@ -327,8 +327,8 @@ impl SendStream<'_> {
         Ok(send.ok_or(ClosedStream)?.stats(self.now))
     }
 
-    /// Releases the half, because the application no longer uses it. If it was neither finished nor
-    /// reset, it is reset with code 0.
+    /// Releases the half, because the application no longer uses it. If the half was neither
+    /// finished nor reset, it is reset with code 0.
     pub fn release(&mut self) {
         let Some(key) = self.streams.table.key(self.id) else { return };
         let stream = &mut self.streams.table[key];

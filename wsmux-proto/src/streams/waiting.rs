@@ -1,11 +1,11 @@
-//! Streams of the peer that wait until another stream has ended. They exist only on a wire that
+//! Streams of the peer that wait until another stream has ended. Streams wait only on a wire that
 //! cannot advertise a limit on streams. On such a wire, a peer may open more streams than the limit
 //! allows (SPEC.md §7.5).
 //!
-//! On that wire the peer cannot send data on a stream before this end's first grant, so a waiting
+//! The peer cannot send data on a stream of this wire before this end's first grant. So a waiting
 //! stream takes no more memory than its entry in this module. When fewer streams are open than the
-//! limit allows, the waiting stream is opened as if the peer had opened it only then. What the peer
-//! has sent about the stream in the meantime takes effect at that moment.
+//! limit allows, the first waiting stream is opened as if the peer had opened it at this moment.
+//! What the peer has already sent about the stream takes effect at the same moment.
 //!
 //! Invariant: a waiting stream counts as opened, and is neither in the table nor refused.
 
@@ -23,9 +23,9 @@ pub(super) struct Waiting {
     halves: Halves,
 }
 
-// While the table of waiting streams grows, it needs memory for two and a half values of this type
-// for each stream. The node of the stream in the tree takes another 40 bytes. The sum is below the
-// 128 bytes that SPEC.md §10 allows for each stream.
+// While the table of waiting streams grows, it needs as much memory for each stream as two and a
+// half values of this type. The stream's node in the tree takes another 40 bytes. The sum is below
+// 128 bytes, which SPEC.md §10 allows for each stream.
 const _: () = assert!(size_of::<Waiting>() <= 32);
 
 /// What the peer has done with the halves of a waiting stream. The peer has sent no byte, because
@@ -37,7 +37,7 @@ enum Halves {
     Open,
     Fin,
     Reset(VarInt),
-    /// The peer has stopped this end's half, with this code.
+    /// The peer has stopped this end's half with `code`.
     Stopped {
         code: VarInt,
         /// Whether the peer's half has ended as well.
@@ -45,11 +45,11 @@ enum Halves {
     },
 }
 
-/// The waiting streams. There are at most `max` of them. If a stream was refused after it had
-/// waited, it counts until its refusal has been sent. The peer opens streams of one kind in the
-/// order of their ids, so the order of ids is the order of arrival. The streams are kept in a tree
-/// rather than a hash table, because a tree returns memory when streams leave, and because no
-/// choice of ids makes it slow.
+/// The waiting streams, at most `max`. If a stream was refused after it had waited, it counts
+/// towards `max` until its refusal has been sent. The peer opens streams of one kind in the order
+/// of their ids, so the order of ids is the order of arrival. The streams are kept in a tree rather
+/// than a hash table, because a tree returns memory when streams leave, and because no choice of
+/// ids makes it slow.
 #[derive(Debug)]
 pub(super) struct WaitingRoom {
     max: u64,
@@ -115,8 +115,8 @@ impl Streams {
 
     fn admit_waiting(&mut self, now: Time, events: &mut Events) -> Result<(), TransportError> {
         while let Some(dir) = self.admissible() {
-            // The budget is also checked when the peer opens a stream. Without this second check, a
-            // peer could evade the budget by opening streams in advance.
+            // The budget was already checked when the peer opened the stream. Without a second
+            // check here, a peer could evade the budget by opening streams in advance.
             self.budgets.check(UselessWork::Cancelled, now)?;
             let Some((index, waited)) = self.waiting.streams[dir as usize].pop_first() else {
                 break;

@@ -14,7 +14,8 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Capabilities {
-    /// What a message contains, and what the two ends know of each other before the first message.
+    /// What a message contains, and what the two ends know about each other before the first
+    /// message.
     pub messages: Messages,
     /// How a grant states the credit of a stream.
     pub grants: Grants,
@@ -28,7 +29,7 @@ pub struct Capabilities {
     pub blocked_frames: bool,
 }
 
-/// What a message contains, and what the two ends know of each other before the first message.
+/// What a message contains, and what the two ends know about each other before the first message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Messages {
@@ -48,12 +49,12 @@ pub enum Messages {
     },
     /// A message is exactly one frame, and neither end declares anything beforehand.
     ///
-    /// This has three consequences. A stream opens with a [grant](Opening::Grant). Only this end
-    /// [knows](StreamLimit::Local) how many streams the peer may open. Pings are sent as WebSocket
-    /// pings. There are no datagrams, and the connection has no credit of its own. A message may
-    /// use up all the credit of its stream, so the window limits the size of a message. Windows
-    /// therefore never grow beyond their initial size. If they grew, a peer could send ever larger
-    /// messages.
+    /// The wire therefore works as follows. A stream opens with a [grant](Opening::Grant). Only
+    /// this end [knows](StreamLimit::Local) how many streams the peer may open. Pings are sent as
+    /// WebSocket pings. There are no datagrams, and the connection has no credit of its own. A
+    /// message may use up all the credit of its stream, so the window limits the size of a message.
+    /// Windows therefore never grow beyond their initial size. If windows grew, a peer could send
+    /// ever larger messages.
     Single,
 }
 
@@ -74,12 +75,12 @@ pub enum Opening {
     /// bidirectional, because the opener of a unidirectional stream would have no credit to grant.
     #[non_exhaustive]
     Grant {
-        /// Who knows how many streams may be open.
+        /// Which ends know how many streams may be open.
         limit: StreamLimit,
     },
 }
 
-/// Who knows how many streams a peer may open.
+/// Which ends know how many streams a peer may open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StreamLimit {

@@ -19,8 +19,9 @@ const ACK: u16 = 1;
 const ERROR: u16 = 2;
 const CLOSE: u16 = 3;
 
-/// The last byte of Close messages, and the byte before the code in Error messages. It names the
-/// half that ends at the receiver of the message: the receiving half or the sending half.
+/// The last byte of Close messages, and the byte before the code in Error messages. This byte names
+/// the half that ends, as the receiver of the message sees it: its receiving half or its sending
+/// half.
 const READ: u8 = 0;
 const WRITE: u8 = 1;
 
@@ -70,8 +71,8 @@ impl Codec for JsWs {
                 put(out, id, DATA, |out| out.put_slice(data));
             }
             Frame::Stream { id, fin: true, .. } => put(out, id, CLOSE, |out| out.put_u8(READ)),
-            // The capabilities exclude these frames. The list is complete, so that the compiler
-            // reports a missing frame when one is added to the type.
+            // The capabilities exclude these frames. The list names all these frames. So when a
+            // frame is added to the type, the compiler reports that it is missing here.
             Frame::Padding(_)
             | Frame::TransportParameters(_)
             | Frame::Ping(_)
@@ -145,8 +146,8 @@ impl Codec for JsWs {
     }
 }
 
-/// Returns the id as it is encoded on this wire. Its lowest bit is the initiator. There is no bit
-/// for the direction, because all streams are bidirectional (J-7).
+/// Returns the id as it is encoded on this wire. The lowest bit says which end is the initiator.
+/// There is no bit for the direction, because all streams are bidirectional (J-7).
 fn wire_id(id: StreamId) -> VarInt {
     VarInt::saturating(id.index() << 1 | id.initiator() as u64)
 }

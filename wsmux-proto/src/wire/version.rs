@@ -3,8 +3,8 @@
 /// A version of QMux. The subprotocol on which both ends agree names or implies the version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QMuxVersion {
-    /// The name of the version. A subprotocol that names the version is either this name alone, or
-    /// this name, a dot and the application's protocol.
+    /// The name of the version. A subprotocol that names the version has one of two forms. It is
+    /// this name alone, or it is this name, a dot and the application's protocol.
     pub(crate) name: &'static str,
     /// The type of the QX_TRANSPORT_PARAMETERS frame, which is the first frame of each end.
     pub(crate) parameters: u64,
@@ -29,14 +29,14 @@ pub(super) const NAMES: [&str; VERSIONS.len()] = [VERSIONS[0].name, VERSIONS[1].
 
 impl QMuxVersion {
     /// All versions that wsmux supports, in order of preference. By default a client offers only
-    /// the first one.
+    /// the first version.
     pub const ALL: &[Self] = &VERSIONS;
 
     /// The newest version, which a client and a server of wsmux prefer.
     pub const NEWEST: Self = VERSIONS[0];
 
     /// The version that is used if the subprotocol is only the name of an application's protocol.
-    /// It is the version on which draft-lcurley-qmux-websocket-00 ("QMux Version") is based.
+    /// The draft draft-lcurley-qmux-websocket-00 ("QMux Version") is based on this version.
     const IMPLIED: Self = VERSIONS[VERSIONS.len() - 1];
 
     /// Returns the version that the agreed subprotocol names or implies.
@@ -45,8 +45,8 @@ impl QMuxVersion {
         Self::split_subprotocol(subprotocol).0.unwrap_or(Self::IMPLIED)
     }
 
-    /// Splits a subprotocol into the version and the application's protocol after it. If the
-    /// subprotocol does not begin with a version of [`ALL`](Self::ALL), all of it is an
+    /// Splits a subprotocol into the version and the application's protocol. If the subprotocol
+    /// does not begin with a version of [`ALL`](Self::ALL), the whole subprotocol is an
     /// application's protocol.
     pub fn split_subprotocol(subprotocol: &str) -> (Option<Self>, Option<&str>) {
         for version in VERSIONS {

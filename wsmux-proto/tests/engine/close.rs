@@ -16,7 +16,7 @@ fn peer(wire: Wire) -> ScriptedPeer {
 /// An application error code MUST be carried in full, up to 2^62-1.
 /// On a local close we MUST send one CONNECTION_CLOSE (0x1d for an application's code, 0x1c
 /// for a transport error) as the last frame, and then a WebSocket Close.
-/// [W-24] The code of our Close frame MUST be the one that the table of §3.3 gives.
+/// [W-24] Our Close frame MUST have the code that the table of §3.3 gives.
 #[test]
 fn an_applications_code_becomes_the_websockets_by_the_table() {
     for wire in WIRES {
@@ -93,8 +93,8 @@ fn a_long_reason_is_cut_between_characters() {
     assert!(reason.len() < 16_000 && std::str::from_utf8(reason).is_ok());
 }
 
-/// A reason that is not valid UTF-8 MUST NOT be an error; what cannot be decoded is
-/// replaced.
+/// A reason that is not valid UTF-8 MUST NOT cause an error. The bytes that cannot be
+/// decoded are replaced.
 #[test]
 fn a_reason_that_is_no_utf_8_is_no_error() {
     let mut peer = peer(Wire::QMux);
@@ -130,8 +130,9 @@ fn a_peers_websocket_close_on_js_ws_is_its_applications_word() {
     }
 }
 
-/// Returns a peer that has closed only the WebSocket. Asserts that this is reported as a transport
-/// close without a QUIC code, and that its reason contains the WebSocket's code and reason.
+/// Returns a peer that has closed only the WebSocket. Asserts that the engine reports a transport
+/// close without a QUIC code. Asserts that the reason of this close contains the WebSocket's code
+/// and reason.
 fn closed_by_websocket(wire: Wire, code: Option<u16>) -> ScriptedPeer {
     let mut peer = peer(wire);
     peer.conn.handle(peer.now, Incoming::Close { code, reason: "bye".into() });
@@ -181,7 +182,7 @@ fn a_connection_close_is_answered_by_the_websockets_close_alone() {
     }
 }
 
-/// [C-48] `close` MUST take effect at once: streams fail, data not yet sent is dropped, the close
+/// [C-48] `close` MUST take effect at once: all streams fail, unsent data is dropped, and the close
 /// is sent.
 #[test]
 fn a_close_takes_effect_at_once_and_data_not_sent_is_dropped() {
@@ -283,9 +284,9 @@ fn two_that_close_at_the_same_time_both_come_to_an_end() {
     }
 }
 
-/// When the connection ends, the reset of one stream has not been sent yet. On another stream we
-/// have stopped the peer's half, and this half has not ended. So both streams are reported as in
-/// flight.
+/// When the connection ends, one stream has a reset that has not been sent yet. On another stream
+/// we have stopped the peer's half, and the peer's half has not ended. So both streams are reported
+/// as in flight.
 #[test]
 fn what_the_peer_was_never_told_is_in_flight() {
     let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &Config::default());

@@ -26,7 +26,8 @@ fn cases() -> ProptestConfig {
 
 const MAX: u64 = (1 << 62) - 1;
 
-/// Generates integers of every encoded length, including the smallest and the largest of each.
+/// Generates integers of every encoded length, including the smallest and the largest integer of
+/// each length.
 fn integer(max: u64) -> impl Strategy<Value = u64> {
     let borders = [0, 63, 64, 16_383, 16_384, (1 << 30) - 1, 1 << 30, MAX];
     prop_oneof![
@@ -87,8 +88,8 @@ fn transport_parameters() -> impl Strategy<Value = TransportParameters> {
 
 fn qmux_frame() -> impl Strategy<Value = Frame> {
     let count = || integer(1 << 60);
-    // Only `wsmux_proto` can make a `TransportErrorCode` from a number, so this uses two of its
-    // constants.
+    // Only `wsmux_proto` can make a `TransportErrorCode` from a number, so this test uses two
+    // constants of `wsmux_proto`.
     let errors = [TransportErrorCode::NO_ERROR, TransportErrorCode::PROTOCOL_VIOLATION];
     prop_oneof![
         (1usize..50).prop_map(Frame::Padding),
@@ -152,7 +153,8 @@ fn wire_and_frame() -> impl Strategy<Value = (Wire, Frame)> {
     ]
 }
 
-/// Decodes a message and returns how many frames came before its end or before an error.
+/// Decodes a message. Returns how many frames came before the end of the message, or before an
+/// error.
 fn decode_all(wire: Wire, mut message: Bytes) -> usize {
     let mut frames = 0;
     while let Ok(Some(_)) = wire.decode(&mut message) {
@@ -210,7 +212,7 @@ proptest! {
         for cut in 0..whole.len() {
             let mut message = Bytes::copy_from_slice(&whole[..cut]);
             let decoded = wire.decode(&mut message);
-            // The part before the cut is itself a valid frame in only two cases: padding, and data
+            // The part before the cut is a valid frame only if the frame is padding, or has data
             // that extends to the end of its message.
             let open_end = matches!(frame, Frame::Padding(_))
                 || (wire == Wire::JsWs && matches!(frame, Frame::Stream { fin: false, .. }));

@@ -29,8 +29,8 @@ fn a_datagram_arrives_whole_and_in_order() {
 /// [J-34] If the application opens a unidirectional stream or sends a datagram, the call MUST fail
 /// with an error that names the wire, and nothing is sent.
 /// We MUST NOT send a DATAGRAM frame to a peer that did not advertise
-/// `max_datagram_frame_size`. A DATAGRAM frame that we send MUST NOT be longer than that value, nor
-/// longer than the peer's `max_record_size`.
+/// `max_datagram_frame_size`. A DATAGRAM frame that we send MUST NOT be longer than the value that
+/// the peer advertised, nor longer than the peer's `max_record_size`.
 #[test]
 fn a_datagram_that_the_peer_does_not_take_is_refused_here() {
     for (frame, record) in [(100, 65_536), (65_536, 16_382), (2, 16_382)] {
@@ -84,9 +84,9 @@ fn when_nobody_reads_the_oldest_go_and_the_connection_goes_on() {
     assert_eq!(peer.conn.stats(Time::EPOCH).datagrams_dropped_incoming, 100 - kept.len() as u64);
 }
 
-/// [C-32] Every answer that a peer can demand of us MUST be held either as state of its stream or
-/// connection, with at most one answer of each kind, or in a queue with a bound. So a peer that
-/// does not read cannot make our memory grow.
+/// [C-32] Every answer that a peer can demand of us MUST be held in one of two ways. Either it is
+/// state of its stream or connection, with at most one answer of each kind. Or it is in a queue
+/// with a bound. So a peer that does not read cannot make our memory grow.
 #[test]
 fn empty_datagrams_are_bounded_too() {
     let mut config = Config::default();

@@ -3,8 +3,8 @@
 use crate::support::*;
 use wsmux_proto::{Config, Dir, Frame, Wire};
 
-/// An honest peer cannot know that this end is draining. So on a stream that the drain refuses, it
-/// may still send as much as its window allows.
+/// An honest peer cannot know that this end is draining. So on a stream that the drain refuses, the
+/// peer may still send as much as the stream's window allows.
 #[test]
 fn a_stream_that_is_refused_by_a_drain_does_not_end_the_others() {
     let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &Config::default());
@@ -15,7 +15,7 @@ fn a_stream_that_is_refused_by_a_drain_does_not_end_the_others() {
     peer.conn.drain(peer.now, None);
     peer.said();
     // The peer writes a log in lines of 32 bytes for 100 ms, the time that our STOP_SENDING may
-    // take to reach it. It stays within the 1 MiB that each stream may send without a further
+    // take to reach it. The log stays within the 1 MiB that each stream may send without a further
     // grant.
     let log = uni(CLIENT, 0);
     for line in 0..20_000u64 {
@@ -41,7 +41,7 @@ fn a_peer_that_answers_no_stop_does_not_hold_up_a_drain() {
     peer.said();
     peer.conn.drain(peer.now, None);
     peer.said();
-    // For an hour the peer answers our pings, so it counts as alive. It sends nothing more.
+    // For an hour the peer answers our pings, so it counts as alive. The peer sends nothing more.
     let mut pongs = 0;
     peer.send(&[Frame::Pong(code(0))]);
     while peer.now < at(secs(3_600)) && peer.conn.is_established() {

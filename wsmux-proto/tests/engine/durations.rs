@@ -136,7 +136,7 @@ proptest! {
     })]
 
     /// [C-81] A duration that the application or the peer sets MUST NOT cause a panic, however long
-    /// it is: if no clock can reach the deadline, there is no deadline.
+    /// the duration is. If no clock can reach a deadline, there is no deadline.
     #[test]
     fn no_duration_and_no_clock_panics_the_engine(
         js_ws in any::<bool>(),
@@ -171,8 +171,8 @@ proptest! {
     }
 }
 
-/// [C-81] A duration that the application or the peer sets MUST NOT cause a panic, however long it
-/// is: if no clock can reach the deadline, there is no deadline.
+/// [C-81] A duration that the application or the peer sets MUST NOT cause a panic, however long the
+/// duration is. If no clock can reach a deadline, there is no deadline.
 #[test]
 fn a_time_that_no_clock_reaches_means_never() {
     let set = |config: &mut Config, index| {
@@ -212,8 +212,8 @@ fn a_time_that_no_clock_reaches_means_never() {
     }
 }
 
-/// [C-81] A duration that the application or the peer sets MUST NOT cause a panic, however long it
-/// is: if no clock can reach the deadline, there is no deadline.
+/// [C-81] A duration that the application or the peer sets MUST NOT cause a panic, however long the
+/// duration is. If no clock can reach a deadline, there is no deadline.
 #[test]
 fn a_handshake_without_a_deadline_is_still_a_handshake() {
     let mut config = Config::default();
@@ -228,8 +228,8 @@ fn a_handshake_without_a_deadline_is_still_a_handshake() {
     assert!(due.is_none_or(|due| due == at(Duration::MAX)), "{due:?}: the peer has not begun");
 }
 
-/// [C-81] A duration that the application or the peer sets MUST NOT cause a panic, however long it
-/// is: if no clock can reach the deadline, there is no deadline.
+/// [C-81] A duration that the application or the peer sets MUST NOT cause a panic, however long the
+/// duration is. If no clock can reach a deadline, there is no deadline.
 #[test]
 fn a_connection_may_begin_at_any_time() {
     for wire in WIRES {

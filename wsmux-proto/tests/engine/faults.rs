@@ -194,15 +194,16 @@ fn a_narrow_link_with_a_deep_queue_is_slow_and_not_dead() {
 /// [C-44] When nothing has been received for the keep-alive interval, or for a third of the
 /// effective idle timeout if that is shorter, a ping MUST be sent: QX_PING on QMux, WebSocket ping
 /// on js-ws.
-/// [C-45] When a ping is unanswered and nothing at all has arrived for a whole effective idle
-/// timeout (if there is none: for three keep-alive intervals), the connection MUST time out, even
-/// though sending restarts the idle timer.
+/// [C-45] If a ping is unanswered, and nothing at all has arrived for a whole effective idle
+/// timeout, the connection MUST time out, even though sending restarts the idle timer. If there is
+/// no effective idle timeout, three keep-alive intervals take its place.
 #[test]
 fn both_ends_notice_a_black_hole_of_either_direction_by_the_idle_timeout() {
     let directions = [[true, false], [false, true], [true, true]];
-    // No acknowledgement arrives from a black hole. There are two cases: the socket's buffer is
-    // already full when the network fails, or it then accepts bytes until it is full. `Endpoint`
-    // frees no room in a full buffer, because room counts as a sign of life (C-90).
+    // No acknowledgement arrives from a black hole. In one case, the socket's buffer is already
+    // full when the network fails. In the other case, the buffer accepts bytes after the failure
+    // until it is full. `Endpoint` frees no room in a full buffer, because room counts as a sign of
+    // life (C-90).
     for (wire, holes, fills) in WIRES
         .into_iter()
         .flat_map(|w| directions.map(|d| (w, d)))
@@ -228,7 +229,8 @@ fn both_ends_notice_a_black_hole_of_either_direction_by_the_idle_timeout() {
         for (reason, hears_nothing) in reasons.into_iter().flatten().zip([holes[1], holes[0]]) {
             let timed_out =
                 matches!(reason, ConnectionError::TimedOut(Timeout::Idle | Timeout::KeepAlive));
-            // An end that still receives may get the other end's close before it times out itself.
+            // If an end still receives, the other end's close may arrive before this end's own
+            // timeout.
             let told = !hears_nothing && matches!(reason, ConnectionError::ConnectionClosed(_));
             assert!(timed_out || told, "{story}: {reason:?}");
         }

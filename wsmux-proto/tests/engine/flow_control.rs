@@ -32,9 +32,9 @@ fn some_data(wire: Wire, offset: u64, bytes: &[u8]) -> Frame {
 
 /// [C-26] We MUST NOT send more stream bytes than the peer has granted to the stream, not even for
 /// a moment.
-/// [C-38] A stream's credit MUST be renewed in two cases, and not for each read. In the first, the
-/// application has read a quarter of the window since the last grant, or 1 MiB if that is less (at
-/// least one byte). In the second, a growth of the window is due (C-56).
+/// [C-38] A stream's credit MUST be renewed in two cases, and not for each read. First, the
+/// application has read a quarter of the window since the last grant, or 1 MiB if that is less, but
+/// at least one byte. Second, the window has to grow (C-56).
 /// [J-25] Each byte of Data MUST use one byte of credit. Ids and types use no credit.
 #[test]
 fn a_window_of_1024_bytes_moves_a_mebibyte() {
@@ -113,7 +113,8 @@ fn a_reset_whose_final_size_is_past_the_credit_is_a_flow_control_error() {
 /// but MUST be counted against stream credit, connection credit and final size.
 /// [C-17] A receiving half that the application has stopped MUST be kept until its FIN or reset has
 /// arrived.
-/// [J-23] Data that arrives after our Error(Write) MUST be discarded and counted.
+/// [J-23] Data that arrives after our Error(Write) MUST be discarded, and MUST be counted as C-16
+/// says.
 /// [C-20] Credit MUST NOT be granted to a half after its FIN or reset has arrived, or after the
 /// application has stopped it.
 #[test]
@@ -131,9 +132,9 @@ fn data_for_a_stopped_reader_is_discarded_yet_counted() {
     }
 }
 
-/// [C-38] A stream's credit MUST be renewed in two cases, and not for each read. In the first, the
-/// application has read a quarter of the window since the last grant, or 1 MiB if that is less (at
-/// least one byte). In the second, a growth of the window is due (C-56).
+/// [C-38] A stream's credit MUST be renewed in two cases, and not for each read. First, the
+/// application has read a quarter of the window since the last grant, or 1 MiB if that is less, but
+/// at least one byte. Second, the window has to grow (C-56).
 #[test]
 fn credit_is_renewed_at_a_quarter_of_the_window_and_not_for_each_read() {
     for wire in WIRES {
@@ -263,8 +264,8 @@ fn a_peers_connection_credit_is_obeyed_and_spent_only_on_what_is_sent() {
     assert_eq!(peer.frames(), [stream(ids[2], 800, &[0; 100], false)]);
 }
 
-/// [C-29] A stream MUST NOT be scheduled unless it has data (or a FIN) to send and the credit for
-/// it; a FIN alone needs no credit.
+/// [C-29] A stream MUST NOT be scheduled unless it has something to send: data for which it has
+/// credit, or a FIN without data. A FIN without data needs no credit.
 /// [J-16] When a stream is finished, we MUST send Close(Read) after all Data. Close(Read) needs no
 /// credit. The socket is flushed between Data and Close(Read), because the real endpoint loses Data
 /// whose stream ends in the same TLS record.
@@ -428,8 +429,9 @@ fn a_raised_window_is_not_told_before_the_streams_first_frame() {
     assert!(matches!(frames[0], Frame::Stream { .. }), "{frames:?}");
 }
 
-/// The public peers discard a grant for a stream that they have not seen. Unless this end
-/// repeats the grant, such a peer waits for credit that this end believes it has granted.
+/// The public peers discard a grant for a stream that they have not seen. If this end does
+/// not repeat the grant, a peer that discarded it waits for credit that this end has already
+/// counted as granted.
 #[test]
 fn a_peer_that_forgets_early_grants_is_not_left_without_credit() {
     let mut config = Config::default();

@@ -50,9 +50,9 @@ fn a_peer_without_the_parameter_gets_no_notice_and_may_send_none() {
     assert_eq!(blamed, GOING_AWAY);
 }
 
-/// [G-3] An end that begins to drain MUST send GOING_AWAY, unless it has sent it, and opens no
-/// stream from then on. Before GOING_AWAY it MUST send a frame of each stream that it has opened,
-/// or of a later stream of the same kind.
+/// [G-3] An end that begins to drain MUST send GOING_AWAY, unless it has already sent GOING_AWAY.
+/// From then on it opens no stream. For each stream that it has opened, it MUST first send a frame
+/// of that stream, or of a later stream of the same kind.
 #[test]
 fn the_notice_comes_after_all_streams_of_its_sender() {
     let mut peer = server();
@@ -71,10 +71,10 @@ fn the_notice_comes_after_all_streams_of_its_sender() {
     assert_eq!(peer.frames(), [stream(ids[0], 0, b"first", false)]);
 }
 
-/// [G-4] Until the peer has sent GOING_AWAY, but for no longer than 5 s, an end that drains MUST
+/// [G-4] An end that drains waits for the peer's GOING_AWAY for up to 5 s. While it waits, it MUST
 /// accept the streams that the peer opens, and MUST NOT close the connection because all streams
-/// have ended. The time begins when GOING_AWAY is sent, and again with each new WebSocket (§12.3).
-/// After that new streams are refused with code 0.
+/// have ended. The 5 s begin when this end sends its own GOING_AWAY, and begin again with each new
+/// WebSocket (§12.3). After the wait, new streams are refused with code 0.
 #[test]
 fn streams_are_accepted_until_the_peer_answers_or_the_time_is_over() {
     for answers in [false, true] {
@@ -110,8 +110,30 @@ fn streams_are_accepted_until_the_peer_answers_or_the_time_is_over() {
     }
 }
 
+/// A busy peer would otherwise use up its limit before it has another connection.
+#[test]
+fn the_stream_limit_is_raised_while_the_notice_is_unanswered() {
+    let mut config = Config::default();
+    config.max_concurrent_bidi_streams(2);
+    let parameters = scripted_peer::generous_but(|limits| limits.going_away = true);
+    let mut peer = ScriptedPeer::with_parameters(Wire::QMux, SERVER, &config, parameters);
+    peer.conn.drain(peer.now, None);
+    let mut frames = peer.frames();
+    for nth in 0..2 {
+        let id = bidi(CLIENT, nth);
+        peer.send(&[stream(id, 0, b"", true)]);
+        assert_eq!(peer.conn.accept(Dir::Bi), Some(id));
+        peer.conn.send_stream(peer.now, id).finish().unwrap();
+        peer.conn.send_stream(peer.now, id).release();
+        peer.conn.recv_stream(peer.now, id).release();
+        frames.extend(peer.frames());
+    }
+    let raised = |frame: &Frame| matches!(frame, Frame::MaxStreams { .. });
+    assert!(frames.iter().any(raised), "{frames:?}");
+}
+
 /// [G-5] An end that receives GOING_AWAY and has not sent it MUST send it within 3 s, as if it
-/// drained (G-3). But it need not close the connection, because the peer does.
+/// drained (G-3). This end need not close the connection, because the peer does so.
 #[test]
 fn an_end_answers_the_notice_and_leaves_the_close_to_the_peer() {
     for late in [false, true] {

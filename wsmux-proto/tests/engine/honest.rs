@@ -129,9 +129,9 @@ fn a_small_credit_of_the_connection_that_is_renewed_in_parts_is_no_abuse() {
 /// reason that names the budget.
 /// [C-63] The budget of grants MUST be replenished as follows. Each stream that either end opens
 /// adds 1. Each 64 bytes of stream data that we send add 1. If an eighth of the window that the
-/// peer declared is less than 64 bytes, a frame that fits into the window adds 1 for each such
-/// eighth instead. On QMux each frame of stream data adds 1 more, unless lack of credit made the
-/// frame shorter. On js-ws each byte of stream data adds 1 more.
+/// peer declared is less than 64 bytes, that eighth takes the place of the 64 bytes for each frame
+/// that fits into the window. On QMux each frame of stream data adds 1 more, unless lack of credit
+/// made the frame shorter. On js-ws each byte of stream data adds 1 more.
 #[test]
 fn a_declared_window_excuses_no_grants_that_are_smaller_or_useless() {
     let most = |window: u64, grant: fn(u64, StreamId, u64) -> Frame| {
@@ -200,17 +200,18 @@ fn a_limit_of_one_stream_serves_one_call_after_the_other() {
 /// A media sender opens 300 streams a second. It resets nine of ten before they are read, because
 /// their data is out of date by then.
 ///
-/// [C-61] We MUST NOT close a connection because of useless work whose rate stays below the rate at
-/// which its budget is replenished, however long the work continues. This holds if time alone
-/// replenishes the budget. It also holds if useful work alone replenishes the budget, however fast
-/// the work is.
+/// [C-61] We MUST NOT close a connection because of useless work that is slower than its budget is
+/// replenished, however long the useless work continues. This rule covers a budget that only time
+/// replenishes. It also covers a budget that only useful work replenishes, however fast the useful
+/// work is.
 /// [C-62] When a bidirectional stream that the peer opened is over, it MUST count as cancelled if
 /// two conditions hold. First, nothing of the stream was read, not even its end. Second, the peer
 /// reset the stream, or stopped our half, before anything was sent on our half. A stream of either
-/// kind that the peer opened MUST count as served in two cases. First, something was sent on it
-/// before such a reset or stop. Second, its end and at least one byte of it were read. All other
-/// streams of the peer count neither as cancelled nor as served. A stream that we opened MUST NOT
-/// count as either.
+/// kind that the peer opened MUST count as served in two cases. First, something was sent on our
+/// half, and the peer had neither reset the stream nor stopped our half before. Second, the end of
+/// the stream and at least one byte of the stream were read. All other streams of the peer count
+/// neither as cancelled nor as served. A stream that we opened MUST NOT count as cancelled or as
+/// served.
 #[test]
 fn media_whose_sender_gives_up_nine_of_ten_streams_as_stale_goes_on() {
     let mut pair = pair(Wire::QMux, &config(1 << 20, 100));
@@ -329,10 +330,11 @@ fn a_reset_after_the_end_of_each_of_ten_thousand_streams_is_no_abuse() {
 /// [C-62] When a bidirectional stream that the peer opened is over, it MUST count as cancelled if
 /// two conditions hold. First, nothing of the stream was read, not even its end. Second, the peer
 /// reset the stream, or stopped our half, before anything was sent on our half. A stream of either
-/// kind that the peer opened MUST count as served in two cases. First, something was sent on it
-/// before such a reset or stop. Second, its end and at least one byte of it were read. All other
-/// streams of the peer count neither as cancelled nor as served. A stream that we opened MUST NOT
-/// count as either.
+/// kind that the peer opened MUST count as served in two cases. First, something was sent on our
+/// half, and the peer had neither reset the stream nor stopped our half before. Second, the end of
+/// the stream and at least one byte of the stream were read. All other streams of the peer count
+/// neither as cancelled nor as served. A stream that we opened MUST NOT count as cancelled or as
+/// served.
 #[test]
 fn long_polls_that_end_without_news_go_on_for_minutes() {
     for wire in WIRES {

@@ -31,8 +31,8 @@ fn server() -> ScriptedPeer {
 /// [J-3] On an empty message we MUST close with PROTOCOL_VIOLATION.
 /// [J-8] On an id of 2^61 or above we MUST close with PROTOCOL_VIOLATION, because its counter does
 /// not fit into a neutral id.
-/// [J-30] The limit on inbound messages MUST be the largest window that the configuration permits
-/// plus 10 bytes, and at least 19 bytes, from the start.
+/// [J-30] From the start of a connection, the limit on inbound messages MUST be the largest window
+/// that the configuration permits plus 10 bytes. The limit MUST be at least 19 bytes.
 /// [W-2] On a text message we MUST close with PROTOCOL_VIOLATION and WebSocket code 1002, on either
 /// wire.
 #[test]
@@ -140,8 +140,8 @@ fn data_behind_the_end_of_a_stream_is_a_final_size_error() {
 #[test]
 fn each_end_is_answered_once_and_answers_are_not_answered() {
     let id = bidi(CLIENT, 0);
-    // Each row has a frame of the peer and our answers to it. The peer then sends the same frame
-    // again, and we do not answer.
+    // Each row has a frame of the peer and our answers to it. After that, the peer sends the same
+    // frame again, and this time we do not answer.
     for (said, answer) in [
         (close_read(id), vec![Frame::FinReceived { id }]),
         (error_read(id, 9), vec![stop(id, 9)]),
@@ -323,8 +323,8 @@ fn replay(
 /// [J-7] The lowest bit of an id MUST say who opened the stream: 0 for the client, 1 for the
 /// server. Each side counts up by 2, and begins with 0 or 1. Id n stands for the neutral stream
 /// with counter n >> 1.
-/// [J-13] An Ack on a new id of the peer MUST open the stream and grant the credit in the Ack, and
-/// we MUST answer with an Ack that grants our receive window.
+/// [J-13] An Ack on a new id of the peer MUST open the stream, and grants us the credit in the Ack.
+/// We MUST answer with an Ack that grants our receive window.
 /// [J-16] When a stream is finished, we MUST send Close(Read) after all Data. Close(Read) needs no
 /// credit. The socket is flushed between Data and Close(Read), because the real endpoint loses Data
 /// whose stream ends in the same TLS record.

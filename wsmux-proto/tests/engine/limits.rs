@@ -111,9 +111,9 @@ fn opening_waits_at_the_peers_limit_and_goes_on_when_it_rises() {
     assert!(matches!(pair.client.conn.open(Dir::Bi), Ok(None)), "one place, and no more");
 }
 
-/// [C-39] A raised stream limit MUST be sent together with other frames. It MUST be sent even
-/// without other frames once the number of streams that the peer can still open is at most half of
-/// the number that it may have open at once.
+/// [C-39] A raised stream limit MUST be sent together with other frames. If the number of streams
+/// that the peer can still open is at most half of the number that it may have open at once, the
+/// raised limit MUST be sent even without other frames.
 /// We MUST raise the stream limit as streams are freed, without waiting for STREAMS_BLOCKED.
 #[test]
 fn a_peer_at_its_limit_gets_max_streams_though_nothing_else_is_sent() {
@@ -152,9 +152,9 @@ fn a_peer_at_its_limit_gets_max_streams_though_nothing_else_is_sent() {
     }
 }
 
-/// [C-39] A raised stream limit MUST be sent together with other frames. It MUST be sent even
-/// without other frames once the number of streams that the peer can still open is at most half of
-/// the number that it may have open at once.
+/// [C-39] A raised stream limit MUST be sent together with other frames. If the number of streams
+/// that the peer can still open is at most half of the number that it may have open at once, the
+/// raised limit MUST be sent even without other frames.
 #[test]
 fn a_raised_limit_rides_along_while_the_peer_has_plenty_left() {
     let mut pair = Pair::new(Wire::QMux, &config(100, 0));
@@ -261,11 +261,12 @@ fn a_js_ws_stream_past_the_limit_is_refused_and_the_connection_lives() {
     assert_eq!(peer.frames(), [ack(bidi(CLIENT, 3), 1 << 20)]);
 }
 
-/// [C-32] Every answer that a peer can demand of us MUST be held either as state of its stream or
-/// connection, with at most one answer of each kind, or in a queue with a bound. So a peer that
-/// does not read cannot make our memory grow.
-/// [J-33] The number of refusals that wait to be sent MUST be bounded. Refusals of J-42 and J-44 do
-/// not count. Above that bound we close with EXCESSIVE_LOAD.
+/// [C-32] Every answer that a peer can demand of us MUST be held in one of two ways. Either it is
+/// state of its stream or connection, with at most one answer of each kind. Or it is in a queue
+/// with a bound. So a peer that does not read cannot make our memory grow.
+/// [J-33] The number of refusals that wait to be sent MUST be bounded. The answers of J-42 and the
+/// refusals of J-44 do not count. If more refusals wait than the bound allows, we close with
+/// EXCESSIVE_LOAD.
 #[test]
 fn an_open_flood_on_js_ws_from_a_peer_that_does_not_read_is_cut_off() {
     let mut config = config(1, 0);
@@ -306,8 +307,9 @@ fn js_ws_has_no_unidirectional_streams() {
     assert_eq!(peer.conn.accept(Dir::Uni), None);
 }
 
-/// [C-9] A stream that is reset before it was accepted MUST still be delivered to the accepting
-/// application, and counts towards the stream limit until then.
+/// [C-9] If a stream is reset before the application has accepted it, the application MUST still be
+/// able to accept the stream. Until the application accepts it, the stream counts towards the
+/// stream limit.
 /// [C-40] A stream of the peer MUST count towards the stream limit until it is freed (C-4). So a
 /// stream with unread data still counts, and a stream that the application has not accepted counts
 /// as well.
@@ -325,9 +327,9 @@ fn a_flood_of_opens_and_resets_costs_no_more_than_the_limit() {
     peer.assert_violation("an eleventh", TransportErrorCode::STREAM_LIMIT_ERROR, 1002);
 }
 
-/// [C-32] Every answer that a peer can demand of us MUST be held either as state of its stream or
-/// connection, with at most one answer of each kind, or in a queue with a bound. So a peer that
-/// does not read cannot make our memory grow.
+/// [C-32] Every answer that a peer can demand of us MUST be held in one of two ways. Either it is
+/// state of its stream or connection, with at most one answer of each kind. Or it is in a queue
+/// with a bound. So a peer that does not read cannot make our memory grow.
 /// [C-54] When all streams have ended and been read, every table and queue MUST be empty again.
 #[test]
 fn streams_that_come_and_go_without_connection_credit_leave_nothing() {

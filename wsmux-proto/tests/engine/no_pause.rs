@@ -169,9 +169,9 @@ fn two_that_write_without_reading_through_a_narrow_pipe_do_not_deadlock() {
     }
 }
 
-/// [C-32] Every answer that a peer can demand of us MUST be held either as state of its stream or
-/// connection, with at most one answer of each kind, or in a queue with a bound. So a peer that
-/// does not read cannot make our memory grow.
+/// [C-32] Every answer that a peer can demand of us MUST be held in one of two ways. Either it is
+/// state of its stream or connection, with at most one answer of each kind. Or it is in a queue
+/// with a bound. So a peer that does not read cannot make our memory grow.
 #[test]
 fn a_peer_that_does_not_read_makes_nothing_grow() {
     // The peer sends everything that requires an answer, while the socket accepts nothing.

@@ -8,7 +8,7 @@ use wsmux_proto::{
 };
 
 /// Returns a pair whose client has sent data on two streams, of which only the first is finished.
-/// The server has not read any of it.
+/// The server has not read any of this data.
 fn pair_with_unread(wire: Wire) -> (Pair, [wsmux_proto::StreamId; 2]) {
     let mut pair = Pair::new(wire, &Config::default());
     let ids = [pair.open_bi(CLIENT), pair.open_bi(CLIENT)];
@@ -206,7 +206,7 @@ fn a_later_reset_lowers_the_reliable_size_and_never_raises_it() {
 
 /// An empty STREAM frame without FIN MUST open its stream if the stream is not open yet, and
 /// has no other effect.
-/// A FIN repeated at the same final size, with no data, MUST be ignored.
+/// If a FIN is repeated with the same final size and without data, the repeated FIN MUST
 #[test]
 fn empty_frames_and_a_repeated_end_change_nothing() {
     let id = bidi(CLIENT, 0);
@@ -225,8 +225,8 @@ fn empty_frames_and_a_repeated_end_change_nothing() {
 }
 
 /// [C-51] Every handle MUST report the first cause of the end. Later causes change nothing.
-/// [C-52] The report MUST tell who ended the connection (local, peer, transport, timeout), with the
-/// code and reason as they came.
+/// [C-52] The report MUST tell who ended the connection (local, peer, transport, timeout), and give
+/// the code and the reason unchanged.
 #[test]
 fn the_first_cause_is_the_one_that_is_told_and_by_whom() {
     let mut pair = Pair::new(Wire::QMux, &Config::default());
@@ -284,8 +284,8 @@ fn a_stream_with_a_waiter_is_forgotten_after_the_connections_end() {
                 pair.client.finish(id);
             }
             assert_eq!(pair.client.conn.send_stream(pair.now, id).poll_end(), SendEnd::Open);
-            // In two of the cases the application resets the stream, and so no longer waits. In the
-            // other cases the application asks again after the connection has ended.
+            // In two of the cases the application resets the stream. After that it no longer waits.
+            // In the other cases the application asks again after the connection has ended.
             match nth {
                 2 => pair.client.conn.send_stream(pair.now, id).reset(code(1)).unwrap(),
                 3 => drop(pair.client.conn.send_stream(pair.now, id).reset_at(code(1), 5)),

@@ -53,8 +53,9 @@ fn parameters_that_do_not_come_first_or_come_twice() {
     assert!(matches!(first[..], [Frame::TransportParameters(_)]));
 }
 
-/// On a parameter whose length passes the end of the parameters, or whose value has to be
-/// exactly one varint and is something else, we MUST close with TRANSPORT_PARAMETER_ERROR.
+/// We MUST close with TRANSPORT_PARAMETER_ERROR in two cases. First, the length of a
+/// parameter passes the end of the parameters. Second, the value of a parameter has to be exactly
+/// one varint, and is something else.
 /// If a parameter of the table in §6.2 appears twice, we MUST close with
 /// TRANSPORT_PARAMETER_ERROR. Unknown parameters may repeat, because we do not remember them.
 /// On a prohibited parameter (0x00, 0x02, 0x03, 0x0a-0x10) we MUST close with

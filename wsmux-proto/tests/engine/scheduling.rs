@@ -159,8 +159,8 @@ fn a_ping_is_answered_in_the_next_message_however_much_waits() {
     assert!(frames.len() > 1, "and data behind it");
 }
 
-/// [C-36] Stream bytes MUST stay in their stream until the socket can take a message. The stream
-/// that sends is chosen only then. On QMux a message may contain frames of several streams.
+/// [C-36] Stream bytes MUST stay in their stream until the socket can take a message. Which stream
+/// sends is decided at that moment. On QMux a message may contain frames of several streams.
 /// A message MUST be exactly the Frames field of one QMux record; the Size field is left out.
 #[test]
 fn several_streams_share_one_message_on_qmux() {
@@ -211,8 +211,8 @@ fn no_message_is_longer_than_the_peer_takes() {
     }
 }
 
-/// [C-36] Stream bytes MUST stay in their stream until the socket can take a message. The stream
-/// that sends is chosen only then. On QMux a message may contain frames of several streams.
+/// [C-36] Stream bytes MUST stay in their stream until the socket can take a message. Which stream
+/// sends is decided at that moment. On QMux a message may contain frames of several streams.
 #[test]
 fn which_streams_bytes_go_is_decided_when_the_socket_can_take_them() {
     for wire in WIRES {
@@ -231,8 +231,8 @@ fn which_streams_bytes_go_is_decided_when_the_socket_can_take_them() {
     }
 }
 
-/// [C-29] A stream MUST NOT be scheduled unless it has data (or a FIN) to send and the credit for
-/// it; a FIN alone needs no credit.
+/// [C-29] A stream MUST NOT be scheduled unless it has something to send: data for which it has
+/// credit, or a FIN without data. A FIN without data needs no credit.
 #[test]
 fn a_stream_without_credit_takes_no_turn() {
     let parameters =

@@ -176,8 +176,8 @@ fn messages_for_bulk(wire: Wire, stalled: usize) -> u64 {
     pair.client.conn.stats(pair.now).messages_sent - before
 }
 
-/// [C-76] Bytes that their stream's credit does not cover MUST NOT take more than half of the send
-/// window away from other streams.
+/// [C-76] Bytes that are not covered MUST NOT take more than half of the send window away from
+/// other streams.
 /// [C-31] Streams whose readers stand still, however many, MUST NOT slow or stop another stream.
 #[test]
 fn streams_that_stand_still_and_fill_the_window_do_not_slow_another() {

@@ -72,8 +72,8 @@ impl Upload {
     }
 }
 
-/// [C-90] When a socket accepts something after it was full, this MUST restart the same timers as a
-/// message that arrives (C-45) and as a message that is handed over (C-42).
+/// [C-90] When a full socket accepts something, this MUST restart every timer that a message
+/// restarts when it arrives (C-45) or when it is handed over (C-42).
 #[test]
 fn a_slow_upload_through_a_deep_buffer_lives() {
     for wire in WIRES {
@@ -88,8 +88,8 @@ fn a_slow_upload_through_a_deep_buffer_lives() {
 }
 
 /// [C-91] The effective idle timeout MUST be at least three times the newest round-trip time of a
-/// ping. But this rule MUST NOT make it longer than three times the smaller of the two declared
-/// timeouts.
+/// ping. But this rule MUST NOT make the timeout longer than three times the smaller of the two
+/// declared timeouts.
 #[test]
 fn the_last_bytes_of_a_slow_upload_have_their_time() {
     for wire in WIRES {
@@ -105,12 +105,12 @@ fn the_last_bytes_of_a_slow_upload_have_their_time() {
     }
 }
 
-/// [C-45] When a ping is unanswered and nothing at all has arrived for a whole effective idle
-/// timeout (if there is none: for three keep-alive intervals), the connection MUST time out, even
-/// though sending restarts the idle timer.
+/// [C-45] If a ping is unanswered, and nothing at all has arrived for a whole effective idle
+/// timeout, the connection MUST time out, even though sending restarts the idle timer. If there is
+/// no effective idle timeout, three keep-alive intervals take its place.
 /// [C-91] The effective idle timeout MUST be at least three times the newest round-trip time of a
-/// ping. But this rule MUST NOT make it longer than three times the smaller of the two declared
-/// timeouts.
+/// ping. But this rule MUST NOT make the timeout longer than three times the smaller of the two
+/// declared timeouts.
 #[test]
 fn an_upload_into_a_black_hole_is_given_up_in_time() {
     for wire in WIRES {
@@ -171,8 +171,8 @@ fn silence_after_round_trip(wire: Wire, seconds: u64) -> Duration {
 }
 
 /// [C-91] The effective idle timeout MUST be at least three times the newest round-trip time of a
-/// ping. But this rule MUST NOT make it longer than three times the smaller of the two declared
-/// timeouts.
+/// ping. But this rule MUST NOT make the timeout longer than three times the smaller of the two
+/// declared timeouts.
 #[test]
 fn the_idle_timeout_is_three_round_trips_and_no_longer_than_its_triple() {
     for wire in WIRES {
@@ -220,8 +220,8 @@ fn unread(wire: Wire, acknowledged: u64, talks: bool) -> (Duration, Timeout) {
     panic!("{wire:?}: it lives for ever");
 }
 
-/// [C-78] When the socket has taken no message for the write-stall timeout although there was
-/// something to send, the connection MUST time out, whatever arrives meanwhile.
+/// [C-78] If there is something to send, and the socket takes no message for the write-stall
+/// timeout, the connection MUST time out, whatever arrives meanwhile.
 #[test]
 fn a_peer_whose_kernel_acknowledges_for_nobody_is_given_up() {
     for wire in WIRES {

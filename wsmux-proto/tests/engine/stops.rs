@@ -4,8 +4,8 @@
 use crate::support::*;
 use wsmux_proto::{Config, Dir, Event, Incoming, SendEnd, Wire, WriteError};
 
-/// The peer's request to stop and the end of the connection arrive together. The half must not be
-/// reported as finished.
+/// The peer's request to stop and the end of the connection arrive together. The stopped half must
+/// not be reported as finished.
 #[test]
 fn a_stop_just_before_the_end_is_not_reported_as_finished() {
     for wire in WIRES {

@@ -240,8 +240,9 @@ fn dropping_a_receiver_stops() {
     }
 }
 
-/// [C-12] A stream that the application opened and dropped before any of its frames was sent MUST
-/// still be reported to the peer by a reset, so that it leaves the peer's count of open streams.
+/// [C-12] If the application opens a stream and drops it before any frame of the stream was sent, a
+/// reset MUST still report the stream to the peer. So the stream leaves the peer's count of open
+/// streams.
 /// [J-12] The first message on a stream that we open MUST be an Ack with our receive window, sent
 /// at once.
 #[test]
@@ -274,9 +275,9 @@ fn a_finished_stream_that_is_stopped_while_its_bytes_wait_is_freed() {
     }
 }
 
-/// [C-5] When a stream of the peer is opened, every lower stream of that type that is not open yet
-/// MUST be opened too. All these streams are accepted in the order of their ids. js-ws is exempt
-/// (J-10).
+/// [C-5] When a stream of the peer is opened, every stream of the same type with a lower id MUST be
+/// opened too, unless it was opened before. The application accepts all these streams in the order
+/// of their ids. js-ws is exempt (J-10).
 /// A frame of any type that Q-35 lists MUST open the peer's stream that it names, if that
 /// stream is within the limit and not open yet.
 #[test]
@@ -350,8 +351,9 @@ fn late_frames_for_an_ended_stream_are_ignored_and_do_not_reopen_it() {
     }
 }
 
-/// [C-9] A stream that is reset before it was accepted MUST still be delivered to the accepting
-/// application, and counts towards the stream limit until then.
+/// [C-9] If a stream is reset before the application has accepted it, the application MUST still be
+/// able to accept the stream. Until the application accepts it, the stream counts towards the
+/// stream limit.
 #[test]
 fn a_stream_reset_before_it_was_accepted_is_still_delivered() {
     for wire in WIRES {

@@ -9,7 +9,7 @@ use wsmux_proto::{
 };
 
 /// Returns a configuration without the pings that window growth needs. The module `windows` tests
-/// those pings.
+/// the pings that window growth needs.
 fn config(idle: Option<u64>, keep_alive: Option<u64>) -> Config {
     let mut config = Config::default();
     config.window_growth_budget(0);
@@ -159,7 +159,8 @@ fn keep_alive_keeps_an_idle_pair_alive() {
 #[test]
 fn keep_alive_keeps_a_connection_that_receives_only_websocket_pings() {
     // A proxy's pings prove only that the proxy is alive. On QMux a proxy's pings do not restart
-    // the idle timer (C-43). So they must not suppress our own pings, which do restart the timer.
+    // the idle timer (C-43). So a proxy's pings must not suppress our own pings, which do restart
+    // the timer.
     let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &config(Some(30), Some(10)));
     for second in (5..300).step_by(5) {
         for said in wait(&mut peer, secs(second)) {
@@ -184,9 +185,9 @@ fn a_websocket_pong_is_no_answer_to_a_qx_ping() {
     assert_eq!(peer.conn.rtt(), None, "nobody asked for it (W-10)");
 }
 
-/// [C-45] When a ping is unanswered and nothing at all has arrived for a whole effective idle
-/// timeout (if there is none: for three keep-alive intervals), the connection MUST time out, even
-/// though sending restarts the idle timer.
+/// [C-45] If a ping is unanswered, and nothing at all has arrived for a whole effective idle
+/// timeout, the connection MUST time out, even though sending restarts the idle timer. If there is
+/// no effective idle timeout, three keep-alive intervals take its place.
 #[test]
 fn a_peer_that_is_gone_is_noticed_though_we_go_on_sending() {
     for wire in WIRES {
@@ -196,8 +197,8 @@ fn a_peer_that_is_gone_is_noticed_though_we_go_on_sending() {
         pair.server.black_hole = true;
         let start = pair.now;
         while pair.client.conn.close_reason().is_none() {
-            // Each write restarts the idle timer, which alone would keep a dead connection alive
-            // for ever.
+            // Each write restarts the idle timer. So the idle timer alone would keep a dead
+            // connection alive for ever.
             pair.client.conn.send_stream(pair.now, id).write(b"into the void").unwrap();
             pair.pass(secs(1));
             assert!(
@@ -247,8 +248,8 @@ fn a_peer_that_never_sends_its_parameters_is_given_up() {
 fn our_own_stall_is_not_blamed_on_the_peer() {
     for wire in WIRES {
         for keep_alive in [None, Some(10)] {
-            // The machine sleeps for an hour. When it wakes, the peer's message is still in the
-            // socket.
+            // The machine sleeps for an hour. When the machine wakes, the peer's message is still
+            // in the socket.
             let mut peer = ScriptedPeer::new(wire, SERVER, &config(Some(30), keep_alive));
             wait(&mut peer, secs(5));
             peer.now = at(secs(3_600));
@@ -256,7 +257,7 @@ fn our_own_stall_is_not_blamed_on_the_peer() {
             peer.assert_open("we slept, not the peer");
             assert!(peer.conn.poll_timeout() > Some(peer.now), "and it gets a little time");
             // The peer is alive at first, and its message is processed. After that the peer sends
-            // nothing, and the engine gives it up.
+            // nothing, and the engine gives up the peer.
             match peer.said().pop() {
                 Some(Said::Frames(frames)) => {
                     let [Frame::Ping(number)] = frames[..] else { panic!("{frames:?}") };
@@ -293,8 +294,8 @@ fn a_dead_peer_is_given_up_soon_after_our_own_stall() {
     }
 }
 
-/// Handles timers up to 100,000 times, each time `late` after the deadline, and calls `act` after
-/// each time. Stops when the connection ends. Returns how often it handled timers.
+/// Handles timers up to 100,000 times. Each time, it handles them `late` after the deadline, and
+/// then calls `act`. Stops when the connection ends. Returns how often it handled timers.
 fn look_late(peer: &mut ScriptedPeer, late: Duration, act: impl Fn(&mut ScriptedPeer)) -> u32 {
     for looks in 0..100_000 {
         if peer.conn.close_reason().is_some() {
@@ -310,8 +311,9 @@ fn look_late(peer: &mut ScriptedPeer, late: Duration, act: impl Fn(&mut Scripted
 }
 
 /// [C-80] If this end notices a deadline for the peer's silence more than a second late, it MUST
-/// postpone the deadline by a second, or by the timeout if that is shorter, and MUST send a ping if
-/// pings run. This end postpones a deadline again only after a message has arrived.
+/// postpone the deadline by a second, or by the timeout if the timeout is shorter. If pings run,
+/// this end MUST then send a ping. This end postpones a deadline again only after a message has
+/// arrived.
 #[test]
 fn timers_that_are_always_late_do_not_keep_a_dead_peer() {
     for wire in WIRES {
@@ -327,8 +329,9 @@ fn timers_that_are_always_late_do_not_keep_a_dead_peer() {
 }
 
 /// [C-80] If this end notices a deadline for the peer's silence more than a second late, it MUST
-/// postpone the deadline by a second, or by the timeout if that is shorter, and MUST send a ping if
-/// pings run. This end postpones a deadline again only after a message has arrived.
+/// postpone the deadline by a second, or by the timeout if the timeout is shorter. If pings run,
+/// this end MUST then send a ping. This end postpones a deadline again only after a message has
+/// arrived.
 #[test]
 fn neither_our_own_sends_nor_a_proxys_pings_put_off_late_deadlines_again() {
     let id = bidi(CLIENT, 0);
@@ -351,8 +354,8 @@ fn neither_our_own_sends_nor_a_proxys_pings_put_off_late_deadlines_again() {
     assert!(peer.now < at(secs(60)), "only after {:?}", peer.now);
 }
 
-/// A laptop is suspended for an hour, a process is stopped for 40 s, or all timers are late. A peer
-/// that answers is never given up, however often this happens.
+/// A laptop is suspended for an hour, a process is stopped for 40 s, or all timers are late. This
+/// end never gives up a peer that answers, however often this happens.
 #[test]
 fn a_live_peer_survives_any_number_of_our_own_stalls() {
     for wire in WIRES {

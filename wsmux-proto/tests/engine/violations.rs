@@ -71,10 +71,10 @@ fn frames_of_a_sender(id: u64) -> [(&'static str, Vec<u8>); 4] {
     ]
 }
 
-/// [C-6] On a frame that belongs to a direction the stream lacks, we MUST close with
-/// STREAM_STATE_ERROR, whatever the frame's type: STREAM, RESET_STREAM, RESET_STREAM_AT and
-/// STREAM_DATA_BLOCKED on a stream where only we send; STOP_SENDING and MAX_STREAM_DATA on a stream
-/// where only the peer sends.
+/// [C-6] If a frame belongs to a direction that its stream lacks, we MUST close with
+/// STREAM_STATE_ERROR. On a stream where only we send, these frames are STREAM, RESET_STREAM,
+/// RESET_STREAM_AT and STREAM_DATA_BLOCKED. On a stream where only the peer sends, they are
+/// STOP_SENDING and MAX_STREAM_DATA.
 #[test]
 fn a_frame_in_a_direction_that_the_stream_lacks() {
     let (own, other) = (id(SERVER, Dir::Uni, 0), id(CLIENT, Dir::Uni, 0));
@@ -91,8 +91,8 @@ fn a_frame_in_a_direction_that_the_stream_lacks() {
     assert_each_is(STATE, &frames_of_a_sender(own));
 }
 
-/// [C-7] On any frame for a stream that only we may open, and that we have not opened, we MUST
-/// close with STREAM_STATE_ERROR.
+/// [C-7] If a frame of any type names a stream that only we may open and that we have not opened,
+/// we MUST close with STREAM_STATE_ERROR.
 #[test]
 fn a_frame_for_a_stream_of_ours_that_was_never_opened() {
     for dir in [Dir::Bi, Dir::Uni] {
@@ -197,8 +197,9 @@ fn the_final_size_of_a_stopped_stream_still_counts() {
     }
 }
 
-/// [C-55] Once the peer has reset a half that we stopped, anything else that it sends for that half
-/// MUST be ignored, as it is for a freed stream (C-8), even while the other half is live.
+/// [C-55] If we have stopped a half and the peer has then reset it, anything else that the peer
+/// sends for this half MUST be ignored, as for a freed stream (C-8). This holds even while the
+/// other half of the stream is live.
 #[test]
 fn frames_after_an_answering_reset_are_ignored_and_the_other_half_works() {
     let id = bidi(CLIENT, 0);
@@ -251,8 +252,8 @@ fn data_or_a_final_size_past_the_credit() {
     );
 }
 
-/// If a later reset has another code, and either of the two resets is a RESET_STREAM_AT, we
-/// MUST close with STREAM_STATE_ERROR.
+/// If two resets of the same half have different codes, and at least one of these resets is
+/// a RESET_STREAM_AT, we MUST close with STREAM_STATE_ERROR.
 #[test]
 fn another_code_or_more_bytes_in_a_later_reset() {
     let id = bidi(CLIENT, 0);
@@ -386,8 +387,8 @@ fn a_frame_type_that_is_longer_than_it_needs_to_be() {
 /// If the number of a QX_PING request is not larger than the number of the request before
 /// it, we MUST close with PROTOCOL_VIOLATION. Q-73 is the exception: on `qmux-01` an equal number
 /// is allowed.
-/// On a QX_PING response whose number is above the largest that we sent, or on any response
-/// if we sent no request, we MUST close with PROTOCOL_VIOLATION.
+/// If a QX_PING response arrives whose number is above the largest number that we sent, we
+/// MUST close with PROTOCOL_VIOLATION. If we have sent no request, we MUST do so on any response.
 #[test]
 fn datagrams_and_pings_against_the_rules() {
     let datagram = |len| bytes(Frame::Datagram(vec![0; len].into()));

@@ -52,9 +52,10 @@ fn serve(peer: &mut ScriptedPeer, id: StreamId) {
     peer.conn.send_stream(peer.now, id).finish().unwrap();
 }
 
-/// [J-40] A new stream MUST wait if our stream limit is reached or other streams wait: we send no
-/// Ack for it, and the application does not see it. When there is room below the limit, the waiting
-/// stream with the lowest id MUST be opened, as if its Ack had arrived only then.
+/// [J-40] A new stream MUST wait if our stream limit is reached or other streams wait. While a
+/// stream waits, we send no Ack for it, and the application does not see it. When fewer streams are
+/// open than the limit allows, the waiting stream with the lowest id MUST be opened, as if its Ack
+/// had arrived at that moment.
 #[test]
 fn streams_past_the_limit_wait_and_are_opened_in_their_order() {
     let mut peer = peer(2, 100);
@@ -80,9 +81,10 @@ fn streams_past_the_limit_wait_and_are_opened_in_their_order() {
     assert_eq!(peer.conn.stats(Time::EPOCH).streams_refused, 0);
 }
 
-/// [J-40] A new stream MUST wait if our stream limit is reached or other streams wait: we send no
-/// Ack for it, and the application does not see it. When there is room below the limit, the waiting
-/// stream with the lowest id MUST be opened, as if its Ack had arrived only then.
+/// [J-40] A new stream MUST wait if our stream limit is reached or other streams wait. While a
+/// stream waits, we send no Ack for it, and the application does not see it. When fewer streams are
+/// open than the limit allows, the waiting stream with the lowest id MUST be opened, as if its Ack
+/// had arrived at that moment.
 #[test]
 fn a_newcomer_does_not_overtake_those_that_wait() {
     let mut peer = peer(1, 100);
@@ -100,9 +102,9 @@ fn a_newcomer_does_not_overtake_those_that_wait() {
 }
 
 /// [J-41] Of the messages that the peer sends for a waiting stream, we MUST keep the sum of the
-/// Acks, the first end of the peer's half, and the first stop of our half. They MUST take effect
-/// when the stream is opened. On Data that is not empty we MUST close with FLOW_CONTROL_ERROR,
-/// because we have granted no credit yet.
+/// Acks, the first end of the peer's half, and the first stop of our half. These MUST take effect
+/// when the stream is opened. If the peer sends Data that is not empty for a waiting stream, we
+/// MUST close with FLOW_CONTROL_ERROR, because we have granted no credit yet.
 #[test]
 fn credit_that_came_while_a_stream_waited_is_there_when_it_is_opened() {
     let mut peer = peer(1, 100);
@@ -120,9 +122,9 @@ fn credit_that_came_while_a_stream_waited_is_there_when_it_is_opened() {
 /// more.
 ///
 /// [J-41] Of the messages that the peer sends for a waiting stream, we MUST keep the sum of the
-/// Acks, the first end of the peer's half, and the first stop of our half. They MUST take effect
-/// when the stream is opened. On Data that is not empty we MUST close with FLOW_CONTROL_ERROR,
-/// because we have granted no credit yet.
+/// Acks, the first end of the peer's half, and the first stop of our half. These MUST take effect
+/// when the stream is opened. If the peer sends Data that is not empty for a waiting stream, we
+/// MUST close with FLOW_CONTROL_ERROR, because we have granted no credit yet.
 #[test]
 fn ends_that_came_while_a_stream_waited_take_effect_when_it_is_opened() {
     let mut peer = peer(1, 100);
@@ -164,9 +166,9 @@ fn ends_that_came_while_a_stream_waited_take_effect_when_it_is_opened() {
 }
 
 /// [J-41] Of the messages that the peer sends for a waiting stream, we MUST keep the sum of the
-/// Acks, the first end of the peer's half, and the first stop of our half. They MUST take effect
-/// when the stream is opened. On Data that is not empty we MUST close with FLOW_CONTROL_ERROR,
-/// because we have granted no credit yet.
+/// Acks, the first end of the peer's half, and the first stop of our half. These MUST take effect
+/// when the stream is opened. If the peer sends Data that is not empty for a waiting stream, we
+/// MUST close with FLOW_CONTROL_ERROR, because we have granted no credit yet.
 #[test]
 fn data_on_a_stream_that_waits_ends_the_connection() {
     let flow = TransportErrorCode::FLOW_CONTROL_ERROR;
@@ -188,9 +190,9 @@ fn data_on_a_stream_that_waits_ends_the_connection() {
     }
 }
 
-/// [J-42] A waiting stream that the peer has both reset and stopped MUST be forgotten, and answered
-/// by Error(Write, code) and Error(Read, code) with the codes that arrived; it is charged as a
-/// refused stream.
+/// [J-42] If the peer has both reset and stopped a waiting stream, the stream MUST be forgotten. We
+/// MUST answer by Error(Write, code) and Error(Read, code) with the codes that arrived. The stream
+/// is charged as a refused stream.
 /// [J-11] A message for an id that is at or below the high-water mark MUST be dropped if its stream
 /// is not live.
 #[test]
@@ -213,8 +215,8 @@ fn a_call_that_is_cancelled_while_it_waits_never_reaches_the_application() {
 }
 
 /// [J-43] The number of streams that wait MUST NOT exceed a setting. A stream that is refused by
-/// J-42 or J-44 counts as waiting until its answer has been sent. A new stream above that number is
-/// refused as J-31 describes.
+/// J-42 or J-44 counts as waiting until its answer has been sent. A new stream that would exceed
+/// the setting is refused as J-31 describes.
 /// [J-31] If our stream limit is reached and no more streams may wait, a new stream MUST be
 /// refused. We refuse it by both Error(Read, code) and Error(Write, code), and send no Ack for it.
 /// The connection and its other streams continue.
@@ -240,10 +242,11 @@ fn past_the_bound_of_those_that_wait_a_stream_is_refused() {
 }
 
 /// [J-43] The number of streams that wait MUST NOT exceed a setting. A stream that is refused by
-/// J-42 or J-44 counts as waiting until its answer has been sent. A new stream above that number is
-/// refused as J-31 describes.
-/// [J-33] The number of refusals that wait to be sent MUST be bounded. Refusals of J-42 and J-44 do
-/// not count. Above that bound we close with EXCESSIVE_LOAD.
+/// J-42 or J-44 counts as waiting until its answer has been sent. A new stream that would exceed
+/// the setting is refused as J-31 describes.
+/// [J-33] The number of refusals that wait to be sent MUST be bounded. The answers of J-42 and the
+/// refusals of J-44 do not count. If more refusals wait than the bound allows, we close with
+/// EXCESSIVE_LOAD.
 #[test]
 fn a_peer_that_opens_and_cancels_and_reads_nothing_makes_no_queue_grow() {
     let mut peer = peer(1, 500);
@@ -289,9 +292,10 @@ fn the_end_of_the_connection_forgets_those_that_wait() {
     assert_eq!((accept(&mut peer), accept(&mut peer)), (Some(id(0)), None));
 }
 
-/// [J-40] A new stream MUST wait if our stream limit is reached or other streams wait: we send no
-/// Ack for it, and the application does not see it. When there is room below the limit, the waiting
-/// stream with the lowest id MUST be opened, as if its Ack had arrived only then.
+/// [J-40] A new stream MUST wait if our stream limit is reached or other streams wait. While a
+/// stream waits, we send no Ack for it, and the application does not see it. When fewer streams are
+/// open than the limit allows, the waiting stream with the lowest id MUST be opened, as if its Ack
+/// had arrived at that moment.
 #[test]
 fn a_higher_limit_opens_those_that_wait_and_a_lower_one_opens_none() {
     let mut peer = peer(0, 100);
@@ -333,10 +337,10 @@ fn streams_opened_in_advance_are_no_way_around_the_budget() {
     assert!(reason.contains("EXCESSIVE_LOAD") && reason.ends_with("cancelled streams"), "{reason}");
 }
 
-/// [C-61] We MUST NOT close a connection because of useless work whose rate stays below the rate at
-/// which its budget is replenished, however long the work continues. This holds if time alone
-/// replenishes the budget. It also holds if useful work alone replenishes the budget, however fast
-/// the work is.
+/// [C-61] We MUST NOT close a connection because of useless work that is slower than its budget is
+/// replenished, however long the useless work continues. This rule covers a budget that only time
+/// replenishes. It also covers a budget that only useful work replenishes, however fast the useful
+/// work is.
 #[test]
 fn a_page_that_cancels_all_that_waits_as_it_closes_is_no_attack() {
     for many in [10_000, 50_000] {
@@ -358,9 +362,10 @@ fn a_page_that_cancels_all_that_waits_as_it_closes_is_no_attack() {
     }
 }
 
-/// [J-40] A new stream MUST wait if our stream limit is reached or other streams wait: we send no
-/// Ack for it, and the application does not see it. When there is room below the limit, the waiting
-/// stream with the lowest id MUST be opened, as if its Ack had arrived only then.
+/// [J-40] A new stream MUST wait if our stream limit is reached or other streams wait. While a
+/// stream waits, we send no Ack for it, and the application does not see it. When fewer streams are
+/// open than the limit allows, the waiting stream with the lowest id MUST be opened, as if its Ack
+/// had arrived at that moment.
 #[test]
 fn ten_thousand_calls_at_once_are_answered_a_hundred_at_a_time() {
     let mut pair = Pair::new(Wire::JsWs, &Config::default());

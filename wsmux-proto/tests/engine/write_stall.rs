@@ -43,7 +43,7 @@ fn deaf_second(peer: &mut ScriptedPeer) {
     }
 }
 
-/// Returns after how much time the connection ends, or `None` if that takes more than `most`
+/// Returns how long it takes until the connection ends, or `None` if it takes more than `most`
 /// seconds.
 fn deaf_until_end(peer: &mut ScriptedPeer, most: u64) -> Option<Duration> {
     let start = peer.now;
@@ -64,9 +64,9 @@ fn stalled(conn: &Connection) -> bool {
     }
 }
 
-/// [C-78] When the socket has taken no message for the write-stall timeout although there was
-/// something to send, the connection MUST time out, whatever arrives meanwhile.
-/// [W-24] The code of our Close frame MUST be the one that the table of §3.3 gives.
+/// [C-78] If there is something to send, and the socket takes no message for the write-stall
+/// timeout, the connection MUST time out, whatever arrives meanwhile.
+/// [W-24] Our Close frame MUST have the code that the table of §3.3 gives.
 #[test]
 fn a_peer_that_pads_and_reads_nothing_is_given_up() {
     for wire in WIRES {
@@ -74,7 +74,7 @@ fn a_peer_that_pads_and_reads_nothing_is_given_up() {
             let (mut peer, _) = with_data(wire, &config(setting));
             assert_eq!(deaf_until_end(&mut peer, 1_000), Some(secs(seconds)), "{wire:?}");
             assert!(stalled(&peer.conn));
-            // If the socket accepts something now, it is the WebSocket Close.
+            // If the socket accepts a message now, this message is the WebSocket Close.
             assert!(matches!(peer.said()[..], [Said::Close { code: 1001, .. }]), "{wire:?}");
         }
         let (mut peer, _) = with_data(wire, &Config::default());

@@ -1,4 +1,4 @@
-//! How much is kept for a new socket.
+//! How many bytes a session keeps so that it can send them again over a new socket.
 
 use wsmux_proto::{
     Config, ConnectionError, Dir, Link, MemoryUse, SessionState, Time, Timeout, Wire,
@@ -41,7 +41,8 @@ fn fill(net: &mut Net, piece: usize) -> usize {
 
 /// When the counted messages that the peer has not acknowledged use up our replay budget, we
 /// MUST NOT send another counted message until the peer acknowledges some. SESSION_ACK may still be
-/// sent. For the write-stall timeout (C-78), the socket counts as full until then.
+/// sent. Until the peer acknowledges some, the socket counts as full for the write-stall timeout
+/// (C-78).
 #[test]
 fn a_full_budget_stops_everything_but_acknowledgements() {
     for piece in [1, 100, 5_000] {
@@ -78,7 +79,8 @@ fn size(item: &Item) -> usize {
 
 /// When the counted messages that the peer has not acknowledged use up our replay budget, we
 /// MUST NOT send another counted message until the peer acknowledges some. SESSION_ACK may still be
-/// sent. For the write-stall timeout (C-78), the socket counts as full until then.
+/// sent. Until the peer acknowledges some, the socket counts as full for the write-stall timeout
+/// (C-78).
 #[test]
 fn a_peer_that_acknowledges_nothing_is_given_up() {
     let mut config = config();
@@ -217,7 +219,7 @@ fn pieces_of_large_chunks_take_no_more_memory_than_the_formula_says() {
                 sent.then(|| bytes::Bytes::copy_from_slice(&out.to_bytes()))
             });
             if let Some(message) = sent {
-                // The receiver has a copy, which does not count.
+                // The receiver gets a copy of the message. The memory of this copy does not count.
                 let copy = bytes::Bytes::copy_from_slice(&message);
                 heap.give_back(message);
                 hand_over(&mut server, now, link, Item::Message(copy));

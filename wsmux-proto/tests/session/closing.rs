@@ -75,10 +75,10 @@ enum Order {
     PeerIsFaster,
 }
 
-/// This rule applies when this end or its drain has closed the connection, and then the
-/// WebSocket is lost or the close timeout is over before the peer's Close. The connection can still
-/// be resumed, for no longer than the timeout of R-4 after the loss. On the new WebSocket the end
-/// MUST send what R-19 demands, CONNECTION_CLOSE and a Close, and nothing else.
+/// This rule applies if this end or its drain has closed the connection, and then the
+/// WebSocket is lost, or the close timeout passes, before the peer's Close arrives. The connection
+/// can still be resumed, for no longer than the timeout of R-4 after the loss. On the new WebSocket
+/// this end MUST send only what R-19 demands, then CONNECTION_CLOSE, and then a Close.
 #[test]
 fn a_close_reaches_the_peer_after_everything_that_was_sent_before() {
     use Order::*;
@@ -154,10 +154,10 @@ fn a_close_reaches_the_peer_after_everything_that_was_sent_before() {
     }
 }
 
-/// This rule applies when this end or its drain has closed the connection, and then the
-/// WebSocket is lost or the close timeout is over before the peer's Close. The connection can still
-/// be resumed, for no longer than the timeout of R-4 after the loss. On the new WebSocket the end
-/// MUST send what R-19 demands, CONNECTION_CLOSE and a Close, and nothing else.
+/// This rule applies if this end or its drain has closed the connection, and then the
+/// WebSocket is lost, or the close timeout passes, before the peer's Close arrives. The connection
+/// can still be resumed, for no longer than the timeout of R-4 after the loss. On the new WebSocket
+/// this end MUST send only what R-19 demands, then CONNECTION_CLOSE, and then a Close.
 #[test]
 fn a_closed_session_waits_for_its_peer_no_longer_than_for_a_socket() {
     let (mut net, _) = with_stream(SERVER);
@@ -183,8 +183,8 @@ fn a_closed_session_waits_for_its_peer_no_longer_than_for_a_socket() {
     assert!(!net.server.session.lingers());
     assert_eq!(net.server.session.poll_timeout(), None);
     assert_eq!(net.server.session.session_stats().replay_held, 0);
-    // If a socket comes on which everything is sent again, the session ends no later than without
-    // that socket.
+    // Here a new socket comes, and the server sends everything again. The session still ends at the
+    // same time as without a new socket.
     let (mut net, _) = with_stream(SERVER);
     close(&mut net, SERVER);
     net.cut();
@@ -257,7 +257,7 @@ fn a_drain_whose_last_bytes_are_lost_sends_them_again() {
         let now = net.now;
         net.end(side).session.engine_mut().drain(now, None);
         while net.send_one(side) {}
-        // The peer answers nothing, so this end stops to wait for its GOING_AWAY.
+        // The peer answers nothing, so this end no longer waits for the peer's GOING_AWAY.
         net.now += secs(5);
         let now = net.now;
         net.end(side).session.handle_timeout(now);
@@ -271,12 +271,13 @@ fn a_drain_whose_last_bytes_are_lost_sends_them_again() {
     }
 }
 
-/// A drain whose streams have ended MUST end a suspended connection if the peer has
-/// acknowledged everything. Otherwise it waits for the new WebSocket.
+/// This rule applies to a drain of a suspended connection, once all streams have ended. If
+/// the peer has acknowledged everything, the drain MUST end the connection. Otherwise the drain
+/// waits for a new WebSocket.
 #[test]
 fn a_drain_without_a_socket_ends_when_nothing_is_left_to_wait_for() {
     let mut net = Net::new(&resumable());
-    // These bytes are so many that the peer acknowledges all of them.
+    // This data is long enough that the peer acknowledges all of it.
     let id = net.server.session.engine_mut().open(Dir::Uni).unwrap().unwrap();
     let now = net.now;
     net.server.session.engine_mut().send_stream(now, id).write(&[1; 100]).unwrap();

@@ -23,10 +23,10 @@ fn serves(conn: &mut Connection, now: Time) -> bool {
     true
 }
 
-/// [G-4] Until the peer has sent GOING_AWAY, but for no longer than 5 s, an end that drains MUST
+/// [G-4] An end that drains waits for the peer's GOING_AWAY for up to 5 s. While it waits, it MUST
 /// accept the streams that the peer opens, and MUST NOT close the connection because all streams
-/// have ended. The time begins when GOING_AWAY is sent, and again with each new WebSocket (§12.3).
-/// After that new streams are refused with code 0.
+/// have ended. The 5 s begin when this end sends its own GOING_AWAY, and begin again with each new
+/// WebSocket (§12.3). After the wait, new streams are refused with code 0.
 #[test]
 fn a_notice_that_was_lost_is_sent_again_and_waited_for_anew() {
     let mut net = Net::new(&resumable());
@@ -55,8 +55,9 @@ fn a_notice_that_was_lost_is_sent_again_and_waited_for_anew() {
     assert_eq!(net.server.session.state(), SessionState::Ended);
 }
 
-/// A drain whose streams have ended MUST end a suspended connection if the peer has
-/// acknowledged everything. Otherwise it waits for the new WebSocket.
+/// This rule applies to a drain of a suspended connection, once all streams have ended. If
+/// the peer has acknowledged everything, the drain MUST end the connection. Otherwise the drain
+/// waits for a new WebSocket.
 #[test]
 fn a_suspended_drain_waits_for_the_answer_and_no_longer() {
     let mut net = Net::new(&resumable());

@@ -49,8 +49,8 @@ fn accept(net: &mut Net, request: &Bytes) -> Result<Link, ResumeError> {
     net.server.session.accept_resume(net.now, SocketCapabilities::new(), &request)
 }
 
-/// Returns the request after `change` has changed its numbers. The proof in it is made with the
-/// tests' own keys.
+/// Returns the request after `change` has changed its numbers. The proof in the request is made
+/// with the tests' own keys.
 fn forged(net: &mut Net, change: impl FnOnce(&mut Vec<u8>)) -> Bytes {
     let message = request(net);
     let mut value = message[message.len() - (16 + 2 + 32)..].to_vec();
@@ -58,8 +58,9 @@ fn forged(net: &mut Net, change: impl FnOnce(&mut Vec<u8>)) -> Bytes {
     parameters_frame(&[raw_parameter(RESUME, &value)]).into()
 }
 
-/// The attempt MUST be higher than in every earlier request of the session. A server MUST
-/// refuse a request whose attempt is not higher than that of the last request that it accepted.
+/// The attempt number in a request MUST be higher than in every earlier request of the
+/// session. A server MUST refuse a request if its attempt number is not higher than in the last
+/// request that the server accepted.
 #[test]
 fn a_request_is_accepted_once() {
     let mut net = suspended();
@@ -100,7 +101,7 @@ fn whatever_is_changed_in_a_request_it_is_refused() {
         assert_eq!(accept(&mut net, &forged), Err(expected));
         assert_eq!(net.server.session.state(), SessionState::Suspended);
         assert_eq!(net.server.session.session_stats(), before);
-        // The server's session for the new socket refuses the request.
+        // The server makes a session for the new socket, and this session refuses the request.
         net.client.in_flight.push_back(Item::Message(forged));
         net.deliver_one(SERVER);
         net.settle();
@@ -152,8 +153,8 @@ fn a_server_that_does_not_know_the_session_says_so_at_once() {
     }
 }
 
-/// Returns a session that has lost its socket after its client has received `extra` messages, and
-/// that client's request. All sessions that this function makes have the same keys.
+/// Returns a server's session and its client's request. The session has lost its socket after the
+/// client has received `extra` messages. All sessions that this function makes have the same keys.
 fn request_with_count(extra: usize) -> (Net, Bytes) {
     let mut net = Net::new(&resumable());
     let now = net.now;
@@ -169,9 +170,9 @@ fn request_with_count(extra: usize) -> (Net, Bytes) {
     (net, request)
 }
 
-/// A count MUST be refused if it is below an earlier count of its sender, or above the number
-/// of counted messages that were sent to its sender. A server refuses it as R-15 says. A client
-/// refuses it by ending the connection.
+/// A count MUST be refused in two cases: it is below an earlier count of the same sender, or
+/// above the number of counted messages that were sent to this sender. A server refuses a count as
+/// R-15 says. A client refuses a count by ending the connection.
 #[test]
 fn a_count_that_cannot_be_is_refused_in_spite_of_a_valid_proof() {
     // Both sessions have the same keys, so a proof from one session is valid for the other session.
@@ -216,7 +217,7 @@ fn client_and_answer() -> (Net, Bytes) {
 }
 
 /// To accept a request, the server MUST first send a message that consists of
-/// SESSION_RESUMED, with the number of counted messages that it has received. The proof in
+/// SESSION_RESUMED, with the number of counted messages that the server has received. The proof in
 /// SESSION_RESUMED is made for the attempt that the request names. The client MUST NOT continue
 /// without a valid proof.
 #[test]
@@ -290,9 +291,9 @@ fn a_first_message_of_any_bytes_is_no_request_and_no_panic() {
 }
 
 /// To resume, the client's first message MUST consist of QX_TRANSPORT_PARAMETERS with
-/// `wsmux_resume` as the only parameter. Its count is the number of counted messages that the
-/// client has received. A server MUST refuse a message that contains `wsmux_resume` and anything
-/// else.
+/// `wsmux_resume` as the only parameter. The count in `wsmux_resume` is the number of counted
+/// messages that the client has received. A server MUST refuse a message that contains
+/// `wsmux_resume` and anything else.
 /// If a server offers resumption but cannot resume the session that `wsmux_resume` names, it
 /// MUST close the connection of the new WebSocket with SESSION_REFUSED. The session that the
 /// request names does not change. A client whose request is answered by SESSION_REFUSED, or by

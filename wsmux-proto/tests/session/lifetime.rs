@@ -21,9 +21,9 @@ fn is_lost(net: &mut Net, side: Side) -> bool {
 }
 
 /// When a connection that can be resumed and has not ended loses its WebSocket, it MUST be
-/// suspended: nothing is reported on its streams, and idle timeout, keep-alive, liveness and
-/// write-stall timeout stand still. With a new WebSocket they start again. A connection that cannot
-/// be resumed ends as before.
+/// suspended. While it is suspended, nothing is reported on its streams, and idle timeout,
+/// keep-alive, liveness and write-stall timeout stand still. With a new WebSocket these timers
+/// start again. A connection that cannot be resumed ends when it loses its WebSocket.
 #[test]
 fn timers_stand_still_without_a_socket() {
     let mut config = resumable();
@@ -103,9 +103,9 @@ fn an_answer_to_a_ping_before_the_gap_gives_no_round_trip_time() {
     net.assert_live();
 }
 
-/// A connection can be resumed only if both ends have sent `wsmux_session`, from the moment
-/// when an end has processed the other's. Both ends MUST wait for a new WebSocket no longer than
-/// the shorter of the two timeouts.
+/// A connection can be resumed only if both ends have sent `wsmux_session`. An end can resume
+/// it from the moment when that end has processed the `wsmux_session` of the other end. Both ends
+/// MUST wait for a new WebSocket no longer than the shorter of the two timeouts.
 /// If no WebSocket has resumed the connection when the timeout of R-4 is over, it MUST end
 /// with the error that suspended it. A WebSocket on which nothing new arrives MUST NOT restart that
 /// timeout. A counted message is new if it has not arrived before, and a count is new if it is
@@ -356,9 +356,9 @@ fn a_close_right_after_the_resumption_still_says_why() {
 }
 
 /// To resume, the client's first message MUST consist of QX_TRANSPORT_PARAMETERS with
-/// `wsmux_resume` as the only parameter. Its count is the number of counted messages that the
-/// client has received. A server MUST refuse a message that contains `wsmux_resume` and anything
-/// else.
+/// `wsmux_resume` as the only parameter. The count in `wsmux_resume` is the number of counted
+/// messages that the client has received. A server MUST refuse a message that contains
+/// `wsmux_resume` and anything else.
 #[test]
 fn a_request_is_the_only_parameter_of_the_first_message() {
     let mut net = Net::new(&resumable());

@@ -1,4 +1,5 @@
-//! Who can be resumed, and that nobody else notices anything.
+//! Which connections can be resumed. An end that does not offer resumption must not notice anything
+//! of it.
 
 use std::time::Duration;
 
@@ -16,8 +17,8 @@ use crate::{
 pub const SESSION: u64 = 0x29ac_e57f_4e2d_b89d;
 pub const RESUME: u64 = 0x19b7_d1ae_caaa_fe0c;
 
-/// The value of `wsmux_session` as a server with the keys number 0 sends it, for a timeout of a
-/// minute and a budget of 32 MiB.
+/// The value of `wsmux_session` that a server sends whose keys have the number 0, whose timeout is
+/// a minute, and whose budget is 32 MiB.
 fn server_value() -> Vec<u8> {
     [&varints(&[60_000, 32 << 20])[..], &[0; 16], &[0xff; 32]].concat()
 }
@@ -42,7 +43,7 @@ fn body(mut first: Bytes) -> Bytes {
 }
 
 /// An end that offers resumption MUST send `wsmux_session` among its transport parameters. An
-/// end that does not offer it MUST NOT send anything of this chapter.
+/// end that does not offer resumption MUST NOT send anything of this chapter.
 /// A server that offers resumption MUST send an id and a secret that are new and random for
 /// each connection. A client MUST NOT send either.
 #[test]
@@ -63,7 +64,7 @@ fn an_offer_is_one_more_transport_parameter() {
     assert_eq!(body(first(&mut server)), body(first(&mut session(&Config::default(), SERVER, 0))));
 }
 
-/// Lets two ends exchange some of everything, and returns what each of them sent.
+/// Lets two ends exchange streams, resets, datagrams and pings, and returns what each end sent.
 fn conversation(client: &Config, server: &Config) -> (Net, [Vec<Bytes>; 2]) {
     let mut net = Net::unconnected(client, server);
     net.settle();
@@ -95,7 +96,7 @@ fn conversation(client: &Config, server: &Config) -> (Net, [Vec<Bytes>; 2]) {
 }
 
 /// An end that offers resumption MUST send `wsmux_session` among its transport parameters. An
-/// end that does not offer it MUST NOT send anything of this chapter.
+/// end that does not offer resumption MUST NOT send anything of this chapter.
 #[test]
 fn with_a_plain_peer_no_byte_differs_but_the_offer() {
     let plain = Config::default();
@@ -151,8 +152,8 @@ fn error_after(side: Side, config: &Config, parameters: &[Vec<u8>]) -> Option<Tr
 
 /// If we offer resumption, we MUST close with TRANSPORT_PARAMETER_ERROR in three cases:
 /// `wsmux_session` or `wsmux_resume` is malformed, one of them appears twice, or the replay budget
-/// is below 65536. If we do not offer resumption, both are unknown parameters. Bytes after
-/// the fields of `wsmux_session` MUST be ignored.
+/// is below 65536. If we do not offer resumption, both parameters are unknown parameters.
+/// Bytes after the fields of `wsmux_session` MUST be ignored.
 #[test]
 fn malformed_parameters_of_sessions_are_errors_where_they_are_known() {
     let of_client = |value: &[u8]| (SERVER, vec![raw_parameter(SESSION, value)]);

@@ -36,9 +36,11 @@ fn reason(net: &mut Net, side: Side) -> Option<ConnectionError> {
 /// While a ping is unanswered, the idle timeout and C-45 MUST suspend a connection that can
 /// be resumed, and not end it. The connection MUST be suspended after two thirds of the effective
 /// idle timeout. But if the timeout of R-4 is shorter than the remaining third, the connection MUST
-/// be suspended later, when only the timeout of R-4 remains of the effective idle timeout.
-/// A connection that silence has suspended MUST end when the effective idle timeout, or the
-/// timeout of R-4 if that is longer, has passed since the silence began.
+/// be suspended later: at the moment when the remaining part of the effective idle timeout is as
+/// long as the timeout of R-4.
+/// If silence has suspended a connection, the connection MUST end when the longer of two
+/// times has passed since the silence began. The two times are the effective idle timeout and the
+/// timeout of R-4.
 #[test]
 fn a_peer_that_is_gone_is_reported_no_later_than_by_the_idle_timeout() {
     for (resume, suspended, ended) in [(1, 29, 30), (5, 25, 30), (12, 20, 30), (30, 20, 30)] {
@@ -87,7 +89,8 @@ fn a_connection_goes_on_after_silence() {
 /// While a ping is unanswered, the idle timeout and C-45 MUST suspend a connection that can
 /// be resumed, and not end it. The connection MUST be suspended after two thirds of the effective
 /// idle timeout. But if the timeout of R-4 is shorter than the remaining third, the connection MUST
-/// be suspended later, when only the timeout of R-4 remains of the effective idle timeout.
+/// be suspended later: at the moment when the remaining part of the effective idle timeout is as
+/// long as the timeout of R-4.
 #[test]
 fn the_pings_of_a_proxy_do_not_keep_a_silent_peer() {
     let mut net = Net::new(&resumable());
@@ -121,8 +124,8 @@ fn an_end_that_has_slept_asks_before_it_gives_up_its_socket() {
     assert!(left >= secs(9), "{left:?}");
 }
 
-/// The idle timeout MUST end a client's connection if no ping is unanswered, and suspend a
-/// server's.
+/// If no ping is unanswered, the idle timeout MUST end the connection at a client, and MUST
+/// suspend it at a server.
 #[test]
 fn a_client_does_not_dial_for_a_connection_that_nobody_uses() {
     let mut config = resumable();

@@ -12,7 +12,7 @@ use crate::{
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Settings with which only the stalls have deadlines.
+/// Settings without any deadlines except the deadlines of stalls.
 fn config() -> Config {
     let mut config = resumable();
     config
@@ -50,8 +50,8 @@ fn acknowledge(net: &mut Net, count: u64) {
     hand_over(&mut net.client.session, now, link, message);
 }
 
-/// [C-78] When the socket has taken no message for the write-stall timeout although there was
-/// something to send, the connection MUST time out, whatever arrives meanwhile.
+/// [C-78] If there is something to send, and the socket takes no message for the write-stall
+/// timeout, the connection MUST time out, whatever arrives meanwhile.
 #[test]
 fn a_slow_but_steady_replay_is_no_stall() {
     let mut net = Net::new(&config());
@@ -83,15 +83,15 @@ fn a_slow_but_steady_replay_is_no_stall() {
         net.assert_live();
     }
     assert_eq!(net.now - start, secs(70));
-    // A socket that accepts nothing is such a stall.
+    // A socket that accepts nothing is a stall.
     assert!(net.send_one(SERVER) && !net.send_one(SERVER));
     net.now += TIMEOUT;
     net.fire();
     assert!(is_stalled(&mut net, SERVER));
 }
 
-/// [C-78] When the socket has taken no message for the write-stall timeout although there was
-/// something to send, the connection MUST time out, whatever arrives meanwhile.
+/// [C-78] If there is something to send, and the socket takes no message for the write-stall
+/// timeout, the connection MUST time out, whatever arrives meanwhile.
 #[test]
 fn a_socket_that_does_not_take_an_acknowledgement_is_a_stall() {
     let mut net = Net::new(&config());
@@ -132,7 +132,7 @@ fn a_full_budget_is_a_stall_only_while_something_waits() {
     net.now += secs(1);
     net.capacity = usize::MAX;
     assert!(net.send_one(CLIENT));
-    // The budget stays full, and now it keeps a message from being sent.
+    // The replay budget stays full, and now a message waits for it.
     net.now += secs(20);
     acknowledge(&mut net, 1);
     let now = net.now;
@@ -141,17 +141,17 @@ fn a_full_budget_is_a_stall_only_while_something_waits() {
     assert_eq!(net.client.session.poll_timeout(), Some(net.now + TIMEOUT));
 }
 
-/// When the counted messages that the peer has not acknowledged have more than 64 bytes
-/// together, and the peer acknowledges none of them for the write-stall timeout (C-78), the
-/// connection MUST be suspended. If that happens again before the peer has acknowledged any,
-/// the connection MUST time out. The time without a WebSocket does not count, and a new WebSocket
-/// does not restart that time.
+/// This rule applies while the counted messages that the peer has not acknowledged have more
+/// than 64 bytes together. If the peer acknowledges none of these messages for the write-stall
+/// timeout (C-78), the connection MUST be suspended. If this happens again before the peer
+/// has acknowledged any message, the connection MUST time out. Time without a WebSocket does not
+/// count towards this timeout, and a new WebSocket does not restart the timeout.
 #[test]
 fn a_peer_that_reads_everything_and_acknowledges_nothing_is_given_up() {
     let mut net = Net::new(&config());
     let id = open(&mut net, CLIENT);
     send(&mut net, CLIENT, id, 20);
-    // These bytes are too few for the peer to have to acknowledge them.
+    // These bytes are so few that the peer need not acknowledge them.
     assert_eq!(net.client.session.poll_timeout(), None);
     net.now += secs(1_000);
     send(&mut net, CLIENT, id, 100);
@@ -171,7 +171,7 @@ fn a_peer_that_reads_everything_and_acknowledges_nothing_is_given_up() {
     net.now += TIMEOUT;
     net.client.session.handle_timeout(net.now);
     assert!(is_stalled(&mut net, CLIENT));
-    // The timeout may also be turned off.
+    // The application may also turn the timeout off.
     let mut patient = config();
     patient.write_stall_timeout(None);
     let mut net = Net::new(&patient);
@@ -198,17 +198,17 @@ fn an_acknowledgement_after_a_stall_makes_up_for_it() {
     }
 }
 
-/// When the counted messages that the peer has not acknowledged have more than 64 bytes
-/// together, and the peer acknowledges none of them for the write-stall timeout (C-78), the
-/// connection MUST be suspended. If that happens again before the peer has acknowledged any,
-/// the connection MUST time out. The time without a WebSocket does not count, and a new WebSocket
-/// does not restart that time.
+/// This rule applies while the counted messages that the peer has not acknowledged have more
+/// than 64 bytes together. If the peer acknowledges none of these messages for the write-stall
+/// timeout (C-78), the connection MUST be suspended. If this happens again before the peer
+/// has acknowledged any message, the connection MUST time out. Time without a WebSocket does not
+/// count towards this timeout, and a new WebSocket does not restart the timeout.
 #[test]
 fn a_peer_that_acknowledges_nothing_gains_no_time_by_new_sockets() {
     let mut net = Net::new(&config());
     let id = open(&mut net, SERVER);
     send(&mut net, SERVER, id, 100);
-    // Some time passes with a socket, and some without one.
+    // Some of the time passes with a socket, and some of the time passes without a socket.
     let start = net.now;
     let mut ended = None;
     for _ in 0..20 {

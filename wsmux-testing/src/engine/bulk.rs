@@ -15,8 +15,8 @@ pub struct Path {
     pub rtt: Duration,
     /// The rate in bits a second.
     pub rate: u64,
-    /// How many bytes can wait before the link, in the socket's buffer or in a large buffer further
-    /// on.
+    /// How many bytes can wait before the link. They wait in the socket's buffer, or in a large
+    /// buffer between the socket and the link.
     pub queue: usize,
 }
 
@@ -40,7 +40,7 @@ pub enum Reader {
     Every(Duration, usize),
 }
 
-/// A stream from the client to the server. The client always has more to write; the server reads as
+/// A stream from the client to the server. The client always has more to write. The server reads as
 /// `reader` says.
 pub struct Flow {
     pub id: StreamId,

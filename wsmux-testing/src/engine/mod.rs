@@ -21,7 +21,7 @@ use std::time::Duration;
 pub use wsmux_proto::Time;
 use wsmux_proto::{Side, VarInt, Wire};
 
-/// Both wires. Every test about streams runs on each of them.
+/// Both wires. Every test about streams runs on each wire.
 pub const WIRES: [Wire; 2] = [Wire::QMux, Wire::JsWs];
 
 pub const CLIENT: Side = Side::Client;
@@ -35,7 +35,7 @@ pub const fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }
 
-/// Returns the time that lies `distance` after the engines' epoch.
+/// Returns the time that is `distance` after the engines' epoch.
 pub const fn at(distance: Duration) -> Time {
     Time::from_epoch(distance)
 }

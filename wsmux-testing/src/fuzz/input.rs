@@ -1,5 +1,5 @@
-//! Makes choices from bytes. Past the end of the bytes, every choice is the smallest one. So any
-//! bytes are a valid case, and any prefix of them is a valid case too.
+//! Makes choices from bytes. After the end of the bytes, every choice is the smallest possible
+//! choice. So any bytes are a valid case, and any prefix of a case is a valid case too.
 
 use arbitrary::Unstructured;
 

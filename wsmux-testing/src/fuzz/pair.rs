@@ -1,5 +1,5 @@
 //! Two engines, their two applications, and a link of any rate and delay. The input decides what
-//! each of them does.
+//! the applications and the link do.
 
 use wsmux_proto::Dir;
 
@@ -9,8 +9,8 @@ use crate::engine::{
     world::{Ending, Op, World},
 };
 
-/// The most operations of one case. More would take time and show nothing new, because an input has
-/// only a few KiB.
+/// The largest number of operations in one case. More operations would take time and show nothing
+/// new, because an input has only a few KiB.
 const MAX_OPS: usize = 2_000;
 
 const WINDOWS: [u64; 6] = [1, 9, 100, 700, 5_000, 65_536];
@@ -25,7 +25,7 @@ pub fn run(data: &[u8]) {
     let wire = input.pick(&WIRES);
     let windows = (input.pick(&WINDOWS), input.pick(&WINDOWS), input.pick(&BUDGETS));
     let send_buffer = input.pick(&[1, 10, 100, 3_000, 10_000]);
-    // The latency is at least 1: if no time passed, a window of one byte would need more grants at
+    // The latency is at least 1. If no time passed, a window of one byte would need more grants at
     // once than the budget allows.
     let latency = input.pick(&[1, 2, 7, 100]);
     let ending = input.pick(&[
@@ -35,8 +35,8 @@ pub fn run(data: &[u8]) {
         Ending::Close(CLIENT),
         Ending::Drain(SERVER),
     ]);
-    // With a window of one byte, each byte takes a round trip. So with small windows less is
-    // written. A few bytes show as much as many would.
+    // With a window of one byte, each byte takes a round trip. So less is written if the window is
+    // small. A few bytes then show as much as many bytes would show.
     let most = (windows.0 * 40).clamp(40, 20_000) as usize;
     let mut world = World::new(wire, windows, send_buffer, latency);
     for _ in 0..MAX_OPS {
@@ -51,8 +51,8 @@ pub fn run(data: &[u8]) {
     world.end(ending);
 }
 
-/// Writes pieces of two sizes in turn, as bytes or as chunks. Some of the pieces share a message.
-/// The application reads some of them.
+/// Writes pieces of two alternating sizes, as bytes or as chunks. Some of the pieces share a
+/// message. The other application reads some of the pieces.
 fn pieces(world: &mut World, input: &mut Input<'_>, most: usize) {
     let (side, nth) = (input.pick(&[CLIENT, SERVER]), input.below(3));
     if nth == 0 {

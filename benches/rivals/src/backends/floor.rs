@@ -71,8 +71,8 @@ impl Connection for Address {
 
     async fn open(&self) -> Result<FrameStream> {
         let Either::Left(tcp) = self.0.dial().await? else { bail!("TLS") };
-        // This buffer is empty too when `into_inner` discards it, because the server sends nothing
-        // before a request.
+        // `into_inner` discards this buffer too. The buffer is empty, because the server sends
+        // nothing before a request.
         let (websocket, _) = client_async(self.0.url(), tcp).await?;
         Ok(FrameStream::new(websocket.into_inner(), true))
     }
@@ -83,13 +83,13 @@ pub struct FrameStream {
     client: bool,
     out: Vec<u8>,
     out_len: usize,
-    /// The last frame's mask, from which the next one is derived.
+    /// The last frame's mask. The mask of the next frame is derived from it.
     key: u32,
     input: Vec<u8>,
     unread: Range<usize>,
     /// How many bytes of the payload of the current frame have not been read.
     payload_left: u64,
-    /// The mask of the current frame, rotated so that it begins with the mask of the next byte.
+    /// The mask of the current frame. It is rotated, so that its first byte masks the next byte.
     mask: [u8; 4],
     ended: bool,
 }

@@ -43,8 +43,8 @@ pub trait Stream: Send + 'static {
     fn discard(&mut self) -> impl Future<Output = Result<u64>> + Send;
 }
 
-/// The object on which streams are opened. With a mux it is a connection. Without a mux it only
-/// knows the server's address, because each stream has a connection of its own.
+/// The object on which streams are opened. With a mux this object is a connection. Without a mux
+/// each stream has a connection of its own, so this object only contains the server's address.
 pub trait Connection: Clone + Send + Sync + 'static {
     type Stream: Stream;
     fn open(&self) -> impl Future<Output = Result<Self::Stream>> + Send;
@@ -166,13 +166,13 @@ impl Backend {
             Workload::Stalled1 | Workload::Stalled8 | Workload::Stalled32 => {
                 self.kind() != Kind::NoMux
             }
-            // Without a mux, this would only measure thousands of TLS handshakes.
+            // Without a mux, these workloads would only measure thousands of TLS handshakes.
             Workload::Rpc1000 | Workload::Rpc64 | Workload::Rpc4k | Workload::Rpc1 => {
                 self != Self::WssRaw
             }
             Workload::Mixed | Workload::Idle10k => self != Self::WssRaw,
-            // Only the default configurations over `ws` are measured, because tuning and TLS show
-            // nothing more here.
+            // Only the default configurations over `ws` are measured, because tuning and TLS do not
+            // change the results of this workload.
             Workload::Idleconns => matches!(
                 self,
                 Self::Wsmux | Self::Qmux | Self::Yamux | Self::Penguin | Self::Zmux | Self::WsRaw
@@ -188,7 +188,7 @@ pub fn measure(backend: Backend, workload: Workload, sizes: Sizes, form: Form) -
 
     // The limit on streams is raised only for workloads that are about many streams. For the other
     // workloads each backend keeps its default. The limit is twice the number of streams, because
-    // streams that have ended may still count for a while.
+    // streams that have ended may still count for a short time.
     let streams = workload.streams(&sizes).map(|streams| 2 * streams);
     macro_rules! run {
         ($start:expr) => {

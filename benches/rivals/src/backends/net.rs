@@ -16,7 +16,7 @@ use tokio_util::either::Either;
 
 use crate::path;
 
-/// The length of the accept queue: the most that Linux permits by default.
+/// The length of the accept queue, which is the largest length that Linux permits by default.
 const BACKLOG: u32 = 4096;
 
 /// A TCP connection with or without TLS.
@@ -35,8 +35,8 @@ impl Identity {
         Ok(Self { certificate: certified.cert.der().clone(), key: certified.signing_key.into() })
     }
 
-    /// Returns the configurations of a server that presents the certificate and of a client that
-    /// trusts it. They agree on TLS 1.3, with aws-lc.
+    /// Returns two configurations: of a server that presents the certificate, and of a client that
+    /// trusts the certificate. Server and client agree on TLS 1.3, with aws-lc.
     pub fn configs(self) -> Result<(ServerConfig, ClientConfig)> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let mut roots = RootCertStore::empty();
@@ -125,7 +125,7 @@ impl Dialer {
         self.address
     }
 
-    /// Makes later connections go to this address.
+    /// Sets the address to which later connections go.
     pub fn set_address(&mut self, address: SocketAddr) {
         self.address = address;
     }

@@ -47,7 +47,7 @@ impl Yamux {
         }
         if let Some(streams) = streams {
             // The crate permits a larger number of streams only with a larger receive window of the
-            // connection. So that window gets no limit.
+            // connection. So the receive window gets no limit.
             config.set_max_connection_receive_window(None);
             config.set_max_num_streams(streams as usize);
         }
@@ -70,8 +70,9 @@ impl Yamux {
 
 type Opens = mpsc::Receiver<oneshot::Sender<yamux::Stream>>;
 
-/// Runs a connection until it ends or the sender of `opens` is dropped. The connection serves the
-/// streams that the peer opens, and opens the streams that are requested through `opens`.
+/// Runs a connection. Returns when the connection ends, or when the sender of `opens` is dropped.
+/// The connection serves the streams that the peer opens, and opens the streams that are requested
+/// through `opens`.
 async fn drive(websocket: WebSocketStream<Socket>, config: Config, mode: Mode, mut opens: Opens) {
     let (sink, stream) = websocket.split();
     let messages = stream.map_err(io::Error::other).try_filter_map(|message| async {
@@ -94,7 +95,7 @@ async fn drive(websocket: WebSocketStream<Socket>, config: Config, mode: Mode, m
                 && let Poll::Ready(open) = opens.poll_recv(cx)
             {
                 if open.is_none() {
-                    // All handles that could open streams are gone.
+                    // No handle is left that could open a stream.
                     return connection.poll_close(cx).map(drop);
                 }
                 asked = open;

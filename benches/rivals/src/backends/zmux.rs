@@ -104,7 +104,7 @@ impl Connection for Session {
     const DRAINS: bool = true;
 
     async fn drain(self) {
-        // The result says why the session ended, which the caller does not ask.
+        // The result says why the session ended, but no caller needs the reason.
         let _ = self.shutdown(VarInt::from(0_u32), b"").await;
     }
 }

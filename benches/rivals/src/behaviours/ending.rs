@@ -15,13 +15,14 @@ use crate::{
     watchdog,
 };
 
-/// How many bytes are written before a close. The initial credit of every backend permits them.
+/// How many bytes are written before a close. The initial credit of every backend permits this many
+/// bytes.
 const SENT: u64 = 128 * 1024;
 /// A writer that has written this many bytes counts as a writer that never has to stop.
 const ENDLESS: u64 = 256 * 1024 * 1024;
-/// How many round trips are made on another stream, to be sure that data that was written earlier
-/// has arrived. A single round trip would be enough if the sender sent data in the order of the
-/// writes.
+/// How many round trips are made on another stream before data that was written earlier is sure to
+/// have arrived. If a sender sent all data in the order of the writes, one round trip would be
+/// enough.
 const ROUND_TRIPS: usize = 50;
 
 /// Drops a stream after some data, and tells what the reader sees.
@@ -62,7 +63,7 @@ pub async fn close_finished<C: Connection>(connection: C) -> Result<Seen> {
     Ok(at_reader(Some(SENT)).await)
 }
 
-/// Does the same as [`close_finished`] with the close that first sends what was written.
+/// Does the same as [`close_finished`], but closes with the call that first sends what was written.
 pub async fn drain_finished<C: Connection>(connection: C) -> Result<Seen> {
     if !C::DRAINS {
         return Ok(Seen::NoOtherClose);
@@ -74,7 +75,7 @@ pub async fn drain_finished<C: Connection>(connection: C) -> Result<Seen> {
     Ok(at_reader(Some(SENT)).await)
 }
 
-/// Writes to a stream and closes without having finished it, and tells what the reader sees.
+/// Writes to a stream, closes without finishing the stream, and tells what the reader sees.
 pub async fn close_unfinished<C: Connection>(connection: C) -> Result<Seen> {
     let _sentinel = greet(&connection, SENTINEL).await?;
     let mut stream = greet(&connection, WATCH_LATER).await?;

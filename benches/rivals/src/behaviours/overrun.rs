@@ -22,11 +22,11 @@ use wsmux::proto::VarInt;
 use super::{NEVER, Seen};
 use crate::{peer::STALL, watchdog};
 
-/// The length of a piece. With its header, it fits into the smallest limit on messages.
+/// The length of a piece. A piece and its header together fit into the smallest limit on messages.
 const PIECE: usize = 16_000;
-/// How many pieces are sent. Together they are 128 MiB, which is above the credit of every mux that
-/// counts bytes. They are also more than 8,000 frames, which is above the credit of a mux that
-/// counts frames.
+/// How many pieces are sent. All pieces together have 128 MiB, which exceeds the credit of every
+/// mux that counts bytes. There are also more than 8,000 frames, which exceeds the credit of a mux
+/// that counts frames.
 const PIECES: usize = 8_389;
 
 /// The smallest credit of a backend, 256 KiB, is enough for this many pieces.
@@ -120,8 +120,8 @@ enum Answer {
     None,
 }
 
-/// Whether the server has sent an error for the connection. After such an error, the server may or
-/// may not end the connection.
+/// Whether the server has sent an error for the connection. After this error, the server may or may
+/// not end the connection.
 static ERROR_SENT: AtomicBool = AtomicBool::new(false);
 
 async fn answer(raw: Raw, mut stream: SplitStream<WebSocketStream<TcpStream>>) -> Answer {
@@ -217,7 +217,7 @@ fn yamux_frame(flags: u8, data: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// A frame of version 7 for flow 1.
+/// A frame of penguin-mux, of its protocol version 7 and for flow 1.
 fn penguin_frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![0x70 | opcode, 0, 0, 0, 1];
     frame.extend_from_slice(payload);

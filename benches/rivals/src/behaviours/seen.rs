@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Seen {
-    /// Only the streams in question stop. Another stream of the connection works.
+    /// Only the stopped streams are affected. Other streams of the connection work.
     OwnStreamOnly,
     /// No other stream of the connection works.
     AllStreamsStop,
@@ -16,7 +16,7 @@ pub enum Seen {
     ConnectionEnds,
     /// The crate's API does not let an application get into this situation.
     NotPossible,
-    /// The crate has only the close that the row above shows.
+    /// The crate has only one kind of close, which the row above shows.
     NoOtherClose,
     /// The backend accepts this many bytes before a write waits.
     Accepts(u64),
@@ -28,7 +28,7 @@ pub enum Seen {
     OpenFails(u64),
     /// With this many streams open, opening another one ends the connection.
     OpenEndsConnection(u64),
-    /// This many streams can be open at once, and more were not tried.
+    /// This many streams can be open at once. The process did not try to open more.
     NoLimit(u64),
     /// The connection ends.
     ConnectionError,
@@ -40,7 +40,7 @@ pub enum Seen {
     Ignored,
     /// The application gets an error.
     Error,
-    /// All data arrives, and then the end of the stream.
+    /// All data arrives, followed by the end of the stream.
     Complete,
     /// The stream ends without an error, although it was not finished or data is missing.
     LooksComplete,

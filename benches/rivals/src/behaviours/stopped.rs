@@ -32,12 +32,12 @@ pub struct Full {
     accepted: u64,
 }
 
-/// Returns how much the streams of this many stopped readers accept together.
+/// Returns how many bytes the streams accept together if this many readers have stopped.
 pub async fn taken<C: Connection>(connection: &C, count: usize) -> Result<Seen> {
     Ok(Seen::Accepts(fill(connection, count, &[STALL]).await?.accepted))
 }
 
-/// Tells whether another stream works beside this many stopped readers.
+/// Tells whether a stream works while this many readers of other streams have stopped.
 pub async fn others<C: Connection>(connection: &C, count: usize) -> Result<Seen> {
     let full = fill(connection, count, &[STALL]).await?;
     let seen = probe(connection).await;
@@ -45,8 +45,8 @@ pub async fn others<C: Connection>(connection: &C, count: usize) -> Result<Seen>
     Ok(seen)
 }
 
-/// Tells whether another stream works beside stopped readers. These readers have read much before
-/// they stopped, so that their windows have grown.
+/// Tells whether a stream works while readers of other streams have stopped. Before these readers
+/// stopped, they read much, so that their windows have grown.
 pub async fn later<C: Connection>(connection: &C, count: usize) -> Result<Seen> {
     let full = fill(connection, count, &[SHOW, READ_AND_STALL]).await?;
     let seen = probe(connection).await;
@@ -86,7 +86,7 @@ pub async fn fill<C: Connection>(connection: &C, count: usize, command: &[u8]) -
 }
 
 impl Full {
-    /// Waits until every writer has ended, for a while at most.
+    /// Waits until every writer has ended, but only for a limited time.
     pub async fn writers_ended(&mut self) {
         in_time(async { while self.writers.join_next().await.is_some() {} }).await;
     }

@@ -13,7 +13,7 @@ use crate::{
     watchdog,
 };
 
-/// The largest number of streams that this tries to open.
+/// The largest number of streams that a test tries to open.
 const MANY: u64 = 2_000;
 
 /// Tells whether another stream works after receivers were dropped with unread data.
@@ -24,7 +24,7 @@ pub async fn dropped<C: Connection>(connection: &C, count: usize) -> Result<Seen
     Ok(probe(connection).await)
 }
 
-/// Tells whether an accepted stream works beside streams that the application does not accept.
+/// Tells whether an accepted stream works while other streams wait to be accepted.
 pub async fn unaccepted<C: Connection>(connection: &C) -> Result<Seen> {
     let mut accepted = greet(connection, ECHO).await?;
     server::stop_accepting();
@@ -48,7 +48,8 @@ pub async fn unaccepted<C: Connection>(connection: &C) -> Result<Seen> {
     })
 }
 
-/// Tells how many streams can be open at once, and what happens when one more is opened.
+/// Tells how many streams can be open at once, and what happens when the application opens one
+/// more.
 pub async fn limit<C: Connection>(connection: &C) -> Result<Seen> {
     let mut first = greet(connection, ECHO).await?;
     let mut streams = Vec::new();

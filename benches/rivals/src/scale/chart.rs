@@ -130,7 +130,7 @@ fn draw_curve(area: &Area<'_>, curve: &Curve, color: RGBColor, x: &Axis, y: &Axi
 /// Returns the ends of the line that is the law of a curve.
 fn fitted(curve: &Curve) -> Option<((f64, f64), (f64, f64))> {
     let exponent = curve.law?.exponent;
-    // The line goes through the mean of the points, as each line of least squares does.
+    // The line goes through the mean of the points. Every line of least squares does.
     let count = curve.points.len() as f64;
     let mean = |of: fn(&(u64, crate::results::Spread)) -> f64| {
         curve.points.iter().map(|point| of(point).ln()).sum::<f64>() / count

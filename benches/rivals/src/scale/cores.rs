@@ -1,5 +1,6 @@
 //! Measures a server on one or more cores. The clients run on the same cores as the server, because
-//! a machine may have no further cores. So each figure includes the work of both client and server.
+//! a machine may have no further cores. So each figure includes the work of both the clients and
+//! the server.
 
 use std::{
     sync::Arc,
@@ -35,12 +36,12 @@ use crate::{
 /// How many calls are in progress on each core, each on a connection of its own. The kernel chooses
 /// the listener of a connection at random, so there are enough connections for an even spread.
 const CALLERS: usize = 64;
-/// How many connections are being opened at a time on each core.
+/// How many connections the clients of each core open at the same time.
 const OPENERS: usize = 32;
 /// The length of the accept queue, which is more than all clients together.
 const BACKLOG: u32 = 4096;
-/// How many pairs of sockets may be open on each core. A connection that was closed may keep its
-/// sockets for a while.
+/// How many pairs of sockets may be open on each core. A closed connection does not free its
+/// sockets at once.
 const SOCKETS: u64 = 4_000;
 
 /// How the servers are placed.
@@ -143,7 +144,8 @@ async fn run(load: Load, client: &Arc<Wsmux>, cores: &[CoreId], time: Duration) 
     }
     let mut gos = Vec::new();
     for (is_ready, go) in starts {
-        // A client that cannot start is skipped here. Its result, which is read later, says why.
+        // A client that cannot start is skipped here. The result of this client is read later and
+        // says why it could not start.
         if is_ready.await.is_ok() {
             gos.push(go);
         }

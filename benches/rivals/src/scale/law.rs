@@ -16,8 +16,8 @@ pub struct Law {
 }
 
 impl Law {
-    /// Fits a law by least squares of the logarithms. There is none for fewer than two different
-    /// values of `x`, or if a value is not positive.
+    /// Fits a law by least squares of the logarithms. Returns `None` if there are fewer than two
+    /// different values of `x`, or if a value is not positive.
     pub fn fit(points: &[(f64, f64)]) -> Option<Self> {
         if points.iter().any(|&(x, y)| x <= 0.0 || y <= 0.0) {
             return None;
@@ -37,9 +37,9 @@ impl Law {
     }
 
     /// Fits two laws to a curve that bends at one of its points. The first law is for the points up
-    /// to the bend. The second law is for the points from the bend on. Chooses the bend for which
-    /// the sum of the squares is least, and returns its index and both laws. Returns `None` for
-    /// fewer than five points, because each law needs three points.
+    /// to the bend. The second law is for the bend and the points after it. Chooses the bend for
+    /// which the sum of the squares is least, and returns its index and both laws. Returns `None`
+    /// for fewer than five points, because each law needs three points.
     pub fn fit_two(points: &[(f64, f64)]) -> Option<(usize, Self, Self)> {
         let meetings = 2..points.len().saturating_sub(2);
         let fits = meetings.filter_map(|at| {
@@ -50,7 +50,7 @@ impl Law {
         fits.min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, fit)| fit)
     }
 
-    /// Returns the sum of the squares of what the law leaves unexplained.
+    /// Returns the sum of the squared differences between the points and the law, in logarithms.
     fn squares(self, points: &[(f64, f64)]) -> f64 {
         let rests: Vec<_> = points.iter().map(|(x, y)| y.ln() - self.exponent * x.ln()).collect();
         let mean = rests.iter().sum::<f64>() / rests.len() as f64;

@@ -17,7 +17,7 @@ use crate::{
 
 /// How many calls are in progress at a time.
 pub const AT_ONCE: u64 = 64;
-/// How many round trips are made before the clock starts. They open the windows.
+/// How many round trips are made before the clock starts. These round trips open the windows.
 const WARM_UP: usize = 20;
 /// The memory of fewer streams or connections than this is not reported. It could not be
 /// distinguished from the memory that the allocator keeps for other purposes.
@@ -82,7 +82,8 @@ where
     T: Send + 'static,
     F: Future<Output = Result<T>> + Send + 'static,
 {
-    // Sockets are reserved for streams too, because that is simpler and does no harm.
+    // This reserves sockets even if `count` is a number of streams. That is simpler, and does no
+    // harm.
     crowd::reserve(count)?;
     // Half of the objects are made before the measurement. So memory that is needed only once, such
     // as pages of code, is not counted for each object.
@@ -94,7 +95,7 @@ where
     Ok((kept.into_iter().flatten().collect(), (count >= COUNTED).then_some(each)))
 }
 
-/// Makes calls, each on a stream of its own, and takes the connections in turn.
+/// Makes calls, each on a stream of its own. The calls use one connection after another.
 async fn calls<C: Connection>(
     connections: Vec<C>,
     meter: &Meter,
@@ -127,7 +128,8 @@ async fn calls<C: Connection>(
     Ok(watch.stop().await?.of_calls(calls))
 }
 
-/// Sends one stream in writes of this size. The data is copied, as with any `AsyncWrite`.
+/// Sends the data of one stream in writes of the given size. The data is copied, as with any
+/// `AsyncWrite`.
 async fn writes<C: Connection>(
     connection: &C,
     meter: &Meter,

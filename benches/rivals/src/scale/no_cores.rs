@@ -1,5 +1,5 @@
-//! Stands in for the measurement of cores on systems other than Linux, which do not spread the
-//! connections of a port over its listeners.
+//! Replaces the measurement of cores on systems other than Linux. These systems do not spread the
+//! connections of a port over the port's listeners.
 
 use std::time::Duration;
 

@@ -47,7 +47,7 @@ pub struct Curve {
     pub factor: Factor,
     pub metric: Metric,
     pub points: Vec<(u64, Spread)>,
-    /// The power law that fits all points together best.
+    /// The power law that best fits all points together.
     pub law: Option<Law>,
     /// This is set if a single law does not describe the curve. It contains the point at which the
     /// curve bends, the law up to this point, and the law from this point on.
@@ -78,7 +78,7 @@ impl Results {
         factors
     }
 
-    /// Returns the points of a factor, including those that have failed.
+    /// Returns the points of a factor, including the points that have failed.
     pub fn points(&self, factor: Factor) -> Vec<u64> {
         let keys = self.cells.keys().filter(|key| key.factor == factor);
         keys.map(|key| key.at).collect()

@@ -89,15 +89,15 @@ pub async fn duplex<C: Connection>(connection: &C, meter: &Meter, each: u64) -> 
     Ok(watch.stop().await?.of_bytes(2 * each))
 }
 
-/// Sends for a fixed time. On a slow path a fixed amount of data would take too long, and on a fast
-/// one it would take too little time.
+/// Sends for a fixed time. A fixed amount of data would take too long on a slow path, and too
+/// little time on a fast path.
 pub async fn sustained<C: Connection>(connection: &C, time: Duration) -> Result<Metrics> {
     let load = Load::start(connection);
     sleep(time).await;
     Ok(Metrics::from([(Metric::MibPerS, load.stop().await?)]))
 }
 
-/// A stream that sends bulk data up in the background.
+/// A stream that sends bulk data to the server in the background.
 #[derive(Debug)]
 pub struct Load {
     stop: Arc<AtomicBool>,

@@ -16,7 +16,7 @@ const AT_ONCE: u64 = 32;
 /// keeps a second descriptor for each of them.
 const FOR_EACH_PAIR: u64 = 4;
 
-/// How many file descriptors are reserved besides those of the sockets.
+/// How many file descriptors are reserved in addition to the file descriptors of the sockets.
 const SPARE: u64 = 200;
 
 /// Raises the limit on file descriptors to what `sockets` pairs of sockets need, as far as the
@@ -69,7 +69,7 @@ where
     Ok(all)
 }
 
-/// A stream that the server has answered once, and the connection that it is on.
+/// A stream that the server has answered once, together with the stream's connection.
 #[derive(Debug)]
 pub struct Member<C: Connection> {
     pub stream: C::Stream,

@@ -20,8 +20,8 @@ use crate::{
 };
 
 /// Publishes one event after another. An event is published when all subscribers have received the
-/// previous one. Here a call is one delivery. The percentiles are of the time from the publication
-/// of an event to its last delivery.
+/// previous one. Here a call is one delivery. The percentiles describe the time from the
+/// publication of an event to its last delivery.
 pub async fn run<R: Rival>(
     bench: &Bench<R>,
     subscribers: Vec<Member<R::Connection>>,

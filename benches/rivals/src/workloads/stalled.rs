@@ -1,4 +1,4 @@
-//! Bulk beside streams that nobody reads.
+//! Measures a bulk transfer on a connection that also has streams that nobody reads.
 
 use std::time::Duration;
 

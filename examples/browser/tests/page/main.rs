@@ -9,8 +9,8 @@ mod server;
 use browser::{Look, Shown, visit};
 use server::Server;
 
-/// A number of bytes that is several windows. A stream cannot move them with the credit that was
-/// granted before a stall.
+/// A number of bytes that is larger than several windows. A stream cannot move this many bytes with
+/// the credit that was granted before a stall.
 const FAR: u64 = 4 * 1024 * 1024;
 
 /// The most samples that are needed until the credit that was granted before a stall is used up.
@@ -109,7 +109,8 @@ async fn the_keyboard_is_enough() {
     let server = Server::start();
     visit(server.address, "?down=2&up=0", Look::default(), async |browser| {
         browser.until("both flow", |page| page.cards.len() == 2 && page.all_moved(1)).await;
-        // Tab passes the settings and the two buttons for all streams first.
+        // Before Tab reaches the stream's button, it passes the settings and the two buttons for
+        // all streams.
         browser.tab_to(r#"[data-name="Nile"] button"#).await;
         browser.press(' ').await;
         let full = browser.until("its credit is used up", |page| page["Nile"].credit == 0).await;

@@ -12,8 +12,8 @@ use tokio::{
     runtime::{Builder, Runtime},
 };
 
-/// The rate of each stream. It is higher than a person could watch, because the tests wait for
-/// bytes and not for time.
+/// The rate of each stream. No person could watch data at this rate. It is so high because the
+/// tests wait until a number of bytes has arrived.
 const RATE: usize = 2 * 1024 * 1024;
 
 /// A server on a thread of its own.
@@ -69,14 +69,14 @@ impl Drop for Server {
     }
 }
 
-/// A server that has ended.
+/// A page's server after its end.
 pub(crate) struct Lost {
     address: SocketAddr,
     rate: usize,
 }
 
 impl Lost {
-    /// Starts another server in its place.
+    /// Starts another server in the place of the ended server.
     pub(crate) fn restart(self) -> Server {
         Server::listen(self.address, self.rate)
     }

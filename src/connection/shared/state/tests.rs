@@ -57,7 +57,7 @@ impl Sleeper {
     }
 }
 
-/// Runs the scenario in a thread of its own, because it deadlocks if it fails.
+/// Runs the scenario in a thread of its own, because a scenario that fails deadlocks.
 fn must_end(scenario: impl FnOnce(Sleeper) + Send + 'static) {
     let (done, outcome) = mpsc::channel();
     thread::spawn(move || {
@@ -78,7 +78,7 @@ fn the_drivers_waker_is_woken_and_dropped_without_the_lock() {
     });
     must_end(|sleeper| {
         let task = sleeper.sleep();
-        // Another waker replaces this one.
+        // Another waker replaces the stored waker.
         assert!(sleeper.shared.lock().driver_sleeps(Waker::noop(), true));
         assert_eq!(task.strong_count(), 0);
     });

@@ -1,4 +1,5 @@
-//! Tests which events a log contains for each message, and that a log stays within its bounds.
+//! Tests two things: which events a log contains for each message, and that a log stays within its
+//! bounds.
 
 use std::{
     io::{self, Write},
@@ -15,8 +16,8 @@ use crate::{
     observe::qlog::{QlogConfig, config::MIN_SIZE, output::MAX_HELD, writer::Writer},
 };
 
-/// A writer that waits for a permit before its first write. When it is dropped, it sends everything
-/// that was written to it.
+/// A writer that waits for a permit before its first write. When the writer is dropped, it sends
+/// everything that was written to it.
 struct Stuck(mpsc::Receiver<()>, Vec<u8>, mpsc::Sender<Vec<u8>>);
 
 impl Write for Stuck {
@@ -54,7 +55,8 @@ fn what_a_slow_writer_has_no_room_for_is_missing_and_the_log_says_so() {
     let shared = shared();
     let _entered = runtime.enter();
     let mut log = config.start(&shared).unwrap();
-    // A close whose reason is one control character repeated, which takes six bytes in JSON.
+    // A close whose reason is a control character, repeated. Each control character takes six bytes
+    // in JSON.
     let close = [&[0x1d, 0, 0x60, 0][..], &[0x06; 8 * 1024]].concat();
     let sent = 2 * 4 * 1024 * 1024 / (8 * 1024);
     for _ in 0..sent {
@@ -72,8 +74,8 @@ fn what_a_slow_writer_has_no_room_for_is_missing_and_the_log_says_so() {
     assert!(last.contains("connectivity:connection_closed"), "{last}");
 }
 
-/// Returns the log of these messages when nothing delays its writer, and the total length of the
-/// messages.
+/// Returns the log of these messages, and the total length of the messages. Nothing delays the
+/// log's writer.
 fn logged(max_size: Option<u64>, messages: impl Iterator<Item = Vec<u8>>) -> (String, u64) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let (done, logs) = mpsc::channel();
@@ -106,7 +108,7 @@ fn logged(max_size: Option<u64>, messages: impl Iterator<Item = Vec<u8>>) -> (St
 }
 
 /// If each datagram had an entry of its own, of 42 bytes, 10 MB of datagrams would make 210 MB of
-/// log. With shared entries they make 35 kB.
+/// log. With shared entries, these datagrams make 35 kB of log.
 #[test]
 fn a_megabyte_of_empty_datagrams_makes_a_small_log() {
     let message = [0x31, 0].repeat(32 * 1024);
@@ -120,7 +122,8 @@ fn a_megabyte_of_empty_datagrams_makes_a_small_log() {
 
 #[test]
 fn a_log_ends_at_its_largest_size_and_says_so_and_how_it_ended() {
-    // Messages with a single datagram each make the log longest in relation to the received bytes.
+    // For the same number of received bytes, the log is longest if each message has a single
+    // datagram.
     let flood = |count| (0..count).map(|i| vec![0x31, 1, i as u8]);
     let (text, _) = logged(Some(0), flood(2_000));
     assert!(text.len() as u64 <= MIN_SIZE, "{} bytes", text.len());
@@ -204,7 +207,7 @@ fn a_log_whose_writer_hangs_allocates_no_more_than_its_bound() {
                     log.sent(now, message.clone());
                 }
             }
-            // The last event is written even if too much is waiting.
+            // The last event is written even if too many bytes wait to be written.
             log.append(now, "connectivity:connection_closed", schema::ConnectionClosed::default());
             log.output.push(std::mem::take(&mut log.chunk));
         });

@@ -140,7 +140,7 @@ pub(in crate::observe::qlog) enum Frame {
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         response: bool,
     },
-    /// A frame of wsmux's resumption, as is the next one.
+    /// This frame and the next frame belong to wsmux's resumption.
     SessionAck {
         received: Uint,
     },

@@ -32,11 +32,11 @@ pub(super) enum Heard {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum End {
-    /// The stream ended, perhaps within a frame or a message.
+    /// The byte stream ended, perhaps within a frame or a message.
     Eof,
     Close(Option<u16>, String),
     Text,
-    /// A protocol error, or a message that is too large.
+    /// The reader refused the bytes: they broke the protocol, or a message was too large.
     Refused(String),
 }
 
@@ -101,7 +101,7 @@ pub(super) fn theirs(side: Side, input: &[u8], chops: &[usize]) -> Understood {
     }
 }
 
-/// Whether this is tungstenite's result for a Close with a code that it does not accept.
+/// Whether `tungstenite` returns this result for a Close whose code it does not accept.
 fn is_bad_code(end: &End) -> bool {
     *end == End::Close(Some(1002), "Protocol violation".into())
 }

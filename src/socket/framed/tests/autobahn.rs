@@ -148,8 +148,8 @@ async fn answers(side: Side, sent: &[Frame], chop: Chop) -> Vec<Frame> {
         heard
     };
     let ours = async move { echo(&mut ours).await };
-    // The paused clock advances only when both ends wait for each other. Then they would wait for
-    // ever, so the timeout ends the test.
+    // The paused clock advances only when both ends wait for each other. In that case they would
+    // wait for ever, so the timeout ends the test.
     let both = async { tokio::join!(ours, peer) };
     let both = tokio::time::timeout(Duration::from_secs(1), both).await;
     let (end, heard) = both.expect("one of the two has something to say");

@@ -188,7 +188,7 @@ proptest! {
                 }
                 Step::Pong(payload) => {
                     writer.write(Message::Pong(payload.clone().into())).unwrap();
-                    // Without this flush, a newer pong would replace this one.
+                    // Without this flush, a newer pong would replace this pong.
                     writer.flush().unwrap();
                     expected.push(Heard::Pong(payload.into()));
                 }
@@ -229,7 +229,7 @@ proptest! {
                 }
                 Step::Pong(payload) => {
                     writer.writer.pong(Bytes::copy_from_slice(&payload));
-                    // Without this flush, a newer pong would replace this one.
+                    // Without this flush, a newer pong would replace this pong.
                     prop_assert!(writer.poll_flush(&mut cx).is_ready());
                     expected.push(Heard::Pong(payload.into()));
                 }

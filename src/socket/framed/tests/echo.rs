@@ -1,5 +1,5 @@
-//! A user of the socket that takes the place of the engine. The echo sends messages back, and
-//! refuses what an engine refuses.
+//! An echo that uses the socket in the place of the engine. It sends messages back, and refuses
+//! what an engine refuses.
 
 use std::future::poll_fn;
 
@@ -8,7 +8,8 @@ use wsmux_proto::MessageBuf;
 
 use super::super::*;
 
-/// Runs until the stream has ended. The echo flushes before each read, so each ping is answered.
+/// Runs until the byte stream has ended. The echo flushes before each read, so each ping is
+/// answered.
 pub(super) async fn echo<S>(socket: &mut FramedSocket<S>) -> SocketError
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,

@@ -28,7 +28,7 @@ async fn main() -> Result<()> {
         Some(other) => anyhow::bail!("{other:?} is no command"),
         None => println!("{}", control::start().await?),
     }
-    // The input ends when the process that started this one exits.
+    // The input ends when the process that started this process exits.
     let mut end = Vec::new();
     stdin().read_to_end(&mut end).await?;
     Ok(())

@@ -12,8 +12,8 @@ use tokio::{
     time::sleep,
 };
 
-/// The size of the operating system's buffers at each end, in bytes. They are small, because large
-/// buffers would hide that the network is slow.
+/// The size of the operating system's buffers at each end, in bytes. The buffers are small, because
+/// large buffers would hide that the network is slow.
 const SOCKET_BUFFER: usize = 16 * 1024;
 
 /// A slow network carries data once in each interval of this length.
@@ -25,8 +25,8 @@ pub(crate) struct Relay {
 }
 
 impl Relay {
-    /// Starts a network in front of the server at `url`. With a `rate` it carries that many bytes a
-    /// second in each direction; otherwise it has no limit.
+    /// Starts a network in front of the server at `url`. With a `rate` the network carries that
+    /// many bytes a second in each direction. Without a `rate` it has no limit.
     pub(crate) async fn start(url: &str, rate: Option<usize>) -> Result<Self> {
         let target = url.trim_start_matches("ws://").trim_end_matches('/').to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await?;

@@ -213,7 +213,7 @@ impl<S: Session> Stream<S> {
                 self.send.write_chunk(answer.into()).await?;
                 self.send.finish()?;
             }
-            // Holds the stream: reads nothing more.
+            // Holds the stream, and reads nothing more from it.
             b'H' => {
                 self.session.closed().await;
             }
@@ -230,8 +230,8 @@ impl<S: Session> Stream<S> {
                 self.send.finish()?;
                 self.session.closed().await;
             }
-            // Sends a byte as a sign that it runs, reads until the stream ends, and logs how it
-            // ended.
+            // Sends a byte as a sign that the command runs, reads until the stream ends, and logs
+            // how the stream ended.
             b'W' => {
                 self.send.write_chunk("w".into()).await?;
                 let end = loop {

@@ -1,4 +1,4 @@
-//! How connections end, and what both ends learn of it.
+//! How connections end, and what both ends learn of the end.
 
 use std::time::Duration;
 
@@ -96,7 +96,7 @@ async fn a_server_that_is_killed_in_mid_stream_is_seen(place: Place) {
     assert_eq!(error.culprit(), Culprit::Network, "{error}");
     let end = within("the end", connection.closed()).await;
     assert!(matches!(end, ConnectionError::SocketLost(SocketError::Io(_))), "{end:?}");
-    // This is less than the default idle timeout.
+    // This time is shorter than the default idle timeout.
     assert!(js_sys::Date::now() - start < 30_000.0);
 }
 

@@ -16,9 +16,9 @@ crate::tests_at! { everywhere:
     a_slow_network_slows_the_writers_and_fills_no_memory;
 }
 
-// This test does not run with `WebSocketStream`, because this end polls only a `WebSocket` for its
-// waiting bytes. This test does not run against crate `qmux` either. That crate grants fewer bytes
-// than the system's buffers hold, so no bytes would wait in the browser.
+// This test does not run with `WebSocketStream`, because this end asks only a `WebSocket` how many
+// bytes wait in it. This test does not run against crate `qmux` either. That crate grants fewer
+// bytes than the system's buffers hold, so no bytes would wait in the browser.
 crate::tests_at! { of_ours_by_web_socket:
     what_waits_for_a_silent_network_is_seldom_looked_after;
 }
@@ -29,7 +29,7 @@ const SEND_BUFFER: usize = 256 * 1024;
 /// The number of bytes in each write.
 const CHUNK: usize = 16 * 1024;
 
-/// How many bytes may wait in the browser before this end stops handing over more.
+/// How many bytes may wait in the browser before this end stops giving the browser more bytes.
 const HIGH_WATER_MARK: f64 = 128.0 * 1024.0;
 
 /// Records how many bytes wait in the page's WebSockets, until the spy is dropped.
@@ -114,7 +114,7 @@ async fn a_slow_network_slows_the_writers_and_fills_no_memory(place: Place) {
                 "{buffered} bytes waited in the browser, with messages of {message}"
             );
         }
-        // `WebSocketStream` has no number of bytes that wait, so the spy records nothing.
+        // A `WebSocketStream` does not say how many bytes wait in it, so the spy records nothing.
         _ => assert_eq!(message, 0.0),
     }
 }
@@ -131,8 +131,8 @@ async fn what_waits_for_a_silent_network_is_seldom_looked_after(place: Place) {
         streams.push(stream);
     }
     ask(&format!("silence {number}")).await;
-    // Together, the streams write more than the system's buffers between the browser and the
-    // network hold, which is 4 MiB on Linux.
+    // Together, the streams write more bytes than the system's buffers between the browser and the
+    // network can hold. On Linux these buffers hold 4 MiB.
     let writers = streams.iter_mut().map(|stream| async {
         loop {
             stream.send().write_chunk(pattern(1, 0, CHUNK)).await.expect("a stream that lives");

@@ -75,8 +75,9 @@ impl Node {
         self.counts.resumed.load(Ordering::Relaxed)
     }
 
-    /// Returns how many handshakes have ended without a connection. Without TLS and a check, these
-    /// are requests to resume what this server does not have.
+    /// Returns how many handshakes have ended without a connection. These tests use neither TLS nor
+    /// a check of clients. So each of these handshakes is a request to resume a session that this
+    /// server does not have.
     pub(super) fn refused(&self) -> u64 {
         self.counts.refused.load(Ordering::Relaxed)
     }

@@ -41,8 +41,8 @@ pub(super) enum Outcome {
 pub(super) enum Failure {
     NotConnected(ConnectError),
     NotOpened(OpenError),
-    /// The server did not accept the stream. A reset or a stop means just that, because no
-    /// application resets or stops a stream here.
+    /// The server did not accept the stream. No application resets or stops a stream in these
+    /// tests, so each reset or stop means that the server has refused the stream.
     Refused,
     Lost(ConnectionError),
 }

@@ -18,7 +18,7 @@ use wsmux::{WebSocketConnection, WebSocketServer, WebSocketStream};
 pub(super) struct Call {
     pub(super) question: u64,
     pub(super) attempt: u32,
-    /// Whether the call is answered only when its server drains.
+    /// Whether the server delays the answer to this call until the server drains.
     pub(super) slow: bool,
 }
 
@@ -45,8 +45,8 @@ impl Call {
     }
 }
 
-/// Records which calls were executed, how often, and by which server last. It covers all servers,
-/// before and after their restarts.
+/// Records how often each call was executed, and which server executed it last. The record covers
+/// all servers, before and after their restarts.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     executed: Mutex<HashMap<Call, (u32, usize)>>,

@@ -1,5 +1,5 @@
-//! Attackers that have a connection. Each sends what it is allowed to send, as fast as the victim
-//! reads it, and connects again when the victim closes the connection.
+//! Attackers that have a connection. Each attacker sends what it is allowed to send, as fast as the
+//! victim reads. It connects again when the victim closes the connection.
 
 use std::{convert::Infallible, net::SocketAddr, time::Duration};
 
@@ -13,7 +13,7 @@ use super::{
     told::Told,
 };
 
-/// The length of a message. It is below every peer's `max_record_size`.
+/// The length of each message, which is below the `max_record_size` of every peer.
 const MESSAGE: usize = 16 * 1024;
 /// The pause between two attempts to connect while the victim refuses connections.
 const PATIENCE: Duration = Duration::from_millis(10);
@@ -38,7 +38,7 @@ pub async fn flood(attack: Attack, address: SocketAddr, until: Instant) -> Resul
         };
         told.connections += 1;
         // Either the victim or the time limit ends the attack. The victim's last message shows
-        // which.
+        // which of them did.
         let _ = timeout_at(until, at_full_speed(attack, &mut raw)).await;
         told.messages += raw.messages;
         told.bytes += raw.bytes;
@@ -175,10 +175,10 @@ async fn never_reads(raw: &mut Raw) -> Result<Infallible> {
     std::future::pending().await
 }
 
-/// Sends everything that the victim grants at first, on each stream of either kind. After two large
-/// messages, single bytes and chunks of 4 KiB alternate. These sizes cost an earlier version of
-/// wsmux the most memory. That version allocated a large block for the single byte, and the next
-/// chunk left that block almost empty.
+/// Sends everything that the victim grants at first, on each stream of either kind. The data begins
+/// with two large messages. After these, single bytes and chunks of 4 KiB alternate. With these
+/// sizes, an earlier version of wsmux used the most memory. It allocated a large block for each
+/// single byte, and the next chunk did not fill that block.
 async fn bytes_and_chunks(raw: &mut Raw) -> Result<Infallible> {
     const CHUNK: usize = 4 * 1024;
     let data = [7; MESSAGE];

@@ -32,7 +32,7 @@ const ALONE: Duration = Duration::from_secs(5);
 /// How long after the attack the memory is measured again, to show what the attack has left behind.
 const AFTER: Duration = Duration::from_secs(2);
 
-/// What the victim says of a request to resume that it does not accept.
+/// The text with which the victim refuses a request to resume.
 const SESSION_REFUSED: &str = "the session is unknown";
 
 /// The honest client connects at least once in this many seconds, even on a busy machine.
@@ -157,21 +157,22 @@ impl Attack {
             // each of 100 bidirectional streams, and a window for each of 100 unidirectional
             // streams.
             Self::NeverReads => 100 * MIB + 50 * MIB + 100 * MIB + 32 * MIB,
-            // This allows an eighth more for the windows and buffers. Copied pieces cost little
-            // more than their length, although the formula allows four bytes for each byte (C-70).
+            // This allows an eighth more for the windows and buffers. The formula allows a copied
+            // piece four times its length (C-70), but the piece really costs little more than its
+            // length.
             Self::BytesAndChunks => (100 * MIB + 50 * MIB + 100 * MIB) * 9 / 8 + 32 * MIB,
-            // The registry is full with 10,000 connections without a socket, of which each takes
+            // The registry is full with 10,000 connections without a socket, each of which takes
             // less than 12 KiB.
             Self::SuspendedCrowd => 10_000 * 12 * 1024 + 32 * MIB,
-            // This leaves room for some buffers of an echo, for the honest client's windows, which
-            // may grow meanwhile, and for memory that the allocator keeps. None of it grows with
-            // the duration of an attack.
+            // This leaves room for some buffers of an echo, and for memory that the allocator
+            // keeps. It also leaves room for the honest client's windows, which may grow meanwhile.
+            // None of these amounts grows with the duration of an attack.
             _ => 32 * MIB,
         }
     }
 
-    /// Returns the budgets that may end the attack. The attack has to exhaust one of them. The list
-    /// is empty if no budget applies.
+    /// Returns the budgets that may end the attack. The attack has to exhaust one of these budgets.
+    /// The list is empty if no budget applies.
     fn budgets(self) -> &'static [&'static str] {
         match self {
             Self::OpenReset | Self::JswsOpenReset => &["cancelled streams"],
@@ -190,7 +191,7 @@ impl Attack {
             Self::NeverReads | Self::BytesAndChunks => &[],
             Self::Spin | Self::HalfOpenSilent | Self::HalfOpenRequest | Self::HalfOpenTls => &[],
             Self::ComeAndGo => &[],
-            // The victim answers each request at once, and keeps nothing of it.
+            // The victim answers each request at once, and stores nothing about it.
             Self::ResumeFlood | Self::ResumeReplay | Self::ResumeForged => &[],
             Self::ResumeStolen | Self::ResumeAgain | Self::SuspendedCrowd => &[],
         }
@@ -204,9 +205,9 @@ pub struct Outcome {
     seconds: u64,
     /// The victim's resident memory in bytes before the attack.
     before: u64,
-    /// The peak of this memory during the attack.
+    /// The peak of the victim's resident memory during the attack.
     peak: u64,
-    /// This memory a short time after the attack.
+    /// The victim's resident memory a short time after the attack.
     after: u64,
     /// How many bytes the victim had allocated before the attack.
     allocated_before: u64,
@@ -227,7 +228,7 @@ impl Outcome {
         self.allocated_peak.saturating_sub(self.allocated_before)
     }
 
-    /// Returns what is wrong with the results.
+    /// Returns the faults that the results show.
     fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
         if self.growth() > self.limit {

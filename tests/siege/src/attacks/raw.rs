@@ -1,7 +1,7 @@
-//! A client of either wire without wsmux. It uses tungstenite's WebSocket, and makes frames
-//! according to RFC 9000 section 19, or with `jsws`. Only what the server sends is decoded with
-//! wsmux, so that the attacker learns its limits. Otherwise the attacker would exceed them and soon
-//! be disconnected.
+//! A client for both wires that works without wsmux. It uses tungstenite's WebSocket. It makes
+//! frames according to RFC 9000 section 19, and the messages of js-ws with the module `jsws`. Only
+//! what the server sends is decoded with wsmux, so that the attacker learns its limits. Otherwise
+//! the attacker would exceed them and soon be disconnected.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -35,7 +35,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 pub type Socket = WebSocketStream<TcpStream>;
 
-/// What the victim has granted so far.
+/// The limits and the credit that the victim has granted so far.
 #[derive(Debug, Clone, Copy)]
 pub struct Granted {
     /// The total number of bidirectional streams.
@@ -72,8 +72,8 @@ pub fn varints(out: &mut Vec<u8>, values: &[u64]) {
     }
 }
 
-/// Returns transport parameters that let the victim send `credit` bytes on a stream that we open,
-/// with one parameter more if `extra` is given.
+/// Returns transport parameters that let the victim send `credit` bytes on each stream that we
+/// open. If `extra` is given, this parameter is added.
 pub fn parameters(credit: u64, extra: Option<(u64, Vec<u8>)>) -> Vec<u8> {
     let mut body = Vec::new();
     for (id, value) in [

@@ -90,7 +90,7 @@ impl Keys {
     }
 }
 
-/// What each of the attackers shares.
+/// What all attackers share.
 #[derive(Default)]
 struct Sent {
     connections: AtomicU64,
@@ -133,7 +133,7 @@ async fn at_full_speed(
     if attack == Attack::SuspendedCrowd {
         return crowd(address, sent).await;
     }
-    // The session has a socket all the time, because it goes on if an attack changes nothing.
+    // If the attacks change nothing, the session goes on, so it keeps its socket all the time.
     let (mut own, keys) = begin(address, sent).await?;
     let mut attempt = 0;
     if attack == Attack::ResumeReplay {

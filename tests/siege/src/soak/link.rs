@@ -1,4 +1,4 @@
-//! The servers, and connections of which both ends are in this process.
+//! The servers, and their connections. Both ends of each connection are in this process.
 
 use std::{
     collections::HashMap,
@@ -55,8 +55,8 @@ pub struct Link {
 }
 
 impl World {
-    /// If there is a seed for `kills`, connections outlive their sockets, which are cut again and
-    /// again.
+    /// If `kills` has a seed, the sockets are cut again and again, and the connections outlive
+    /// them.
     pub async fn new(kills: Option<u64>) -> Result<Self> {
         let awaited = Arc::new(Awaited::default());
         let mut config = Config::default();
@@ -87,7 +87,7 @@ impl World {
     pub async fn connect(&self, wire: Wire, tls: bool, can_be_cut: bool) -> Result<Link> {
         loop {
             match self.try_connect(wire, tls, can_be_cut).await {
-                // The socket was cut before both ends had the other's parameters.
+                // The socket was cut before each end had received the parameters of the other end.
                 Err(_) if self.kills => {}
                 done => return done,
             }
@@ -129,7 +129,7 @@ impl World {
 }
 
 impl Place {
-    /// Puts a forwarder before the server, which cuts each connection after a short time.
+    /// Puts a forwarder before the server. The forwarder cuts each connection after a short time.
     async fn cut_again_and_again(&mut self, seed: u64) -> Result<()> {
         let server = self.server.local_addr()?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;

@@ -42,8 +42,8 @@ enum Ending {
     Cut,
 }
 
-/// How far the end of the connection has come. The tasks of both ends share this. Until `ending` is
-/// set, nothing may fail.
+/// Whether the connection is about to end. The tasks of both ends share this value. Until `ending`
+/// is set, nothing may fail.
 #[derive(Debug, Default)]
 pub struct Fate {
     /// Whether neither end opens any more streams.
@@ -130,7 +130,7 @@ pub async fn live(world: &World, seed: u64, until: Instant, tally: Arc<Tally>) -
     // Only QMux has resumption.
     let wire = if rng.random() || world.kills() { Wire::QMux } else { Wire::JsWs };
     let tls = rng.random();
-    // A connection that outlives its socket does not end by a cut.
+    // A cut does not end a connection that outlives its socket.
     let endings = if world.kills() { 4 } else { 5 };
     let ending = match rng.random_range(0..endings) {
         0 => Ending::Quiet,

@@ -1,5 +1,5 @@
 //! Runs everything at once, at random, for a long time. Streams run both ways, on both wires, with
-//! and without TLS; they are read, stalled, reset, stopped and dropped. Their connections are
+//! and without TLS. Streams are read, stalled, reset, stopped and dropped. Their connections are
 //! closed, drained, dropped and cut. Each byte is checked. After each interval everything ends, and
 //! nothing may be left over.
 
@@ -27,8 +27,8 @@ use tally::Tally;
 const SETTLES: Duration = Duration::from_secs(20);
 /// The number of intervals after which the allocator has reached its maximum.
 const WARM_UP: usize = 3;
-/// How much the allocator's memory varies by itself, depending on which sizes happened to be in use
-/// at the same time.
+/// How much the allocator's memory varies by chance, because it depends on the sizes of the blocks
+/// that were in use at the same time.
 const SLACK: u64 = 48 << 20;
 
 #[derive(Debug, Args)]

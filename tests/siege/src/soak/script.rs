@@ -17,7 +17,7 @@ pub enum Kind {
     Echo,
     /// The acceptor counts the bytes, and sends their number at the end.
     Count,
-    /// As `Count`, but the acceptor pauses once, after `cut` bytes.
+    /// The acceptor does the same as for `Count`, but pauses once, after `cut` bytes.
     Stall,
     /// The acceptor sends `len` bytes.
     Source,
@@ -47,7 +47,7 @@ pub const KINDS: [Kind; 10] = [
     Kind::SourceReset,
     Kind::SourceStop,
 ];
-/// The plans that a unidirectional stream permits, because they need no answer.
+/// The plans that need no answer, so that a unidirectional stream can carry them out.
 pub const ONE_WAY: [Kind; 5] =
     [Kind::Stall, Kind::Reset, Kind::DropSend, Kind::Stop, Kind::DropRecv];
 
@@ -87,7 +87,8 @@ impl Script {
         Ok(Self { kind, seed: number(0), len: number(1), cut: number(2) })
     }
 
-    /// Returns the application error code for resets and stops. It is within the range of js-ws.
+    /// Returns the application error code for resets and stops. The js-ws wire can carry this code,
+    /// too.
     pub fn code(self) -> VarInt {
         VarInt::from_u32((self.seed % 900) as u32 + 1)
     }
@@ -98,11 +99,11 @@ impl Script {
 pub enum End {
     Fin,
     Reset(VarInt),
-    /// Reading stopped after as many bytes as were wanted.
+    /// The reader has read as many bytes as it wanted, and has stopped reading.
     Enough,
 }
 
-/// An error that is a fault, whatever happened to the connection.
+/// An error that must not happen, whatever happened to the connection.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Wrong(pub String);

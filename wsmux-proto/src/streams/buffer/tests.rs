@@ -101,8 +101,8 @@ fn arrives(buffer: &mut Buffer, len: usize, spare: usize) {
     buffer.push_chunk(message.split_to(len), whole);
 }
 
-/// Repeats a step until more than 4 MiB are in the queue, or 100,000 times. After each step the
-/// queue must hold at most `times` the queued bytes, plus [`SLACK`].
+/// Repeats a step until more than 4 MiB are in the queue, or 100,000 times. After each step, the
+/// queue's memory must be at most the queued bytes multiplied by `times`, plus [`SLACK`].
 fn holds_at_most(times: f64, mut step: impl FnMut(usize, &mut Buffer)) {
     let (mut heap, mut buffer) = (Heap::default(), Buffer::default());
     for round in 0.. {
@@ -181,7 +181,7 @@ fn what_is_left_of_a_chunk_keeps_no_more_than_a_multiple_of_itself() {
         // What is left in a smaller allocation is not copied, because that would save too little.
         assert!(heap.0 as usize <= 2 * GATHER_BELOW + 100, "{} for one byte", heap.0);
     }
-    // A writer's socket takes all bytes except the last one, and more is written after that.
+    // A writer's socket takes all bytes except the last byte. After that, more bytes are written.
     holds_at_most(1.5, |_, buffer| {
         let most = buffer.len().saturating_sub(1);
         drop(buffer.pop(most.min(100_000)));
@@ -238,8 +238,8 @@ impl Random {
         (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % end.max(1)
     }
 
-    /// Returns a size. All orders of magnitude are about equally frequent. At a quarter of the
-    /// sizes, a rule changes.
+    /// Returns a size. All orders of magnitude are about equally frequent. A quarter of the sizes
+    /// are sizes at which a rule changes.
     fn size(&mut self) -> usize {
         match self.below(4) {
             0 => [1, 2, 511, 512, 513, 4095, 4096, 4097][self.below(8)],

@@ -1,10 +1,10 @@
 //! Receive windows that grow to fit the path and the reader.
 //!
 //! A stream can deliver at most one window in each round trip. So a window needs to be as large as
-//! the number of bytes that the path carries, and that the reader reads, in one round-trip time.
-//! Both the time and the bytes are measured. The bytes are measured in *spans* of at least one
-//! round-trip time each (SPEC.md §8.3). A window never shrinks while its stream lives, because
-//! credit that was granted cannot be revoked (RFC 9000 §4.1).
+//! the number of bytes that the path carries and the reader reads in one round-trip time. Both the
+//! time and the bytes are measured. The bytes are measured in *spans* of at least one round-trip
+//! time each (SPEC.md §8.3). A window never shrinks while its stream lives, because credit that was
+//! granted cannot be revoked (RFC 9000 §4.1).
 //!
 //! Invariant: the growth of all windows together is at most `budget`.
 
@@ -22,19 +22,20 @@ const HEADROOM: u64 = 2;
 /// noise in the measurement.
 const LEAST_STEP_ONE_IN: u64 = 8;
 
-/// A stream takes at most what the other streams leave of the budget, divided by this number.
-/// Otherwise the first streams would take the whole budget, and keep it as long as they live.
+/// The part of the budget that the other streams leave is divided by this number. One stream may
+/// take at most the result. Without this rule the first streams would take the whole budget, and
+/// keep it as long as they live.
 const SHARE_ONE_IN: u64 = 2;
 
-/// A window grows at most to the bytes that the previous span delivered, times this number. That is
-/// twice the window that the previous span alone would justify. Without this bound, a single burst
-/// would be mistaken for the rate of the path, because a burst may come out of a buffer at any
-/// speed.
+/// The number of bytes that the previous span delivered, times this number, is the largest size to
+/// which a window grows. This is twice the window that the previous span alone would justify.
+/// Without this bound, a single burst would be mistaken for the rate of the path, because a burst
+/// may come out of a buffer at any speed.
 const CONFIRMATION: u64 = 2 * HEADROOM;
 
 /// The measurement of a stream begins when an eighth of its initial window has been received. With
-/// the default window, the first grant is due when twice as much has been read, so the measurement
-/// has begun by then.
+/// the default window, the first grant is due when twice this amount has been read. So the
+/// measurement begins before the first grant.
 const MEASURED_FROM_ONE_IN: u64 = 8;
 
 /// If nothing was received for this long, the queues on the path are empty, because this time is
@@ -55,8 +56,8 @@ pub(in crate::streams) struct AutoTune {
     /// make the window larger, without end.
     ping: Option<Duration>,
     /// The least time from a grant to the first byte that the grant allowed. This time is at least
-    /// one round trip. Because the smaller of this time and `ping` is used, a peer cannot make the
-    /// path seem longer by answering pings late.
+    /// one round trip. The smaller of this time and `ping` is used. So a peer cannot make the path
+    /// seem longer by answering pings late.
     grant_rtt: Option<Duration>,
     /// Whether the last ping was sent after a silence, and no data was received since then.
     undisturbed: bool,
@@ -68,14 +69,15 @@ pub(in crate::streams) struct AutoTune {
 #[derive(Debug)]
 pub(in crate::streams) struct Measure {
     /// By how many bytes the window has grown. These bytes count against the growth budget of the
-    /// connection. They are stored here because only a window that is measured grows.
+    /// connection. The number is stored with the measurement, because only a window that is
+    /// measured grows.
     pub(super) growth: u64,
     /// The point at which the current span began.
     begin: Mark,
-    /// How many bytes the span before the current one delivered per round trip.
+    /// How many bytes the previous span delivered per round trip.
     before: u64,
-    /// When a grant was sent, and the limit before it. A byte beyond that limit shows that the
-    /// grant has arrived.
+    /// The time when a grant was sent, and the limit before this grant. A byte beyond that limit
+    /// shows that the grant has arrived.
     grant: Option<(Time, u64)>,
 }
 
@@ -133,24 +135,25 @@ impl AutoTune {
         self.sample_wanted
     }
 
-    /// Whether a ping has to be sent now. Returns `true` once for each ping that is wanted.
+    /// Whether a ping has to be sent now. For each ping that is wanted, only one call returns
+    /// `true`.
     pub(in crate::streams) fn take_sample_wanted(&mut self) -> bool {
         std::mem::take(&mut self.sample_wanted)
     }
 
-    /// Whether a window may ever grow, so that it is worth measuring the path from the start.
+    /// Whether a window may ever grow. If it may, the path is measured from the start.
     pub(in crate::streams) fn is_on(&self) -> bool {
         self.budget > 0 && self.max_window > self.initial_window
     }
 
-    /// Records that a ping is sent now. `silence` is how long nothing has been received.
+    /// Records that a ping is sent now. `silence` is the time for which nothing has been received.
     pub(in crate::streams) fn on_ping_sent(&mut self, silence: Duration) {
         self.undisturbed = silence >= SILENCE;
     }
 
     /// Records that the last ping was answered after the time `sample`. If there was a silence
     /// before the ping and no data was received since, no queue has delayed the ping. In that case
-    /// the sample replaces what was measured before, even if that was less.
+    /// the sample replaces the times that were measured before, even if they were shorter.
     pub(in crate::streams) fn on_ping_answered(&mut self, sample: Duration) {
         if self.undisturbed {
             (self.ping, self.grant_rtt) = (Some(sample), None);
@@ -159,8 +162,8 @@ impl AutoTune {
         }
     }
 
-    /// Measures bytes that were received on a stream. `before` is how many bytes the stream had
-    /// received earlier.
+    /// Measures bytes that were received on a stream. `before` is the number of bytes that the
+    /// stream had received before these bytes.
     pub(in crate::streams) fn on_received(
         &mut self,
         credit: &mut RecvCredit,
@@ -206,8 +209,8 @@ impl AutoTune {
         (room >= least_step(credit)).then_some(room)
     }
 
-    /// Returns by how much a window should grow now; `None` if it should not grow. A window grows
-    /// only if its reader reads more than half of it in a round trip.
+    /// Returns by how much a window should grow now, or `None` if it should not grow. A window
+    /// grows only if its reader reads more than half of it in a round trip.
     pub(in crate::streams) fn growth_due(&self, credit: &RecvCredit, now: Time) -> Option<u64> {
         let Measure { begin, before, .. } = **credit.measure.as_ref()?;
         let least = credit.window() + least_step(credit);
@@ -252,8 +255,8 @@ mod tests {
     /// [C-58] The round-trip time on which growth is based MUST be the smaller of two times: the
     /// least time of a ping, and the least time from a grant to the first byte that this grant
     /// allowed. A ping resets both times if two conditions hold. First, nothing was received for a
-    /// second before it was sent. Second, no stream data arrives before its answer. Without an
-    /// answered ping no window grows.
+    /// second before the ping was sent. Second, no stream data arrives before the ping's answer.
+    /// Without an answered ping no window grows.
     #[test]
     fn a_longer_time_counts_only_after_a_silence_and_before_any_data() {
         let ms = Duration::from_millis;

@@ -9,7 +9,7 @@ use crate::{TransportError, frame::Credit, transport_error::violation};
 const GRANT_AT_ONE_IN: u64 = 4;
 
 /// A grant is sent at the latest when the application has read this many bytes since the last
-/// grant, however large the window is. At one gigabit per second that is one grant every 8 ms,
+/// grant, however large the window is. At one gigabit per second this makes one grant every 8 ms,
 /// which costs nothing noticeable. Larger grants would make the peer send in bursts.
 const GRANT_AT_MOST: u64 = 1024 * 1024;
 
@@ -18,7 +18,7 @@ const GRANT_AT_MOST: u64 = 1024 * 1024;
 /// Invariant: `consumed` <= `received` <= `granted`, and none of them ever decreases.
 #[derive(Debug)]
 pub(in crate::streams) struct RecvCredit {
-    /// The window without its growth.
+    /// The size of the window without the growth.
     initial_window: u64,
     /// How many bytes the peer may send in all.
     granted: u64,
@@ -39,8 +39,8 @@ impl RecvCredit {
         Self { initial_window: window, granted, received: 0, consumed: 0, measure: None }
     }
 
-    /// Returns the window. This is the largest number of bytes that the peer may have sent and that
-    /// the application has not read.
+    /// Returns the window. It bounds the bytes that the peer has sent and the application has not
+    /// read.
     pub(in crate::streams) fn window(&self) -> u64 {
         self.initial_window + self.growth()
     }
@@ -57,8 +57,9 @@ impl RecvCredit {
         }
     }
 
-    /// Sets the initial window. If the initial window becomes larger, the additional bytes replace
-    /// growth. Returns how many bytes of growth were replaced and released.
+    /// Sets the initial window. If this makes the initial window larger, the additional bytes
+    /// replace bytes of the window's growth. Returns how many bytes of growth were replaced and
+    /// released.
     pub(in crate::streams) fn set_initial_window(&mut self, window: u64) -> u64 {
         let more = window.saturating_sub(self.initial_window);
         self.initial_window = window;
@@ -149,7 +150,7 @@ impl RecvCredit {
 
 /// The credit that the peer gives to this end, either for one stream or for the connection.
 ///
-/// Invariant: `used` <= `limit`, and neither ever decreases.
+/// Invariant: `used` <= `limit`, and neither of the two ever decreases.
 #[derive(Debug)]
 pub(in crate::streams) struct SendCredit {
     limit: u64,
@@ -182,8 +183,8 @@ impl SendCredit {
         let limit = match credit {
             Credit::Total(total) => total,
             Credit::More(more) => {
-                // On the only wire whose grants are increments, the remaining credit has to fit
-                // into 32 bits (J-27).
+                // Only js-ws has grants that are increments, and on js-ws the remaining credit has
+                // to fit into 32 bits (J-27).
                 if self.left() + more > u64::from(u32::MAX) {
                     return Err(violation::flow_control("credit grows past 2^32 - 1"));
                 }

@@ -62,7 +62,7 @@ fn data() -> Vec<u8> {
     (0..5 * WINDOW).map(|at| (at % 251) as u8).collect()
 }
 
-/// Opens a stream at both ends, and discards the record of what was sent to open it.
+/// Opens a stream at both ends, and discards the record of the frames that opened it.
 fn open(pair: &mut Pair, side: Side) -> StreamId {
     let id = pair.open(side, Dir::Bi);
     pair.send_stream(side, id).announce();
@@ -123,7 +123,8 @@ fn cancel(pair: &mut Pair, side: Side) {
     pair.release(id);
 }
 
-/// The test opens more streams than the limit allows at once. In the end all of them are served.
+/// The test opens more streams than the limit allows at once. In the end all these streams are
+/// served.
 fn crowd(pair: &mut Pair, side: Side) {
     let mut left = 3 * STREAMS;
     let mut served = 0;

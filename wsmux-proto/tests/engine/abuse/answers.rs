@@ -20,10 +20,10 @@ fn a_flood_of_refused_streams_ends_the_connection_of_one_that_reads() {
     assert_eq!(most, 10_000);
 }
 
-/// [C-61] We MUST NOT close a connection because of useless work whose rate stays below the rate at
-/// which its budget is replenished, however long the work continues. This holds if time alone
-/// replenishes the budget. It also holds if useful work alone replenishes the budget, however fast
-/// the work is.
+/// [C-61] We MUST NOT close a connection because of useless work that is slower than its budget is
+/// replenished, however long the useless work continues. This rule covers a budget that only time
+/// replenishes. It also covers a budget that only useful work replenishes, however fast the useful
+/// work is.
 /// [J-31] If our stream limit is reached and no more streams may wait, a new stream MUST be
 /// refused. We refuse it by both Error(Read, code) and Error(Write, code), and send no Ack for it.
 /// The connection and its other streams continue.
@@ -45,9 +45,9 @@ fn a_client_that_opens_one_stream_too_many_each_time_goes_on() {
     });
 }
 
-/// [C-32] Every answer that a peer can demand of us MUST be held either as state of its stream or
-/// connection, with at most one answer of each kind, or in a queue with a bound. So a peer that
-/// does not read cannot make our memory grow.
+/// [C-32] Every answer that a peer can demand of us MUST be held in one of two ways. Either it is
+/// state of its stream or connection, with at most one answer of each kind. Or it is in a queue
+/// with a bound. So a peer that does not read cannot make our memory grow.
 /// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a
 /// reason that names the budget.
 #[test]

@@ -40,10 +40,10 @@ fn datagrams_that_nobody_reads_make_good_for_nothing() {
 /// The peer sends on very many streams at each tick, and our application reads all of them equally
 /// slowly. So all these streams run out of credit at the same moment.
 ///
-/// [C-61] We MUST NOT close a connection because of useless work whose rate stays below the rate at
-/// which its budget is replenished, however long the work continues. This holds if time alone
-/// replenishes the budget. It also holds if useful work alone replenishes the budget, however fast
-/// the work is.
+/// [C-61] We MUST NOT close a connection because of useless work that is slower than its budget is
+/// replenished, however long the useless work continues. This rule covers a budget that only time
+/// replenishes. It also covers a budget that only useful work replenishes, however fast the useful
+/// work is.
 #[test]
 fn a_word_of_each_of_very_many_streams_at_once_is_let_pass() {
     let mut config = Config::default();
@@ -61,10 +61,10 @@ fn a_word_of_each_of_very_many_streams_at_once_is_let_pass() {
     peer.assert_open("after a word of each");
 }
 
-/// [C-61] We MUST NOT close a connection because of useless work whose rate stays below the rate at
-/// which its budget is replenished, however long the work continues. This holds if time alone
-/// replenishes the budget. It also holds if useful work alone replenishes the budget, however fast
-/// the work is.
+/// [C-61] We MUST NOT close a connection because of useless work that is slower than its budget is
+/// replenished, however long the useless work continues. This rule covers a budget that only time
+/// replenishes. It also covers a budget that only useful work replenishes, however fast the useful
+/// work is.
 #[test]
 fn a_peer_that_says_blocked_at_each_limit_goes_on_at_any_speed() {
     let mut config = Config::default();

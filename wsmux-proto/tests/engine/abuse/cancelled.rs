@@ -10,10 +10,11 @@ use wsmux_proto::Read;
 /// [C-62] When a bidirectional stream that the peer opened is over, it MUST count as cancelled if
 /// two conditions hold. First, nothing of the stream was read, not even its end. Second, the peer
 /// reset the stream, or stopped our half, before anything was sent on our half. A stream of either
-/// kind that the peer opened MUST count as served in two cases. First, something was sent on it
-/// before such a reset or stop. Second, its end and at least one byte of it were read. All other
-/// streams of the peer count neither as cancelled nor as served. A stream that we opened MUST NOT
-/// count as either.
+/// kind that the peer opened MUST count as served in two cases. First, something was sent on our
+/// half, and the peer had neither reset the stream nor stopped our half before. Second, the end of
+/// the stream and at least one byte of the stream were read. All other streams of the peer count
+/// neither as cancelled nor as served. A stream that we opened MUST NOT count as cancelled or as
+/// served.
 #[test]
 fn a_flood_of_requests_that_are_cancelled_at_once_ends_the_connection() {
     for wire in WIRES {
@@ -29,10 +30,11 @@ fn a_flood_of_requests_that_are_cancelled_at_once_ends_the_connection() {
 /// [C-62] When a bidirectional stream that the peer opened is over, it MUST count as cancelled if
 /// two conditions hold. First, nothing of the stream was read, not even its end. Second, the peer
 /// reset the stream, or stopped our half, before anything was sent on our half. A stream of either
-/// kind that the peer opened MUST count as served in two cases. First, something was sent on it
-/// before such a reset or stop. Second, its end and at least one byte of it were read. All other
-/// streams of the peer count neither as cancelled nor as served. A stream that we opened MUST NOT
-/// count as either.
+/// kind that the peer opened MUST count as served in two cases. First, something was sent on our
+/// half, and the peer had neither reset the stream nor stopped our half before. Second, the end of
+/// the stream and at least one byte of the stream were read. All other streams of the peer count
+/// neither as cancelled nor as served. A stream that we opened MUST NOT count as cancelled or as
+/// served.
 #[test]
 fn a_reset_request_is_cancelled_although_an_application_answers_it() {
     for wire in WIRES {
@@ -55,17 +57,18 @@ fn a_reset_request_is_cancelled_although_an_application_answers_it() {
     }
 }
 
-/// [C-61] We MUST NOT close a connection because of useless work whose rate stays below the rate at
-/// which its budget is replenished, however long the work continues. This holds if time alone
-/// replenishes the budget. It also holds if useful work alone replenishes the budget, however fast
-/// the work is.
+/// [C-61] We MUST NOT close a connection because of useless work that is slower than its budget is
+/// replenished, however long the useless work continues. This rule covers a budget that only time
+/// replenishes. It also covers a budget that only useful work replenishes, however fast the useful
+/// work is.
 /// [C-62] When a bidirectional stream that the peer opened is over, it MUST count as cancelled if
 /// two conditions hold. First, nothing of the stream was read, not even its end. Second, the peer
 /// reset the stream, or stopped our half, before anything was sent on our half. A stream of either
-/// kind that the peer opened MUST count as served in two cases. First, something was sent on it
-/// before such a reset or stop. Second, its end and at least one byte of it were read. All other
-/// streams of the peer count neither as cancelled nor as served. A stream that we opened MUST NOT
-/// count as either.
+/// kind that the peer opened MUST count as served in two cases. First, something was sent on our
+/// half, and the peer had neither reset the stream nor stopped our half before. Second, the end of
+/// the stream and at least one byte of the stream were read. All other streams of the peer count
+/// neither as cancelled nor as served. A stream that we opened MUST NOT count as cancelled or as
+/// served.
 #[test]
 fn a_client_that_cancels_four_of_five_calls_goes_on_at_any_speed() {
     for wire in WIRES {
@@ -80,17 +83,18 @@ fn a_client_that_cancels_four_of_five_calls_goes_on_at_any_speed() {
     }
 }
 
-/// [C-61] We MUST NOT close a connection because of useless work whose rate stays below the rate at
-/// which its budget is replenished, however long the work continues. This holds if time alone
-/// replenishes the budget. It also holds if useful work alone replenishes the budget, however fast
-/// the work is.
+/// [C-61] We MUST NOT close a connection because of useless work that is slower than its budget is
+/// replenished, however long the useless work continues. This rule covers a budget that only time
+/// replenishes. It also covers a budget that only useful work replenishes, however fast the useful
+/// work is.
 /// [C-62] When a bidirectional stream that the peer opened is over, it MUST count as cancelled if
 /// two conditions hold. First, nothing of the stream was read, not even its end. Second, the peer
 /// reset the stream, or stopped our half, before anything was sent on our half. A stream of either
-/// kind that the peer opened MUST count as served in two cases. First, something was sent on it
-/// before such a reset or stop. Second, its end and at least one byte of it were read. All other
-/// streams of the peer count neither as cancelled nor as served. A stream that we opened MUST NOT
-/// count as either.
+/// kind that the peer opened MUST count as served in two cases. First, something was sent on our
+/// half, and the peer had neither reset the stream nor stopped our half before. Second, the end of
+/// the stream and at least one byte of the stream were read. All other streams of the peer count
+/// neither as cancelled nor as served. A stream that we opened MUST NOT count as cancelled or as
+/// served.
 #[test]
 fn a_client_that_only_cancels_a_hundred_calls_a_second_goes_on() {
     honest(peer(Wire::QMux), |peer, index| {
@@ -102,10 +106,11 @@ fn a_client_that_only_cancels_a_hundred_calls_a_second_goes_on() {
 /// [C-62] When a bidirectional stream that the peer opened is over, it MUST count as cancelled if
 /// two conditions hold. First, nothing of the stream was read, not even its end. Second, the peer
 /// reset the stream, or stopped our half, before anything was sent on our half. A stream of either
-/// kind that the peer opened MUST count as served in two cases. First, something was sent on it
-/// before such a reset or stop. Second, its end and at least one byte of it were read. All other
-/// streams of the peer count neither as cancelled nor as served. A stream that we opened MUST NOT
-/// count as either.
+/// kind that the peer opened MUST count as served in two cases. First, something was sent on our
+/// half, and the peer had neither reset the stream nor stopped our half before. Second, the end of
+/// the stream and at least one byte of the stream were read. All other streams of the peer count
+/// neither as cancelled nor as served. A stream that we opened MUST NOT count as cancelled or as
+/// served.
 #[test]
 fn a_stream_that_was_read_or_answered_is_not_cancelled_however_it_ends() {
     let read = honest(peer(Wire::QMux), |peer, index| {
@@ -134,10 +139,11 @@ fn a_stream_that_was_read_or_answered_is_not_cancelled_however_it_ends() {
 /// [C-62] When a bidirectional stream that the peer opened is over, it MUST count as cancelled if
 /// two conditions hold. First, nothing of the stream was read, not even its end. Second, the peer
 /// reset the stream, or stopped our half, before anything was sent on our half. A stream of either
-/// kind that the peer opened MUST count as served in two cases. First, something was sent on it
-/// before such a reset or stop. Second, its end and at least one byte of it were read. All other
-/// streams of the peer count neither as cancelled nor as served. A stream that we opened MUST NOT
-/// count as either.
+/// kind that the peer opened MUST count as served in two cases. First, something was sent on our
+/// half, and the peer had neither reset the stream nor stopped our half before. Second, the end of
+/// the stream and at least one byte of the stream were read. All other streams of the peer count
+/// neither as cancelled nor as served. A stream that we opened MUST NOT count as cancelled or as
+/// served.
 #[test]
 fn uploads_whose_answers_nobody_wants_are_let_pass() {
     for wire in WIRES {
@@ -164,10 +170,11 @@ fn uploads_whose_answers_nobody_wants_are_let_pass() {
 /// [C-62] When a bidirectional stream that the peer opened is over, it MUST count as cancelled if
 /// two conditions hold. First, nothing of the stream was read, not even its end. Second, the peer
 /// reset the stream, or stopped our half, before anything was sent on our half. A stream of either
-/// kind that the peer opened MUST count as served in two cases. First, something was sent on it
-/// before such a reset or stop. Second, its end and at least one byte of it were read. All other
-/// streams of the peer count neither as cancelled nor as served. A stream that we opened MUST NOT
-/// count as either.
+/// kind that the peer opened MUST count as served in two cases. First, something was sent on our
+/// half, and the peer had neither reset the stream nor stopped our half before. Second, the end of
+/// the stream and at least one byte of the stream were read. All other streams of the peer count
+/// neither as cancelled nor as served. A stream that we opened MUST NOT count as cancelled or as
+/// served.
 #[test]
 fn calls_that_were_read_and_run_into_their_deadlines_are_let_pass() {
     for wire in WIRES {
@@ -188,10 +195,11 @@ fn calls_that_were_read_and_run_into_their_deadlines_are_let_pass() {
 /// [C-62] When a bidirectional stream that the peer opened is over, it MUST count as cancelled if
 /// two conditions hold. First, nothing of the stream was read, not even its end. Second, the peer
 /// reset the stream, or stopped our half, before anything was sent on our half. A stream of either
-/// kind that the peer opened MUST count as served in two cases. First, something was sent on it
-/// before such a reset or stop. Second, its end and at least one byte of it were read. All other
-/// streams of the peer count neither as cancelled nor as served. A stream that we opened MUST NOT
-/// count as either.
+/// kind that the peer opened MUST count as served in two cases. First, something was sent on our
+/// half, and the peer had neither reset the stream nor stopped our half before. Second, the end of
+/// the stream and at least one byte of the stream were read. All other streams of the peer count
+/// neither as cancelled nor as served. A stream that we opened MUST NOT count as cancelled or as
+/// served.
 #[test]
 fn what_was_read_in_part_or_dropped_unread_makes_good_for_nothing() {
     let most = flood(peer(Wire::QMux), "cancelled streams", |peer, index| {
@@ -222,10 +230,11 @@ fn what_was_read_in_part_or_dropped_unread_makes_good_for_nothing() {
 /// [C-62] When a bidirectional stream that the peer opened is over, it MUST count as cancelled if
 /// two conditions hold. First, nothing of the stream was read, not even its end. Second, the peer
 /// reset the stream, or stopped our half, before anything was sent on our half. A stream of either
-/// kind that the peer opened MUST count as served in two cases. First, something was sent on it
-/// before such a reset or stop. Second, its end and at least one byte of it were read. All other
-/// streams of the peer count neither as cancelled nor as served. A stream that we opened MUST NOT
-/// count as either.
+/// kind that the peer opened MUST count as served in two cases. First, something was sent on our
+/// half, and the peer had neither reset the stream nor stopped our half before. Second, the end of
+/// the stream and at least one byte of the stream were read. All other streams of the peer count
+/// neither as cancelled nor as served. A stream that we opened MUST NOT count as cancelled or as
+/// served.
 #[test]
 fn streams_of_our_own_may_be_stopped_unserved() {
     let own = honest(peer(Wire::QMux), |peer, _| {
@@ -241,10 +250,11 @@ fn streams_of_our_own_may_be_stopped_unserved() {
 /// [C-62] When a bidirectional stream that the peer opened is over, it MUST count as cancelled if
 /// two conditions hold. First, nothing of the stream was read, not even its end. Second, the peer
 /// reset the stream, or stopped our half, before anything was sent on our half. A stream of either
-/// kind that the peer opened MUST count as served in two cases. First, something was sent on it
-/// before such a reset or stop. Second, its end and at least one byte of it were read. All other
-/// streams of the peer count neither as cancelled nor as served. A stream that we opened MUST NOT
-/// count as either.
+/// kind that the peer opened MUST count as served in two cases. First, something was sent on our
+/// half, and the peer had neither reset the stream nor stopped our half before. Second, the end of
+/// the stream and at least one byte of the stream were read. All other streams of the peer count
+/// neither as cancelled nor as served. A stream that we opened MUST NOT count as cancelled or as
+/// served.
 /// [C-64] The number of streams that may be cancelled each second MUST be a setting that can be
 /// turned off.
 #[test]

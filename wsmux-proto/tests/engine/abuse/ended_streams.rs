@@ -49,10 +49,10 @@ fn a_flood_behind_a_reset_that_answers_a_stop_ends_the_connection() {
     flood(peer, "frames of ended streams", |peer, _| peer.send(&[stream(id, 1, b"x", false)]));
 }
 
-/// [C-61] We MUST NOT close a connection because of useless work whose rate stays below the rate at
-/// which its budget is replenished, however long the work continues. This holds if time alone
-/// replenishes the budget. It also holds if useful work alone replenishes the budget, however fast
-/// the work is.
+/// [C-61] We MUST NOT close a connection because of useless work that is slower than its budget is
+/// replenished, however long the useless work continues. This rule covers a budget that only time
+/// replenishes. It also covers a budget that only useful work replenishes, however fast the useful
+/// work is.
 #[test]
 fn a_grant_and_a_stop_that_cross_the_end_of_each_stream_are_let_pass() {
     honest(peer(Wire::QMux), |peer, index| {

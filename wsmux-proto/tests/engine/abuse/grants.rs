@@ -18,9 +18,9 @@ fn with_waiting_data() -> (ScriptedPeer, StreamId) {
 /// reason that names the budget.
 /// [C-63] The budget of grants MUST be replenished as follows. Each stream that either end opens
 /// adds 1. Each 64 bytes of stream data that we send add 1. If an eighth of the window that the
-/// peer declared is less than 64 bytes, a frame that fits into the window adds 1 for each such
-/// eighth instead. On QMux each frame of stream data adds 1 more, unless lack of credit made the
-/// frame shorter. On js-ws each byte of stream data adds 1 more.
+/// peer declared is less than 64 bytes, that eighth takes the place of the 64 bytes for each frame
+/// that fits into the window. On QMux each frame of stream data adds 1 more, unless lack of credit
+/// made the frame shorter. On js-ws each byte of stream data adds 1 more.
 #[test]
 fn a_flood_of_used_grants_of_one_byte_ends_the_connection() {
     let (peer, id) = with_waiting_data();
@@ -34,9 +34,9 @@ fn a_flood_of_used_grants_of_one_byte_ends_the_connection() {
 /// reason that names the budget.
 /// [C-63] The budget of grants MUST be replenished as follows. Each stream that either end opens
 /// adds 1. Each 64 bytes of stream data that we send add 1. If an eighth of the window that the
-/// peer declared is less than 64 bytes, a frame that fits into the window adds 1 for each such
-/// eighth instead. On QMux each frame of stream data adds 1 more, unless lack of credit made the
-/// frame shorter. On js-ws each byte of stream data adds 1 more.
+/// peer declared is less than 64 bytes, that eighth takes the place of the 64 bytes for each frame
+/// that fits into the window. On QMux each frame of stream data adds 1 more, unless lack of credit
+/// made the frame shorter. On js-ws each byte of stream data adds 1 more.
 /// A MAX_STREAMS, MAX_STREAM_DATA or MAX_DATA that does not raise its limit MUST be ignored.
 #[test]
 fn a_flood_of_grants_that_nobody_uses_ends_the_connection() {
@@ -58,15 +58,15 @@ fn a_flood_of_grants_that_nobody_uses_ends_the_connection() {
     flood(peer, "grants", |peer, _| peer.send(&[ack(id, 1)]));
 }
 
-/// [C-61] We MUST NOT close a connection because of useless work whose rate stays below the rate at
-/// which its budget is replenished, however long the work continues. This holds if time alone
-/// replenishes the budget. It also holds if useful work alone replenishes the budget, however fast
-/// the work is.
+/// [C-61] We MUST NOT close a connection because of useless work that is slower than its budget is
+/// replenished, however long the useless work continues. This rule covers a budget that only time
+/// replenishes. It also covers a budget that only useful work replenishes, however fast the useful
+/// work is.
 /// [C-63] The budget of grants MUST be replenished as follows. Each stream that either end opens
 /// adds 1. Each 64 bytes of stream data that we send add 1. If an eighth of the window that the
-/// peer declared is less than 64 bytes, a frame that fits into the window adds 1 for each such
-/// eighth instead. On QMux each frame of stream data adds 1 more, unless lack of credit made the
-/// frame shorter. On js-ws each byte of stream data adds 1 more.
+/// peer declared is less than 64 bytes, that eighth takes the place of the 64 bytes for each frame
+/// that fits into the window. On QMux each frame of stream data adds 1 more, unless lack of credit
+/// made the frame shorter. On js-ws each byte of stream data adds 1 more.
 #[test]
 fn a_grant_for_every_64_bytes_that_were_sent_is_let_pass() {
     let (peer, id) = with_waiting_data();
@@ -80,15 +80,15 @@ fn a_grant_for_every_64_bytes_that_were_sent_is_let_pass() {
     });
 }
 
-/// [C-61] We MUST NOT close a connection because of useless work whose rate stays below the rate at
-/// which its budget is replenished, however long the work continues. This holds if time alone
-/// replenishes the budget. It also holds if useful work alone replenishes the budget, however fast
-/// the work is.
+/// [C-61] We MUST NOT close a connection because of useless work that is slower than its budget is
+/// replenished, however long the useless work continues. This rule covers a budget that only time
+/// replenishes. It also covers a budget that only useful work replenishes, however fast the useful
+/// work is.
 /// [C-63] The budget of grants MUST be replenished as follows. Each stream that either end opens
 /// adds 1. Each 64 bytes of stream data that we send add 1. If an eighth of the window that the
-/// peer declared is less than 64 bytes, a frame that fits into the window adds 1 for each such
-/// eighth instead. On QMux each frame of stream data adds 1 more, unless lack of credit made the
-/// frame shorter. On js-ws each byte of stream data adds 1 more.
+/// peer declared is less than 64 bytes, that eighth takes the place of the 64 bytes for each frame
+/// that fits into the window. On QMux each frame of stream data adds 1 more, unless lack of credit
+/// made the frame shorter. On js-ws each byte of stream data adds 1 more.
 #[test]
 fn a_js_ws_reader_that_gives_back_each_byte_that_it_reads_is_let_pass() {
     let mut peer = peer(Wire::JsWs);
@@ -101,13 +101,13 @@ fn a_js_ws_reader_that_gives_back_each_byte_that_it_reads_is_let_pass() {
     honest(peer, |peer, _| peer.send(&[ack(id, 1)]));
 }
 
-/// [C-38] A stream's credit MUST be renewed in two cases, and not for each read. In the first, the
-/// application has read a quarter of the window since the last grant, or 1 MiB if that is less (at
-/// least one byte). In the second, a growth of the window is due (C-56).
-/// [C-61] We MUST NOT close a connection because of useless work whose rate stays below the rate at
-/// which its budget is replenished, however long the work continues. This holds if time alone
-/// replenishes the budget. It also holds if useful work alone replenishes the budget, however fast
-/// the work is.
+/// [C-38] A stream's credit MUST be renewed in two cases, and not for each read. First, the
+/// application has read a quarter of the window since the last grant, or 1 MiB if that is less, but
+/// at least one byte. Second, the window has to grow (C-56).
+/// [C-61] We MUST NOT close a connection because of useless work that is slower than its budget is
+/// replenished, however long the useless work continues. This rule covers a budget that only time
+/// replenishes. It also covers a budget that only useful work replenishes, however fast the useful
+/// work is.
 #[test]
 fn a_reader_of_single_bytes_with_a_window_of_a_few_kib_meets_no_budget() {
     for wire in WIRES {

@@ -33,7 +33,7 @@ fn a_hundred_streams_keep_their_windows_and_grow_within_the_budget() {
             assert!(growth <= budget, "{growth} of {budget}");
         }
         // A window never grows by less than an eighth of itself, so a small part of the budget may
-        // be left.
+        // remain unused.
         assert!(budget < 16 * KIB || bulk.growth() > budget.min(16 * MIB) / 2, "{}", bulk.growth());
         let brought: u64 = (0..100).map(|nth| bulk.flows[nth].read).sum();
         assert!(brought > 100 * 16 * KIB * 20, "all of them flow: {brought}");
@@ -55,8 +55,8 @@ fn a_stream_that_comes_late_finds_something_left_of_the_budget() {
         bulk.run(secs(5));
         grown.push(bulk.window(flow) - INITIAL);
     }
-    // Each stream may grow by half of what the other streams leave. Its growth can be less than
-    // that, because a last step that would be too small is not made.
+    // Each stream may grow by half of what the other streams leave. The growth can end below that,
+    // because a step that would be too small is not made.
     assert!(grown[0] <= 4 * MIB && grown[0] > 3 * MIB, "{grown:?}");
     assert!(grown[1] <= 3 * MIB && grown[1] > MIB, "{grown:?}");
     assert!(grown[2] > MIB / 2, "{grown:?}");

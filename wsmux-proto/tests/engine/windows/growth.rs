@@ -9,8 +9,8 @@ use crate::support::*;
 
 /// [C-56] A window MUST NOT grow past any of four bounds: twice what the present span brings, four
 /// times what the previous span brought, `max_stream_receive_window`, and the budget (C-57). A
-/// window MUST NOT grow by less than an eighth of itself. If the bounds allow such growth, the
-/// window MUST grow with a grant as soon as the bytes are read.
+/// window MUST NOT grow by less than an eighth of itself. If the bounds allow the window to grow by
+/// an eighth of itself, it MUST grow, with a grant, as soon as the bytes are read.
 #[test]
 fn one_stream_fills_a_gigabit_over_200_ms_within_two_seconds_by_default() {
     let path = path(200, 1_000);
@@ -33,8 +33,8 @@ fn one_stream_fills_a_gigabit_over_200_ms_within_two_seconds_by_default() {
 
 /// [C-56] A window MUST NOT grow past any of four bounds: twice what the present span brings, four
 /// times what the previous span brought, `max_stream_receive_window`, and the budget (C-57). A
-/// window MUST NOT grow by less than an eighth of itself. If the bounds allow such growth, the
-/// window MUST grow with a grant as soon as the bytes are read.
+/// window MUST NOT grow by less than an eighth of itself. If the bounds allow the window to grow by
+/// an eighth of itself, it MUST grow, with a grant, as soon as the bytes are read.
 #[test]
 fn a_window_grows_to_twice_what_is_on_the_way_and_no_further() {
     for path in [path(100, 100), path(20, 1_000), path(300, 40), path(50, 400)] {
@@ -56,8 +56,8 @@ fn a_window_grows_to_twice_what_is_on_the_way_and_no_further() {
 
 /// [C-56] A window MUST NOT grow past any of four bounds: twice what the present span brings, four
 /// times what the previous span brought, `max_stream_receive_window`, and the budget (C-57). A
-/// window MUST NOT grow by less than an eighth of itself. If the bounds allow such growth, the
-/// window MUST grow with a grant as soon as the bytes are read.
+/// window MUST NOT grow by less than an eighth of itself. If the bounds allow the window to grow by
+/// an eighth of itself, it MUST grow, with a grant, as soon as the bytes are read.
 /// [C-59] To measure for window growth, an endpoint MUST send a ping only on two occasions: in the
 /// message of its transport parameters, if windows may grow, and with each step of growth. It MUST
 /// NOT send such a ping while another ping is unanswered.
@@ -75,8 +75,8 @@ fn no_window_grows_where_the_initial_one_is_enough() {
 
 /// [C-56] A window MUST NOT grow past any of four bounds: twice what the present span brings, four
 /// times what the previous span brought, `max_stream_receive_window`, and the budget (C-57). A
-/// window MUST NOT grow by less than an eighth of itself. If the bounds allow such growth, the
-/// window MUST grow with a grant as soon as the bytes are read.
+/// window MUST NOT grow by less than an eighth of itself. If the bounds allow the window to grow by
+/// an eighth of itself, it MUST grow, with a grant, as soon as the bytes are read.
 #[test]
 fn a_window_grows_for_no_reader_that_does_not_read() {
     let mut bulk = Bulk::new(path(200, 1_000), &Config::default());
@@ -85,8 +85,8 @@ fn a_window_grows_for_no_reader_that_does_not_read() {
     bulk.run(secs(2));
     assert!(bulk.window(reading) > 8 * MIB, "the path is known, and long");
     assert_eq!(bulk.window(standing), INITIAL);
-    // The window does not grow either if its reader has stopped reading while a full window of
-    // bytes waits to be read.
+    // If the reader has stopped reading, and a full window of bytes waits to be read, the window
+    // does not grow either.
     let id = bulk.flows[reading].id;
     bulk.flows[reading].reader = Reader::Never;
     bulk.run(secs(1));
@@ -99,8 +99,8 @@ fn a_window_grows_for_no_reader_that_does_not_read() {
 
 /// [C-56] A window MUST NOT grow past any of four bounds: twice what the present span brings, four
 /// times what the previous span brought, `max_stream_receive_window`, and the budget (C-57). A
-/// window MUST NOT grow by less than an eighth of itself. If the bounds allow such growth, the
-/// window MUST grow with a grant as soon as the bytes are read.
+/// window MUST NOT grow by less than an eighth of itself. If the bounds allow the window to grow by
+/// an eighth of itself, it MUST grow, with a grant, as soon as the bytes are read.
 #[test]
 fn a_window_does_not_grow_past_what_its_reader_takes_in_two_round_trips() {
     let path = path(200, 1_000);
@@ -117,8 +117,8 @@ fn a_window_does_not_grow_past_what_its_reader_takes_in_two_round_trips() {
         let brought = bulk.brings(flow, secs(5));
         assert!(u128::from(brought) > wanted / 100 * 90, "{period:?}: {brought} of {wanted}");
     }
-    // A reader that takes everything, but only once a second, could use a larger window. But it is
-    // limited by its own pauses and not by the path, so its window does not grow.
+    // A reader that takes everything, but only once a second, could use a larger window. But the
+    // reader's own pauses limit it, and not the path. So the window does not grow.
     let mut bulk = Bulk::new(path, &Config::default());
     let flow = bulk.open(Reader::Every(secs(1), usize::MAX));
     bulk.run(secs(20));
@@ -127,8 +127,8 @@ fn a_window_does_not_grow_past_what_its_reader_takes_in_two_round_trips() {
 
 /// [C-56] A window MUST NOT grow past any of four bounds: twice what the present span brings, four
 /// times what the previous span brought, `max_stream_receive_window`, and the budget (C-57). A
-/// window MUST NOT grow by less than an eighth of itself. If the bounds allow such growth, the
-/// window MUST grow with a grant as soon as the bytes are read.
+/// window MUST NOT grow by less than an eighth of itself. If the bounds allow the window to grow by
+/// an eighth of itself, it MUST grow, with a grant, as soon as the bytes are read.
 #[test]
 fn bytes_that_lay_unread_do_not_count_when_they_are_read_at_last() {
     let path = path(100, 200);
@@ -166,7 +166,7 @@ fn a_window_that_the_application_sets_takes_the_place_of_growth() {
     assert_eq!((bulk.window(flow), bulk.growth()), (16 * MIB, 0));
     bulk.pair.server.conn.set_stream_receive_window(2 * MIB);
     assert_eq!((bulk.window(flow), bulk.growth()), (2 * MIB, 0));
-    // The peer may use what had been granted before, and the stream goes on.
+    // The peer may use the credit that was granted before, and the stream goes on.
     bulk.run(secs(2));
     assert!(bulk.pair.client.conn.close_reason().is_none());
     assert!(bulk.growth() > 0);
@@ -174,8 +174,8 @@ fn a_window_that_the_application_sets_takes_the_place_of_growth() {
 
 /// [J-28] The sum of the credit we have granted on a stream and the bytes not yet read MUST NOT
 /// exceed the stream's window.
-/// [J-30] The limit on inbound messages MUST be the largest window that the configuration permits
-/// plus 10 bytes, and at least 19 bytes, from the start.
+/// [J-30] From the start of a connection, the limit on inbound messages MUST be the largest window
+/// that the configuration permits plus 10 bytes. The limit MUST be at least 19 bytes.
 /// [J-39] A window MUST NOT grow past the largest initial window that the configuration permits.
 /// Windows do not grow by measurement on this wire, so C-56 does not apply.
 #[test]
@@ -190,9 +190,9 @@ fn no_window_grows_on_js_ws_where_it_is_the_limit_of_a_message() {
     assert!(pair.server.sent.iter().all(|item| matches!(item, Item::Message(_))), "no ping");
 }
 
-/// [C-38] A stream's credit MUST be renewed in two cases, and not for each read. In the first, the
-/// application has read a quarter of the window since the last grant, or 1 MiB if that is less (at
-/// least one byte). In the second, a growth of the window is due (C-56).
+/// [C-38] A stream's credit MUST be renewed in two cases, and not for each read. First, the
+/// application has read a quarter of the window since the last grant, or 1 MiB if that is less, but
+/// at least one byte. Second, the window has to grow (C-56).
 #[test]
 fn credit_for_a_large_window_is_renewed_at_a_mebibyte() {
     let mut config = Config::default();

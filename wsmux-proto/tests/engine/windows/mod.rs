@@ -1,5 +1,5 @@
-//! Windows that grow to the size that the path and the reader can use, but no further, and within a
-//! budget.
+//! Windows that grow. A window grows to the size that the path and the reader can use, and no
+//! further. All windows together stay within a budget.
 
 mod budget;
 mod growth;
@@ -16,8 +16,8 @@ const MBIT: u64 = 1_000_000;
 /// The window that each stream begins with.
 const INITIAL: u64 = MIB;
 
-/// The size of the socket's buffer. It is smaller than what is in flight, so that the tests show
-/// that small buffers at the sender do not limit the growth of a window.
+/// The size of the socket's buffer, which is smaller than the amount of data in flight. So the
+/// tests show that small buffers at the sender do not limit the growth of a window.
 const SOCKET: usize = 256 * 1024;
 
 fn is_ping(frame: &Frame) -> bool {

@@ -10,8 +10,8 @@ use crate::support::*;
 /// [C-58] The round-trip time on which growth is based MUST be the smaller of two times: the least
 /// time of a ping, and the least time from a grant to the first byte that this grant allowed. A
 /// ping resets both times if two conditions hold. First, nothing was received for a second before
-/// it was sent. Second, no stream data arrives before its answer. Without an answered ping no
-/// window grows.
+/// the ping was sent. Second, no stream data arrives before the ping's answer. Without an answered
+/// ping no window grows.
 #[test]
 fn a_queue_on_the_way_does_not_make_a_window_grow() {
     // A buffer before a slow link holds 64 MiB, so data that is sent into it arrives a minute late.
@@ -27,8 +27,8 @@ fn a_queue_on_the_way_does_not_make_a_window_grow() {
 /// [C-58] The round-trip time on which growth is based MUST be the smaller of two times: the least
 /// time of a ping, and the least time from a grant to the first byte that this grant allowed. A
 /// ping resets both times if two conditions hold. First, nothing was received for a second before
-/// it was sent. Second, no stream data arrives before its answer. Without an answered ping no
-/// window grows.
+/// the ping was sent. Second, no stream data arrives before the ping's answer. Without an answered
+/// ping no window grows.
 #[test]
 fn a_time_that_was_taken_before_a_queue_stood_is_not_lost_to_a_later_one() {
     let path = Path { rtt: ms(100), rate: 50 * MBIT, queue: 64 << 20 };
@@ -43,8 +43,8 @@ fn a_time_that_was_taken_before_a_queue_stood_is_not_lost_to_a_later_one() {
 /// [C-58] The round-trip time on which growth is based MUST be the smaller of two times: the least
 /// time of a ping, and the least time from a grant to the first byte that this grant allowed. A
 /// ping resets both times if two conditions hold. First, nothing was received for a second before
-/// it was sent. Second, no stream data arrives before its answer. Without an answered ping no
-/// window grows.
+/// the ping was sent. Second, no stream data arrives before the ping's answer. Without an answered
+/// ping no window grows.
 #[test]
 fn a_path_that_has_become_longer_is_measured_anew_after_a_silence() {
     let mut bulk = Bulk::new(path(10, 500), &Config::default());
@@ -65,9 +65,9 @@ fn a_path_that_has_become_longer_is_measured_anew_after_a_silence() {
     assert!(brought > long.bytes_in(secs(1)) / 100 * 99, "{brought}, window {short} before");
 }
 
-/// A client written by hand that runs once per millisecond. Each time it processes the new grants,
-/// and sends as many bytes as they allow, but at most `bound`. The client makes no pause between
-/// its messages.
+/// A client that is written by hand and runs once per millisecond. Each time, the client processes
+/// the new grants, and sends as many bytes as the grants allow, but at most `bound`. It makes no
+/// pause between its messages.
 struct ByHand {
     peer: ScriptedPeer,
     bound: u64,
@@ -140,8 +140,8 @@ impl ByHand {
 /// [C-58] The round-trip time on which growth is based MUST be the smaller of two times: the least
 /// time of a ping, and the least time from a grant to the first byte that this grant allowed. A
 /// ping resets both times if two conditions hold. First, nothing was received for a second before
-/// it was sent. Second, no stream data arrives before its answer. Without an answered ping no
-/// window grows.
+/// the ping was sent. Second, no stream data arrives before the ping's answer. Without an answered
+/// ping no window grows.
 /// [C-59] To measure for window growth, an endpoint MUST send a ping only on two occasions: in the
 /// message of its transport parameters, if windows may grow, and with each step of growth. It MUST
 /// NOT send such a ping while another ping is unanswered.
@@ -152,8 +152,8 @@ fn late_or_missing_pongs_make_no_window_grow_without_need() {
     assert_eq!((peer.window(), peer.pings.len()), (ByHand::WINDOW, 1), "never");
     for _ in 0..3 {
         // The answer comes late, but the time from a grant to the first byte that it allowed shows
-        // that the path is shorter. At most three quarters of the window were still unused when the
-        // grant arrived. So the engine assumes that the path holds at most three quarters of a
+        // that the path is shorter. When the grant arrived, at most three quarters of the window
+        // were still unused. So the engine assumes that the path holds at most three quarters of a
         // window.
         peer.answer();
         peer.run(3_000);
@@ -165,11 +165,11 @@ fn late_or_missing_pongs_make_no_window_grow_without_need() {
 
 /// [C-56] A window MUST NOT grow past any of four bounds: twice what the present span brings, four
 /// times what the previous span brought, `max_stream_receive_window`, and the budget (C-57). A
-/// window MUST NOT grow by less than an eighth of itself. If the bounds allow such growth, the
-/// window MUST grow with a grant as soon as the bytes are read.
+/// window MUST NOT grow by less than an eighth of itself. If the bounds allow the window to grow by
+/// an eighth of itself, it MUST grow, with a grant, as soon as the bytes are read.
 #[test]
 fn a_burst_at_the_speed_of_memory_does_not_pass_for_the_rate_of_the_path() {
-    // Two ends on one machine run in turns: a whole window arrives at once, and after that nothing
+    // Two ends on one machine run in turns. A whole window arrives at once, and then nothing
     // arrives for longer than a round trip.
     let mut peer = ByHand::new(u64::MAX);
     peer.peer.now += Duration::from_micros(100);

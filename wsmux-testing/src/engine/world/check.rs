@@ -29,7 +29,7 @@ impl World {
             let stats = conn.stats(Time::EPOCH);
             self.check_growth(side, stats.window_growth);
             self.check_memory(side);
-            // Chunks are accepted as a whole, so the last one may exceed the limit of the send
+            // Chunks are accepted as a whole, so the last chunk may exceed the limit of the send
             // buffer.
             let most = stats.live_streams * (self.send_buffer + self.largest_chunk) as u64;
             assert!(stats.send_buffered <= most, "{stats:?}");
@@ -45,9 +45,9 @@ impl World {
     }
 
     /// Checks the memory of a connection against SPEC.md §10, without what a socket holds (C-53).
-    /// The formula counts whole windows and buffers. For each stream that an application still
-    /// holds, this check instead counts the most unread and unsent bytes that the stream has had
-    /// (C-70).
+    /// The formula counts whole windows and buffers. This check is stricter for a stream that an
+    /// application still holds. It counts only the largest numbers of unread and of unsent bytes
+    /// that the stream has had (C-70).
     fn check_memory(&mut self, side: Side) {
         let most_chunk = self.largest_chunk as u64;
         let now = self.pair.now;
@@ -87,8 +87,8 @@ impl World {
         *most
     }
 
-    /// Checks the credit that a reader has granted in addition to the windows that all streams
-    /// begin with. The growth budget must cover that credit (C-57).
+    /// Checks the credit that a reader has granted beyond the initial windows of the streams. The
+    /// growth budget must cover this credit (C-57).
     fn check_growth(&self, reader: Side, growth: u64) {
         assert!(growth <= self.budget, "{growth} of {}", self.budget);
         let beyond = |(key, half): (&(StreamId, Side), &Half)| {
@@ -146,8 +146,8 @@ impl World {
     }
 }
 
-/// Asserts that the tests' own encoder makes the same message of these frames. In that message each
-/// frame has its shortest form, and only the last frame may lack its length.
+/// Asserts that the tests' own encoder encodes these frames to the same message. The encoder writes
+/// each frame in its shortest form, and leaves out the length only in the last frame.
 fn assert_is_canonical(wire: Wire, frames: &[Frame], message: &[u8]) {
     let (last, others) = frames.split_last().expect("no message is empty");
     let head: Vec<_> = others.iter().flat_map(|frame| encode::encode(wire, frame, false)).collect();

@@ -1,4 +1,4 @@
-//! How a world ends. After that nothing may be left.
+//! How a world ends. After its end, nothing may be left in its engines.
 
 use wsmux_proto::{Time, Wire};
 
@@ -45,7 +45,8 @@ impl World {
                 self.open_pipes();
                 self.drive();
                 [CLIENT, SERVER].into_iter().for_each(|side| self.accept(side));
-                // On QMux the peer learns of the drain before it opens a stream that is refused.
+                // On QMux the peer learns of the drain in time, so it opens no stream that would be
+                // refused.
                 (self.ended, self.refuses) = (true, self.pair.wire == Wire::JsWs);
                 let now = self.pair.now;
                 self.pair.end(side).of(|conn| conn.drain(now, Some(now + ms(1_000))));
@@ -60,8 +61,8 @@ impl World {
         self.read_out();
     }
 
-    /// Reads all streams after the connection has ended. Asserts that what arrived can be read in
-    /// order, and that a stream ends cleanly only if its writer finished it.
+    /// Reads all streams after the connection has ended. Asserts that the bytes that arrived can be
+    /// read in order. Also asserts that a stream ends cleanly only if its writer finished it.
     fn read_out(mut self) {
         for side in [CLIENT, SERVER] {
             assert!(self.pair.end(side).conn.close_reason().is_some(), "{side:?} has not heard");

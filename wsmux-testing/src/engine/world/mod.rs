@@ -11,8 +11,8 @@ use wsmux_proto::{Config, Dir, Side, StreamId, Wire};
 
 use super::{CLIENT, End, Pair, SERVER, ms};
 
-/// One step in a world. In a step that is about a stream, the `usize` after the side selects one of
-/// the streams that the side holds.
+/// One step in a world. If a step is about a stream, the `usize` after the side selects a stream
+/// that this side holds.
 #[derive(Debug, Clone)]
 pub enum Op {
     Open(Side, Dir),
@@ -63,7 +63,7 @@ pub struct Half {
     finished: bool,
     /// Whether the writer reset this half, or dropped it unfinished.
     given_up: bool,
-    /// If the half was reset: how many of its bytes the reader still receives.
+    /// The number of bytes that the reader still receives if the half was reset.
     reliable: usize,
     /// Whether the reader stopped or dropped this half.
     stopped: bool,
@@ -93,19 +93,19 @@ pub struct World {
     largest_chunk: usize,
     /// The most streams that each engine has had at once.
     most_streams: [u64; 2],
-    /// For each stream that an application holds: the largest number of unread bytes, and of unsent
-    /// bytes, so far.
+    /// The largest numbers of unread bytes and of unsent bytes so far, for each stream that an
+    /// application holds.
     peaks: [BTreeMap<StreamId, (u64, u64)>; 2],
-    /// Whether the connection was ended, as an [`Ending`] required.
+    /// Whether the test has ended the connection, as its [`Ending`] says.
     ended: bool,
-    /// Whether one side drains and refuses streams that reach it now.
+    /// Whether one side drains and refuses the streams that the other side opens from now on.
     refuses: bool,
 }
 
 const DATAGRAMS: usize = 5_000;
 
-/// A limit on steps, which is far above the steps that any world needs. Two engines that take more
-/// steps than this will never stop.
+/// A limit on steps that is far above the number that any world needs. Two engines that take more
+/// steps will never stop.
 const MAX_STEPS: usize = 1_000_000;
 
 fn writes(id: StreamId, side: Side) -> bool {
@@ -143,7 +143,7 @@ impl World {
             .datagram_send_buffer_size(DATAGRAMS)
             .max_idle_timeout(None)
             .keep_alive_interval(None)
-            // A world may stop its pipes for as long as it likes, and no connection may end.
+            // Even if a world stops its pipes for a long time, no connection may end.
             .write_stall_timeout(None);
         let mut pair = Pair::unconnected(wire, config.clone(), config);
         pair.latency = ms(latency);

@@ -104,8 +104,8 @@ impl Case {
         });
     }
 
-    /// Writes pieces to one stream. Two sizes alternate, and for each size the input chooses one of
-    /// the two methods that write.
+    /// Writes pieces to one stream. The pieces have two alternating sizes. For each size, the input
+    /// chooses one of the two methods that write.
     pub(super) fn written(&mut self, input: &mut Input<'_>) {
         let Some(&id) = self.held.first() else { return };
         let sizes = [input.pick(&SIZES), input.pick(&SIZES)];

@@ -78,7 +78,7 @@ impl Case {
 
     /// Returns the bound of SPEC.md §10, without what the socket holds.
     fn formula(&self, sending: u64, streams: u64) -> u64 {
-        // Windows that are small now may have been larger before, so the largest one counts.
+        // A window that is small now may have been larger before, so the largest window counts.
         let receiving = self.opened + 2 * self.largest_limit;
         let windows = receiving * self.largest_initial_window;
         let receive = (windows + self.budget) * 4 + DATAGRAMS as u64;

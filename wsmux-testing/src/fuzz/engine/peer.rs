@@ -125,8 +125,8 @@ impl Case {
         }
     }
 
-    /// Sends pieces of two sizes in turn on one stream, as far as there is credit. The application
-    /// reads some of them.
+    /// Sends pieces of two alternating sizes on one stream, as far as there is credit. The
+    /// application reads some of the pieces.
     pub(super) fn pieces(&mut self, input: &mut Input<'_>) {
         let id = StreamId::new(!self.side, Dir::Bi, input.below(3) as u64);
         let sizes = [input.pick(&SIZES), input.pick(&SIZES)];
