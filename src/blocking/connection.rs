@@ -45,8 +45,8 @@ impl WebSocketConnection {
     }
 
     /// Waits until the peer's transport parameters have arrived. The call returns at once on the
-    /// js-ws wire, which has no such parameters. The call also returns at once for a connection
-    /// that a client or a server has made, because both wait for the parameters first.
+    /// js-ws wire, which has no transport parameters. The call also returns at once for a
+    /// connection that a client or a server has made, because both wait for the parameters first.
     ///
     /// # Errors
     /// [`ConnectionError`] if the connection ended first.
@@ -54,9 +54,9 @@ impl WebSocketConnection {
         wait(self.0.established())
     }
 
-    /// Opens a bidirectional stream. While the peer's limit or [this end's
-    /// own](crate::Config::max_local_streams) is reached, the call waits. Waiting calls are served
-    /// in order.
+    /// Opens a bidirectional stream. While the peer's limit or [this end's own
+    /// limit](crate::Config::max_local_streams) is reached, the call waits. Waiting calls are
+    /// served in order.
     ///
     /// On the QMux wire the peer does not see the stream until the stream's first frame is sent.
     /// That frame is sent when you write to the stream, finish it or
@@ -171,7 +171,7 @@ impl WebSocketConnection {
     }
 
     /// Waits for a datagram and returns it. Several threads may wait at once; each datagram goes to
-    /// one of them.
+    /// one of these threads.
     ///
     /// # Errors
     /// [`ConnectionError`] once the connection has ended and every datagram that arrived before has
@@ -213,8 +213,8 @@ impl WebSocketConnection {
     /// connection's end, call [`closed`](Self::closed). The documentation of [the async
     /// connection](crate::WebSocketConnection::drain) says what happens during a drain.
     ///
-    /// The drain also waits for streams that the calling thread itself has open. Finish them and
-    /// read them to their end, or drop them, before you wait.
+    /// The drain also waits for streams that the calling thread itself has open. Before you wait,
+    /// finish these streams and read them to their end, or drop them.
     pub fn drain(&self) {
         self.0.drain();
     }

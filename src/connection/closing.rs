@@ -52,9 +52,9 @@ impl WebSocketConnection {
     }
 
     /// Starts to [`drain`](Self::drain) the connection, for `timeout` at most. If streams are still
-    /// open at that time, the connection is closed with code 0 and reason `shutdown deadline`.
-    /// Reads and writes of these streams fail with [`ConnectionError::LocallyClosed`] on this end,
-    /// and with [`ConnectionError::ApplicationClosed`] on the peer's.
+    /// open when this time has passed, the connection is closed with code 0 and reason `shutdown
+    /// deadline`. Reads and writes of these streams fail with [`ConnectionError::LocallyClosed`] on
+    /// this end, and with [`ConnectionError::ApplicationClosed`] on the peer's.
     ///
     /// If this is called several times, the earliest deadline counts.
     pub fn drain_timeout(&self, timeout: Duration) {
@@ -76,7 +76,7 @@ impl WebSocketConnection {
     /// [`ConnectionEvent::PeerDraining`](crate::ConnectionEvent::PeerDraining), and the peer
     /// accepts them. In that time the application can connect to another server. Then it calls
     /// [`drain`](Self::drain) on this connection, so that the peer need not wait any longer. A
-    /// [`ReconnectingClient`](crate::ReconnectingClient) does all of this itself.
+    /// [`ReconnectingClient`](crate::ReconnectingClient) does these steps itself.
     ///
     /// [`OpenError::Draining`]: crate::OpenError::Draining
     pub fn set_drain_with_peer(&self, drains: bool) {
@@ -88,7 +88,7 @@ impl WebSocketConnection {
     ///
     /// After a close by either end, the socket is gone when the closing handshake is complete and
     /// both ends have closed the underlying stream. A client waits for the server to close the
-    /// stream first. All of this takes no longer than
+    /// stream first. These steps together take no longer than
     /// [`Config::close_timeout`](crate::Config::close_timeout).
     ///
     /// # Cancel safety

@@ -95,23 +95,23 @@ impl ConnectionInfo {
         self.subprotocol.as_ref().map(|agreed| &*agreed.name)
     }
 
-    /// Returns the negotiated application protocol. For the subprotocol `qmux-02.app` this is
-    /// `app`. If a subprotocol does not start with the name of a QMux version, such as `moqt-18`,
-    /// the whole subprotocol is the application protocol. Returns `None` for plain `qmux-02`, and
-    /// on the js-ws wire.
+    /// Returns the negotiated application protocol. For the subprotocol `qmux-02.app` the
+    /// application protocol is `app`. If a subprotocol, such as `moqt-18`, does not start with the
+    /// name of a QMux version, the whole subprotocol is the application protocol. Returns `None`
+    /// for plain `qmux-02`, and on the js-ws wire.
     pub fn protocol(&self) -> Option<&str> {
         // W-43: the application protocol is the part after the name of a version and a dot.
         QMuxVersion::split_subprotocol(self.subprotocol()?).1
     }
 
     /// Returns the peer's certificate chain in DER, with the peer's own certificate first. Returns
-    /// `None` without TLS, and if the peer sent no certificate. If the client was configured to
-    /// accept any certificate, nothing has verified this chain.
+    /// `None` if there is no TLS, or if the peer sent no certificate. If the client was configured
+    /// to accept any certificate, nothing has verified this chain.
     pub fn peer_certificates(&self) -> Option<Arc<[Bytes]>> {
         self.peer_certificates.clone()
     }
 
-    /// Returns the client's request, with its path and headers. It is known on both ends.
+    /// Returns the client's request, with its path and headers. Both ends know this request.
     pub fn request(&self) -> Option<&Request<()>> {
         self.request.as_deref()
     }

@@ -69,15 +69,15 @@ impl WebSocketConnection {
     }
 
     /// Returns a builder that makes a connection over a WebSocket whose opening handshake is
-    /// complete. `WebSocketClient` and `WebSocketServer` use it themselves for the connections that
+    /// complete. `WebSocketClient` and `WebSocketServer` use this builder for the connections that
     /// they make.
     pub fn builder() -> WebSocketConnectionBuilder {
         WebSocketConnectionBuilder::default()
     }
 
     /// Waits until the peer's transport parameters have arrived. The js-ws wire has no transport
-    /// parameters, so there this returns at once. `WebSocketClient` and `WebSocketServer` wait for
-    /// the parameters before they return a connection.
+    /// parameters, so on that wire this returns at once. `WebSocketClient` and `WebSocketServer`
+    /// wait for the parameters before they return a connection.
     ///
     /// # Errors
     /// [`ConnectionError`] if the connection ended before the parameters arrived.
@@ -177,8 +177,9 @@ impl WebSocketConnection {
     /// Queues a datagram to be sent (RFC 9221 §5). If the queue has no room, the oldest datagrams
     /// in it are dropped.
     ///
-    /// A wsmux peer counts empty datagrams as useless work. It allows a burst of 1,000 of them and
-    /// then 100 per second, and closes the connection with `EXCESSIVE_LOAD` if more arrive.
+    /// A wsmux peer counts empty datagrams as useless work. It allows a burst of 1,000 empty
+    /// datagrams and then 100 empty datagrams per second. If more arrive, it closes the connection
+    /// with `EXCESSIVE_LOAD`.
     ///
     /// # Errors
     /// [`SendDatagramError`]. The js-ws wire has no datagrams.
@@ -248,7 +249,7 @@ impl WebSocketConnection {
     }
 
     /// Sets how many unidirectional streams the peer may have open at once; see
-    /// [`Config::max_concurrent_uni_streams`]. A lower limit takes effect only when streams end.
+    /// [`Config::max_concurrent_uni_streams`]. A lower limit takes effect as streams end.
     pub fn set_max_concurrent_uni_streams(&self, count: u64) {
         self.set_max_concurrent(Dir::Uni, count);
     }
@@ -259,9 +260,9 @@ impl WebSocketConnection {
     /// that window bounds the size of messages.
     ///
     /// Set a window of at least a few hundred bytes, unless the connection started with a smaller
-    /// one. With a much smaller window, this end grants credit in many small pieces. The peer knows
-    /// the window with which the connection started, and treats a flood of much smaller grants as
-    /// an attack.
+    /// window. With a much smaller window, this end grants credit in many small pieces. The peer
+    /// knows the window with which the connection started, and treats a flood of much smaller
+    /// grants as an attack.
     pub fn set_stream_receive_window(&self, bytes: u64) {
         let mut state = self.0.lock();
         state.engine_mut().set_stream_receive_window(bytes);
@@ -297,8 +298,8 @@ impl WebSocketConnection {
     /// this time covers the network path alone. While the connection is active, the time is
     /// measured again every second.
     ///
-    /// Returns `None` unless the connection is over TCP, with or without TLS, was made by a client
-    /// or a server of this crate, and runs on Linux.
+    /// Returns a time only on Linux, and only if the connection is over TCP, with or without TLS,
+    /// and was made by a client or a server of this crate. Otherwise returns `None`.
     pub fn socket_rtt(&self) -> Option<Duration> {
         self.0.lock().socket_rtt
     }

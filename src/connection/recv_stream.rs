@@ -82,8 +82,8 @@ impl RecvStream {
         Ok(())
     }
 
-    /// Waits for data, and returns at most `max_length` bytes of it as one chunk, without a copy.
-    /// Returns `None` at the end of the stream.
+    /// Waits for data, and returns at most `max_length` bytes as one chunk, without a copy. Returns
+    /// `None` at the end of the stream.
     ///
     /// # Errors
     /// [`ReadError`].

@@ -5,8 +5,8 @@
 #[non_exhaustive]
 pub enum BuildError {
     /// A protocol's name is not an HTTP token (RFC 6455 §4.1): it is empty, or contains a character
-    /// that a token must not contain. The error names that character and its position. It does not
-    /// repeat the name, which may be a secret.
+    /// that a token must not contain. The error names that character and its position. The error
+    /// does not repeat the name, because the name may be a secret.
     #[error("invalid subprotocol name: {0}")]
     InvalidProtocol(String),
     /// The name belongs to a wire that this library does not speak: `webtransport`, or another

@@ -56,8 +56,8 @@ impl From<ReadError> for ResetError {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::ConnectionLost(error) => Self::ConnectionLost(error),
-            // The other errors say that the stream can no longer be read. A reset of such a stream
-            // is not reported.
+            // The other errors say that the stream can no longer be read. If such a stream is
+            // reset, the reset is not reported.
             _ => Self::ClosedStream,
         }
     }

@@ -71,8 +71,8 @@
 //! connections.
 //!
 //! With TLS 1.3 a client completes its handshake before the server has checked its certificate. If
-//! the server refuses, the client learns of it only when it reads the answer to its upgrade
-//! request. The error is [`ConnectError::Io`](crate::ConnectError::Io) or
+//! the server refuses the certificate, the client learns of the refusal only when it reads the
+//! answer to its upgrade request. The error is [`ConnectError::Io`](crate::ConnectError::Io) or
 //! [`ConnectError::Tls`](crate::ConnectError::Tls), and its text names the TLS alert.
 //!
 //! # The upgrade
@@ -124,7 +124,8 @@
 //! it has for the server, even if the page comes from *another* origin. A server that relies on
 //! cookies therefore needs [`AllowedOrigins`](crate::authorize::AllowedOrigins). A page that uses
 //! no cookies should send a token in the payload. Do not put a token into the URL, because proxies
-//! log URLs, nor into a subprotocol's name, because the server's answer repeats that name.
+//! log URLs, and do not put it into a subprotocol's name, because the server's answer repeats that
+//! name.
 //!
 //! **Behind a proxy** the address, the TLS session and the certificates are the proxy's. Do not
 //! trust `Forwarded` or `X-Forwarded-For` if a client can reach the server without the proxy: such
@@ -137,9 +138,9 @@
 //! # The payload
 //!
 //! The client's application sends on the first stream what the other layers cannot carry, for
-//! example a signed challenge or a page's token. Until the server has read this, it does not know
-//! who the client is. So set a deadline, limit how much you read, and accept no other stream until
-//! the client has authenticated:
+//! example a signed challenge or a page's token. Until the server has read the challenge or the
+//! token, it does not know who the client is. So set a deadline, limit how much you read, and
+//! accept no other stream until the client has authenticated:
 //!
 //! ```
 //! use std::time::Duration;
@@ -183,4 +184,4 @@
 //! A client costs resources before it has authenticated. A server on a public network should set
 //! [`max_handshakes`](crate::WebSocketServerBuilder::max_handshakes), and also
 //! [`max_connections_per_address`](crate::WebSocketServerBuilder::max_connections_per_address) if
-//! it is not behind a proxy.
+//! the server is not behind a proxy.

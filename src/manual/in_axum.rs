@@ -14,13 +14,13 @@
 //!   hyper 1.x.
 //!
 //! Both need a [`WebSocketAcceptor`](crate::WebSocketAcceptor), which
-//! [`WebSocketServerBuilder::build`](crate::WebSocketServerBuilder::build) makes. Build it once and
-//! keep it in the router's state. The acceptor holds the settings for wires, protocols, response
-//! headers and [hooks](crate::authorize), and checks requests in the same way as a
-//! `WebSocketServer`. The framework is responsible for everything that happens before a request
-//! reaches the route: TLS and its certificates, layers that require a login (a `401` from a layer
-//! reaches the client as [`ConnectError::Refused`](crate::ConnectError::Refused)), and limits on
-//! connections. [`Config::handshake_timeout`](crate::Config::handshake_timeout) starts when the
+//! [`WebSocketServerBuilder::build`](crate::WebSocketServerBuilder::build) makes. Build the
+//! acceptor once and keep it in the router's state. The acceptor holds the settings for wires,
+//! protocols, response headers and [hooks](crate::authorize), and checks requests in the same way
+//! as a `WebSocketServer`. The framework is responsible for everything that happens before a
+//! request reaches the route: TLS and its certificates, layers that require a login (a `401` from a
+//! layer reaches the client as [`ConnectError::Refused`](crate::ConnectError::Refused)), and limits
+//! on connections. [`Config::handshake_timeout`](crate::Config::handshake_timeout) starts when the
 //! route gets the request.
 //!
 //! # Limits before the route
@@ -67,10 +67,10 @@
 //! connections when it shuts down. So keep handles of the connections, and
 //! [`drain`](crate::WebSocketConnection::drain) them before the program ends.
 //!
-//! Over HTTP/1.1 hyper returns the original socket, if that is tokio's `TcpStream` or a rustls
-//! stream over one. The connection is then as fast as a connection of a `WebSocketServer`. If the
-//! original stream has any other type, the connection uses hyper's boxed stream, and
-//! [`socket_rtt`](crate::WebSocketConnection::socket_rtt) is `None`.
+//! Over HTTP/1.1 hyper returns the original socket, if that socket is tokio's `TcpStream` or a
+//! rustls stream over a `TcpStream`. The connection is then as fast as a connection of a
+//! `WebSocketServer`. If the original stream has any other type, the connection uses hyper's boxed
+//! stream, and [`socket_rtt`](crate::WebSocketConnection::socket_rtt) is `None`.
 //!
 //! # Over HTTP/2
 //!
@@ -83,7 +83,8 @@
 //! its frames (RFC 8441 §5.1).
 //!
 //! Browsers open WebSockets over HTTP/2 automatically if the page came over HTTP/2 from that
-//! server. In Rust, [`Http2Client`](crate::Http2Client) does so, with the feature `http2`:
+//! server. In Rust, [`Http2Client`](crate::Http2Client) opens WebSockets over HTTP/2, with the
+//! feature `http2`:
 //!
 //! | server | what `Http2Client` does |
 //! |---|---|
@@ -96,8 +97,8 @@
 //!
 //! Many connections share one TCP and one TLS handshake, one warm congestion window, one socket and
 //! one entry in each NAT and balancer on the path. This helps if connections are many and short, or
-//! if a page opens several. **The streams of one connection gain nothing from HTTP/2**, because
-//! they already share a WebSocket.
+//! if a page opens several connections. **The streams of one connection gain nothing from HTTP/2**,
+//! because they already share a WebSocket.
 //!
 //! ## What it costs
 //!
@@ -108,29 +109,30 @@
 //!   When a reader stalls, wsmux's credit stops the sender of its stream, and none of that stream's
 //!   bytes wait in HTTP/2. An HTTP/2 window, however, also limits how much can be sent in one round
 //!   trip. hyper's own windows are 1 MiB for a stream and 1 MiB for the TCP connection.
-//!   `axum::serve` does not change them. At a round-trip time of 100 ms this permits 80 Mbit/s for
-//!   all connections together. `HttpServer` and `allow_http2` set 8 MiB and [32
+//!   `axum::serve` does not change them. At a round-trip time of 100 ms these windows permit 80
+//!   Mbit/s for all connections together. `HttpServer` and `allow_http2` set 8 MiB and [32
 //!   MiB](crate::hyper::HTTP2_CONNECTION_WINDOW); `Http2Client` sets 8 MiB and the maximum that
 //!   HTTP/2 permits. Each end's settings apply to the bytes that it receives. The window of the TCP
 //!   connection should be much larger than the window of a stream. Otherwise a single request to
 //!   another route could use up the whole window if its handler reads the body late.
 //! - **One TCP connection delivers in one order.** A lost packet delays everything after it, for
-//!   all connections that share the TCP connection. If the TCP connection is lost, they are all
-//!   lost at once. Otherwise the end of one connection does not affect the others. Each connection
-//!   has its own keep-alive and its own idle timeout.
+//!   all connections that share the TCP connection. If the TCP connection is lost, all these
+//!   connections are lost at once. In all other cases the end of one connection does not affect the
+//!   others. Each connection has its own keep-alive and its own idle timeout.
 //! - **Another copy and another task.** Every byte is copied into HTTP/2 frames of 16 KiB, and
 //!   passes through HTTP/2's own task. A single busy connection is faster over HTTP/1.1. Urgent
-//!   data may have to wait for about 128 KiB of data of the same connection that h2 has already
-//!   accepted. This bound applies to `Http2Client`. hyper's servers have bounds of their own. wsmux
-//!   does not limit the kernel's unsent bytes on a shared socket.
+//!   data may have to wait for data of the same connection that h2 has already accepted. With
+//!   `Http2Client` this is about 128 KiB. hyper's servers have bounds of their own. wsmux does not
+//!   limit the kernel's unsent bytes on a shared socket.
 //! - [`socket_rtt`](crate::WebSocketConnection::socket_rtt) is `None`, because the socket does not
 //!   belong to one connection. [`rtt`](crate::WebSocketConnection::rtt) is measured as usual.
-//! - **One more round trip** for the first connection to a server, to wait for its SETTINGS.
+//! - **One more round trip** for the first connection to a server, because the client waits for the
+//!   SETTINGS of the server.
 //!
 //! A reset of the HTTP/2 stream is treated as the loss of the connection, and END_STREAM as the end
 //! of a TCP stream (RFC 8441 §5).
 //!
 //! A server accepts as many connections over one TCP connection as its
-//! SETTINGS_MAX_CONCURRENT_STREAMS permits (hyper: 200). When a client needs more, it opens another
-//! TCP connection. A limit on TCP connections therefore no longer limits the number of WebSockets.
-//! To limit WebSockets, count them in the route's handler.
+//! SETTINGS_MAX_CONCURRENT_STREAMS permits (hyper: 200). When a client needs more connections, it
+//! opens another TCP connection. A limit on TCP connections therefore no longer limits the number
+//! of WebSockets. To limit WebSockets, count them in the route's handler.

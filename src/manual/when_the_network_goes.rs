@@ -54,9 +54,10 @@
 //! Without TLS, only connections to loopback addresses can be resumed, unless the client asks for
 //! more (see [Security](#security)).
 //!
-//! It works between two ends of wsmux on the QMux wire: native clients, clients over HTTP/2, and
-//! web pages. Any other peer ignores the offer, and its connections end with their sockets. If the
-//! application has opened the socket itself, the connection also ends with its socket.
+//! Resumption works between two ends of wsmux on the QMux wire: native clients, clients over
+//! HTTP/2, and web pages. Any other peer ignores the offer, and its connections end with their
+//! sockets. If the application has opened the socket itself, the connection also ends with its
+//! socket.
 //!
 //! # What survives, and what does not
 //!
@@ -78,8 +79,8 @@
 //! an application that uses resumption needs no new error handling.
 //!
 //! Writes continue while the connection is suspended, until the stream's [`send_buffer`] is full.
-//! Then they wait. A call that must not wait needs a timeout of its own. On a slow network it needs
-//! that timeout, too.
+//! Then writes wait. A call that must not wait needs a timeout of its own. On a slow network it
+//! needs that timeout, too.
 //!
 //! # For how long
 //!
@@ -90,15 +91,15 @@
 //! An end notices at once that its socket is lost if the system or a proxy reports the loss. If the
 //! network only stops answering, an end notices the silence. If a ping is unanswered for two thirds
 //! of the [idle timeout], the connection is suspended, and the client dials. With the
-//! defaults that is after 20 s. Set a shorter idle timeout and [`keep_alive_interval`] if a phone
-//! should come back sooner. The connection ends when the idle timeout or `resume_timeout`,
+//! defaults this happens after 20 s. Set a shorter idle timeout and [`keep_alive_interval`] if a
+//! phone should come back sooner. The connection ends when the idle timeout or `resume_timeout`,
 //! whichever is longer, has passed since the silence began. So with a `resume_timeout` of at
 //! most 30 s, a server that is gone for good is reported as early as without resumption.
 //!
-//! The client dials at once after a loss. If that fails, it waits for a random time, whose maximum
-//! is 250 ms at first and doubles up to 4 s. In a browser it also dials when the page learns that
-//! the network is back. A response with a status that is not [retryable], for example 401, ends the
-//! connection.
+//! The client dials at once after a loss. If that dial fails, the client waits for a random time,
+//! whose maximum is 250 ms at first and doubles up to 4 s. In a browser it also dials when the page
+//! learns that the network is back. A response with a status that is not [retryable], for example
+//! 401, ends the connection.
 //!
 //! [`close`] and the last handle's drop end a suspended connection at once for the application. If
 //! the server has closed, the client learns of it when it comes back. If the client has closed, it
@@ -109,12 +110,12 @@
 //!
 //! To be able to send again, each end keeps what it has sent until the peer acknowledges it:
 //!
-//! - [`replay_budget`] bounds this for a connection. Sending pauses when the budget is used up.
-//!   With the default of 32 MiB, a connection can send about 24 MiB in each round trip, which is 2
-//!   Gbit/s at 100 ms. A connection on a short path keeps far less: the peer acknowledges after 512
-//!   KiB, or after a second.
+//! - [`replay_budget`] limits how much one connection keeps. Sending pauses when the budget is used
+//!   up. With the default of 32 MiB, a connection can send about 24 MiB in each round trip, which
+//!   is 2 Gbit/s at 100 ms. A connection on a short path keeps far less: the peer acknowledges
+//!   after 512 KiB, or after a second.
 //! - [`memory_bound`] includes the budget, as `replay`.
-//! - A server bounds the connections that have no socket. There are at most
+//! - A server limits the connections that have no socket. There are at most
 //!   [`max_suspended_connections`], 10,000 by default, and they keep at most
 //!   [`max_suspended_bytes`] to send again, 256 MiB by default. If there are more connections, the
 //!   connection that has waited longest ends. If they keep more bytes, the connection that keeps

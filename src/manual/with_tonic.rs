@@ -30,19 +30,20 @@
 //! the calls. The scheme is `http` even if the WebSocket is `wss`, because TLS is below the
 //! WebSocket.
 //!
-//! The other direction works too: to push to a client, a server can make a channel to it, over a
-//! stream that the server opens.
+//! The other direction works too: to push to a client, a server can make a channel to the client,
+//! over a stream that the server opens.
 //!
 //! # How many channels
 //!
 //! The calls of one channel share one HTTP/2 connection on one stream, as they would otherwise
-//! share a TCP connection. If a client leaves answers unread, they can use up the HTTP/2
+//! share a TCP connection. If a client leaves answers unread, these answers can use up the HTTP/2
 //! connection's window, and then all calls of the channel wait. Channels do not wait for each
-//! other, because each has its own stream with its own credit. So use a channel for each group of
-//! calls that must not wait for other groups, such as one for bulk data and one for queries, or one
-//! for each tenant. A channel costs a stream, an HTTP/2 handshake within it (which adds no round
-//! trip before the first call), and HTTP/2's buffers. Clones of a channel share its stream. The
-//! peer's [`max_concurrent_bidi_streams`] limits the number of channels, not the number of calls.
+//! other, because each channel has its own stream with its own credit. So use a channel for each
+//! group of calls that must not wait for other groups, such as one for bulk data and one for
+//! queries, or one for each tenant. A channel costs a stream, an HTTP/2 handshake on this stream
+//! (which adds no round trip before the first call), and HTTP/2's buffers. Clones of a channel
+//! share its stream. The peer's [`max_concurrent_bidi_streams`] limits the number of channels, not
+//! the number of calls.
 //!
 //! # How calls end
 //!
@@ -53,8 +54,8 @@
 //! | the stream or the connection ends | `Unknown`, "transport error"; our error is among the sources |
 //! | a call after the connection's end | `Unavailable`, with our error among the sources |
 //!
-//! The connection does keep-alive, so tonic's own (`http2_keep_alive_interval`) is not needed. For
-//! draining a node see [`behind_a_proxy`](super::behind_a_proxy#draining-a-node):
+//! The connection does keep-alive, so tonic's own keep-alive (`http2_keep_alive_interval`) is not
+//! needed. For draining a node see [`behind_a_proxy`](super::behind_a_proxy#draining-a-node):
 //! `serve_with_incoming_shutdown` lets the calls of a connection end, and then ends its streams. A
 //! [`drain`] alone would wait until the clients close their channels.
 //!

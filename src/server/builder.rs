@@ -151,8 +151,8 @@ impl WebSocketServerBuilder {
     }
 
     /// Sets how many clients from one address there may be at once. With `None`, there is no limit.
-    /// This is the default, because behind a proxy all clients have the proxy's address. With 0, no
-    /// client that has an address is accepted.
+    /// `None` is the default, because behind a proxy all clients have the proxy's address. With 0,
+    /// no client that has an address is accepted.
     ///
     /// Further clients are closed as soon as they are accepted, before TLS, so that a flood costs
     /// as little as possible. An IPv6 /64 counts as one address, because one subscriber can use all
@@ -168,7 +168,7 @@ impl WebSocketServerBuilder {
     /// Sets how many connections without a socket may wait for their clients to
     /// [resume](crate::Config::resume_timeout) them. If there are more, the connection that has
     /// waited longest ends. With `None`, there is no limit. With 0, no connection outlives its
-    /// socket. Default 10,000.
+    /// socket. The default is 10,000.
     ///
     /// A connection without a socket does not count against
     /// [`max_connections`](Self::max_connections).
@@ -180,7 +180,7 @@ impl WebSocketServerBuilder {
     /// Sets how many bytes all connections without a socket together may keep. They keep these
     /// bytes to send them again. The bytes of a connection are counted when it loses its socket. If
     /// the connections keep more, the connection that keeps the most ends. With `None`, there is no
-    /// limit. Default 256 MiB.
+    /// limit. The default is 256 MiB.
     ///
     /// In addition, each of these connections keeps the bytes that its streams have buffered; see
     /// [`MemoryBound`](crate::MemoryBound).
@@ -207,8 +207,9 @@ impl WebSocketServerBuilder {
     ///
     /// Further clients from the address are closed as soon as they are accepted. Addresses are
     /// counted as for [`max_connections_per_address`](Self::max_connections_per_address). Set this
-    /// limit if you set [`max_handshakes`](Self::max_handshakes). Without it, one address could use
-    /// up all handshakes with silent connections, each for the whole handshake timeout.
+    /// limit if you set [`max_handshakes`](Self::max_handshakes). Otherwise one address could use
+    /// up all handshakes with silent connections, because each silent connection lasts for the
+    /// whole handshake timeout.
     pub fn max_handshakes_per_address(mut self, count: Option<usize>) -> Self {
         self.limits.handshakes_per_address = count;
         self

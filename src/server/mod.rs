@@ -82,7 +82,7 @@ pub struct WebSocketServer {
     /// Wakes all tasks that wait for a client.
     arrivals: Arc<Arrivals>,
     addresses: Vec<SocketAddr>,
-    /// Counts the polls. The count selects the listener that is polled first, so that a busy
+    /// Counts the polls. This count selects the listener that is polled first, so that a busy
     /// listener does not starve the others.
     turn: AtomicUsize,
     acceptor: WebSocketAcceptor,
@@ -134,8 +134,8 @@ impl WebSocketServer {
         }
     }
 
-    /// Returns the address on which the server listens, or the first of several. If the server was
-    /// bound to port 0, the returned address has the actual port.
+    /// Returns the address on which the server listens. If there are several addresses, returns the
+    /// first address. If the server was bound to port 0, the returned address has the actual port.
     ///
     /// # Errors
     /// [`AddrNotAvailable`](io::ErrorKind::AddrNotAvailable) if the server has no TCP socket.
@@ -161,8 +161,8 @@ impl WebSocketServer {
     }
 
     /// Uses this TLS configuration for clients that are accepted after this call, for example with
-    /// a renewed certificate or with other roots for client certificates. Existing connections go
-    /// on, and handshakes whose TLS has begun go on, too. A TLS session of the earlier
+    /// a renewed certificate or with other roots for client certificates. Existing connections
+    /// continue, and so do handshakes whose TLS has begun. A TLS session of the earlier
     /// configuration is resumed only if both configurations share a session store. For the ALPN see
     /// the builder's [`tls_config`](WebSocketServerBuilder::tls_config).
     ///
@@ -300,8 +300,8 @@ impl WebSocketServer {
     /// Stops listening. After this call, [`accept`](Self::accept) returns `None`, and the system
     /// refuses clients that wait in its queue or come later. Connections and handshakes go on.
     ///
-    /// When this returns, the addresses are free and the file of a Unix socket is removed. This is
-    /// so even if a future of `accept` still exists and is not polled.
+    /// When this returns, the addresses are free and the file of a Unix socket is removed. The
+    /// addresses are free even if a future of `accept` still exists and is not polled.
     pub fn close(&self) {
         self.closed.send_replace(true);
         let listeners = std::mem::take(&mut *self.lock_listeners());
@@ -364,8 +364,8 @@ fn is_of_one_client(error: &io::Error) -> bool {
     )
 }
 
-/// An accepted client. Awaiting this value does the handshake, which does not begin earlier. The
-/// handshake timeout, however, counts from the moment when the client was accepted.
+/// An accepted client. Awaiting this value does the handshake. The handshake does not begin before
+/// that, but the handshake timeout counts from the moment when the client was accepted.
 ///
 /// # Cancel safety
 /// When it is dropped, the client's socket is closed.

@@ -3,9 +3,9 @@
 //!
 //! Useless work consumes its budget. Useful work replenishes the budget, because an attacker gains
 //! nothing by useful work. Time replenishes the budget, too, but only at a rate at which useless
-//! work is harmless. So a peer never exhausts a budget by useful work, however fast, nor by slow
-//! useless work, however long it lasts. A peer may also do useless work in proportion to its useful
-//! work. Such useless work costs the peer as much as it costs this end.
+//! work is harmless. So useful work never exhausts a budget, however fast it is, and slow useless
+//! work never exhausts a budget, however long it lasts. A peer may also do useless work in
+//! proportion to its useful work. Such useless work costs the peer as much as it costs this end.
 //!
 //! The budgets do not count work that is already limited by other rules. Credit bounds stream data,
 //! and the stream limit bounds how many streams are opened (C-40). Control frames to a peer that
@@ -54,8 +54,8 @@ struct Budget {
     name: &'static str,
     /// How much is allowed at once.
     burst: u64,
-    /// How much more is allowed at once for each stream. The number of streams is the largest
-    /// number that were ever open at once.
+    /// How much more is allowed at once for each stream. Here the number of streams is the largest
+    /// number of streams that were ever open at once.
     for_each_stream: u64,
     /// How much is replenished each second.
     per_second: u64,
@@ -108,26 +108,26 @@ const PADDING_BESIDE_A_FRAME: u64 = 64 * 1024;
 
 /// The burst and the rate of padding, in bytes. A peer may send padding all the time to hide when
 /// it sends other frames. The rate allows 128 Mbit/s of padding. The burst is what a peer on the
-/// same machine can send in half a second. Padding is cheap, because finding its end costs less
-/// than the unmasking of the message.
+/// same machine can send in half a second. Padding is cheap, because finding the end of the padding
+/// costs less than unmasking the message.
 const PADDING_BURST: u64 = 64 * 1024 * 1024;
 const PADDING_PER_SECOND: u64 = 16 * 1024 * 1024;
 
 /// The peer may send one grant for this many bytes of stream data that this end sends. On the js-ws
-/// wire each byte allows one grant instead, because js-ws peers send a grant after every read, even
-/// after a read of a single byte.
+/// wire the peer may send one grant for each byte, because js-ws peers send a grant after every
+/// read, even after a read of a single byte.
 const BYTES_FOR_A_GRANT: u64 = 64;
 
 /// The largest number of parts in which an implementation renews a window. wsmux renews a quarter
 /// at a time (C-38), and others renew an eighth. If the peer has declared a small window, its
 /// grants are small as well, and this end cannot make them larger. So the peer may send one grant
 /// for each part of a small window. The peer gains nothing by declaring a small window. It receives
-/// little data, and each part of the window costs both ends one frame. To send that part, this end
-/// looks at no other stream (C-85). The peer could cause the same work with the same number of
-/// stream frames of a single byte each, and no budget counts such stream frames. If this end can
-/// send a frame that is longer than the declared window, the true window must be larger. So the
-/// bytes of such a long frame allow no more grants than the same number of bytes on a stream with a
-/// large window.
+/// little data, and each part of the window costs both ends one frame. To send one part of the
+/// window, this end looks at no other stream (C-85). The peer could cause the same work with the
+/// same number of stream frames of a single byte each, and no budget counts such stream frames. If
+/// this end can send a frame that is longer than the declared window, the true window must be
+/// larger. So the bytes of such a long frame allow no more grants than the same number of bytes on
+/// a stream with a large window.
 const PARTS_OF_A_WINDOW: u64 = 8;
 
 /// The burst and the rate per second for grants. A peer whose reader takes one byte at a time sends
@@ -267,8 +267,8 @@ impl Budgets {
     /// Counts a bidirectional stream that has ended because the peer cancelled it before the
     /// application read or answered it. The budget is checked when the peer opens the next stream.
     /// Unidirectional streams do not count. If the application has read nothing from such a stream,
-    /// it has only accepted the stream. That costs no more than accepting an empty stream, which
-    /// counts as useful work.
+    /// it has only accepted the stream. Accepting such a stream costs no more than accepting an
+    /// empty stream, and an empty stream counts as useful work.
     pub(super) fn stream_cancelled(&mut self) {
         self.deduct(UselessWork::Cancelled, 1);
     }
@@ -280,7 +280,7 @@ impl Budgets {
 
     /// Counts a stream frame that this end has sent. `bytes` is the length of its data. `cut` says
     /// whether the frame is shorter because credit was lacking. `window` is the window that the
-    /// peer has declared for the stream, or 0 if it has declared none.
+    /// peer has declared for the stream, or 0 if the peer has declared no window.
     pub(super) fn data_sent(&mut self, bytes: usize, cut: bool, window: u64) {
         let bytes = bytes as u64;
         self.work.sent += 1;
@@ -304,7 +304,8 @@ impl Budgets {
         *consumed = consumed.saturating_add(amount);
     }
 
-    /// Charges useless work that the peer has caused. Fails if the budget for it is exhausted.
+    /// Charges useless work that the peer has caused. Fails if the budget for this work is
+    /// exhausted.
     pub(super) fn consume(
         &mut self,
         kind: UselessWork,

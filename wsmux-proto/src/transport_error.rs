@@ -48,7 +48,8 @@ codes! {
     /// The application closed the connection at a time when its own code could not be sent.
     APPLICATION_ERROR = 0xc;
     /// The peer causes work without progress. The code is wsmux's own, and comes from a range that
-    /// QUIC leaves to private use. It means the same as HTTP/2's ENHANCE_YOUR_CALM (RFC 9113 §7).
+    /// QUIC leaves to private use. This code means the same as HTTP/2's ENHANCE_YOUR_CALM (RFC 9113
+    /// §7).
     EXCESSIVE_LOAD = 0x7773_6d78;
     /// The server cannot resume the session that the client asked for: it does not know the session
     /// or does not accept the proof. The code is wsmux's own (SPEC.md §12).

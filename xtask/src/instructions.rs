@@ -23,7 +23,7 @@ const ENVIRONMENT: &str = "environment";
 /// program is at another path, its stack moves, which changes the counts by up to 0.1 %. The counts
 /// with rustc 1.97 and with rustc 1.95 differ by up to 1 %, but the counts of different compilers
 /// are not compared. The bound must also be low enough to detect a real mistake, such as a second
-/// copy of the payload in the frame layer. That copy adds 9 % to `1_mib_framed` and 45 % to
+/// copy of the payload in the frame layer. Such a copy adds 9 % to `1_mib_framed` and 45 % to
 /// `frame_encode_64`.
 const BOUND: f64 = 1.03;
 
@@ -31,10 +31,11 @@ const BOUND: f64 = 1.03;
 /// later change lost the gain.
 const GAIN: f64 = 0.97;
 
-/// All environment variables of the program. They are the same on every machine, because the size
-/// of the environment moves the stack. With `ERMS`, the C library would copy a whole block with one
-/// instruction. Callgrind counts that instruction once for each byte, so the copies would hide all
-/// other costs. Without `ERMS`, the C library copies with vector instructions.
+/// All environment variables of the program. The variables must be the same on every machine,
+/// because the size of the environment moves the stack. With `ERMS`, the C library would copy a
+/// whole block with one instruction. Callgrind counts that instruction once for each byte, so the
+/// copies would hide all other costs. Without `ERMS`, the C library copies with vector
+/// instructions.
 const VARIABLES: [(&str, &str); 2] =
     [("PATH", "/usr/local/bin:/usr/bin:/bin"), ("GLIBC_TUNABLES", "glibc.cpu.hwcaps=-ERMS")];
 

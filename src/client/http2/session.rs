@@ -130,12 +130,12 @@ impl Session {
         self.doubts.are_open()
     }
 
-    /// Raises a doubt whether the connection is alive, which a PING settles.
+    /// Raises a doubt whether the connection is alive. A PING settles the doubt.
     pub(super) fn doubt(&self) {
         self.doubts.raise();
     }
 
-    /// Marks the connection so that no more streams are opened on it.
+    /// Marks the connection, so that it opens no more streams.
     pub(super) fn retire(&self) {
         self.ended.store(true, Ordering::Release);
     }
@@ -175,7 +175,7 @@ impl Drop for EndsWith {
 #[derive(Debug, Default)]
 struct Doubts {
     raised: AtomicU64,
-    /// How many of the raised doubts the answer to a PING has settled.
+    /// How many of the raised doubts have been settled by an answer to a PING.
     settled: AtomicU64,
     changed: Notify,
 }
@@ -302,8 +302,8 @@ pub(super) struct Answer {
 
 impl Answer {
     /// Returns the WebSocket's stream. If the server has refused the request, the error contains
-    /// the part of the body that arrives within the time `left`. A late body is not waited for,
-    /// because the status is known and must be reported in any case.
+    /// the part of the body that arrives within the time `left`. The client does not wait for a
+    /// late body, because the status is known and must be reported in any case.
     pub(super) async fn open(
         self,
         left: Duration,

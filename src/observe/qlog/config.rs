@@ -40,9 +40,9 @@ const DEFAULT_MAX_SIZE: u64 = 64 * 1024 * 1024;
 /// ```
 ///
 /// **The format.** Each connection on the [QMux](crate::Wire::QMux) wire has a log of its own,
-/// which is a sequence of JSON texts (RFC 7464). It uses version 0.3 of the schema, the newest that
-/// [qvis](https://qvis.quictools.info) reads. Connections on the js-ws wire are not logged, because
-/// the schema has no events for that wire.
+/// which is a sequence of JSON texts (RFC 7464). The log uses version 0.3 of the schema, which is
+/// the newest version that [qvis](https://qvis.quictools.info) reads. Connections on the js-ws wire
+/// are not logged, because the schema has no events for that wire.
 ///
 /// | event | |
 /// |---|---|
@@ -55,10 +55,11 @@ const DEFAULT_MAX_SIZE: u64 = 64 * 1024 * 1024;
 /// | `wsmux:connection_resumed` | the connection goes on over a new socket. `gap` is how long it was suspended, in milliseconds; `resent_messages` and `resent_bytes` say how many messages and bytes this end sends again. |
 /// | `generic:warning` | events are missing here, because a writer was too slow or the log has reached its [largest size](Self::max_size) |
 ///
-/// Equal frames that follow each other in one message share one entry, whose `count` is their
-/// number and whose `frame_size` is their total size. A message has at most 1,000 entries; all
-/// further frames share one more entry, of type `unknown`. Frames that follow a CONNECTION_CLOSE in
-/// the same message also share one entry. The reason of a close is cut to 1,024 bytes.
+/// Equal frames that follow each other in one message share one entry, whose `count` is the number
+/// of these frames and whose `frame_size` is their total size. A message has at most 1,000 entries;
+/// all further frames share one more entry, of type `unknown`. Frames that follow a
+/// CONNECTION_CLOSE in the same message also share one entry. The reason of a close is cut to 1,024
+/// bytes.
 ///
 /// Frames are shown without their data, so neither the content of streams nor headers are in the
 /// log. The log does contain the peers' addresses, the reasons of closes, and who sent how much
@@ -80,13 +81,13 @@ const DEFAULT_MAX_SIZE: u64 = 64 * 1024 * 1024;
 /// log. Events for which there is no room are left out, and a warning in the log says how many
 /// events are missing. A connection that begins while 64 MiB wait has no log. A writer that hangs
 /// delays only the other logs of its configuration. If writers must not wait for each other, use a
-/// separate configuration for each. If a writer fails, its log ends there, and the connection
-/// continues.
+/// separate configuration for each writer. If a writer fails, its log ends there, and the
+/// connection continues.
 ///
 /// **When a log is complete.** The writer is dropped when the log of its connection is complete. A
 /// tokio runtime that shuts down waits for the logs of its connections, but not for a writer that
 /// makes no progress for two seconds. Nothing waits for the logs of connections made with the
-/// feature `blocking`, so the end of the program may cut them off.
+/// feature `blocking`, so the end of the program may cut these logs off.
 #[derive(Clone)]
 #[must_use]
 pub struct QlogConfig {
@@ -122,8 +123,8 @@ impl QlogConfig {
     /// returns `None` has no log. The task that makes the connection calls `open`, so `open` should
     /// not block. The writer may block.
     ///
-    /// A writer is flushed and dropped when its log is complete, and dropped at once if it fails or
-    /// panics.
+    /// A writer is flushed and dropped when its log is complete. A writer that fails or panics is
+    /// dropped at once.
     pub fn new<F>(open: F) -> Self
     where
         F: Fn(&QlogConnection<'_>) -> Option<Box<dyn Write + Send>> + Send + Sync + 'static,
@@ -164,8 +165,8 @@ impl QlogConfig {
     }
 
     /// Bounds the log of one connection, in bytes. When a log reaches this size, a warning in it
-    /// says so. After that, only the number of missing events and how the connection ended are
-    /// recorded. The connection continues. The bound is at least 64 KiB; the default is 64 MiB.
+    /// says so. After that, the log records only how many events are missing and how the connection
+    /// ended. The connection continues. The bound is at least 64 KiB; the default is 64 MiB.
     pub fn max_size(mut self, bytes: u64) -> Self {
         self.max_size = bytes.max(MIN_SIZE);
         self

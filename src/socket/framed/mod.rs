@@ -138,8 +138,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> FramedSocket<S> {
         Poll::Ready(ended)
     }
 
-    /// Discards received bytes until the stream ends. Once our Close has been sent, it ends our
-    /// direction, unless the peer has to end its direction first.
+    /// Discards received bytes until the stream ends. Once our Close has been sent, this function
+    /// ends our direction, unless the peer has to end its direction first.
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<SocketError> {
         // W-57 (RFC 6455 §7.1.1): a server ends its direction first, and a client waits for the
         // server.
@@ -149,7 +149,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> FramedSocket<S> {
             let _ = self.poll_end(cx);
         }
         let mut discarded = 0;
-        // W-58 (RFC 6455 §7.1.1): what arrives until the peer ends its direction is discarded.
+        // W-58 (RFC 6455 §7.1.1): bytes that arrive before the peer ends its direction are
+        // discarded.
         while discarded < DISCARD_AT_ONCE {
             match ready!(self.reader.poll_fill(&mut self.io, cx)) {
                 Ok(0) => return Poll::Ready(SocketError::Eof),

@@ -1,6 +1,6 @@
-//! A rolling restart of two servers behind a proxy. One server is drained and started again, and
-//! then the other server. Meanwhile a client makes calls without a pause. A call is one attempt to
-//! get one question answered, on a stream of its own. Client and servers count every call.
+//! A rolling restart of two servers behind a proxy. Each server is drained and started again, one
+//! after the other. Meanwhile a client makes calls without a pause. A call is one attempt to get
+//! one question answered, on a stream of its own. Client and servers count every call.
 //!
 //! The client in this file keeps a plain connection, so it learns of a drain when a call is
 //! refused. In [`reconnecting`] the servers tell the clients of the drain, and no call fails.
@@ -159,7 +159,7 @@ async fn a_rolling_restart_loses_no_call_when_nginx_finds_the_port_closed() {
 }
 
 /// When a server is killed, the client cannot know whether the calls in progress were executed, but
-/// it knows which calls these are.
+/// it knows which calls were in progress.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_call_that_is_lost_with_a_killed_server_says_so() {
     let mut pool = Pool::start(Kind::HaProxy, true).await;

@@ -1,6 +1,6 @@
 //! Checks that no wake-up is lost, whatever the order of the handles' and the drivers' steps. If a
 //! wake-up is lost, the task that waits for it deadlocks, and shuttle reports the schedule that led
-//! to that.
+//! to the deadlock.
 //!
 //! A step is the code between two uses of a lock of `src/runtime/sync.rs`. These locks guard the
 //! state of the connection and the memory socket. Time stands still, so no timer can replace a lost
@@ -215,8 +215,8 @@ fn a_close_here_wakes_all_who_wait() {
         block_on(client.closed());
         block_on(server.closed());
     }
-    // On js-ws the task that opens a stream would not wait, because opening never has to wait
-    // there.
+    // On js-ws the task that opens a stream would not wait, because opening a stream never has to
+    // wait on that wire.
     explore(scenario, &[Wire::QMux]);
 }
 
@@ -290,7 +290,7 @@ fn a_place_that_is_given_up_goes_to_whoever_waits_behind_it() {
         let freeing = server.clone();
         let raiser = thread::spawn(move || {
             freeing.set_max_concurrent_bi_streams(1);
-            // Each stream that the client opened and dropped makes room for another.
+            // Each stream that the client opened and dropped makes room for another stream.
             while block_on(freeing.accept_bi()).is_ok() {}
         });
         impatient.join().unwrap();

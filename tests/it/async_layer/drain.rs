@@ -109,14 +109,15 @@ async fn nothing_new_begins_and_whoever_waits_for_it_is_told() {
         let mut crossing = server.open_bi().await.unwrap();
         crossing.send().write_all(b"hello").await.unwrap();
         if wire == Wire::QMux {
-            // Its stream is served, and it opens no more of them once it knows.
+            // The peer's stream is served. Once the peer knows of the drain, it opens no more
+            // streams.
             let mut served = soon(client.accept_bi()).await.unwrap();
             served.send().write_all(b"hello").await.unwrap();
             let read = soon(crossing.recv().read_chunk(5)).await;
             assert_eq!(read.unwrap().unwrap(), "hello");
             assert!(matches!(server.open_bi().await, Err(OpenError::Draining)));
         } else {
-            // Its stream is refused, by a reset and a STOP_SENDING.
+            // The peer's stream is refused with a reset and a STOP_SENDING.
             let read = soon(crossing.recv().read_chunk(1)).await;
             assert!(matches!(read, Err(ReadError::Reset(ZERO))), "{wire:?}: {read:?}");
             let stopped = soon(crossing.send().stopped()).await;

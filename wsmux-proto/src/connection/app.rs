@@ -26,7 +26,7 @@ impl Connection {
     }
 
     /// Opens a stream. Returns `Ok(None)` if the stream would exceed the peer's limit or this end's
-    /// own ([`Config::max_local_streams`](crate::Config::max_local_streams)). In that case
+    /// own limit ([`Config::max_local_streams`](crate::Config::max_local_streams)). In that case
     /// [`Event::Available`] reports when a stream can be opened.
     ///
     /// On js-ws the peer learns of the stream at once. On QMux the peer learns of the stream when
@@ -137,8 +137,8 @@ impl Connection {
     }
 
     /// Whether [`send_datagram`](Self::send_datagram) would queue the datagram without dropping
-    /// another one. If not, [`want_datagram_room`](Self::want_datagram_room) asks for an event that
-    /// reports more room.
+    /// another datagram. If not, [`want_datagram_room`](Self::want_datagram_room) asks for an event
+    /// that reports more room.
     ///
     /// # Errors
     /// [`SendDatagramError`].
@@ -147,8 +147,8 @@ impl Connection {
         Ok(self.datagrams.has_room(datagram))
     }
 
-    /// Takes the oldest datagram that has arrived and was not read. If there is none, returns
-    /// `None`, and [`Event::DatagramReceived`] reports when one arrives.
+    /// Takes the oldest datagram that has arrived and was not read. If there is no such datagram,
+    /// returns `None`, and [`Event::DatagramReceived`] reports when a datagram arrives.
     pub fn read_datagram(&mut self) -> Option<Bytes> {
         self.datagrams.read()
     }
@@ -162,8 +162,8 @@ impl Connection {
         Ok(self.datagrams.cost_to_send(datagram))
     }
 
-    /// Returns how much room the queue of outgoing datagrams has before it drops older ones, in the
-    /// units of [`datagram_cost`](Self::datagram_cost).
+    /// Returns how much room the queue of outgoing datagrams has before it drops older datagrams,
+    /// in the units of [`datagram_cost`](Self::datagram_cost).
     pub fn datagram_room(&self) -> u64 {
         self.datagrams.room_to_send()
     }

@@ -31,8 +31,8 @@ impl Connection {
         }
     }
 
-    /// Records that bytes of an incomplete message have arrived. They prove that the peer is alive,
-    /// even if its pongs can arrive only after the rest of a long message.
+    /// Records that bytes of an incomplete message have arrived. These bytes prove that the peer is
+    /// alive, even if its pongs can arrive only after the rest of a long message.
     pub fn handle_progress(&mut self, now: Time) {
         self.heard_control(now);
     }
@@ -156,7 +156,7 @@ impl Connection {
         kind.is_none_or(|kind| kind.into_inner() == self.version.parameters)
     }
 
-    /// Returns when the connection closes although it still drains.
+    /// Returns the time at which the connection closes even if it still drains.
     pub(super) fn drain_deadline(&self) -> Option<Time> {
         self.state.drain().and_then(|drain| drain.deadline)
     }
@@ -216,8 +216,8 @@ impl Connection {
         }
         let State::Ended(end) = &mut self.state else { return };
         match end.step {
-            // This end has not sent its Close yet. Its Close now answers the peer's Close, and no
-            // frame is sent before that.
+            // This end has not sent its Close yet. The Close that it sends now answers the peer's
+            // Close, and no frame is sent before this Close.
             Closing::Frame(_) => drop(end.take_frame()),
             // The peer's Close answers the Close of this end.
             Closing::AwaitPeer => end.step = Closing::Closed,
@@ -312,8 +312,8 @@ impl Connection {
             return Err(violation::protocol("a datagram larger than was allowed"));
         }
         // A datagram is useful work only if it is not empty and no older datagram was dropped to
-        // make room for it. Otherwise the peer could earn more budget for useless work by sending
-        // datagrams that the application never reads.
+        // make room for it. Otherwise datagrams that the application never reads would let the peer
+        // do more useless work.
         let has_contents = !data.is_empty();
         if self.datagrams.receive(data, &mut self.events) && has_contents {
             self.streams.budgets.useful_frame();

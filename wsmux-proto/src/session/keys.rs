@@ -37,8 +37,8 @@ pub struct SessionKeys {
 }
 
 impl SessionKeys {
-    /// Creates keys from random bytes. Nobody must be able to guess them, and no two connections of
-    /// a server may have the same id.
+    /// Creates keys from random bytes. Nobody must be able to guess these bytes, and no two
+    /// connections of a server may have the same id.
     pub fn new(id: [u8; ID_LEN], secret: [u8; SECRET_LEN]) -> Self {
         Self { id: SessionId(id), secret }
     }
@@ -54,8 +54,8 @@ impl SessionKeys {
         self.mac(by, attempt, received).finalize().into_bytes().into()
     }
 
-    /// Whether a proof equals the proof that [`proof`](Self::proof) returns. The time that this
-    /// takes does not depend on the proof.
+    /// Whether a proof equals the proof that [`proof`](Self::proof) returns. The time that the
+    /// comparison takes does not depend on the proof.
     pub(super) fn verify(&self, by: Prover, attempt: u64, received: u64, proof: &Proof) -> bool {
         //
         self.mac(by, attempt, received).verify(&(*proof).into()).is_ok()

@@ -121,8 +121,8 @@ impl ResumeRequest {
         VarInt::saturating(self.attempt).encode(&mut value);
         VarInt::saturating(self.received).encode(&mut value);
         value.extend_from_slice(&self.proof);
-        // No other parameter follows, so if a server that knows no sessions takes this for a
-        // new connection, no stream can be opened on it.
+        // No other parameter follows. So if a server that knows no sessions takes this
+        // message for the start of a new connection, the server can open no stream.
         let body = parameter(RESUME, &value);
         out.clear();
         out.begin_frame();
@@ -151,8 +151,8 @@ pub(super) struct FirstMessage {
 
 impl FirstMessage {
     /// Returns the private parameters in the first message of `sender`. If the message is malformed
-    /// in another way, returns the parameters before the fault, because the engine reports such a
-    /// fault.
+    /// in another way, returns the parameters before the fault, and leaves it to the engine to
+    /// report the fault.
     ///
     /// # Errors
     /// A [`TransportError`] if one of the two parameters is malformed or appears twice.
@@ -239,8 +239,9 @@ pub enum SessionFrame {
 }
 
 impl SessionFrame {
-    /// Removes the session's frame with which a message begins, and returns it. If there is none,
-    /// or if it is malformed, returns `None` and leaves the message as it is.
+    /// Removes the session's frame with which a message begins, and returns the frame. If the
+    /// message begins with no such frame, or if the frame is malformed, returns `None` and leaves
+    /// the message as it is.
     pub fn take_from(message: &mut Bytes) -> Option<Self> {
         let mut rest = message.clone();
         if let Some(received) = take_ack(&mut rest).ok()? {

@@ -1,5 +1,5 @@
-//! Stream limits: the peer's limit is obeyed, ours is enforced for every type of frame, and a freed
-//! stream makes room for another.
+//! Stream limits: we obey the peer's limit, we enforce our limit for every type of frame, and a
+//! freed stream makes room for another stream.
 
 use crate::support::*;
 use wsmux_proto::{
@@ -118,8 +118,8 @@ fn opening_waits_at_the_peers_limit_and_goes_on_when_it_rises() {
 #[test]
 fn a_peer_at_its_limit_gets_max_streams_though_nothing_else_is_sent() {
     // The first 40 streams are freed while the peer may still open more than half of its limit, so
-    // no message is sent for the raised limit. After that the peer opens all streams that it may,
-    // and the raised limit is all that is left to send.
+    // no message is sent for the raised limit. After that the peer opens all streams that the limit
+    // allows, and then only the raised limit is left to send.
     let mut pair = Pair::new(Wire::QMux, &config(100, 0));
     let open = |pair: &mut Pair, count: usize| {
         let ids: Vec<_> = (0..count).map(|_| pair.client.open(Dir::Bi)).collect();

@@ -54,7 +54,7 @@ fn each_kind_of_streams_has_a_limit_of_its_own() {
     }
 }
 
-/// Reading the end of a stream frees it, without any frame sent or received.
+/// Reading the end of a stream frees the stream, although no frame is sent or received.
 #[test]
 fn a_stream_that_is_freed_by_reading_it_lets_another_be_opened() {
     let mut pair = Pair::new(Wire::QMux, &config(1));
@@ -109,7 +109,7 @@ fn calls_that_are_dropped_hold_their_places_until_they_have_left() {
 }
 
 /// STREAMS_BLOCKED is sent if the peer's limit was reached, even if our own limit was reached at
-/// the same time. If only our own limit was reached, it is not sent.
+/// the same time. If only our own limit was reached, STREAMS_BLOCKED is not sent.
 #[test]
 fn the_peer_hears_of_its_own_limit_alone() {
     let parameters = scripted_peer::generous_but(|limits| limits.initial_max_streams_bidi = 2);

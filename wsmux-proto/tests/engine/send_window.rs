@@ -187,8 +187,8 @@ fn streams_that_stand_still_and_fill_the_window_do_not_slow_another() {
     }
 }
 
-/// Returns a client with one stream, which holds 100 kB of unsent data and has the credit for them.
-/// No other stream can hand over a chunk until the socket has accepted some of this data.
+/// Returns a client with one stream, which holds 100 kB of unsent data and has credit for this
+/// data. No other stream can hand over a chunk until the socket has accepted some of this data.
 fn full(wire: Wire) -> (ScriptedPeer, StreamId) {
     let mut peer = client(wire, &config(16 * 1024), 1 << 20);
     let first = open(&mut peer, 1 << 20);
@@ -305,8 +305,8 @@ fn writers_that_give_up_by_the_thousand_leave_no_trace() {
                 _ => error_read(id, 0),
             }]);
             // Nothing is sent in this loop, so the data of the first stream keeps the window full.
-            // The priority of that stream is set again each time, which must leave nothing in the
-            // queue either.
+            // In each round the priority of that stream is set again. This must leave nothing in
+            // the queue, either.
             peer.conn.send_stream(peer.now, first).set_priority(-1).unwrap();
         }
         assert_eq!(writable(&mut peer), [], "{wire:?}");

@@ -228,7 +228,7 @@ fn a_peer_whose_kernel_acknowledges_for_nobody_is_given_up() {
         for acknowledged in [1, 40, 200] {
             let (after, timeout) = unread(wire, acknowledged, true);
             assert_eq!((after, timeout), (secs(60), Timeout::WriteStall), "{wire:?}");
-            // If the peer sends nothing either, the connection ends sooner.
+            // If the peer also sends nothing, the connection ends sooner.
             let (after, timeout) = unread(wire, acknowledged, false);
             assert!(matches!(timeout, Timeout::Idle | Timeout::KeepAlive), "{wire:?}: {timeout:?}");
             assert!(after <= secs(31), "{wire:?}: {after:?}");

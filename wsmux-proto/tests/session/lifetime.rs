@@ -87,7 +87,7 @@ fn an_answer_to_a_ping_before_the_gap_gives_no_round_trip_time() {
     let rtt = net.server.session.engine().rtt();
     net.now += secs(10);
     net.server.session.handle_timeout(net.now);
-    // The ping arrives, and its answer does not.
+    // The ping arrives, but its answer is lost.
     assert!(net.send_one(SERVER) && net.deliver_one(CLIENT) && net.send_one(CLIENT));
     net.cut();
     net.now += secs(20);
@@ -122,7 +122,7 @@ fn without_a_new_socket_the_connection_ends_after_the_shorter_timeout() {
             net.now += secs(1);
             net.dial();
             if attempt == 2 {
-                // The server's parameters arrive, and nothing more.
+                // Only the server's parameters arrive.
                 net.send_one(SERVER);
                 net.deliver_one(CLIENT);
             }

@@ -80,7 +80,7 @@ impl Pair {
         let end = self.end(to);
         match item {
             // A message counts as the engine's memory. Its block may be up to twice as large as the
-            // message (C-72), so this uses a block of that size.
+            // message (C-72), so this function uses a block of twice the size.
             Item::Message(message) => end.of(|conn| {
                 let mut block = BytesMut::with_capacity(2 * message.len());
                 block.extend_from_slice(&message);
@@ -136,9 +136,10 @@ impl Pair {
         self.step_until(Time::MAX)
     }
 
-    /// Lets both engines send, and delivers what arrives next. If a timer is due before that,
-    /// advances to the timer and handles it instead. If nothing arrives until `until`, only
-    /// advances the time to `until`. Returns whether there may be more to do before `until`.
+    /// Lets both engines send, and delivers what arrives next. If a timer is due before anything
+    /// arrives, only advances the time to the timer and handles the timer. If nothing arrives until
+    /// `until`, only advances the time to `until`. Returns whether there may be more to do before
+    /// `until`.
     pub fn step_until(&mut self, until: Time) -> bool {
         let sent = self.transmit();
         let Some(event) = self.next_event() else {
@@ -218,7 +219,7 @@ impl Pair {
         }
     }
 
-    /// Resets the transport under both ends. What is in flight is lost.
+    /// Resets the transport under both ends. Everything that is in flight is lost.
     pub fn reset(&mut self) {
         for end in [&mut self.client, &mut self.server] {
             end.in_flight.clear();

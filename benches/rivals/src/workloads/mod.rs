@@ -107,7 +107,7 @@ impl Workload {
 
     /// Whether the tables compare the backends by this metric. Of the rates and times of calls,
     /// only the headline metric is compared, because the best backend by one percentile may not be
-    /// the best by another.
+    /// the best backend by another percentile.
     pub fn compares(self, metric: Metric) -> bool {
         match metric {
             Metric::P50Us | Metric::P99Us | Metric::OpsPerS => metric == self.headline(),
@@ -115,7 +115,7 @@ impl Workload {
             // Only the processor time of both ends together is compared, because one end may leave
             // work to the other.
             Metric::CpuSPerGib | Metric::CpuSPer100k => true,
-            // The ratio is not compared, because it is itself a comparison.
+            // The ratio is not compared with other backends, because it is itself a comparison.
             _ => false,
         }
     }

@@ -43,7 +43,8 @@ pub(crate) struct State {
     pub(crate) session: Session,
     /// The wakers to wake or drop once the lock is released.
     wakeups: Wakeups,
-    /// The driver while it sleeps. `None` while the driver runs, and after it was woken.
+    /// The waker of the driver while the driver sleeps. `None` while the driver runs, and after it
+    /// was woken.
     driver: Option<SleepingDriver>,
     /// The latest time that was passed to the engine.
     latest: Time,
@@ -60,7 +61,8 @@ pub(crate) struct State {
     pub(crate) slot: Option<Kept>,
     /// The earlier connection to which the socket of this connection has moved.
     pub(crate) moved_to: Option<Weak<Shared>>,
-    /// A new socket for a server's connection, which its task will find.
+    /// A new socket for a server's connection. The task of the connection will find the socket
+    /// here.
     #[cfg(not(target_family = "wasm"))]
     pub(crate) next_socket: Option<(Link, NewSocket)>,
     pub(crate) events: EventLog,
@@ -104,7 +106,7 @@ impl State {
     }
 
     /// Converts a reading of the clock to the engine's time, which must never go back. The reading
-    /// may be older than the latest one, because another task may have read the clock later but
+    /// may be older than the latest reading, because another task may have read the clock later but
     /// taken the lock earlier.
     pub(crate) fn time(&mut self, reading: Time) -> Time {
         self.latest = self.latest.max(reading);
@@ -202,9 +204,9 @@ impl State {
     /// Wakes the driver if it sleeps.
     ///
     /// The waker is called after the lock is released. Until the waker is called, other tasks find
-    /// no driver to wake. They need not wake it, because the driver runs after the wake-up and will
-    /// see their changes. If the driver runs for another reason and sleeps again before the wake-up
-    /// arrives, it runs once more than necessary.
+    /// no driver to wake. These tasks need not wake the driver, because it runs after the wake-up
+    /// and will see their changes. If the driver runs for another reason and sleeps again before
+    /// the wake-up arrives, it runs once more than necessary.
     pub(crate) fn wake_driver_now(&mut self) {
         self.wakeups.wake_driver(self.driver.take().map(|driver| driver.waker));
     }
@@ -257,7 +259,7 @@ impl State {
         self.wakeups.drop_later(self.readers.remove(id));
     }
 
-    /// Forgets the waker of the stream's writer: the stream is no longer written to.
+    /// Forgets the waker of the stream's writer, because the stream is no longer written to.
     pub(crate) fn forget_writer(&mut self, id: StreamId) {
         self.wakeups.drop_later(self.writers.remove(id));
     }
@@ -375,8 +377,8 @@ impl State {
     }
 
     /// Wakes the first tasks in `queue`, as long as enough is available for them. If tasks have to
-    /// go on waiting, this reports it to the engine, which may then have a frame to send to the
-    /// peer. So the caller must wake the driver.
+    /// go on waiting, this reports the waiting to the engine. The engine may then have a frame to
+    /// send to the peer, so the caller must wake the driver.
     fn wake_next(&mut self, queue: Queue) {
         let available = self.available(queue);
         let Some(waiters) = self.queues.get_mut(queue) else { return };

@@ -24,7 +24,7 @@ use super::super::{interop::within, proxy::*};
 use super::Notice;
 
 const CLIENTS: usize = 4;
-/// How many tasks share a client. Each has one call in progress at a time.
+/// How many tasks share a client. Each task has one call in progress at a time.
 const CALLERS: usize = 16;
 const SERVERS: usize = 3;
 /// How often each server is restarted.
@@ -101,7 +101,7 @@ async fn call(client: &ReconnectingClient, id: u64) -> Result<(), String> {
     Ok(())
 }
 
-/// The calls that a task has made, each with its failure if it failed.
+/// The calls that a task has made. A call that failed has its failure beside it.
 type Made = Vec<(u64, Option<String>)>;
 
 /// What all clients have in common.
@@ -192,7 +192,7 @@ async fn a_rolling_restart(notice: Notice) {
                 proxy.tell(&format!("set server {in_haproxy} state ready")).await;
             }
             // Like an operator, the test waits until the restarted server is back before it
-            // restarts the next one.
+            // restarts the next server.
             Notice::Port => all_are_up(&proxy).await,
         }
     }

@@ -10,9 +10,9 @@ use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 
-/// A chunk shorter than this is copied to the end of the queue. A shared slice keeps its whole
-/// message alive, and takes a slot of the queue. So without the copy, a peer that sends single
-/// bytes in large messages could make this end hold a multiple of its credit.
+/// A chunk that is shorter than this number is copied to the end of the queue. A shared slice keeps
+/// its whole message alive, and takes a slot of the queue. So without the copy, a peer that sends
+/// single bytes in large messages could make this end hold a multiple of its credit.
 const GATHER_BELOW: usize = 4 * 1024;
 
 /// A slice is also copied if its length is less than the length of its message divided by this
@@ -27,7 +27,7 @@ const SHARE_AT_LEAST_ONE_IN: usize = 2;
 const CHUNK_OVERHEAD: usize = 384;
 
 /// The smallest capacity of a block for small chunks. If several such blocks follow each other,
-/// only the first one may be smaller. Allocators usually have free blocks of this size.
+/// only the first block may be smaller. Allocators usually have free blocks of this size.
 const GATHER_CAPACITY: usize = 512;
 
 /// The largest capacity of a block for small chunks, unless a single piece of data needs more.
@@ -38,7 +38,8 @@ const MAX_GATHER_CAPACITY: usize = 64 * 1024;
 /// most a quarter of those bytes.
 const GATHER_ONE_IN: usize = 4;
 
-/// A queue with more slots than this gives back half of them when less than a quarter is in use.
+/// A queue with more slots than this number gives back half of its slots when less than a quarter
+/// of them is in use.
 const SPARE_PLACES: usize = 16;
 
 /// When a chunk has been read in part, its rest is copied if the rest is shorter than the
@@ -71,8 +72,8 @@ pub(super) struct Buffer {
     first: Bytes,
     /// The size of the allocation of `first`.
     block_len: u32,
-    /// How many bytes were gathered in a row, which means after the last shared chunk. The reader
-    /// may already have removed some of them.
+    /// How many bytes were gathered in a row after the last shared chunk. The reader may already
+    /// have removed some of these bytes.
     gathered: u32,
     /// What comes after the first chunk. It is boxed, because only a few of thousands of streams
     /// have more than one chunk.
@@ -82,7 +83,7 @@ pub(super) struct Buffer {
 /// The bytes after the first chunk.
 #[derive(Debug, Default)]
 struct More {
-    /// The chunks after the first one. It is empty if there is no first chunk.
+    /// The chunks after the first chunk. This queue is empty if there is no first chunk.
     rest: VecDeque<Chunk>,
     /// The small chunks at the end, copied together. All shared chunks come before them.
     tail: BytesMut,
@@ -128,8 +129,8 @@ impl Buffer {
         self.len() == 0
     }
 
-    /// Returns how many bytes of the window the queue takes. This is its length, except that the
-    /// first chunk counts for at least half of its allocation.
+    /// Returns how many bytes of the window the queue takes. This number is the length of the
+    /// queue, except that the first chunk counts for at least half of its allocation.
     pub(super) fn charged(&self) -> usize {
         self.len() + (self.block_len as usize / 2).saturating_sub(self.first.len())
     }
@@ -155,8 +156,8 @@ impl Buffer {
         if more.is_empty() {
             return;
         }
-        // A new block is allocated, because growing the old one would move its bytes. After a
-        // shared chunk, the first block may remain the only one, so it is only as large as it has
+        // A new block is allocated, because growing the old block would move its bytes. After a
+        // shared chunk, the first block may remain the only block, so it is only as large as it has
         // to be.
         self.seal();
         let wanted = match self.len().min(self.gathered as usize) {
