@@ -63,7 +63,7 @@
 //! or a worker. The default features and `futures-io`, `web-transport` and `tracing` work on this
 //! target; any other feature is a compile error. Parts that a page cannot use do not exist on this
 //! target: servers, headers, certificates, proxies and addresses. A browser's WebSocket stays in
-//! the thread that opened it, so a client's futures are not `Send`; connections and streams are
+//! the thread that opened it, so a client's futures are not `Send`. Connections and streams are
 //! `Send`. The browser delays the timers of a hidden page; for the consequences, see SPEC.md, §8.4,
 //! and `BrowserApi`.
 //!

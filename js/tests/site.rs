@@ -1,5 +1,5 @@
-//! The HTTP server of the tests: the page's files, and the commands to start a server and its
-//! network.
+//! The HTTP server of the tests. It serves the page's files, and the commands that start a server
+//! and its network.
 
 use std::{net::SocketAddr, path::Path, sync::Arc};
 

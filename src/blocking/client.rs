@@ -5,7 +5,8 @@ use std::io;
 use super::{WebSocketConnection, background::Background};
 use crate::error::ConnectError;
 
-/// Opens connections to servers. Cheap to clone; the clones share one background thread.
+/// Opens connections to servers. The client is cheap to clone. All clones share one background
+/// thread.
 #[derive(Debug, Clone)]
 pub struct WebSocketClient {
     client: crate::client::WebSocketClient,

@@ -50,7 +50,7 @@ pub enum BrowserApi {
 
 /// Opens connections to servers. The client is cheap to clone.
 ///
-/// This type is the client of a web page or a worker. It offers only what a page may do: the
+/// This type is the client of a web page or a worker. It offers only what a page may do. The
 /// browser chooses addresses, proxy, certificates and headers, and does not report them.
 #[derive(Debug, Clone)]
 pub struct WebSocketClient(Arc<ClientSettings>);

@@ -82,9 +82,9 @@ impl SendStream {
     /// [`WriteError`]; some of the bytes may have been taken already.
     ///
     /// # Cancel safety
-    /// This method is not cancel safe: if its future is dropped, it is unknown how many bytes were
-    /// taken. Use [`write`](Self::write), or [`write_chunk`](Self::write_chunk), which takes all or
-    /// nothing.
+    /// This method is not cancel safe. If its future is dropped, the caller cannot know how many
+    /// bytes were taken. Use [`write`](Self::write), or [`write_chunk`](Self::write_chunk), which
+    /// takes all or nothing.
     pub async fn write_all(&mut self, mut data: &[u8]) -> Result<(), WriteError> {
         while !data.is_empty() {
             let taken = self.write(data).await?;
@@ -250,7 +250,7 @@ impl SendStream {
     }
 
     /// Sets the stream's priority, which is 0 at first. Data of a stream with a higher priority is
-    /// always sent first; streams of equal priority take turns. The new priority also applies to
+    /// always sent first. Streams of equal priority take turns. The new priority also applies to
     /// data that was written earlier and has not been sent.
     ///
     /// # Errors
@@ -355,13 +355,14 @@ impl AsyncWrite for SendStream {
         Poll::Ready(Ok(ready!(self.get_mut().poll_write(cx, data))?))
     }
 
-    /// Returns at once: written data is sent as soon as credit and the socket allow.
+    /// Returns at once, because written data is sent anyway as soon as credit and the socket allow
+    /// it.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
 
-    /// Finishes the stream. It does nothing if the stream is finished or if the peer has stopped
-    /// it; see [`SendStream`](SendStream#as-an-asyncwrite).
+    /// Finishes the stream. The shutdown does nothing if the stream is finished or if the peer has
+    /// stopped the stream; see [`SendStream`](SendStream#as-an-asyncwrite).
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(self.get_mut().shut_down().map_err(Into::into))
     }

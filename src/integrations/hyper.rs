@@ -85,7 +85,8 @@ pub const HTTP2_CONNECTION_WINDOW: u32 = 4 * HTTP2_STREAM_WINDOW;
 /// [`UpgradeError`], with the response to send.
 ///
 /// # Cancel safety
-/// When the future is dropped, the request gets no connection: hyper closes its stream.
+/// When the future is dropped, the request gets no connection, and hyper closes the request's
+/// stream.
 pub async fn upgrade<B>(
     acceptor: &WebSocketAcceptor,
     request: &mut Request<B>,

@@ -2,8 +2,8 @@
 //!
 //! A future is dropped by `select!` when another branch completes first, by a timeout, or together
 //! with its task. A method is *cancel safe* if dropping its future neither loses nor duplicates
-//! anything: calling it again continues as if the first call had not been made. Nearly all methods
-//! here are cancel safe, because they first wait and then act in one step.
+//! anything. A second call then continues as if the first call had not been made. Nearly all
+//! methods here are cancel safe, because they first wait and then act in one step.
 //!
 //! # The table
 //!

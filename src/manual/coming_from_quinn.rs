@@ -66,16 +66,17 @@
 //! # What is the same
 //!
 //! Streams have RFC 9000's states, limits, flow control and 62-bit codes. Opening a stream sends
-//! nothing: the peer sees the stream when its first frame arrives. These work as in quinn: `stop`
-//! and `reset` with a code, `stopped`, strict priorities, and cancel safety. Dropping a receiver
-//! acts as `stop(0)`. Dropping the last handle of a connection acts as `close(0)`.
+//! nothing, so the peer sees the stream only when the stream's first frame arrives. These work as
+//! in quinn: `stop` and `reset` with a code, `stopped`, strict priorities, and cancel safety.
+//! Dropping a receiver acts as `stop(0)`. Dropping the last handle of a connection acts as
+//! `close(0)`.
 //!
 //! # What differs
 //!
 //! **A dropped sender is a reset.** In quinn, dropping a `SendStream` finishes it, so a task that
-//! fails halfway looks complete to the peer. Here only [`finish`](crate::SendStream::finish) ends a
-//! stream cleanly; without it the peer's reads fail. Most ports from quinn break for this reason,
-//! so look for senders that are dropped without a `finish`.
+//! fails halfway looks complete to the peer. In wsmux only [`finish`](crate::SendStream::finish)
+//! ends a stream cleanly. Without a `finish` the peer's reads fail. Most ports from quinn break for
+//! this reason, so look for senders that are dropped without a `finish`.
 //!
 //! ```
 //! # use wsmux::{Config, ConnectionInfo, Side, WebSocketConnection, Wire, socket::memory_pair};
@@ -126,20 +127,20 @@
 //! # }
 //! ```
 //!
-//! **Closing can wait for the streams.** `close` does the same as in quinn: it acts at once, and
+//! **Closing can wait for the streams.** `close` does the same as in quinn. It acts at once, and
 //! unsent data is lost. [`drain`](crate::WebSocketConnection::drain) sends everything first; see
 //! [`closing`](super::closing). What arrived before the end stays readable, including streams that
 //! were not accepted yet.
 //!
 //! **One TCP connection.** Streams do not wait for each other's readers, but a lost packet delays
-//! all of them. There is no migration: a new address needs a new connection. There is no 0-RTT: the
-//! handshake takes the round trips of TCP, TLS and the upgrade.
+//! all of them. There is no migration, so a new address needs a new connection. There is no 0-RTT:
+//! the handshake takes the round trips of TCP, TLS and the upgrade.
 //!
 //! **Datagrams are reliable on the wire.** They arrive in order, and the network never loses a
-//! datagram. Datagrams are dropped only from two queues, the oldest first: from the sender's queue
+//! datagram. Only two queues drop datagrams, the oldest first. The sender's queue drops datagrams
 //! when the socket is slow
-//! ([`datagram_send_buffer_size`](crate::Config::datagram_send_buffer_size)), and from the
-//! receiver's queue when the application reads slowly
+//! ([`datagram_send_buffer_size`](crate::Config::datagram_send_buffer_size)). The receiver's queue
+//! drops datagrams when the application reads slowly
 //! ([`datagram_receive_buffer_size`](crate::Config::datagram_receive_buffer_size)). Datagrams may
 //! be large, up to [`max_datagram_size`](crate::WebSocketConnection::max_datagram_size). On a slow
 //! path datagrams arrive late instead of being lost. Datagrams are sent before stream data that is
@@ -148,7 +149,7 @@
 //! **TLS is optional**, and the URL's scheme selects it. A `ws://` connection has no TLS, and its
 //! [`peer_certificates`](crate::WebSocketConnection::peer_certificates) is `None`.
 //!
-//! **Errors.** A lost socket is `ConnectionError::SocketLost`; there is no `Reset`, which is a
+//! **Errors.** A lost socket is `ConnectionError::SocketLost`. There is no `Reset`, which means a
 //! stateless reset in quinn. `TimedOut` names the timeout that expired. There is no
 //! `VersionMismatch` and no `CidsExhausted`. [`culprit`](crate::ConnectionError::culprit) says what
 //! ended the connection: this end, the peer, the network or a timeout.

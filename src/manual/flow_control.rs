@@ -15,15 +15,15 @@
 //! on a live connection. On the js-ws wire a stream begins without credit, so its first data is
 //! sent one round trip after it was opened.
 //!
-//! Credit is enforced to the byte. A peer that sends more than its credit violates the protocol:
-//! the connection ends with `FLOW_CONTROL_ERROR`, and no data is dropped silently.
+//! Credit is enforced to the byte. A peer that sends more than its credit violates the protocol.
+//! The connection then ends with `FLOW_CONTROL_ERROR`, and no data is dropped silently.
 //!
 //! # Windows that grow
 //!
 //! To use the whole bandwidth of its path, a stream needs a window as large as the data in flight
-//! on that path: bandwidth times round-trip time. That may be 100 KB or 25 MB. On the QMux wire
-//! wsmux therefore measures the path, and a window grows to twice the data that arrives in one
-//! round trip:
+//! on the path. The amount of this data is the bandwidth times the round-trip time. The amount may
+//! be 100 KB or 25 MB. On the QMux wire wsmux therefore measures the path, and a window grows to
+//! twice the data that arrives in one round trip:
 //!
 //! - **The round-trip time** comes from a ping sent with the connection's first message, when the
 //!   path is still empty, and from another ping with each step of growth. Each of these times is an
@@ -46,7 +46,7 @@
 //!
 //! [`Config::max_stream_receive_window`] bounds the window of one stream, and
 //! [`Config::window_growth_budget`] bounds how much all windows of the connection grow together.
-//! The budget limits only growth: each stream always keeps the window that it started with. A
+//! The budget limits only growth, so each stream always keeps the window that it started with. A
 //! stream takes at most half of the part of the budget that the other streams do not use. A stream
 //! keeps its share until it ends, because credit cannot be taken back. So do not keep a stream open
 //! for long if it carried much data only once.
@@ -68,8 +68,8 @@
 //! Nothing else in wsmux lets one stream delay the others. The socket is always read, even if the
 //! application neither accepts streams nor reads, and even if nothing can be written. Bytes to be
 //! sent stay in their stream's buffer until the socket can take a message, and only streams that
-//! have both data and credit take turns in sending. The TCP connection remains shared: a lost
-//! packet delays all streams, and so does a slow network.
+//! have both data and credit take turns in sending. The TCP connection remains shared, so a lost
+//! packet or a slow network delays all streams.
 //!
 //! ```
 //! # use wsmux::{Config, ConnectionInfo, Side, WebSocketConnection, Wire, socket::memory_pair};
@@ -102,7 +102,7 @@
 //! sent. The buffer takes up to [`Config::send_buffer`] bytes. Once it is full, writes wait until
 //! half of it is free. [`ConnectionStats::send_buffered`](crate::ConnectionStats::send_buffered) is
 //! the number of buffered bytes of all streams. A reset discards the buffered bytes. There is no
-//! need to flush: written bytes are sent as soon as the credit and the socket allow it, and
+//! need to flush, because written bytes are sent as soon as the credit and the socket allow it.
 //! [`stopped`](crate::SendStream::stopped) returns when all bytes of a finished stream have been
 //! sent.
 //!

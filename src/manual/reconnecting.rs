@@ -20,8 +20,8 @@
 //! | what the server knows of this client | only what its application keeps |
 //!
 //! A new connection shares nothing with the old one: its streams begin at id 0, and the server
-//! authenticates the client again. So do not store a connection: open streams with [`open_bi`], or get
-//! the current [`connection`] for each use.
+//! authenticates the client again. So do not store a connection. Open streams with [`open_bi`], or
+//! get the current [`connection`] for each use.
 //!
 //! ```
 //! # use wsmux::{ReconnectingClient, ReconnectError, WebSocketConnection};

@@ -145,8 +145,9 @@ impl Tls {
     }
 }
 
-/// What a client gets if a [`WebSocketServer`](crate::WebSocketServer) has accepted it: a permit,
-/// and the registry for its connection. A client of a [`WebSocketAcceptor`] gets neither.
+/// The permit and the registry for the connection of a client that a
+/// [`WebSocketServer`](crate::WebSocketServer) has accepted. A client of a [`WebSocketAcceptor`]
+/// gets no permit and no registry.
 #[derive(Debug)]
 pub(crate) struct Admission {
     pub(super) registry: Arc<Registry>,

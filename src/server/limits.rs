@@ -62,7 +62,7 @@ impl Slots {
     /// Waits until there are free slots, and reserves them. Clients that arrive during the wait
     /// stay in the kernel's accept queue.
     ///
-    /// This method is cancel safe: when its future is dropped, the slots are freed.
+    /// This method is cancel safe, because dropping its future frees the slots.
     pub(super) async fn reserve(&self) -> Reservation {
         async fn permit(of: &Option<Arc<Semaphore>>) -> Option<OwnedSemaphorePermit> {
             // An error would mean that the semaphore is closed, and it never is.

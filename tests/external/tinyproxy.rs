@@ -1,5 +1,5 @@
-//! A client behind tinyproxy, from Debian's package of that name: how it connects, and which side
-//! an error is attributed to.
+//! A client behind tinyproxy, from Debian's package of that name. Tests how the client connects,
+//! and to which side it attributes an error.
 
 use std::{
     net::SocketAddr,

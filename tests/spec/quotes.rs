@@ -91,7 +91,7 @@ struct Quote {
 /// Returns the quotes of a file, each with its test.
 fn quotes(source: &str) -> Vec<Quote> {
     let mut quotes: Vec<Quote> = Vec::new();
-    // These describe the current item: the index of its first quote, and its attributes.
+    // The index of the current item's first quote, and the current item's attributes.
     let (mut first, mut attributes) = (0, String::new());
     let mut continues = false;
     for (line, text) in (1..).zip(source.lines()) {

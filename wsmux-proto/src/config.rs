@@ -182,8 +182,8 @@ impl Config {
     /// 100.
     ///
     /// A stream counts until both its halves have ended and the application has dropped its
-    /// handles. A stream that the peer opens beyond the limit waits. On the QMux wire it waits at
-    /// the peer, and on the js-ws wire it waits at this end: see
+    /// handles. A stream that the peer opens beyond the limit waits. On the QMux wire this stream
+    /// waits at the peer, and on the js-ws wire it waits at this end; see
     /// [`max_waiting_streams`](Self::max_waiting_streams).
     pub fn max_concurrent_bidi_streams(&mut self, count: u64) -> &mut Self {
         self.max_concurrent_bidi_streams = count.min(MAX_STREAM_COUNT);
@@ -360,7 +360,8 @@ impl Config {
 
     /// Sets how many bytes of memory are available for received datagrams that the application has
     /// not read. If more arrive, the oldest are dropped. Each datagram counts as its length plus
-    /// 128 bytes. 0 turns datagrams off: the peer may not send any. Default 256 KiB.
+    /// 128 bytes. With 0, datagrams are turned off, so the peer may not send datagrams. Default 256
+    /// KiB.
     pub fn datagram_receive_buffer_size(&mut self, bytes: usize) -> &mut Self {
         self.datagram_receive_buffer_size = bytes;
         self

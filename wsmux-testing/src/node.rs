@@ -1,5 +1,5 @@
-//! The published Node.js packages as peers: processes that read commands, one line of JSON each
-//! (tests/peers/node/driver.mjs describes them).
+//! The published Node.js packages as peers. A peer is a process that reads commands. Each command
+//! is one line of JSON (tests/peers/node/driver.mjs describes the commands).
 
 use std::{
     collections::HashMap,

@@ -99,6 +99,6 @@ pub const URLS: &[(&str, Option<Lead>)] = &[
     ("[::1]:80", None),
 ];
 
-/// URLs that Chromium parses differently: it escapes a space in a host, and a bar in a path.
+/// URLs that Chromium parses differently, because it escapes a space in a host and a bar in a path.
 pub const NOT_CHROMIUMS: &[(&str, Option<Lead>)] =
     &[("ws://a b", None), ("ws://a/b|c", to("ws", "a", "/b|c"))];

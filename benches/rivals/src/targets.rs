@@ -9,7 +9,8 @@ use crate::{
     workloads::Workload::{self, *},
 };
 
-/// One target: a figure of wsmux, mostly as a ratio to another backend's figure.
+/// One target for a figure of wsmux. Most targets are for the ratio of this figure to another
+/// backend's figure.
 #[derive(Debug, Serialize)]
 pub struct Target {
     pub what: String,

@@ -254,7 +254,7 @@ impl WebSocketClientBuilder {
     }
 
     /// Pins a server to this certificate (DER), for example to a self-signed certificate. The
-    /// certificate's names, dates and signature are not checked; the client only checks that the
+    /// client does not check the certificate's names, dates and signature. It only checks that the
     /// server holds the certificate's key. Nothing else is trusted, not even the platform's roots.
     /// A certificate that cannot be parsed is a [`BuildError::Tls`](crate::BuildError::Tls).
     pub fn trust_self_signed(mut self, der: impl Into<CertificateDer<'static>>) -> Self {

@@ -82,8 +82,8 @@ impl Shared {
         })
     }
 
-    /// Locks the state. A poisoned lock is used as it is: a panic under the lock would be a bug,
-    /// but it would not leave the state half changed.
+    /// Locks the state. A poisoned lock is used like any other lock. A panic under the lock would
+    /// be a bug, but it would not leave the state half changed.
     #[inline]
     pub(crate) fn lock(&self) -> Locked<'_> {
         Locked::new(self.state.lock().unwrap_or_else(PoisonError::into_inner))
@@ -98,8 +98,8 @@ impl Shared {
     /// represent it.
     pub(crate) fn instant(&self, at: Time) -> Option<Instant> {
         let instant = self.epoch.checked_add(at.since_epoch())?;
-        // The extra second is a margin: tokio's timer rounds the time up, and panics if the result
-        // is out of range.
+        // The extra second is a margin, because tokio's timer rounds the time up, and panics if the
+        // result is out of range.
         instant.checked_add(Duration::from_secs(1)).map(|_| instant)
     }
 
@@ -230,8 +230,8 @@ impl ConnectionRef {
         Self(shared)
     }
 
-    /// Returns the shared part of the connection. It is not a handle: holding it does not keep the
-    /// connection open.
+    /// Returns the shared part of the connection. The shared part is not a handle, so holding it
+    /// does not keep the connection open.
     pub(crate) fn without_handle(&self) -> Arc<Shared> {
         self.0.clone()
     }

@@ -1,5 +1,5 @@
-//! Opening streams at the peer's limit: waiting calls are served in order, and a call that is
-//! dropped lets the next one proceed.
+//! Opening streams at the peer's limit. Waiting calls are served in order, and a call that is
+//! dropped lets the next call proceed.
 
 use wsmux::{
     Config, Side, VarInt, WebSocketConnection, WebSocketStream, Wire, proto::Frame,

@@ -1,4 +1,4 @@
-//! A peer that is not a connection of ours: its messages are written byte by byte.
+//! A peer that is not a connection of ours. The tests write the peer's messages byte by byte.
 
 use std::future::poll_fn;
 

@@ -1,5 +1,6 @@
-//! The QMux wire against another implementation, the crate `qmux`: the tests of `foreign`, and
-//! tests of what only this crate can do. Each runs with our server and with our client.
+//! Tests of the QMux wire against another implementation, the crate `qmux`. These are the tests of
+//! `foreign`, and tests of what only this crate can do. Each runs with our server and with our
+//! client.
 
 use wsmux_testing::interop;
 mod theirs;

@@ -1,5 +1,5 @@
-//! Connections of an HTTP server's routes: over HTTP/2, where several share a TCP connection, and
-//! over HTTP/1.1.
+//! Connections of an HTTP server's routes, over HTTP/1.1 and over HTTP/2. Over HTTP/2 several
+//! connections share a TCP connection.
 
 use tokio::task::JoinSet;
 use wsmux::{Http2Client, WebSocketConnection, WebSocketServer};

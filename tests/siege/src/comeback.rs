@@ -1,5 +1,5 @@
-//! Measures what many connections without sockets cost, and how long they take to come back: a proxy
-//! restarts, and all its connections are lost at once.
+//! Measures what many connections without sockets cost, and how long they take to come back. A
+//! proxy restarts, so all its connections lose their sockets at once.
 
 use std::{
     net::SocketAddr,

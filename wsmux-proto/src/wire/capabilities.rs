@@ -113,7 +113,8 @@ pub enum StreamEnd {
     #[non_exhaustive]
     OwnFrame {
         /// Whether the socket is flushed between the last data and the end. `@matrixai/ws` needs
-        /// this: it loses the data of a stream if the end of the stream is in the same TLS record.
+        /// this flush, because it loses the data of a stream if the end of the stream is in the
+        /// same TLS record.
         after_flush: bool,
         /// Whether the receiver acknowledges the end with a frame.
         acknowledged: bool,

@@ -1,4 +1,4 @@
-//! Credit: this end obeys the peer's limits and enforces its own, and it renews credit as the
+//! Credit. This end obeys the peer's limits and enforces its own limits. It renews credit as the
 //! application reads.
 
 use crate::support::*;

@@ -361,8 +361,8 @@ fn long_polls_that_end_without_news_go_on_for_minutes() {
 
 // ---- small messages ----
 
-/// A gateway forwards a chat to a thousand subscribers: every second it sends each of them a line,
-/// which is read at once.
+/// A gateway forwards a chat to a thousand subscribers. Every second it sends one line to each
+/// subscriber, who reads the line at once.
 #[test]
 fn a_chat_that_fans_out_over_a_thousand_streams_goes_on_for_minutes() {
     for wire in WIRES {
@@ -385,8 +385,7 @@ fn a_chat_that_fans_out_over_a_thousand_streams_goes_on_for_minutes() {
     }
 }
 
-/// The peer behaves as `@matrixai/ws` does with a small `streamBufferSize`: it sends an Ack for
-/// each read.
+/// The peer sends an Ack for each read, as `@matrixai/ws` does with a small `streamBufferSize`.
 #[test]
 fn js_ws_peers_with_buffers_of_a_few_bytes_that_ack_each_read_go_on() {
     for buffer in [1, 10, 100] {

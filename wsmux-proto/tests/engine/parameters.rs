@@ -1,4 +1,4 @@
-//! Transport parameters of QMux: they come first and only once, and an error in them ends the
+//! Transport parameters of QMux. They come first and only once, and an error in them ends the
 //! connection.
 
 use crate::support::*;

@@ -8,7 +8,7 @@ use wsmux_proto::{
 
 use super::encode::encode;
 
-/// What the engine sent: the frames of a message, or an item that is no message.
+/// What the engine sent: either the frames of a message, or an item that is not a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Said {
     Frames(Vec<Frame>),

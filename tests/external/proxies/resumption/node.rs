@@ -13,8 +13,8 @@ use wsmux::{AcceptError, Config, WebSocketServer};
 
 use super::super::interop::Echo;
 
-/// A server with a runtime of its own. Dropping it is like killing a process: its sockets are closed,
-/// and nothing is sent.
+/// A server with a runtime of its own. Dropping the server is like killing a process. The server's
+/// sockets are closed, and nothing is sent.
 pub(super) struct Node {
     runtime: Option<Runtime>,
     counts: Arc<Counts>,
