@@ -51,8 +51,8 @@ fn a_peer_without_the_parameter_gets_no_notice_and_may_send_none() {
 }
 
 /// [G-3] An end that begins to drain MUST send GOING_AWAY, unless it has already sent GOING_AWAY.
-/// From then on it opens no stream. For each stream that it has opened, it MUST first send a frame
-/// of that stream, or of a later stream of the same kind.
+/// Before GOING_AWAY, it MUST have sent, for each stream that it has opened, a frame of that stream
+/// or of a later stream of the same kind. After GOING_AWAY it opens no stream.
 #[test]
 fn the_notice_comes_after_all_streams_of_its_sender() {
     let mut peer = server();

@@ -55,10 +55,11 @@ fn connected() -> (Net, StreamId) {
 
 /// An end MUST acknowledge in two cases. First, the messages that it has not acknowledged
 /// cost a quarter of the peer's replay budget, or 512 KiB if that is less. Second, the oldest of
-/// these messages arrived a second ago, and together they have more than 64 bytes. An end
-/// acknowledges earlier only in a message that it sends for another reason, and only once half of
-/// this cost or a quarter of a second is reached. A message costs its length, without SESSION_ACK,
-/// plus 64 bytes.
+/// these messages arrived a second ago, and together they have more than 64 bytes. In all other
+/// cases an end acknowledges only in a message that it sends for another reason. Even then it
+/// acknowledges only if the messages cost half as much as in the first case, or if the oldest of
+/// them arrived a quarter of a second ago. A message costs its length, without SESSION_ACK, plus 64
+/// bytes.
 #[test]
 fn acknowledgements_come_late_enough_to_be_few_and_early_enough() {
     let (mut net, id) = connected();

@@ -75,10 +75,11 @@ enum Order {
     PeerIsFaster,
 }
 
-/// This rule applies if this end or its drain has closed the connection, and then the
-/// WebSocket is lost, or the close timeout passes, before the peer's Close arrives. The connection
-/// can still be resumed, for no longer than the timeout of R-4 after the loss. On the new WebSocket
-/// this end MUST send only what R-19 demands, then CONNECTION_CLOSE, and then a Close.
+/// This rule applies if this end has closed the connection, by a call or by a drain, and the
+/// peer's Close has not arrived when the WebSocket is lost or the close timeout passes. The
+/// connection can still be resumed, for no longer than the timeout of R-4 after the loss. On the
+/// new WebSocket this end MUST send only what R-19 demands, then CONNECTION_CLOSE, and then a
+/// Close.
 #[test]
 fn a_close_reaches_the_peer_after_everything_that_was_sent_before() {
     use Order::*;
@@ -154,10 +155,11 @@ fn a_close_reaches_the_peer_after_everything_that_was_sent_before() {
     }
 }
 
-/// This rule applies if this end or its drain has closed the connection, and then the
-/// WebSocket is lost, or the close timeout passes, before the peer's Close arrives. The connection
-/// can still be resumed, for no longer than the timeout of R-4 after the loss. On the new WebSocket
-/// this end MUST send only what R-19 demands, then CONNECTION_CLOSE, and then a Close.
+/// This rule applies if this end has closed the connection, by a call or by a drain, and the
+/// peer's Close has not arrived when the WebSocket is lost or the close timeout passes. The
+/// connection can still be resumed, for no longer than the timeout of R-4 after the loss. On the
+/// new WebSocket this end MUST send only what R-19 demands, then CONNECTION_CLOSE, and then a
+/// Close.
 #[test]
 fn a_closed_session_waits_for_its_peer_no_longer_than_for_a_socket() {
     let (mut net, _) = with_stream(SERVER);
