@@ -220,6 +220,7 @@ fn a_session_lingers_only_after_a_close_of_its_own() {
     assert_eq!(net.server.session.poll_timeout(), None);
     net.dial();
     net.settle();
+    assert_eq!(net.client.session.poll_event(), Some(SessionEvent::Suspended));
     assert_eq!(net.client.session.poll_event(), Some(SessionEvent::Refused));
     // It was given up.
     let mut net = Net::new(&resumable());

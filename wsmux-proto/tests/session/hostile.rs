@@ -149,6 +149,7 @@ fn a_server_that_does_not_know_the_session_says_so_at_once() {
             hand_over(&mut net.client.session, net.now, net.client.link, item);
         }
         assert_refused(&net);
+        assert_eq!(net.client.session.poll_event(), Some(SessionEvent::Suspended));
         assert_eq!(net.client.session.poll_event(), Some(SessionEvent::Refused));
     }
 }

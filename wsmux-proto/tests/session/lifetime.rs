@@ -393,5 +393,6 @@ fn a_loss_before_both_ends_know_each_other_ends_the_connection() {
     net.dial();
     net.settle();
     assert!(is_lost(&mut net, CLIENT) && net.client.session.is_closed());
+    assert_eq!(net.client.session.poll_event(), Some(SessionEvent::Suspended));
     assert_eq!(net.client.session.poll_event(), Some(SessionEvent::Refused));
 }
