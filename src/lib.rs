@@ -80,7 +80,7 @@
 //! | `tracing` | | spans and events of connections, streams and handshakes |
 //! | `qlog` | | a qlog file for each connection on the QMux wire |
 //! | `hyper` | | connections on a route of a hyper 1.x server, over HTTP/1.1 and HTTP/2 |
-//! | `axum` | | the same as an axum extractor |
+//! | `axum` | | connections on a route of an axum server, through an extractor |
 //! | `http2` | | a client whose connections share a TCP connection, over HTTP/2 |
 //! | none | | the engine alone, without tokio |
 //!

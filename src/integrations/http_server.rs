@@ -62,8 +62,9 @@ const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
 /// system is out of file descriptors, clients stay in the kernel's accept queue, and the server
 /// tries again every 100 ms.
 ///
-/// The number of clients is not limited here. A route itself must limit what follows the head: how
-/// long the client may take to send the request's body, and to read the response.
+/// The number of clients is not limited here. The head timeout covers neither the request's body nor
+/// the response. A route itself must limit how long the client may take to send the body and to read
+/// the response.
 ///
 /// ```no_run
 /// # use wsmux::hyper::HttpServer;
