@@ -118,7 +118,9 @@ impl WebSocketClient {
         let connecting = async {
             let opened = self.dial(url).await?;
             // the session's secret must not cross a network without TLS.
-            let resume = match scheme == "wss:" || is_loopback(&parsed.hostname()) {
+            let is_secret = scheme == "wss:" || is_loopback(&parsed.hostname());
+            let is_on = self.0.connection.config.get_resume_timeout().is_some();
+            let resume = match is_on && is_secret {
                 true => Resume::Redial(Arc::new(Redialer {
                     client: self.clone(),
                     url: url.to_owned(),

@@ -13,12 +13,14 @@ pub(super) struct Finish(pub(super) Arc<Shared>);
 
 impl Drop for Finish {
     fn drop(&mut self) {
-        finish(&self.0);
+        let mut state = self.0.lock();
+        state.is_gone = true;
+        let held = state.slot.take();
         #[cfg(not(target_family = "wasm"))]
-        {
-            let socket = self.0.lock().next_socket.take();
-            unless_it_panics(|| drop(socket));
-        }
+        let held = (held, state.next_socket.take());
+        drop(state);
+        unless_it_panics(|| drop(held));
+        finish(&self.0);
     }
 }
 
@@ -28,7 +30,7 @@ pub(super) fn finish(shared: &Shared) {
     let mut state = shared.lock();
     unless_it_panics(|| shared.dispatch(&mut state));
     unless_it_panics(|| state.finish());
-    let kept = (state.kept.take(), state.slot.take());
+    let kept = state.kept.take();
     state.unlock_into(&mut wakeups);
     unless_it_panics(|| drop(kept));
     unless_it_panics(|| wakeups.notify());

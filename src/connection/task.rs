@@ -45,6 +45,12 @@ impl Records {
             qlog.session(now, &state.events);
         }
     }
+
+    /// Completes the log of a connection that has ended.
+    fn end_log(&mut self) {
+        #[cfg(feature = "qlog")]
+        drop(self.qlog.take());
+    }
 }
 
 /// The task of a connection.
@@ -180,14 +186,6 @@ fn is_over(state: &State) -> bool {
     let lingers = state.session.lingers()
         && (state.engine().side() == Side::Server || state.session.session_stats().replay_held > 0);
     state.session.is_closed() && !lingers
-}
-
-impl Records {
-    /// Completes the log of a connection that has ended.
-    fn end_log(&mut self) {
-        #[cfg(feature = "qlog")]
-        drop(self.qlog.take());
-    }
 }
 
 impl Wait {

@@ -119,7 +119,7 @@
 //!    port that refuses connections.
 //! 2. Call [`WebSocketServer::shutdown`] with a deadline. The port is closed at once, and
 //!    handshakes in progress are answered with 503. Streams that the client has already opened
-//!    continue until they end. A wsmux client on the QMux wire is told of the drain, and its streams
+//!    continue until they end. A wsmux client on the QMux wire receives a notice of the drain, and its streams
 //!    are accepted until it knows. Streams that any other client opens later are refused. A connection is closed with
 //!    code 0 after its last stream has ended, or at the deadline with the code that `shutdown` was
 //!    given.

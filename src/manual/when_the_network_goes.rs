@@ -169,7 +169,7 @@
 //!
 //! # Together with `ReconnectingClient`
 //!
-//! [`ReconnectingClient`] dials anew when a connection has *ended*. Resumption comes before that:
+//! [`ReconnectingClient`] dials again when a connection has *ended*. Resumption comes before that:
 //! while the connection is suspended, [`connection`] still returns it, and no
 //! [`ReconnectEvent::Lost`] is reported. If it cannot be resumed, the loss is reported, and the
 //! client dials as [`reconnecting`](super::reconnecting) describes. So use both: resumption for the

@@ -195,7 +195,7 @@ mod tests {
         future::Future,
         pin::pin,
         sync::atomic::{AtomicUsize, Ordering},
-        task::{Context, Wake},
+        task::{Context, Wake, Waker},
     };
 
     use super::*;
@@ -213,6 +213,22 @@ mod tests {
             assert!(self.0.state.try_lock().is_ok(), "woken under the lock");
             self.1.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_has_ended_before_it_is_registered_keeps_no_slot() {
+        let limits = Limits { connections: Some(1), ..Limits::default() };
+        let (registry, slots) = (Registry::new(), Slots::new(limits));
+        let (permit, _) = slots.take(slots.reserve().await, None).expect("no limit");
+        let (left, _) = memory_pair(1024);
+        let connection = WebSocketConnection::builder().build(left, Side::Server, Wire::QMux);
+        connection.closed().await;
+        registry.add(&connection, permit);
+        assert_eq!(registry.live(), 0);
+        // The handle still exists.
+        let mut next = pin!(slots.reserve());
+        assert!(next.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready());
+        drop(connection);
     }
 
     #[tokio::test]

@@ -1,6 +1,7 @@
 //! How a client opens a new socket for a connection that has lost its socket.
 
 use std::{
+    borrow::Cow,
     fmt,
     pin::Pin,
     sync::{Mutex, PoisonError},
@@ -99,10 +100,10 @@ impl WebSocketClient {
     }
 
     /// Returns the headers of a request, and adds `cookies` to them.
-    pub(in crate::client) fn headers(&self, cookies: Option<HeaderValue>) -> HeaderMap {
-        let mut headers = self.0.headers.clone();
+    pub(in crate::client) fn headers(&self, cookies: Option<HeaderValue>) -> Cow<'_, HeaderMap> {
+        let mut headers = Cow::Borrowed(&self.0.headers);
         if let Some(cookies) = cookies {
-            add_cookies(&mut headers, &cookies);
+            add_cookies(headers.to_mut(), &cookies);
         }
         headers
     }

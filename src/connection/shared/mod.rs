@@ -151,8 +151,8 @@ impl Shared {
             }
             return;
         }
-        // If the session lingers, it may still have a socket although the connection is over.
-        let dropped = match state.is_finished() && !state.session.has_socket() {
+        // A task that still exists may have a socket, even if the connection is over.
+        let dropped = match state.is_gone {
             true => Some(slot),
             false => state.slot.replace(slot),
         };
@@ -190,7 +190,8 @@ impl Shared {
     pub(super) fn hand_over(&self, link: Link, socket: NewSocket) {
         let mut state = self.lock();
         // The session may already have a newer socket than this one, or may be over.
-        let dropped = match state.session.is_current(link) && state.session.has_socket() {
+        let is_wanted = state.session.is_current(link) && state.session.has_socket();
+        let dropped = match is_wanted && !state.is_gone {
             true => state.next_socket.replace((link, socket)),
             false => Some((link, socket)),
         };

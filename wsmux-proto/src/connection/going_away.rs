@@ -152,7 +152,7 @@ impl GoingAway {
         }
     }
 
-    /// Waits anew for the peer's answer, because the connection has a new socket.
+    /// Gives the peer the whole time for its answer again, because the connection has a new socket.
     pub(super) fn on_new_socket(&mut self, now: Time, streams: &Streams) {
         // G-4
         if self.notice == Notice::Sent && !self.by_peer && !streams.is_draining() {

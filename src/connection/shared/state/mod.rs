@@ -53,6 +53,9 @@ pub(crate) struct State {
     queues: Queues,
     /// Whether the driver is gone.
     finished: bool,
+    /// Whether the task of the connection is gone. A connection that has finished may have a task
+    /// that still tells its peer.
+    pub(crate) is_gone: bool,
     /// The latest round-trip time that the socket has measured.
     pub(crate) socket_rtt: Option<Duration>,
     /// A value that a server keeps here until the connection has ended and its socket is gone.
@@ -87,6 +90,7 @@ impl State {
             writers: StreamWakers::default(),
             queues: Queues::default(),
             finished: false,
+            is_gone: false,
             socket_rtt: None,
             kept: None,
             slot: None,
@@ -217,6 +221,16 @@ impl State {
         if self.session.wants_transmit() && !socket_is_full {
             return false;
         }
+        self.store_driver(waker, socket_is_full);
+        true
+    }
+
+    /// Records that the task waits for a new socket, and stores its waker.
+    pub(crate) fn task_waits(&mut self, waker: &Waker) {
+        self.store_driver(waker, false);
+    }
+
+    fn store_driver(&mut self, waker: &Waker, socket_is_full: bool) {
         match &mut self.driver {
             Some(driver) if driver.waker.will_wake(waker) => driver.socket_is_full = socket_is_full,
             driver => {
@@ -225,14 +239,6 @@ impl State {
                 self.wakeups.drop_later(before.map(|before| before.waker));
             }
         }
-        true
-    }
-
-    /// Records that the task waits for a new socket, and stores its waker.
-    pub(crate) fn task_waits(&mut self, waker: &Waker) {
-        let waits = SleepingDriver { waker: waker.clone(), socket_is_full: false };
-        let before = self.driver.replace(waits);
-        self.wakeups.drop_later(before.map(|before| before.waker));
     }
 
     /// Records that the driver is gone, and wakes all waiting tasks.
