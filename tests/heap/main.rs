@@ -7,3 +7,4 @@ mod head_memory;
 mod held_to_send;
 #[cfg(feature = "tokio")]
 mod memory;
+mod replay;

@@ -12,6 +12,11 @@ const DELAY: Duration = Duration::from_secs(1);
 /// carries an acknowledgement.
 const RIDE_AFTER: Duration = Duration::from_millis(250);
 
+/// Once the messages that were not acknowledged cost this much, any message that is sent anyway
+/// carries an acknowledgement. So the peer of a busy connection keeps few bytes, which stay in the
+/// fastest cache of its processor. An acknowledgement takes at most 16 bytes.
+const RIDE_ABOVE: u64 = 16 * 1024;
+
 /// No more bytes than this stay unacknowledged, even if a quarter of the peer's budget is more.
 /// With fewer bytes in flight, the peer uses the same memory again and again, which stays in its
 /// processor's cache.
@@ -67,7 +72,7 @@ impl Received {
     /// Whether a message that is sent anyway should carry an acknowledgement.
     pub(super) fn is_worth_sending(&self, now: Time) -> bool {
         self.due
-            || self.cost >= self.step / 2
+            || self.cost >= RIDE_ABOVE.min(self.step / 2)
             || self.since.is_some_and(|since| now - since >= RIDE_AFTER)
     }
 

@@ -26,6 +26,8 @@ impl Resumption {
 
     fn handle_live_timeout(&mut self, engine: &mut Connection, link: &mut Link, now: Time) {
         self.received.on_timeout(now);
+        // An idle connection has a deadline for each keep-alive interval.
+        self.replay.release_if_empty();
         let is_closing = engine.is_closed_locally() && !engine.is_closed();
         let expired = engine.check_timeouts(now, self.has_something_to_send(engine));
         if engine.close_reason().is_some() {

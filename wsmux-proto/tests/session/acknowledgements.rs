@@ -57,9 +57,9 @@ fn connected() -> (Net, StreamId) {
 /// cost a quarter of the peer's replay budget, or 512 KiB if that is less. Second, the oldest of
 /// these messages arrived a second ago, and together they have more than 64 bytes. In all other
 /// cases an end acknowledges only in a message that it sends for another reason. Even then it
-/// acknowledges only if the messages cost half as much as in the first case, or if the oldest of
-/// them arrived a quarter of a second ago. A message costs its length, without SESSION_ACK, plus 64
-/// bytes.
+/// acknowledges only if the messages cost 16 KiB, or an eighth of the peer's replay budget if that
+/// is less, or if the oldest of them arrived a quarter of a second ago. A message costs its length,
+/// without SESSION_ACK, plus 64 bytes.
 #[test]
 fn acknowledgements_come_late_enough_to_be_few_and_early_enough() {
     let (mut net, id) = connected();
@@ -79,17 +79,26 @@ fn acknowledgements_come_late_enough_to_be_few_and_early_enough() {
         net.settle();
         assert_eq!(acks(&mut net, SERVER), expected);
     }
-    // After 512 KiB, which is less than a quarter of 32 MiB, the server acknowledges at once.
-    net.pass(secs(5));
-    acks(&mut net, SERVER);
+    // After 16 KiB, and not before, the acknowledgement joins such a message at once.
+    for (len, expected) in [(16_000, vec![]), (400, vec![(4, false)])] {
+        write(&mut net, CLIENT, id, len);
+        net.settle();
+        write(&mut net, SERVER, id, 10);
+        net.settle();
+        assert_eq!(acks(&mut net, SERVER), expected);
+    }
+    // After 512 KiB, which is less than a quarter of 32 MiB, the server acknowledges at once. Only
+    // that lets it acknowledge here, because it sends nothing for another reason.
+    let mut config = quiet();
+    config.stream_receive_window(4 << 20).max_stream_receive_window(4 << 20);
+    let mut net = Net::new(&config);
+    let id = net.client.session.engine_mut().open(Dir::Bi).unwrap().unwrap();
     for _ in 0..40 {
         write(&mut net, CLIENT, id, 60_000);
         net.settle();
-        read(&mut net, SERVER, id);
-        net.settle();
     }
     let counts = acks(&mut net, SERVER);
-    assert!((4..=10).contains(&counts.len()), "{counts:?}");
+    assert!(counts.len() == 4 && counts.iter().all(|&(_, alone)| alone), "{counts:?}");
     // If only a few bytes arrive, no acknowledgement is sent for them.
     net.pass(secs(5));
     acks(&mut net, SERVER);
