@@ -20,8 +20,15 @@ use wsmux_proto::Tree;
 /// the lock is free, the first task in the queue wants more than is available beyond the
 /// reservations. Every task with a reservation is awake, and will take what it wants or give up its
 /// ticket.
+///
+/// A queue takes memory from the first time that a task waits in it. Most queues of a connection are
+/// never used.
 #[derive(Debug, Default)]
-pub(crate) struct Waiters {
+pub(crate) struct Waiters(Option<Box<Entries>>);
+
+/// The tasks of a queue, and the amounts that they want.
+#[derive(Debug, Default)]
+struct Entries {
     /// The ticket and entry of the first task in the queue. Both are stored in this field, because
     /// most queues have only one task, and this task then needs no allocation.
     first: Option<(u64, Waiter)>,
@@ -47,27 +54,23 @@ struct Waiter {
 impl Waiters {
     /// Whether the queue contains a task. A task in the queue waits and was not woken.
     pub(crate) fn is_waiting(&self) -> bool {
-        self.first.is_some()
+        self.0.as_ref().is_some_and(|entries| entries.first.is_some())
     }
 
     /// Whether no task has a ticket.
     pub(crate) fn is_empty(&self) -> bool {
-        self.wanted == 0
+        self.0.as_ref().is_none_or(|entries| entries.wanted == 0)
     }
 
     /// Whether a task may now take the amount that it `wants`. If the task has a ticket, it may
     /// take the amount if it was woken and `available` is enough for the amount. If it has no
     /// ticket, `available` must be enough for this amount and for the amounts of all earlier tasks.
     pub(crate) fn may_take(&self, ticket: Option<u64>, wants: u64, available: u64) -> bool {
-        match ticket {
-            Some(ticket) => wants <= available && !self.waits(ticket),
-            None => self.wanted.saturating_add(wants) <= available,
+        match (&self.0, ticket) {
+            (None, _) => wants <= available,
+            (Some(entries), Some(ticket)) => wants <= available && !entries.waits(ticket),
+            (Some(entries), None) => entries.wanted.saturating_add(wants) <= available,
         }
-    }
-
-    fn waits(&self, ticket: u64) -> bool {
-        let is_first = self.first.as_ref().is_some_and(|(first, _)| *first == ticket);
-        is_first || self.others.contains(ticket)
     }
 
     /// Joins the end of the queue and sets `ticket`. If `ticket` is set already, the task waits
@@ -80,6 +83,32 @@ impl Waiters {
         wants: u64,
         waker: &Waker,
     ) -> Option<Waker> {
+        self.0.get_or_insert_default().wait(ticket, wants, waker)
+    }
+
+    /// Removes tasks from the front of the queue as long as `available` is enough for them, and
+    /// adds their wakers to `wakers`.
+    pub(crate) fn wake(&mut self, available: u64, wakers: &mut Vec<Waker>) {
+        if let Some(entries) = &mut self.0 {
+            entries.wake(available, wakers);
+        }
+    }
+
+    /// Gives up `ticket`. `wants` is the amount that its task wants. Returns the task's waker if
+    /// the task was still in the queue.
+    #[must_use = "a waker is not dropped under the lock"]
+    pub(crate) fn leave(&mut self, ticket: u64, wants: u64) -> Option<Waker> {
+        self.0.as_mut()?.leave(ticket, wants)
+    }
+}
+
+impl Entries {
+    fn waits(&self, ticket: u64) -> bool {
+        let is_first = self.first.as_ref().is_some_and(|(first, _)| *first == ticket);
+        is_first || self.others.contains(ticket)
+    }
+
+    fn wait(&mut self, ticket: &mut Option<u64>, wants: u64, waker: &Waker) -> Option<Waker> {
         self.visit();
         let place = *ticket.get_or_insert_with(|| {
             self.last_ticket += 1;
@@ -113,9 +142,7 @@ impl Waiters {
         None
     }
 
-    /// Removes tasks from the front of the queue as long as `available` is enough for them, and
-    /// adds their wakers to `wakers`.
-    pub(crate) fn wake(&mut self, available: u64, wakers: &mut Vec<Waker>) {
+    fn wake(&mut self, available: u64, wakers: &mut Vec<Waker>) {
         while let Some(wants) = self.first.as_ref().map(|(_, waiter)| waiter.wants)
             && self.reserved.saturating_add(wants) <= available
         {
@@ -130,10 +157,7 @@ impl Waiters {
         first.map(|(_, waiter)| waiter.waker)
     }
 
-    /// Gives up `ticket`. `wants` is the amount that its task wants. Returns the task's waker if
-    /// the task was still in the queue.
-    #[must_use = "a waker is not dropped under the lock"]
-    pub(crate) fn leave(&mut self, ticket: u64, wants: u64) -> Option<Waker> {
+    fn leave(&mut self, ticket: u64, wants: u64) -> Option<Waker> {
         self.visit();
         self.wanted -= wants;
         let waker = match &self.first {
@@ -214,6 +238,10 @@ mod tests {
             woken.map(|(nth, _)| nth).collect()
         }
 
+        fn visited(&self) -> u64 {
+            self.queue.0.as_ref().map_or(0, |entries| entries.visited)
+        }
+
         fn may_take(&self, nth: usize, there: u64) -> bool {
             self.queue.may_take(self.waiters[nth].1, 1, there)
         }
@@ -235,11 +263,11 @@ mod tests {
             queue.wake(0);
         }
         assert!(queue.queue.is_empty());
-        assert!(queue.queue.visited <= 3 * COUNT as u64, "{}", queue.queue.visited);
+        assert!(queue.visited() <= 3 * COUNT as u64, "{}", queue.visited());
         // All tasks leave without having been woken. The last task leaves first.
         let mut queue = Queue::new(COUNT);
         (0..COUNT).rev().for_each(|nth| queue.leave(nth));
-        assert!(queue.queue.visited <= 2 * COUNT as u64, "{}", queue.queue.visited);
+        assert!(queue.visited() <= 2 * COUNT as u64, "{}", queue.visited());
     }
 
     #[test]
@@ -295,6 +323,11 @@ mod tests {
         wants.iter().map(waits).collect()
     }
 
+    /// Returns the amounts that the tasks want, and what is reserved of them.
+    fn amounts(queue: &Waiters) -> (u64, u64) {
+        queue.0.as_ref().map_or((0, 0), |entries| (entries.wanted, entries.reserved))
+    }
+
     fn wake(queue: &mut Waiters, there: u64) -> usize {
         let mut wakers = Vec::new();
         queue.wake(there, &mut wakers);
@@ -321,7 +354,7 @@ mod tests {
             assert!(queue.leave(ticket.unwrap(), *wants).is_none());
         }
         assert!(queue.is_empty() && !queue.is_waiting());
-        assert_eq!((queue.wanted, queue.reserved), (0, 0));
+        assert_eq!(amounts(&queue), (0, 0));
     }
 
     #[test]
@@ -394,8 +427,7 @@ mod tests {
                 let wants = |one: &One| one.wants;
                 let awake = crowd.iter().filter(|one| is_awake(one));
                 let reserved = awake.map(wants).sum::<u64>();
-                assert_eq!(queue.reserved, reserved);
-                assert_eq!(queue.wanted, crowd.iter().map(wants).sum::<u64>());
+                assert_eq!(amounts(&queue), (crowd.iter().map(wants).sum::<u64>(), reserved));
                 if let Some(first) = crowd.iter().find(|one| !is_awake(one)) {
                     assert!(reserved + first.wants > there, "the first that waits has its turn");
                 }

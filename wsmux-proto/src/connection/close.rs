@@ -33,7 +33,7 @@ impl Connection {
         }
         let is_local = matches!(error, ConnectionError::LocallyClosed);
         // C-52
-        self.state = State::Ended(End {
+        self.state = State::Ended(Box::new(End {
             error,
             deadline: now.checked_add(self.config.close_timeout),
             was_established: self.is_established(),
@@ -42,7 +42,7 @@ impl Connection {
                 .filter(|_| self.is_resumable && is_local)
                 .map(|frames| Box::new(frames.clone())),
             step: frames.map_or(Closing::Closed, Closing::Frame),
-        });
+        }));
         self.blocked_by_socket.stop(now);
         self.streams.on_connection_end(now);
         self.events.push(Event::Closed);
@@ -112,7 +112,7 @@ impl Connection {
     /// Whether the closing handshake is over: both ends have closed, the deadline has passed, or
     /// the socket has ended. If it is over, the socket can be dropped.
     pub fn is_closed(&self) -> bool {
-        matches!(self.state, State::Ended(End { step: Closing::Closed, .. }))
+        self.state.end().is_some_and(|end| matches!(end.step, Closing::Closed))
     }
 
     /// Whether the peer's transport parameters have arrived. This stays true after the connection

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::{
     Connection,
     close_frames::{self, CloseFrames},
-    state::{Closing, End, State},
+    state::{Closing, State},
 };
 use crate::{
     ConnectionError, Event, Frame, Incoming, SocketError, Time, Timeout, TransportError, VarInt,
@@ -93,8 +93,7 @@ impl Connection {
                 let drain = [self.drain_deadline(), self.going_away.deadline()];
                 [self.timers.next(), stall].into_iter().chain(drain).flatten().min()
             }
-            State::Ended(End { step: Closing::Closed, .. }) => None,
-            State::Ended(end) => end.deadline,
+            State::Ended(end) => end.deadline.filter(|_| !matches!(end.step, Closing::Closed)),
         }
     }
 

@@ -36,8 +36,9 @@ pub(super) enum State {
         /// of a connection.
         drain: Option<Drain>,
     },
-    /// The connection has ended. The closing handshake may still be going on.
-    Ended(End),
+    /// The connection has ended. The closing handshake may still be going on. The end is on the
+    /// heap, because most connections spend most of their lives without it.
+    Ended(Box<End>),
 }
 
 impl State {

@@ -69,7 +69,7 @@ enum Layer {
     /// The session ends with its socket: this end or its peer has not offered resumption.
     Off,
     /// This end offers resumption, and the peer's parameters have not arrived yet.
-    Offered(wire::Offer),
+    Offered(Box<wire::Offer>),
     /// Both ends have offered resumption.
     On(Box<Resumption>),
 }
@@ -169,7 +169,7 @@ impl Session {
             //
             Some(offer) => {
                 engine.set_private_parameters(offer.encode());
-                Layer::Offered(offer)
+                Layer::Offered(Box::new(offer))
             }
         };
         Self { engine, layer, link: Link::default() }
@@ -472,7 +472,7 @@ impl Session {
         }
         let Layer::Offered(local) = std::mem::replace(&mut self.layer, Layer::Off) else { return };
         let timeout = self.engine.config().write_stall_timeout;
-        let resumption = first.offer.and_then(|peer| Resumption::new(local, peer, timeout));
+        let resumption = first.offer.and_then(|peer| Resumption::new(*local, peer, timeout));
         if let Some(resumption) = resumption {
             self.engine.set_resumable(resumption.timeout, wire::MAX_ACK);
             self.layer = Layer::On(Box::new(resumption));
