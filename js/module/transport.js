@@ -209,6 +209,7 @@ export class WebSocketTransport extends EventTarget {
       () => this.dispatchEvent(new Event("suspended")),
       (gap, resentMessages, resentBytes) =>
         this.dispatchEvent(new CustomEvent("resumed", { detail: { gap, resentMessages, resentBytes } })),
+      this.#drained,
     );
     this.#protocol = connection.protocol() ?? "";
     return connection;

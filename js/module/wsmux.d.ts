@@ -269,8 +269,9 @@ export class WebSocketTransport extends EventTarget {
    */
   readonly closed: Promise<Required<WebSocketTransportCloseInfo>>;
   /**
-   * Fulfilled when this end calls `shutdown`. A peer's shutdown does not fulfil this promise,
-   * because neither wire can announce a shutdown.
+   * Fulfilled when this end calls `shutdown`, or when the server announces that it shuts down. From
+   * then on no streams can be opened, and the connection ends once its streams have ended. Only a
+   * wsmux server on the `qmux` wire announces that.
    */
   readonly draining: Promise<void>;
   readonly reliability: "pending" | "reliable-only";

@@ -144,8 +144,9 @@ impl Connection {
 
     /// Calls `suspended` when the connection loses its socket, and `resumed` when it goes on over a
     /// new one, with the gap in milliseconds and the number and length of the messages that are
-    /// sent again. The calls end when the connection ends.
-    pub fn watch(&self, suspended: Function, resumed: Function) {
+    /// sent again. Calls `draining` when the peer drains the connection. The calls end when the
+    /// connection ends.
+    pub fn watch(&self, suspended: Function, resumed: Function, draining: Function) {
         let mut events = self.events.clone();
         spawn_local(async move {
             while let Some(event) = events.next().await {
@@ -159,6 +160,7 @@ impl Connection {
                             &(resent_messages as f64).into(),
                             &(resent_bytes as f64).into(),
                         ),
+                    ConnectionEvent::PeerDraining => draining.call0(&JsValue::UNDEFINED),
                     _ => continue,
                 };
             }

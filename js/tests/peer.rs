@@ -75,7 +75,8 @@ impl Peer {
                         let journal = journal.clone();
                         sessions.spawn(async move {
                             if let Ok(connection) = connecting.await {
-                                serve(connection, journal).await;
+                                let drained = connection.clone();
+                                serve(connection, journal, Arc::new(move || drained.drain())).await;
                             }
                         });
                     }
@@ -94,7 +95,7 @@ impl Peer {
                         sessions.spawn(async move {
                             let server = qmux::ws::Server::new().with_protocol("chat", &[]);
                             if let Ok(session) = server.accept(tcp).await {
-                                serve(session, journal).await;
+                                serve(session, journal, Arc::new(|| {})).await;
                             }
                         });
                     }
@@ -130,11 +131,14 @@ impl Peer {
     }
 }
 
-async fn serve<S: Session>(session: S, journal: Arc<Journal>) {
+/// Drains a connection, if its crate can do that.
+type Drain = Arc<dyn Fn() + Send + Sync>;
+
+async fn serve<S: Session>(session: S, journal: Arc<Journal>, drain: Drain) {
     let bidirectional = async {
         let mut streams = JoinSet::new();
         while let Ok((send, recv)) = session.accept_bi().await {
-            streams.spawn(obey(session.clone(), send, recv, journal.clone()));
+            streams.spawn(obey(session.clone(), send, recv, journal.clone(), drain.clone()));
         }
         // These tasks end when their connection does.
         streams.detach_all();
@@ -172,6 +176,7 @@ async fn obey<S: Session>(
     mut send: S::SendStream,
     mut recv: S::RecvStream,
     journal: Arc<Journal>,
+    drain: Drain,
 ) -> anyhow::Result<()> {
     let line = read_line(&mut recv).await?;
     let words: Vec<_> = line.split(' ').collect();
@@ -220,6 +225,7 @@ async fn obey<S: Session>(
             pour(&mut theirs, seed.parse()?, bytes.parse()?, &journal).await?;
             theirs.finish()?;
         }
+        ["drain"] => drain(),
         ["close", code, reason] => session.close(code.parse()?, reason),
         _ => bail!("no command {line:?}"),
     }

@@ -142,3 +142,67 @@ impl State {
 fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn registry(connections: Option<usize>, bytes: Option<u64>) -> SessionRegistry {
+        SessionRegistry::new(SuspendedLimits { connections, bytes })
+    }
+
+    /// Suspends connections with these costs, one after another.
+    fn suspend(registry: &SessionRegistry, costs: &[u64]) -> Vec<Kept> {
+        let entry = |id| Entry { id, limits: registry.limits, state: registry.state.clone() };
+        let suspend = |(nth, cost): (usize, &u64)| entry(SessionId([nth as u8; 16])).suspend(*cost);
+        costs.iter().enumerate().map(suspend).collect()
+    }
+
+    /// Returns the costs of the suspended connections, the oldest first.
+    fn costs(registry: &SessionRegistry) -> Vec<u64> {
+        let state = lock(&registry.state);
+        let costs: Vec<u64> = state.suspended.values().map(|(_, cost)| *cost).collect();
+        assert_eq!(costs.iter().sum::<u64>(), state.bytes);
+        costs
+    }
+
+    #[test]
+    fn the_oldest_connection_ends_if_there_are_too_many() {
+        let registry = registry(Some(3), None);
+        let _kept = suspend(&registry, &[9, 1, 2, 3, 8]);
+        assert_eq!(costs(&registry), [2, 3, 8]);
+    }
+
+    #[test]
+    fn the_largest_connection_ends_if_all_keep_too_many_bytes() {
+        let registry = registry(None, Some(20));
+        let _kept = suspend(&registry, &[5, 9, 6]);
+        assert_eq!(costs(&registry), [5, 9, 6], "the limit is not exceeded");
+        let _more = suspend(&registry, &[9]);
+        assert_eq!(costs(&registry), [5, 6, 9], "of two that are equal, the older ends");
+        let _largest = suspend(&registry, &[30]);
+        assert_eq!(costs(&registry), [5, 6, 9], "the newest may be the largest");
+    }
+
+    #[test]
+    fn a_connection_that_is_resumed_counts_no_longer() {
+        let registry = registry(Some(2), Some(20));
+        let mut kept = suspend(&registry, &[10, 7]);
+        drop(kept.remove(0));
+        assert_eq!(costs(&registry), [7]);
+        let _more = suspend(&registry, &[12]);
+        assert_eq!(costs(&registry), [7, 12]);
+        // It ended for a limit, and then its driver drops what counted it.
+        let newest = suspend(&registry, &[13]);
+        assert_eq!(costs(&registry), [7]);
+        drop(newest);
+        assert_eq!(costs(&registry), [7]);
+    }
+
+    #[test]
+    fn without_limits_all_connections_stay() {
+        let registry = registry(None, None);
+        let _kept = suspend(&registry, &[u64::MAX / 4, 1, u64::MAX / 4]);
+        assert_eq!(costs(&registry).len(), 3);
+    }
+}

@@ -16,9 +16,10 @@ use super::{TransportError, TransportErrorCode, VarInt};
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectionError {
-    /// The peer violated the protocol of the wire. This end closed the connection with the code of
-    /// the inner error.
-    #[error("the peer broke the protocol: {0}")]
+    /// The peer violated the protocol of the wire, caused too much work, or wants to resume a
+    /// session that this end does not know. This end closed the connection with the code of the
+    /// inner error.
+    #[error("{}: {0}", mistake(.0.code))]
     TransportError(#[from] TransportError),
     /// The peer sent a text message. Neither wire has text messages.
     #[error("the peer sent a text message")]
@@ -54,6 +55,16 @@ pub enum ConnectionError {
     /// the peer notices only that the socket has ended.
     #[error("{0}")]
     DriverLost(DriverLost),
+}
+
+/// Says what the peer did wrong.
+fn mistake(code: TransportErrorCode) -> &'static str {
+    match code {
+        TransportErrorCode::EXCESSIVE_LOAD => "the peer caused too much work",
+        // The peer usually made no mistake: this end has restarted, or has given the session up.
+        TransportErrorCode::SESSION_REFUSED => "the peer wants to resume an unknown session",
+        _ => "the peer broke the protocol",
+    }
 }
 
 /// How the task that drives a connection ended before the connection did.
@@ -357,6 +368,18 @@ mod tests {
         let words = ConnectionError::ApplicationClosed(close).to_string();
         assert!(!words.chars().any(char::is_control), "{words:?}");
         assert!(words.contains("bye\\n2026"), "{words:?}");
+    }
+
+    #[test]
+    fn only_a_peer_that_broke_the_protocol_is_said_to_have_broken_it() {
+        let words = |code| {
+            ConnectionError::TransportError(TransportError::new(code, "why")).to_string()
+        };
+        let broke = "the peer broke the protocol: PROTOCOL_VIOLATION: why";
+        assert_eq!(words(TransportErrorCode::PROTOCOL_VIOLATION), broke);
+        for code in [TransportErrorCode::SESSION_REFUSED, TransportErrorCode::EXCESSIVE_LOAD] {
+            assert!(!words(code).contains("broke") && words(code).ends_with(": why"));
+        }
     }
 
     #[test]

@@ -1,5 +1,5 @@
 import { WebSocketTransportError } from "/dist/wsmux.js";
-import { ALL, KIB, MIB, QMUX, answer, assert, command, echo, equal, failure, fails, receive, send, test, textOf, until } from "./support.js";
+import { ALL, KIB, MIB, QMUX, answer, assert, command, echo, equal, failure, fails, isPending, receive, send, test, textOf, until } from "./support.js";
 
 test("close gives the peer code and reason", ALL, async (stage) => {
   const infos = [
@@ -88,6 +88,19 @@ test("a connection that shuts down lets its streams end", ALL, async (stage) => 
   equal(bytes, MIB);
   equal(await transport.closed, { closeCode: 0, reason: "" });
   equal(await stage.ended(), "0 ");
+});
+
+test("a server that shuts down announces it and lets streams end", ONE, async (stage) => {
+  const transport = await stage.open();
+  const { readable, writer } = await command(transport, "echo");
+  assert(await isPending(transport.draining), "pending before the server shuts down");
+  await answer(transport, "drain");
+  await transport.draining;
+  await fails(transport.createBidirectionalStream(), "InvalidStateError");
+  await send(writer, 3, MIB);
+  const [bytes] = await Promise.all([receive(readable, 3), writer.close()]);
+  equal(bytes, MIB);
+  equal(await transport.closed, { closeCode: 0, reason: "" });
 });
 
 test("a server that dies is told at once", ALL, async (stage) => {
