@@ -10,8 +10,8 @@ use crate::{
 };
 
 impl WebSocketConnection {
-    /// Makes a connection over a WebSocket of `tokio-tungstenite`, in either role, whose handshake
-    /// is complete. Waits for the peer's transport parameters, up to the [handshake
+    /// Makes a connection over a WebSocket that `tokio-tungstenite` has opened, as a client or as a
+    /// server. Waits for the peer's transport parameters, up to the [handshake
     /// timeout](Config::handshake_timeout).
     ///
     /// `side` must be the role of the WebSocket, and `wire` the wire on which the two ends agreed
@@ -19,11 +19,12 @@ impl WebSocketConnection {
     /// `qmux-02` or `qmux-02.<app>`, and that no extension was negotiated. No message may have been
     /// read since the handshake.
     ///
-    /// Make the WebSocket with [`websocket_config`](Self::websocket_config). With its own defaults,
-    /// tungstenite accepts messages of 64 MiB, and queues any amount of data for a peer that does
-    /// not read. If tungstenite's limit on messages is below the limit of `config`, a connection
-    /// may fail although its peer follows the rules. If `max_write_buffer_size` is below 193 KiB, a
-    /// connection may fail because a message does not fit.
+    /// Make the WebSocket with [`websocket_config`](Self::websocket_config). With tungstenite's own
+    /// defaults, a WebSocket accepts messages of 64 MiB, and queues any amount of data for a peer
+    /// that does not read. If tungstenite's limit on the size of a message is below that of
+    /// `config`, a connection may fail although its peer follows the rules. If
+    /// `max_write_buffer_size` is below 193 KiB, a connection may fail because a message does not
+    /// fit.
     ///
     /// If writing a pong to the underlying stream fails, tungstenite stops reading, and received
     /// data that has not been read is lost. A [`WebSocketClient`](crate::WebSocketClient) and a

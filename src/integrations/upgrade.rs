@@ -38,8 +38,7 @@ use crate::{
     },
 };
 
-/// The parts of a request's extensions that an upgrade needs. hyper has put them into the
-/// extensions.
+/// The extensions of a request that an upgrade needs. hyper has added them to the request.
 #[derive(Debug)]
 pub(crate) struct Handle {
     on_upgrade: Option<OnUpgrade>,
@@ -62,7 +61,7 @@ pub(crate) async fn upgrade(
     let start = Instant::now();
     let version = request.version();
     // The connection keeps a copy of the request. If the connection kept hyper's own request, the
-    // whole received block would stay in memory.
+    // whole block into which hyper read the request would stay in memory.
     let mut request = exact_request(&request);
     join_cookies(&mut request);
     let info = ConnectionInfo {
@@ -153,7 +152,8 @@ impl Agreed {
         start: Instant,
     ) -> Result<WebSocketConnection, AcceptError> {
         let Self { on_upgrade, wire, mut info } = self;
-        // If hyper returns an error, the client has closed, or the response was never sent.
+        // An error from hyper means that the client has closed, or that the response was never
+        // sent.
         let upgraded = timeout(settings.left(start), on_upgrade)
             .await
             .map_err(|_| AcceptError::HandshakeTimeout)?
@@ -165,7 +165,7 @@ impl Agreed {
             }
             Err(upgraded) => upgraded,
         };
-        // TLS of our own `HttpServer`.
+        // Our own `HttpServer` runs TLS over a `ReadAhead`.
         #[cfg(feature = "tls")]
         let upgraded = match bare::<
             tokio_rustls::server::TlsStream<crate::socket::ReadAhead<TcpStream>>,
@@ -178,7 +178,7 @@ impl Agreed {
             }
             Err(upgraded) => upgraded,
         };
-        // TLS of the application's own server.
+        // A server of the application may run TLS directly over the socket.
         #[cfg(feature = "tls")]
         let upgraded = match bare::<tokio_rustls::server::TlsStream<TcpStream>>(upgraded) {
             Ok((tls, rest)) => {
@@ -208,8 +208,8 @@ fn know_tls(info: &mut ConnectionInfo, tcp: &TcpStream, session: &rustls::Server
 }
 
 /// Returns the stream that was passed to hyper, and the bytes that were read after the request. If
-/// the stream stayed in hyper's box, each read would cost a dynamic call, and the socket could not
-/// be asked for its round-trip time.
+/// the stream stayed in hyper's boxed `Upgraded`, each read would cost a dynamic call, and the
+/// socket could not be asked for its round-trip time.
 fn bare<S>(upgraded: Upgraded) -> Result<(S, Bytes), Upgraded>
 where
     TokioIo<S>: rt::Read + rt::Write + Unpin + Send + 'static,
@@ -239,13 +239,14 @@ where
 
 /// The rest of the handshake after a request was accepted. This future resolves to the
 /// [`WebSocketConnection`] once the response has been sent and the client's transport parameters
-/// have arrived. The [handshake timeout](crate::Config::handshake_timeout) counts from the request.
+/// have arrived. The [handshake timeout](crate::Config::handshake_timeout) starts when the route
+/// gets the request.
 ///
 /// The response is sent only after the route's handler has returned it. So a handler must not await
 /// this future before it returns the response, because the handshake would time out.
 ///
 /// # Errors
-/// [`AcceptError`] if the client closes, or does not speak the wire.
+/// [`AcceptError`] if the client closes, or does not speak the agreed wire protocol.
 ///
 /// # Cancel safety
 /// When the future is dropped, the client's stream is closed once the response has been sent.

@@ -164,8 +164,8 @@ impl generic::Session for WebSocketConnection {
         WebSocketConnection::max_datagram_size(self).unwrap_or(0)
     }
 
-    /// Returns the application's part of the subprotocol, or the whole subprotocol if it is not one
-    /// of QMux.
+    /// Returns the application's part of the subprotocol, or the whole subprotocol if it is not a
+    /// QMux subprotocol.
     fn protocol(&self) -> Option<&str> {
         WebSocketConnection::protocol(self)
     }
@@ -210,7 +210,8 @@ impl generic::SendStream for SendStream {
     }
 
     fn reset(&mut self, code: u32) {
-        // The error is ignored, because the trait has none for a stream that has already ended.
+        // The trait's `reset` cannot return the error, which says that the stream has already
+        // ended.
         let _ = SendStream::reset(self, code.into());
     }
 

@@ -1,11 +1,11 @@
-//! How to learn who the peer is. There are three places to check, and an application may use any or
-//! all of them:
+//! How to learn who the peer is. A server can check this at three layers, and an application may
+//! use any or all of them:
 //!
 //! | layer | evidence | what a refused client sees | suited to |
 //! |---|---|---|---|
 //! | TLS | certificates | a TLS alert | machines that know each other |
 //! | the upgrade | headers, path, address | an HTTP status | users with passwords and tokens, web pages |
-//! | the payload | the first bytes on a stream | the application's close code | what the other two cannot carry |
+//! | the payload | the first bytes on a stream | the application's close code | evidence that the other two layers cannot carry |
 //!
 //! By default a server does not authenticate its clients and accepts all of them.
 //!

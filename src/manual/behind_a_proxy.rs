@@ -1,5 +1,5 @@
 //! nginx, HAProxy and other load balancers in front of a server: how to configure them, how to take
-//! a node out of service, and what survives.
+//! a node out of service, and which calls survive a failure.
 //!
 //! A wsmux connection is one WebSocket over HTTP/1.1. A proxy that supports WebSockets forwards it.
 //! nginx and HAProxy neither inspect nor split the messages. The tests run both proxies with the

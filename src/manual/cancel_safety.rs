@@ -15,11 +15,11 @@
 //! | [`SendStream::stopped`](crate::SendStream::stopped) | yes | nothing changes |
 //! | [`RecvStream::read`](crate::RecvStream::read), [`read_chunk`](crate::RecvStream::read_chunk) | yes | no byte has been read |
 //! | [`RecvStream::read_exact`](crate::RecvStream::read_exact) | **no** | some bytes may have been read into the buffer; how many is unknown |
-//! | [`RecvStream::read_to_end`](crate::RecvStream::read_to_end) | **no** | what was read is lost |
+//! | [`RecvStream::read_to_end`](crate::RecvStream::read_to_end) | **no** | the bytes that it has read are lost |
 //! | [`RecvStream::received_reset`](crate::RecvStream::received_reset) | yes | nothing changes |
-//! | [`open_bi`](crate::WebSocketConnection::open_bi), [`open_uni`](crate::WebSocketConnection::open_uni) | yes | no stream has been opened; the place in the queue is lost |
+//! | [`open_bi`](crate::WebSocketConnection::open_bi), [`open_uni`](crate::WebSocketConnection::open_uni) | yes | no stream has been opened; the call loses its place in the queue of waiting calls |
 //! | [`accept_bi`](crate::WebSocketConnection::accept_bi), [`accept_uni`](crate::WebSocketConnection::accept_uni) | yes | the stream goes to the next waiting task, or to the next call |
-//! | [`send_datagram_wait`](crate::WebSocketConnection::send_datagram_wait) | yes | the datagram has not been sent and is dropped, so keep a clone; the place in the queue is lost |
+//! | [`send_datagram_wait`](crate::WebSocketConnection::send_datagram_wait) | yes | the datagram has not been sent and is dropped, so keep a clone; the call loses its place in the queue of waiting calls |
 //! | [`read_datagram`](crate::WebSocketConnection::read_datagram) | yes | the datagram goes to the next waiting task, or to the next call |
 //! | [`established`](crate::WebSocketConnection::established), [`closed`](crate::WebSocketConnection::closed) | yes | nothing changes |
 //! | [`WebSocketClient::connect`](crate::WebSocketClient::connect), [`from_io`](crate::WebSocketClient::from_io) | | the attempt is abandoned and its socket closed |

@@ -13,7 +13,7 @@
 //! | drop, after `finish` | sending half | the same as after `finish`: bytes and end are still sent, as long as the connection lasts |
 //! | [`stop(code)`](crate::RecvStream::stop) | receiving half | [`WriteError::Stopped`] with the code |
 //! | drop, before the end was read | receiving half | the same as after `stop(0)`, or nothing if the end had already arrived |
-//! | drop of a [`WebSocketStream`] | both | both of the above |
+//! | drop of a [`WebSocketStream`] | both halves | for each half, the same as after a drop of that half |
 //!
 //! **A drop never looks like a complete end.** The peer sees a complete end only after `finish`, or
 //! after tokio's `shutdown`, which calls it. A task that panics or is cancelled in the middle of a
@@ -58,7 +58,7 @@
 //! | | new streams | open streams | bytes not sent yet | the peer sees |
 //! |---|---|---|---|---|
 //! | [`close(code, reason)`] | fail | fail | lost | code and reason, at once |
-//! | [`drain()`] | this end's fail; the peer's are refused; a wsmux peer on QMux gets a notice first, and its streams are accepted until it has answered, for 5 s at most; on js-ws waiting streams are refused too | continue until they end | sent | code 0, when all have ended |
+//! | [`drain()`] | opening fails at this end; streams that the peer opens are refused; a wsmux peer on the QMux wire gets a notice first, and its streams are accepted until it has answered the notice, for 5 s at most; on the js-ws wire, streams that wait above the stream limit are refused too | continue until they end | sent | code 0, when all have ended |
 //! | [`drain_timeout(t)`] | the same | continue, for `t` at most; then fail | sent, within `t` | code 0; after `t` with reason `shutdown deadline` |
 //! | drop of the last handle | | | lost | code 0, at once |
 //!
@@ -158,7 +158,7 @@
 //!
 //! If `closed` returns [`ConnectionError::LocallyClosed`] after a drain, this end closed the
 //! connection. This error does not say whether the streams ended in time, nor whether the peer
-//! answered. If both ends drain, either of them may close, and the other one gets
+//! answered. If both ends drain, either of them may close, and the other end gets
 //! [`ConnectionError::ApplicationClosed`] with code 0. Any other error says that the connection
 //! ended before the drain was complete, and that data may be lost.
 //!
@@ -186,7 +186,7 @@
 //!
 //! # The byte stream below the WebSocket
 //!
-//! The end of a connection also ends the byte stream below it properly: with close_notify under
+//! When a connection ends, the byte stream below it ends properly, too: with close_notify under
 //! TLS, with END_STREAM on HTTP/2, with a FIN on TCP. So no server, proxy or log mistakes the end
 //! of the connection for a truncated stream. The server ends its direction first and the client
 //! follows (RFC 6455 §7.1.1), so that no TCP reset destroys the last bytes of either end. If the
@@ -197,7 +197,7 @@
 //!
 //! Each operation has its own small error type. If the operation failed because the connection
 //! ended, the error contains the [`ConnectionError`], and
-//! [`culprit`](crate::ConnectionError::culprit) says who caused it:
+//! [`culprit`](crate::ConnectionError::culprit) says who ended the connection:
 //!
 //! | error | [`Culprit`](crate::Culprit) | meaning |
 //! |---|---|---|

@@ -144,8 +144,8 @@
 //!   instead, and its process dies. wsmux stops sending as soon as it receives the stop, but that
 //!   is too late for data in flight. So let streams end: have the js-ws side read to the end, or
 //!   have it ask the sender to finish.
-//! - **A close with 0 may be unintended.** js-ws also sends 1000 when its keep-alive timeout
-//!   expires. So let your own protocol say when everything is done.
+//! - **A close with 0 may be unintended.** js-ws also closes with 1000, which arrives as 0, when
+//!   its keep-alive timeout expires. So let your own protocol say when everything is done.
 //! - **`stop({force: false})` does not wait.** It closes the connection's socket first, and the
 //!   open streams then fail. Finish the streams before you call it.
 //! - **A `readable` that errors loses its unread data.** After the peer has reset a stream, nothing
@@ -161,8 +161,9 @@
 //!   [`ConnectionError::SocketLost`](crate::ConnectionError::SocketLost).
 //!
 //! wsmux handles the other traps for you. wsmux never exceeds its credit, because js-ws silently
-//! drops any excess bytes. wsmux sends the end of a stream apart from the stream's data, and sends
-//! no credit for a stream that js-ws may have forgotten. A wsmux client offers no subprotocol,
-//! because a js-ws server would select any name that is offered. [SPEC.md], §7, has the details.
+//! drops any excess bytes. wsmux sends the end of a stream separately from the stream's data, and
+//! sends no credit for a stream that js-ws may have forgotten. A wsmux client offers no
+//! subprotocol, because a js-ws server would select any name that is offered. [SPEC.md], §7, has
+//! the details.
 //!
 //! [SPEC.md]: https://github.com/wsmux/wsmux/blob/main/SPEC.md#7-the-js-ws-wire

@@ -22,7 +22,7 @@
 //! | quinn | wsmux | |
 //! |---|---|---|
 //! | `endpoint.connect(addr, name)?.await` | [`client.connect("wss://name/path").await`](crate::WebSocketClient::connect) | resolves the name itself |
-//! | `endpoint.accept()` | [`server.accept()`](crate::WebSocketServer::accept) | `None` after `close`; then await the `Connecting` |
+//! | `endpoint.accept()` | [`server.accept()`](crate::WebSocketServer::accept) | returns a `Connecting` to await, or `None` after `close` |
 //! | `incoming.refuse()` | drop it, or refuse in [`authorize`](crate::WebSocketServerBuilder::authorize) | a hook refuses with an HTTP status |
 //! | `endpoint.close(code, reason)` | [`server.shutdown(timeout, code, reason)`](crate::WebSocketServer::shutdown) | `server.close()` only stops accepting |
 //! | `endpoint.wait_idle()` | await the same `shutdown` | it drains all connections, and at the timeout closes the remaining connections with the code |
@@ -129,8 +129,8 @@
 //!
 //! **Closing can wait for the streams.** `close` does the same as in quinn. It acts at once, and
 //! unsent data is lost. [`drain`](crate::WebSocketConnection::drain) sends everything first; see
-//! [`closing`](super::closing). What arrived before the end stays readable, including streams that
-//! were not accepted yet.
+//! [`closing`](super::closing). Everything that arrived before the end can still be read, and
+//! streams that arrived can still be accepted.
 //!
 //! **One TCP connection.** Streams do not wait for each other's readers, but a lost packet delays
 //! all of them. There is no migration, so a new address needs a new connection. There is no 0-RTT:
@@ -149,7 +149,7 @@
 //! **TLS is optional**, and the URL's scheme selects it. A `ws://` connection has no TLS, and its
 //! [`peer_certificates`](crate::WebSocketConnection::peer_certificates) is `None`.
 //!
-//! **Errors.** A lost socket is `ConnectionError::SocketLost`. There is no `Reset`, which means a
-//! stateless reset in quinn. `TimedOut` names the timeout that expired. There is no
+//! **Errors.** A lost socket is `ConnectionError::SocketLost`. There is no counterpart of quinn's
+//! `Reset`, which reports a stateless reset. `TimedOut` names the timeout that expired. There is no
 //! `VersionMismatch` and no `CidsExhausted`. [`culprit`](crate::ConnectionError::culprit) says what
 //! ended the connection: this end, the peer, the network or a timeout.

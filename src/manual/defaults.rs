@@ -22,7 +22,7 @@
 //! ```
 //!
 //! In [`Config`] a value out of range is not an error, but is clamped to the nearest value in the
-//! range. The builders remember their first mistake, and
+//! range. A builder remembers its first invalid setting, and
 //! [`build`](crate::WebSocketClientBuilder::build) or [`bind`](crate::WebSocketServerBuilder::bind)
 //! returns it.
 //!
@@ -48,26 +48,26 @@
 //! window from its first byte, no matter how many streams there are. On the QMux wire a window
 //! grows by itself if it is too small for the path. Set a larger window for short streams over long
 //! paths, because such streams end before their windows have grown. Set a smaller window for many
-//! connections. [`set_stream_receive_window`] changes it on a live connection. On the js-ws wire
-//! the window also bounds the size of the peer's messages, so on a live connection it cannot be
-//! raised above its first value.
+//! connections. [`set_stream_receive_window`] changes the window on a live connection. On the js-ws
+//! wire the window also bounds the size of the peer's messages, so on a live connection the window
+//! cannot be raised above its first value.
 //!
 //! **[`max_stream_receive_window`]** bounds how far one window may grow, and
 //! **[`window_growth_budget`]** bounds how much all windows of a connection may grow together. A
 //! window grows to twice what its reader reads in a round trip, so only streams that need the
-//! growth reach either bound. 32 MiB is a little more than a gigabit a second needs at a round-trip
-//! time of 200 ms (25 MB in flight). No stream takes more than half of the budget that is left. So
-//! a single stream can reach 32 MiB, and later streams still get a part of the budget. A stream
-//! keeps its share of the budget until the stream ends. Use larger values for faster or longer
-//! paths. Use a budget of 0 for many connections, or if all memory should depend only on the number
-//! of streams. [`flow_control`](super::flow_control) says how the path is measured.
+//! growth reach either bound. A window of 32 MiB is enough for 1 Gbit/s at a round-trip time of 200
+//! ms, which needs 25 MB in flight. No stream takes more than half of the budget that is left. So a
+//! single stream can reach 32 MiB, and later streams still get a part of the budget. A stream keeps
+//! its share of the budget until the stream ends. Use larger values for faster or longer paths. Use
+//! a budget of 0 for many connections, or if all memory should depend only on the number of
+//! streams. [`flow_control`](super::flow_control) says how the path is measured.
 //!
 //! **[`max_concurrent_bidi_streams`]** and **[`max_concurrent_uni_streams`]** limit how many
-//! streams the *peer* may have open; the peer's limits apply to this end. A stream counts until
-//! both its halves have ended and the application has dropped its handles. So as long as the
-//! application does not accept or read its streams, the peer cannot open more. 100 is quinn's
-//! default too. Raise a limit if many small requests are in flight at once. Set the limit to 0 for
-//! a kind of stream that is not used. [`set_max_concurrent_bi_streams`] and
+//! streams the *peer* may have open. The peer's own limits apply to the streams that this end
+//! opens. A stream counts until both its halves have ended and the application has dropped its
+//! handles. So as long as the application does not accept or read its streams, the peer cannot open
+//! more. 100 is quinn's default too. Raise a limit if many small requests are in flight at once.
+//! Set the limit to 0 for a kind of stream that is not used. [`set_max_concurrent_bi_streams`] and
 //! `set_max_concurrent_uni_streams` change these limits on a live connection.
 //!
 //! **[`max_waiting_streams`]** is how many of the peer's streams above the limit may wait on the
@@ -79,22 +79,23 @@
 //! cancel before any of their bytes were read or answered. In addition the peer has a burst, which
 //! it may use once, and an allowance, which grows with each stream that is served. When the peer
 //! has used up the rate, the burst and the allowance, the connection closes. Otherwise a peer that
-//! cancels all its streams could keep the application busy at no cost to itself. A call does not
-//! count if it was read before its deadline passed. Unidirectional streams do not count either,
-//! because media senders abandon stale ones. A page that a person uses stays far below the limit.
-//! Between your own servers, clients may race several servers and take the first answer. In this
-//! case, raise the limit, or set `None`. The other budgets against abuse are not settings;
-//! [`threats`](super::threats) lists them all.
+//! cancels all its streams could keep the application busy at no cost to itself. A call that the
+//! peer cancels at the call's deadline does not count if the application has already read a part of
+//! it. Unidirectional streams do not count either, because media senders abandon stale ones. A web
+//! page that a person operates stays far below this rate. A client may send each request to several
+//! servers and use only the first answer. If your own servers have such clients, raise the rate, or
+//! set `None`. The other budgets against abuse are not settings; [`threats`](super::threats) lists
+//! them all.
 //!
-//! **[`send_buffer`]** is how many bytes one stream takes from the application before the socket
-//! and the peer's credit accept them. The default is half a window. A waiting writer is woken when
-//! half of the buffer is free, so that the other half keeps the socket busy until the writer has
-//! written more. Use a smaller buffer for many streams, or if data must not be stale when it is
-//! sent.
+//! **[`send_buffer`]** is how many unsent bytes one stream takes from the application. Bytes are
+//! unsent while they wait for the peer's credit or for the socket. The default is half a window. A
+//! waiting writer is woken when half of the buffer is free, so that the other half keeps the socket
+//! busy until the writer has written more. Use a smaller buffer for many streams, or if data must
+//! not be stale when it is sent.
 //!
-//! **[`send_window`]** is how many bytes all streams of a connection together take from the
-//! application, including finished streams whose bytes have not been sent. This setting bounds an
-//! application that opens stream after stream for a peer that does not read. 64 MiB hold the full
+//! **[`send_window`]** is how many unsent bytes all streams of a connection together take from the
+//! application. The unsent bytes of finished streams count, too. So the memory stays bounded even
+//! if an application opens stream after stream for a peer that does not read. 64 MiB hold the full
 //! buffers of a hundred streams that send at once, and leave some room for later streams. Set a
 //! smaller window for many connections, and a larger one if hundreds of streams send at once and
 //! their writers should be woken less often.
@@ -115,20 +116,22 @@
 //! | [`datagram_receive_buffer_size`] | 256 KiB | 0 and above; 0 refuses datagrams |
 //! | [`datagram_send_buffer_size`] | 256 KiB | 0 and above |
 //!
-//! **[`max_record_size`]** is the largest message that the peer may send on the QMux wire. 64 KiB
-//! is four turns of the scheduler, so one message can contain the turns of four streams. Larger
-//! messages bring no more throughput, and everything else has to wait until a message that has
-//! begun is complete. The setting also bounds the size of the datagrams that can be received. The
-//! minimum, 16,382, saves memory if there are many connections.
+//! **[`max_record_size`]** is the largest message that the peer may send on the QMux wire. A wsmux
+//! peer sends about 16 KiB of one stream before it continues with the next stream, so a message of
+//! 64 KiB can contain the data of four streams. Larger messages bring no more throughput, and
+//! everything else waits longer until such a message is complete. The setting also bounds the size
+//! of the datagrams that can be received. Use the minimum, 16,382, to save memory if there are many
+//! connections.
 //!
 //! **[`max_message_sent`]** is the largest message that this end *sends*, on either wire, even if
 //! the peer accepts larger ones. Lower it for a gateway on the path that accepts less; see [behind
 //! a proxy](super::behind_a_proxy). On TCP, a message is at most 65,404 bytes, and under TLS 88
 //! bytes less, so that the message and its headers together fit into one packet of the largest
 //! size. The setting also bounds the size of the datagrams that can be sent. The minimum is that of
-//! QUIC (RFC 9000 §14.1). Every frame except data fits into a message of this size.
+//! QUIC (RFC 9000 §14.1). Every frame that carries no data fits into a message of this minimum
+//! size.
 //!
-//! **[`datagram_receive_buffer_size`]** and **[`datagram_send_buffer_size`]**are the sizes of the
+//! **[`datagram_receive_buffer_size`]** and **[`datagram_send_buffer_size`]** are the sizes of the
 //! two queues of datagrams. When a queue is full, its oldest datagrams are dropped, and
 //! [`ConnectionStats`] counts them. Each datagram counts as its length plus 128 bytes of overhead.
 //! Make the buffers larger only if keeping all datagrams of a burst matters more to you than their
@@ -149,8 +152,8 @@
 //! **[`max_idle_timeout`]** is how long a connection may be silent before it times out. 30 s is
 //! customary for QUIC, and shorter than the minute after which many proxies drop a silent
 //! connection. On the QMux wire both ends use the smaller of their two values; on the js-ws wire
-//! each end has its own. A value below 150 ms acts as 150 ms (RFC 9000 §10.1). `None`, or zero,
-//! turns it off.
+//! each end uses its own value. A value below 150 ms acts as 150 ms (RFC 9000 §10.1). `None`, or
+//! zero, turns this timeout off.
 //!
 //! A slow upload does not count as silence: whenever a full socket accepts bytes again, the timeout
 //! restarts. The answer to a ping may take long because data is queued on the path. Then the
@@ -162,10 +165,10 @@
 //! of the idle timeout is shorter than this setting, a ping is sent after that third. Pings keep
 //! proxies and address translators from dropping the connection, and they detect dead peers. If a
 //! ping is unanswered and nothing else arrives, the connection ends after the idle timeout, or
-//! after three intervals if there is no idle timeout. Pings also measure [`rtt`]. Two kinds of
-//! pings do not depend on this setting, and measure it too: the first ping of a connection, and the
-//! few pings that are sent when windows grow. Use `None` if a sleeping device must not be woken; an
-//! idle connection then ends after the idle timeout, unless the peer pings. A value below 100 ms
+//! after three intervals if there is no idle timeout. Pings also measure [`rtt`]. The first ping of
+//! a connection, and the few pings that are sent when windows grow, measure it as well. These two
+//! kinds of pings do not depend on this setting. Use `None` if a sleeping device must not be woken;
+//! an idle connection then ends after the idle timeout, unless the peer pings. A value below 100 ms
 //! acts as 100 ms.
 //!
 //! **[`write_stall_timeout`]** is how long the socket may accept nothing while there is something
@@ -174,16 +177,16 @@
 //! restarts with each message that the socket accepts, so a link that carries one message of 64 KiB
 //! in 60 s (9 kbit/s) is fast enough. nginx's `send_timeout` and `proxy_send_timeout` have the same
 //! value for the same purpose. The default is longer than the idle timeout, so a dead network or a
-//! suspended peer is reported as an idle timeout. `None`, or zero, turns it off.
+//! suspended peer is reported as an idle timeout. `None`, or zero, turns this timeout off.
 //!
 //! **[`handshake_timeout`]** bounds the time from the TCP connection until streams can be opened,
 //! for connections of a client or a server. This includes TLS, the upgrade, and on the QMux wire
-//! the peer's transport parameters. On a server the time starts when it has accepted the TCP
-//! connection, even if nobody awaits its [`Connecting`]. With
-//! [`from_websocket`](crate::WebSocketConnection::from_websocket) it covers only the wait for the
-//! peer's transport parameters.
+//! the peer's transport parameters. On a server the time starts when the server has accepted the
+//! TCP connection, even if nobody awaits the [`Connecting`]. With
+//! [`from_websocket`](crate::WebSocketConnection::from_websocket) the timeout covers only the wait
+//! for the peer's transport parameters.
 //!
-//! For each of these timeouts, a value that is too long for the clock, such as
+//! For each timeout above, a value that is too long for the clock, such as
 //! [`Duration::MAX`](std::time::Duration::MAX), means "never".
 //!
 //! **[`close_timeout`]** is how long the end of a connection may take before the socket is dropped.
@@ -199,21 +202,21 @@
 //! let connections outlive their sockets; [`when_the_network_goes`](super::when_the_network_goes)
 //! says what is needed for that. Resumption is off by default, because it costs memory at both
 //! ends, lets a server keep connections whose clients are gone, and needs stickiness behind a
-//! balancer. A minute covers a change of the network and the restart of a proxy. The following
-//! settings bound the memory:
+//! balancer. A minute is long enough for a change of the network or the restart of a proxy. The
+//! following settings bound the memory:
 //!
 //! | setting | default | bounds |
 //! |---|---|---|
-//! | [`replay_budget`] | 32 MiB | what one connection has sent and the peer has not acknowledged; 64 KiB to 2^32 |
+//! | [`replay_budget`] | 32 MiB | the bytes that one connection has sent and the peer has not acknowledged; 64 KiB to 2^32 |
 //! | [`max_suspended_connections`] of a server | 10,000 | the connections without a socket |
-//! | [`max_suspended_bytes`] of a server | 256 MiB | what all connections without a socket together keep in order to send it again |
+//! | [`max_suspended_bytes`] of a server | 256 MiB | the bytes that all connections without a socket together keep to send them again |
 //!
-//! **[`replay_budget`]** pauses sending when it is used up, so it also limits the speed, to about
-//! three quarters of the budget in each round trip. 32 MiB allow 2 Gbit/s at 100 ms. Use less for
-//! many connections. Above **[`max_suspended_connections`]** or **[`max_suspended_bytes`]**, the
-//! connection that has waited longest ends. When a proxy restarts, all its clients come back within
-//! seconds. So a server should permit at least as many connections without a socket as a proxy has
-//! clients.
+//! Sending pauses when the **[`replay_budget`]** is used up, so the budget also limits the speed,
+//! to about three quarters of the budget in each round trip. 32 MiB allow 2 Gbit/s at 100 ms. Use
+//! less for many connections. Above **[`max_suspended_connections`]**, the connection that has
+//! waited longest ends. Above **[`max_suspended_bytes`]**, the connection that keeps the most bytes
+//! ends. When a proxy restarts, all its clients come back within seconds. So a server should permit
+//! at least as many connections without a socket as a proxy has clients.
 //!
 //! # The handshake
 //!
@@ -228,8 +231,8 @@
 //! | connections and handshakes, in all and for one address | | no limit; [`max_connections`](crate::WebSocketServerBuilder::max_connections) and others |
 //!
 //! **js-ws has to be configured** on both ends. A server that permits js-ws selects it when the
-//! client offers no subprotocol. A client that offers no subprotocol may speak neither wire, so no
-//! server permits js-ws by default.
+//! client offers no subprotocol. But such a client might not speak js-ws at all, so no server
+//! permits js-ws by default.
 //!
 //! **An application protocol** ([`protocol`](crate::WebSocketClientBuilder::protocol)) should have
 //! a name, which is negotiated together with the wire. If either end
@@ -262,9 +265,9 @@
 //! # What is not a setting
 //!
 //! The following values are fixed: connection credit (unlimited, see
-//! [`flow_control`](super::flow_control)), a stream's turn (16 KiB), the part of a window that must
-//! be read before the peer gets new credit (a quarter, or 1 MiB if that is less), and the code with
-//! which streams are refused (0).
+//! [`flow_control`](super::flow_control)), the bytes that a stream sends in its turn (16 KiB), the
+//! part of a window that must be read before the peer gets new credit (a quarter, or 1 MiB if that
+//! is less), and the code with which streams are refused (0).
 //!
 //! [`Config`]: crate::Config
 //! [`Connecting`]: crate::Connecting

@@ -5,10 +5,10 @@
 //! Each receiving half has a *window*: the number of bytes that the peer may send before the
 //! application has read any of them. The number of bytes that the peer may still send is its
 //! *credit*. At the start the credit is the whole window. The credit shrinks as the peer sends, and
-//! is renewed as the application reads. It is renewed in steps of a quarter of the window, but of
-//! at most 1 MiB. So when a reader stops reading a stream, only the sender of the same stream has
-//! to stop. A stream that is not read costs only the bytes that are buffered for it, which are at
-//! most one window.
+//! is renewed as the application reads. The credit is renewed in steps of a quarter of the window,
+//! but of at most 1 MiB. So when a reader stops reading a stream, only the sender of the same
+//! stream has to stop. A stream that is not read costs only the bytes that are buffered for it,
+//! which are at most one window.
 //!
 //! Every stream starts with the window [`Config::stream_receive_window`];
 //! [`set_stream_receive_window`](crate::WebSocketConnection::set_stream_receive_window) changes it
@@ -21,26 +21,27 @@
 //! # Windows that grow
 //!
 //! To use the whole bandwidth of its path, a stream needs a window as large as the data in flight
-//! on the path. The amount of this data is the bandwidth times the round-trip time. The amount may
-//! be 100 KB or 25 MB. On the QMux wire wsmux therefore measures the path, and a window grows to
-//! twice the data that arrives in one round trip:
+//! on the path. The amount of this data is the bandwidth times the round-trip time. On one path it
+//! is 100 KB, on another 25 MB. On the QMux wire wsmux therefore measures the path, and a window
+//! grows to twice the data that arrives in one round trip:
 //!
 //! - **The round-trip time** comes from a ping sent with the connection's first message, when the
 //!   path is still empty, and from another ping with each step of growth. Each of these times is an
-//!   upper bound on the round-trip time of the path. So is the time from a grant of credit until
-//!   the data that uses this credit arrives. wsmux uses the smallest of all these times. A full
-//!   queue on the path and a late answer to a ping only make a measured time longer. The smallest
-//!   time is not affected, so the window does not grow because of them. After a silence the
-//!   round-trip time is measured again.
+//!   upper bound on the round-trip time of the path. The time from a grant of credit until the data
+//!   that uses this credit arrives is also an upper bound. wsmux uses the smallest of all these
+//!   times. A full queue on the path and a late answer to a ping only make a measured time longer.
+//!   The smallest time is not affected, so the window does not grow because of them. After a
+//!   silence the round-trip time is measured again.
 //! - **The amount per round trip** is the number of bytes that arrived during the round trip and
 //!   were read. If a reader has stopped, its window does not grow. If a reader is slow, its window
 //!   grows to twice the data that it reads in a round trip. If a reader is fast, its window grows
-//!   to twice the data that the link carries in a round trip. One burst proves little. So a window
-//!   grows only if the previous round trip carried about as much data as the present round trip.
+//!   to twice the data that the link carries in a round trip. A single burst does not show how fast
+//!   the reader or the link is. So a window grows only if the previous round trip carried about as
+//!   much data as the present round trip.
 //!
-//! The window of a stream that nothing else limits doubles in each round trip. In simulation with
-//! the defaults, one stream fills a path of 1 Gbit/s with a round-trip time of 200 ms within 2 s.
-//! The sender needs no setting, because its send buffer holds only data that the socket has not
+//! If nothing but the window limits a stream, its window doubles in each round trip. In simulation
+//! with the defaults, one stream fills a path of 1 Gbit/s with a round-trip time of 200 ms within 2
+//! s. The sender needs no setting, because its send buffer holds only data that the socket has not
 //! accepted yet. Data in flight is in TCP's own buffers. The operating system must let these
 //! buffers grow to the same size as the window.
 //!
@@ -120,9 +121,9 @@
 //!
 //! A stream uses at most half of the part of the send window that the other streams do not use.
 //! With the defaults, a hundred streams that send at once can each fill their whole buffer. Streams
-//! that start later get less. Bytes for which their streams have no credit use at most half of the
-//! window, however many streams are stalled. The other half remains for streams that can send. Each
-//! stream may hold 1 KiB even if the window is full, so short messages never wait for other
+//! that start later get less. Bytes that wait for their stream's credit use at most half of the
+//! send window, however many streams are stalled. The other half remains for streams that can send.
+//! Each stream may hold 1 KiB even if the window is full, so short messages never wait for other
 //! streams.
 //!
 //! A write that waits because the window is full continues when its own stream has sent some of its
@@ -177,10 +178,10 @@
 //! TLS needs memory in addition to this bound. Buffers are allocated as bytes arrive and freed when
 //! they are empty. The socket's buffers are freed once nothing has arrived for a keep-alive
 //! interval or an idle timeout. If both settings are turned off, the socket's buffers are never
-//! freed. An idle connection keeps some KiB. The line "socket" applies to connections of a client
-//! or a server. With [`from_websocket`](crate::WebSocketConnection::from_websocket) the buffers are
-//! tungstenite's, and
-//! [`WebSocketConnection::websocket_config`](crate::WebSocketConnection::websocket_config) sets
+//! freed. An idle connection keeps some KiB. The line "socket" in the formula applies to
+//! connections of a client or a server. With
+//! [`from_websocket`](crate::WebSocketConnection::from_websocket) the buffers are tungstenite's,
+//! and [`WebSocketConnection::websocket_config`](crate::WebSocketConnection::websocket_config) sets
 //! their sizes.
 //!
 //! The factors 4 and 3 / 2 account for memory that stays allocated in addition to the bytes
@@ -250,11 +251,11 @@
 //! - **The connection's credit** is used up: no stream can send data, whatever its own credit. A
 //!   wsmux peer never causes this, but another QMux peer may. With 1 MiB for the connection and 256
 //!   KiB for a stream, which are the defaults of some implementations, four streams that the peer's
-//!   application does not read are enough. Resets, datagrams, pings, and the ends of streams whose
-//!   data has been sent, are still sent. Bytes use up connection credit only when they are sent,
-//!   not while they wait in a buffer. So stalled streams use connection credit only for the bytes
-//!   that the peer has received but not read. Only the peer can end this wait, by granting more
-//!   connection credit or by reading every stream.
+//!   application does not read use up the connection's credit. Resets, datagrams, pings, and the
+//!   ends of streams whose data has been sent, are still sent. Bytes use up connection credit only
+//!   when they are sent, not while they wait in a buffer. So stalled streams use connection credit
+//!   only for the bytes that the peer has received but not read. Only the peer can end this wait,
+//!   by granting more connection credit or by reading every stream.
 //!   [`blocked_by_connection_credit`](crate::ConnectionStats::blocked_by_connection_credit)
 //!   measures how long this end was blocked in this way.
 //!
@@ -265,9 +266,8 @@
 //! higher priority has data and credit, streams of lower priority send nothing. Streams of equal
 //! priority take turns of 16 KiB; if only one stream of a priority has data, its turns have no
 //! limit. On the QMux wire a message may contain frames of several streams, and is at most 64 KiB
-//! long. So urgent bytes wait only for bytes that were already handed to the socket. wsmux holds at
-//! most 64 KiB plus one message of these earlier bytes. The operating system's buffer holds more of
-//! them.
+//! long. So urgent bytes wait only for bytes that have already left their streams. wsmux holds at
+//! most 64 KiB plus one message of those bytes, and the operating system's buffer holds the others.
 //!
 //! ```
 //! # use wsmux::{Config, ConnectionInfo, Side, WebSocketConnection, Wire, socket::memory_pair};

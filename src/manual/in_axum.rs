@@ -89,8 +89,8 @@
 //! | server | what `Http2Client` does |
 //! |---|---|
 //! | ALPN selects `h2`, and the SETTINGS announce support | all connections share one TCP connection |
-//! | ALPN selects `h2`, and the SETTINGS do not announce support | a second TCP connection, HTTP/1.1; remembered for five minutes |
-//! | ALPN selects `http/1.1`, or nothing | HTTP/1.1 on the same TCP connection; remembered for five minutes |
+//! | ALPN selects `h2`, and the SETTINGS do not announce support | HTTP/1.1 on a second TCP connection; the client remembers this for five minutes |
+//! | ALPN selects `http/1.1`, or nothing | HTTP/1.1 on the same TCP connection; the client remembers this for five minutes |
 //! | `ws://` | HTTP/1.1; with [prior knowledge](crate::Http2Client::with_prior_knowledge) only HTTP/2 |
 //!
 //! ## What it gains
@@ -119,11 +119,12 @@
 //!   all connections that share the TCP connection. If the TCP connection is lost, all these
 //!   connections are lost at once. In all other cases the end of one connection does not affect the
 //!   others. Each connection has its own keep-alive and its own idle timeout.
-//! - **Another copy and another task.** Every byte is copied into HTTP/2 frames of 16 KiB, and
-//!   passes through HTTP/2's own task. A single busy connection is faster over HTTP/1.1. Urgent
-//!   data may have to wait for data of the same connection that h2 has already accepted. With
-//!   `Http2Client` this is about 128 KiB. hyper's servers have bounds of their own. wsmux does not
-//!   limit the kernel's unsent bytes on a shared socket.
+//! - **Another copy and another task.** Every byte is copied into HTTP/2 frames of 16 KiB, and a
+//!   separate task writes these frames to the socket. So if there is only one busy connection, it
+//!   is faster over HTTP/1.1. The crate `h2`, which implements HTTP/2, holds accepted bytes until
+//!   they can be sent. Urgent data has to wait for the bytes of the same connection that `h2`
+//!   holds. With `Http2Client` these are at most about 128 KiB; hyper's servers have limits of
+//!   their own. On a shared socket, wsmux does not limit the unsent bytes in the kernel.
 //! - [`socket_rtt`](crate::WebSocketConnection::socket_rtt) is `None`, because the socket does not
 //!   belong to one connection. [`rtt`](crate::WebSocketConnection::rtt) is measured as usual.
 //! - **One more round trip** for the first connection to a server, because the client waits for the

@@ -7,10 +7,10 @@
 //! [`socket_rtt`](crate::WebSocketConnection::socket_rtt), the kernel's own measurement.
 //! [`session_stats`](crate::WebSocketConnection::session_stats) counts how often a connection was
 //! [resumed](super::when_the_network_goes), and [`events`](crate::WebSocketConnection::events)
-//! reports each loss of a socket. The statistics show which of three things blocks a sender. If it
-//! is the stream's credit, the stream's reader is slow. If it is the connection's credit, the peer
-//! allows too little for all streams together. If it is the socket, the path is slow. Events and
-//! logs require the crate's features `tracing` and `qlog`.
+//! reports each loss of a socket. The statistics show which of three things blocks a sender. If the
+//! stream's credit blocks the sender, the stream's reader is slow. If the connection's credit
+//! blocks the sender, the peer allows too little for all streams together. If the socket blocks the
+//! sender, the path is slow. Events and logs require the crate's features `tracing` and `qlog`.
 //!
 //! # `tracing`
 //!
@@ -37,7 +37,7 @@
 //! | `connection.resumed` | INFO | `gap`, `resent_messages`, `resent_bytes` | the connection goes on over a new socket |
 //! | `connection.redial_failed` | DEBUG | `error` | this client could not open a new socket, and tries again if that may help |
 //! | `connection.resume_refused` | DEBUG | | the server does not know this client's connection, so the connection ends |
-//! | `session.resume_refused` | DEBUG | `error` | a client asked this server to resume a connection, and may not resume it; the connection keeps waiting |
+//! | `session.resume_refused` | DEBUG | `error` | a client that may not resume a connection asked this server to do so; the connection keeps waiting for its own client |
 //! | `connection.closed` | INFO | `culprit`, `reason` | an application closed the connection, at either end, or the peer's protocol layer closed it without an error |
 //! | `connection.closed` | WARN | `culprit`, `reason` | the connection ended in any other way: by a violation, by a timeout, or with the network |
 //! | `stream.opened` | TRACE | `stream` | this end has opened a stream |
@@ -59,11 +59,12 @@
 //! because a body may repeat such a value. A subprotocol is recorded if it has the form `qmux-...`
 //! or was configured as an application protocol. Any other subprotocol may be a page's token, so
 //! `another name` is recorded in its place. When the peer closes, the close code is recorded but
-//! not the reason, because a peer that knows a token can repeat the token in the reason. The error
-//! that the application gets contains the reason. The `Display` and `Debug` implementations of this
-//! crate follow the same rules, with two exceptions: `http`'s own types show a URL's query, and an
-//! error shows the reason of a close. When a client's handshake fails at a server, the event has
-//! level DEBUG, because any client can cause such failures. The application gets the error anyway.
+//! not the reason, because a peer that knows a token can repeat the token in the reason. But the
+//! error that the application gets does contain the reason. The `Display` and `Debug`
+//! implementations of this crate follow the same rules, with two exceptions: `http`'s own types
+//! show a URL's query, and an error shows the reason of a close. When a client's handshake fails at
+//! a server, the event has level DEBUG, because any client can cause such failures. The server's
+//! application gets the error in any case.
 //!
 //! `tracing` does not record messages, reads and writes; use the feature `qlog` for these. Without
 //! the feature `tracing`, no code for spans and events is compiled. With the feature, an event that

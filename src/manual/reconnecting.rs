@@ -42,7 +42,7 @@
 //! describes the state at the moment when the connection ended, before any handle could be dropped.
 //! [`InFlight`] contains the ids of the streams (an id shows which side opened the stream), and the
 //! number of bytes that writes had accepted but that had not been handed to the socket.
-//! [`in_flight`] returns the same for any connection.
+//! [`in_flight`] returns the same information for any connection.
 //!
 //! A stream is in flight while *this end* is waiting for something on it: the application has not
 //! ended the sending half, or the end of the sending half has not been sent yet, or the peer has
@@ -56,29 +56,31 @@
 //! # What may be sent again
 //!
 //! If a call was in flight, the server may have seen nothing of the call, a part of it, or all of
-//! it. The server may also have processed the call, so that only the answer was lost. So a call may
-//! be repeated if it is *idempotent*: a read, or a write that says "set to" and not "add". Make
-//! other calls idempotent with a key that the client chooses once per call and sends with each
-//! attempt. The server remembers the answers to recent keys for as long as clients retry, and
-//! repeats the answer when it sees a known key. If a server cannot execute a call, it should reset
-//! the stream with a code of the application's own, or answer "not done". Then the client knows
-//! that the call was not executed, which it cannot know after a loss.
+//! it. The server may even have processed the call, and only the answer was lost. So a call may be
+//! repeated if it is *idempotent*: a read, or a write that says "set to" and not "add". Make other
+//! calls idempotent with a key that the client chooses once per call and sends with each attempt.
+//! The server remembers the answers to recent keys for as long as clients retry, and repeats the
+//! answer when it sees a known key. If a server cannot execute a call, it should reset the stream
+//! with a code of the application's own, or answer "not done". Then the client knows that the call
+//! was not executed, which it cannot know after a loss.
 //!
 //! A server that wants to move its clients can call [`drain_timeout`] or shut down. On the QMux
-//! wire the server notifies a [`ReconnectingClient`] of this. The client then opens new streams on
-//! another connection, and open streams may continue until the timeout. If the open streams end in
-//! time, nothing is in flight when the connection closes, and no call has failed.
+//! wire the server notifies a [`ReconnectingClient`] of the drain. The client then opens new
+//! streams on another connection, and open streams may continue until the timeout. If the open
+//! streams end in time, nothing is in flight when the connection closes, and no call has failed.
 //!
 //! # When it dials again, and when it does not
 //!
 //! **After a loss** the client always dials again, unless the function that you pass to
-//! [`reconnect_if`] says no. It should say no if the server's application closes the connection
-//! with a code that means "go away". The client also dials when its own application [drains the
-//! connection]: open streams continue on the old connection, and new streams are opened on the next
-//! one. When a wsmux peer drains the connection, the client dials as well, after a random pause of
-//! 1 s at most ([`ReconnectEvent::PeerDraining`]). It uses the old connection until the next one is there, but for
-//! 3 s at most, after which [`open_bi`] waits. With another peer, or on the js-ws wire, the client
-//! notices only the end of the drain, and streams that it opens until then are refused.
+//! [`reconnect_if`] returns `false`. It should return `false` if the server's application closes
+//! the connection with a code that means "go away". The client also dials when its own application
+//! [drains the connection]: open streams continue on the old connection, and new streams are opened
+//! on the next one. When a wsmux peer drains the connection, the client dials as well, after a
+//! random pause of 1 s at most ([`ReconnectEvent::PeerDraining`]). Until the next connection is
+//! established, the client opens streams on the old one, but for 3 s at most. After that,
+//! [`open_bi`] waits for the next connection. If the peer is not wsmux, or on the js-ws wire, the
+//! client learns of the drain only when the old connection closes. Until then, the peer refuses the
+//! streams that the client opens.
 //!
 //! **After a failed attempt** it dials again if the error [is retryable]. It does not dial again
 //! after a status of 401, 403 or 407, after either side has refused the other's certificate, or if
@@ -94,7 +96,7 @@
 //! closed it. So [`max_attempts`] also ends the attempts at a server that accepts clients and drops
 //! them at once.
 //!
-//! The time until a loss is noticed depends on its cause. It is noticed at once if the server
+//! The time until a loss is noticed depends on its cause. A loss is noticed at once if the server
 //! closes the connection, or if the server's machine answers that it no longer knows the TCP
 //! connection. A pulled cable is noticed only after the [idle timeout].
 //!

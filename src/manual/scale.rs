@@ -161,7 +161,7 @@
 //! with a runtime for each core completed 1.11 times as many calls per second, and in four runs 1.1
 //! to 1.5 times as many. Its processor time for a call was 0.7 to 1.1 times that of the
 //! multi-thread runtime. In the run above, both forms made and closed 11,000 connections a second,
-//! with a call on each. The range is wide because the clients ran on the same two cores, and
+//! with a call on each. These ranges are wide because the clients ran on the same two cores, and
 //! because other programs used these cores now and then. More than two cores were not measured. To
 //! measure your machine, run
 //!

@@ -11,19 +11,20 @@
 //! Limits bound memory. Flow control and the stream limit bound most work: a peer that has to wait
 //! for credit, or for a stream to end, cannot cause work faster than the application lets it. Each
 //! kind of work that these limits do not bound has a budget, which is replenished by useful work
-//! and with time (SPEC §8.6). In the table, "a frame" means a useful frame, and "2 a stream" means
-//! twice the largest number of streams that were open at once:
+//! and with time (SPEC §8.6). In the table, "a frame" means a useful frame of the peer, "ours" are
+//! the frames that this end sends about streams, and "2 a stream" means twice the largest number of
+//! streams that were open at once:
 //!
 //! | budget | burst | replenished each second | replenished by useful work |
 //! |---|---|---|---|
 //! | bidirectional streams cancelled before they were read or answered | ten times the stream limit, but at least 1000 | 100, a [setting] | 4 for each stream that is served |
 //! | streams refused at our limit, or cancelled while they waited there (js-ws) | 10000, or the number that may wait if that is larger | 1000 | 1 a frame |
-//! | grants | 10000, and 2 a stream | 10000 | in proportion to stream data that was sent; for a peer with small windows, as often as it must grant |
-//! | blocked frames | 1000, and 2 a stream | 100 | 1 a frame |
-//! | pings of both kinds, and unsolicited pongs | 1000 | 100 | 1 a frame |
-//! | frames without effect | 1000, and 2 a stream | 100 | 1 a frame |
+//! | grants | 10000, and 2 a stream | 10000 | in proportion to the stream data that this end sends; a peer with small windows may grant as often as it must |
+//! | blocked frames | 1000, and 2 a stream | 100 | 1 a frame, 1 for each of ours |
+//! | pings of both kinds, and unsolicited pongs | 1000 | 100 | 1 a frame, 1 for each of ours |
+//! | frames without effect | 1000, and 2 a stream | 100 | 1 a frame, 1 for each of ours |
 //! | frames of ended streams | 10000, and 2 a stream | 1000 | 1 a frame, 2 for each of ours |
-//! | padding | 64 MiB | 16 MiB | 64 KiB a frame |
+//! | padding | 64 MiB | 16 MiB | 64 KiB a frame, 64 KiB for each of ours |
 //!
 //! A peer never exhausts a budget by useful work, however fast, nor by slow useless work, however
 //! long it lasts. These peers, for example, stay within all budgets (`engine/honest.rs`): a client
@@ -31,9 +32,8 @@
 //! or reads single bytes; a peer whose windows have one byte; a media sender that abandons nearly
 //! all of its streams as stale; a page that cancels ten thousand streams as it closes; a peer that
 //! pads its messages to hide their sizes; and a peer that sends a ping with each message. The
-//! budgets are small relative to what a machine can do. What the budgets gain in one second permits
-//! work that costs at most about two hundredths of a core. So a server can have thousands of peers
-//! that use all of their budgets.
+//! budgets are small relative to what a machine can do. A peer that does useless work as fast as
+//! one budget is replenished keeps at most about two hundredths of a core busy.
 //!
 //! When a budget is exhausted, the connection closes with
 //! [`EXCESSIVE_LOAD`](crate::proto::TransportErrorCode::EXCESSIVE_LOAD), and the reason names the
@@ -47,7 +47,7 @@
 //! | attack | defence | test |
 //! |---|---|---|
 //! | rapid reset: open and reset, CVE-2023-44487 | a stream counts against the limit until the application has dropped it (C-9, C-40); budget (C-62) | `engine/limits.rs` `a_flood_of_opens_and_resets_costs_no_more_than_the_limit`; `engine/abuse/cancelled.rs` `a_flood_of_requests_that_are_cancelled_at_once_ends_the_connection` |
-//! | request and STOP_SENDING | the same for unread streams; a request that was read is served like any other, and counts against the limit (C-9, C-62) | `engine/abuse/cancelled.rs` `uploads_whose_answers_nobody_wants_are_let_pass` |
+//! | request and STOP_SENDING | as in the row above if the stream was not read; a request that was read is served like any other, and counts against the limit (C-9, C-62) | `engine/abuse/cancelled.rs` `uploads_whose_answers_nobody_wants_are_let_pass` |
 //! | making us reset, CVE-2025-8671 | a stream error that the peer causes closes the connection; refusals have a budget (C-60, J-33) | `engine/abuse/answers.rs` `a_flood_of_refused_streams_ends_the_connection_of_one_that_reads`; `engine/limits.rs` `an_open_flood_on_js_ws_from_a_peer_that_does_not_read_is_cut_off` |
 //! | streams that wait at our limit (js-ws), opened and cancelled without end | the streams wait in a bounded queue (J-43); a budget for them; the budget of cancelled streams applies to them as well | `engine/waiting.rs` `a_peer_that_opens_and_cancels_and_reads_nothing_makes_no_queue_grow`, `streams_opened_in_advance_are_no_way_around_the_budget` |
 //! | streams that nobody accepts | they count against the limit (C-9, J-40) | `engine/limits.rs` `opening_waits_at_the_peers_limit_and_goes_on_when_it_rises` |
@@ -66,26 +66,26 @@
 //! | attack | defence | test |
 //! |---|---|---|
 //! | empty STREAM frames and messages, repeated FINs and resets | budget (C-60, Q-70); on js-ws an empty message is an error (J-3) | `engine/abuse/no_effect.rs` `a_flood_of_frames_without_effect_ends_the_connection`; `engine/versions.rs` `a_flood_of_empty_messages_ends_the_connection` |
-//! | single bytes out of large messages, to keep the messages alive | small pieces are copied (C-53) | `streams/buffer/tests.rs` `single_bytes_out_of_large_messages_do_not_keep_the_messages_alive` |
-//! | sizes for which a queue takes a multiple of the bytes that it holds: single bytes between chunks, or a message of which all but one byte is read | blocks that fit their content, and copies of what is left (C-70 to C-73) | `memory/receive.rs` `whatever_is_not_read_holds_no_more_memory_than_the_formula`; `memory/sockets.rs` |
-//! | a flood of pings, of either kind, read or unread | one answer waits (W-9, Q-57); budget (C-60) | `engine/abuse/pings.rs` `a_flood_of_pings_or_pongs_of_either_kind_ends_the_connection` |
+//! | large messages of which only single bytes stay unread, to keep the messages allocated | small pieces are copied (C-53) | `streams/buffer/tests.rs` `single_bytes_out_of_large_messages_do_not_keep_the_messages_alive` |
+//! | sizes that make a queue allocate a multiple of the bytes that it holds: single bytes between chunks, or a message of which all but one byte is read | blocks that fit their content, and copies of what is left (C-70 to C-73) | `memory/receive.rs` `whatever_is_not_read_holds_no_more_memory_than_the_formula`; `memory/sockets.rs` |
+//! | a flood of pings, of either kind, from a peer that may or may not read the answers | at most one answer waits (W-9, Q-57); budget (C-60) | `engine/abuse/pings.rs` `a_flood_of_pings_or_pongs_of_either_kind_ends_the_connection` |
 //! | blocked frames | they cause no answer; budget (C-60) | `engine/abuse/blocked.rs` `a_flood_of_blocked_frames_ends_the_connection` |
 //! | padding | a run of padding is one frame; budget (C-60) | `engine/abuse/padding.rs` `a_flood_of_padding_ends_the_connection` |
 //! | unread datagrams, including empty ones | a queue that drops the oldest; empty ones have a budget (C-60) | `engine/datagrams.rs`; `engine/abuse/datagrams.rs` `a_flood_of_empty_datagrams_ends_the_connection` |
 //! | a peer that demands answers and reads none of them | answers are kept as state, not in queues (C-32) | `engine/no_pause.rs` `a_peer_that_does_not_read_makes_nothing_grow`; `engine/abuse/answers.rs` `a_peer_that_floods_us_and_reads_nothing_makes_nothing_grow` |
 //! | a peer that reads nothing while the application writes stream after stream | the send window, and this end's own limit on streams (C-75 to C-77) | `engine/send_window.rs` `a_fan_out_to_a_peer_that_reads_nothing_is_held_within_the_window`; `engine/local_streams.rs` `calls_that_are_dropped_hold_their_places_until_they_have_left`; `held_to_send.rs` `a_fan_out_to_a_peer_that_reads_nothing_stays_within_the_formula` |
-//! | malformed, unknown and forbidden frames | closes with the code of SPEC §6.10 | `engine/violations.rs`, `engine/jsws_wire.rs` |
+//! | malformed, unknown and forbidden frames | the connection closes with the code of SPEC §6.10 | `engine/violations.rs`, `engine/jsws_wire.rs` |
 //! | parameters that overflow | TRANSPORT_PARAMETER_ERROR (Q-18 to Q-24) | `engine/parameters.rs` |
 //!
 //! # The WebSocket
 //!
 //! | attack | defence | test |
 //! |---|---|---|
-//! | a length of 2^63 - 1, or just above the limit | detected in the header, 1009 (W-6, W-7); memory grows only with what has arrived | `allocations.rs` `nothing_is_allocated_for_a_message_that_is_only_announced` |
-//! | frames without a mask, reserved bits, control frames in fragments or too long, bad close codes | closes with 1002 and a reason (W-24) | `bad_input_connect/websocket.rs` `each_violation_of_the_websocket_is_closed_on_with_a_code_and_a_reason` |
+//! | a length of 2^63 - 1, or just above the limit | detected in the frame's header: the connection closes with 1009 (W-6, W-7); memory grows only with what has arrived | `allocations.rs` `nothing_is_allocated_for_a_message_that_is_only_announced` |
+//! | frames without a mask, reserved bits, control frames in fragments or too long, bad close codes | the connection closes with 1002 and a reason (W-24) | `bad_input_connect/websocket.rs` `each_violation_of_the_websocket_is_closed_on_with_a_code_and_a_reason` |
 //! | endless empty fragments | at most 1000 in a message (W-30) | the test of the row above |
 //! | a message that arrives byte by byte and never ends | one message is kept, and grows with what has arrived (W-6); only whole messages are signs of life (C-42) | `async_layer/bad_input.rs` `a_message_that_trickles_is_no_sign_of_life` |
-//! | a text message | closes with 1002 (W-2) | `bad_input_connect/websocket.rs` `each_violation_of_the_websocket_is_closed_on_with_a_code_and_a_reason` |
+//! | a text message | the connection closes with 1002 (W-2) | `bad_input_connect/websocket.rs` `each_violation_of_the_websocket_is_closed_on_with_a_code_and_a_reason` |
 //! | a compression bomb, CRIME | no extension is accepted (W-3, W-4) | `bad_input_connect/requests.rs` `a_good_request_gets_its_subprotocol_and_no_extension` |
 //! | a peer that has vanished, or whose process hangs while its kernel still acknowledges | liveness (C-45, C-90); write-stall timeout (C-78) | `engine/timers.rs`; `engine/slow_upload.rs` `an_upload_into_a_black_hole_is_given_up_in_time`, `a_peer_whose_kernel_acknowledges_for_nobody_is_given_up` |
 //! | a peer that sends something each second and reads nothing | write-stall timeout (C-78) | `engine/write_stall.rs` `a_peer_that_pads_and_reads_nothing_is_given_up`; `async_layer/deaf_peer.rs` |
@@ -168,11 +168,11 @@
 //! allow each address more than a few connections; otherwise one client could lock out the others
 //! at its address.
 //!
-//! An attacker with enough addresses can then make the server hold as much memory as that number of
-//! connections may hold together ([`flow_control`](super::flow_control) gives the bound of one
-//! connection). Smaller windows and fewer streams reduce this memory. A stream limit also bounds
-//! the work of one frame: the first frame of the last permitted stream opens all streams below it
-//! (C-5).
+//! An attacker with enough addresses can then make the server hold as much memory as
+//! [`max_connections`] connections may hold together ([`flow_control`](super::flow_control) gives
+//! the bound of one connection). Smaller windows and fewer streams reduce this memory. A stream
+//! limit also bounds the work of one frame: the first frame of the last permitted stream opens all
+//! streams below it (C-5).
 //!
 //! [SECURITY.md]: https://github.com/wsmux/wsmux/blob/main/SECURITY.md
 //! [SPEC.md]: https://github.com/wsmux/wsmux/blob/main/SPEC.md

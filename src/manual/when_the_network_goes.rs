@@ -47,9 +47,10 @@
 //! # }
 //! ```
 //!
-//! The server must keep accepting clients and awaiting their handshakes, and it has nothing else to
-//! do. A client that comes back is no new connection. The future of its handshake ends with
-//! [`AcceptError::Resumed`], and the earlier connection gets the socket. Nothing has failed then.
+//! For resumption, the server's application only has to keep accepting clients and awaiting their
+//! handshakes. A client that comes back does not make a new connection. The future of its handshake
+//! ends with [`AcceptError::Resumed`], and the earlier connection gets the socket. This error does
+//! not report a failure.
 //!
 //! Without TLS, only connections to loopback addresses can be resumed, unless the client asks for
 //! more (see [Security](#security)).
@@ -66,13 +67,13 @@
 //! | streams, their bytes, ends and resets | yes, exactly once and in order |
 //! | calls, reads and writes that wait | yes, they go on waiting |
 //! | limits and priorities that were set on the live connection | yes |
-//! | datagrams | those that were on their way may be lost, as at any time |
-//! | [`info`], [`remote_address`], the request and its headers | they stay those of the first socket |
-//! | what a hook attached with [`data`] | it stays that of the first handshake |
-//! | a socket that is lost in the first round trip after the upgrade | no: the server does not have the client's offer yet |
-//! | a server process that ends, or is restarted | no: its connections end when the client comes back |
-//! | a client process that ends, or a page that is closed or reloaded | no |
-//! | a new socket that reaches another server | no: that server refuses, and the connection ends at once |
+//! | datagrams | yes, and none arrives twice; but full queues drop datagrams, as at any time |
+//! | [`info`], [`remote_address`], the request and its headers | yes: those of the first socket |
+//! | what a hook attached with [`data`] | yes: the data of the first handshake |
+//! | a connection whose socket is lost in the first round trip after the upgrade | no: the server does not have the client's offer yet |
+//! | a connection whose server process ends, or is restarted | no: the connection ends when the client comes back |
+//! | a connection whose client process ends, or whose page is closed or reloaded | no |
+//! | a connection whose new socket reaches another server | no: that server refuses, and the connection ends at once |
 //!
 //! When a connection cannot go on, it ends as it would have ended without resumption. All handles
 //! report the error that suspended the connection, for example [`ConnectionError::SocketLost`]. So
@@ -97,14 +98,14 @@
 //! most 30 s, a server that is gone for good is reported as early as without resumption.
 //!
 //! The client dials at once after a loss. If that dial fails, the client waits for a random time,
-//! whose maximum is 250 ms at first and doubles up to 4 s. In a browser it also dials when the page
-//! learns that the network is back. A response with a status that is not [retryable], for example
-//! 401, ends the connection.
+//! whose maximum is 250 ms at first and doubles up to 4 s. In a browser the client also dials when
+//! the page learns that the network is back. A response with a status that is not [retryable], for
+//! example 401, ends the connection.
 //!
-//! [`close`] and the last handle's drop end a suspended connection at once for the application. If
-//! the server has closed, the client learns of it when it comes back. If the client has closed, it
-//! dials only if some of its last bytes may be missing at the server. Otherwise the server notices
-//! the end after [`resume_timeout`].
+//! For the application, [`close`] and the drop of the last handle end a suspended connection at
+//! once. If the server has closed, the client learns of the close when it comes back. If the client
+//! has closed, the client dials only if some of its last bytes may be missing at the server.
+//! Otherwise the server notices the end after [`resume_timeout`].
 //!
 //! # Memory
 //!
@@ -112,8 +113,8 @@
 //!
 //! - [`replay_budget`] limits how much one connection keeps. Sending pauses when the budget is used
 //!   up. With the default of 32 MiB, a connection can send about 24 MiB in each round trip, which
-//!   is 2 Gbit/s at 100 ms. A connection on a short path keeps far less: the peer acknowledges
-//!   after 512 KiB, or after a second.
+//!   is 2 Gbit/s at 100 ms. A connection on a short path keeps far less, because the peer
+//!   acknowledges after 512 KiB, or after a second.
 //! - [`memory_bound`] includes the budget, as `replay`.
 //! - A server limits the connections that have no socket. There are at most
 //!   [`max_suspended_connections`], 10,000 by default, and they keep at most

@@ -10,10 +10,10 @@
 //!
 //! `serve_with_incoming` takes the accepted streams. tonic wants to know where each stream comes
 //! from, so put the stream into a wrapper that implements tonic's `Connected`. tonic puts the value
-//! that the wrapper returns into the extensions of each request. This value can be the
-//! [`WebSocketConnection`], for example, whose request headers and certificates identify the
-//! client. Run one `serve_with_incoming` for each connection. The call ends when the connection
-//! ends.
+//! that the wrapper's `connect_info` returns into the extensions of each request. This value can be
+//! the [`WebSocketConnection`], for example. Its request headers and certificates identify the
+//! client. Run one `serve_with_incoming` for each connection. The future of `serve_with_incoming`
+//! ends when the connection ends.
 //!
 //! # The client
 //!

@@ -27,9 +27,10 @@ struct Listening {
 }
 
 impl Listening {
-    /// `pageshow`: the page was restored from the back/forward cache. `visibilitychange`, which
-    /// bubbles to the window: the page is shown or hidden. `resume`, which the document receives and
-    /// which does not bubble: the page is thawed. Therefore the listeners listen for capture.
+    /// `pageshow` says that the page was restored from the back/forward cache. `visibilitychange`
+    /// says that the page is shown or hidden, and bubbles to the window. `resume` says that the
+    /// page is thawed. The document receives `resume`, and this event does not bubble, so the
+    /// listeners on the window capture events.
     const EVENTS: [&str; 4] = ["online", "pageshow", "visibilitychange", "resume"];
 
     fn new(scope: EventTarget, listener: Closure<dyn FnMut()>) -> Self {

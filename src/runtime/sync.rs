@@ -1,6 +1,6 @@
 //! The locks that the handles and the driver share, and the function that spawns the driver. Under
-//! `cfg(shuttle)`, which only tests/interleavings sets, they come from shuttle, whose scheduler
-//! tries many interleavings.
+//! `cfg(shuttle)`, which only tests/interleavings sets, the locks and the function come from
+//! shuttle, whose scheduler tries many interleavings.
 
 #[cfg(all(not(shuttle), target_family = "wasm"))]
 pub(crate) use super::spawn;

@@ -35,7 +35,8 @@ use crate::{
 /// server closed at once, the system might discard the answer.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// How many bytes a refused client may send while the server waits for it to close.
+/// How many bytes a refused client may send while the server waits for the client to close the
+/// stream.
 const LINGER_BYTES: u64 = 1024 * 1024;
 
 /// Makes connections over streams of bytes that clients have opened. It is a server without
@@ -113,8 +114,8 @@ pub(super) enum CurrentTls {
     /// This configuration was made from a certificate and the builder's settings for client
     /// certificates.
     OfCertificate(Arc<rustls::ServerConfig>),
-    /// This configuration was made by the application. This module does not know whether it asks
-    /// for client certificates.
+    /// This configuration was made by the application. This module does not know whether the
+    /// configuration asks for client certificates.
     AsGiven(Arc<rustls::ServerConfig>),
 }
 

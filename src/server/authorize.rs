@@ -325,15 +325,15 @@ impl Accept {
 
     /// Says who the client is. A client can [resume](crate::Config::resume_timeout) a connection
     /// only with the same identity: this name, the verified [`User`] and the client's certificates
-    /// must be the same as in the first handshake. Set this name if the hook recognises clients by
-    /// something else than a verified [`User`] or a certificate. By default there is no name.
+    /// must be the same as in the first handshake. Set this name if the hook identifies clients by
+    /// other means than a verified [`User`] or a certificate. By default there is no name.
     pub fn identity(mut self, name: impl Into<Arc<str>>) -> Self {
         self.identity = Some(name.into());
         self
     }
 
-    /// Joins two answers. If a value is in both answers, the value in `other` is used: the
-    /// subprotocol, the client's name, or data of the same type.
+    /// Joins two answers. If both answers contain a subprotocol, a client's name, or data of the
+    /// same type, the value in `other` is used.
     pub(super) fn and(mut self, other: Self) -> Self {
         for (name, value) in &other.headers {
             self.headers.append(name, value.clone());

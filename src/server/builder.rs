@@ -159,7 +159,8 @@ impl WebSocketServerBuilder {
     /// of it. Clients of Unix sockets are not counted.
     ///
     /// A client that [resumes](crate::Config::resume_timeout) a connection has two sockets for a
-    /// moment if its old socket still looks alive to the server. So leave room for a second socket.
+    /// moment if its old socket still looks alive to the server. So the limit has to leave room for
+    /// this second socket.
     pub fn max_connections_per_address(mut self, count: Option<usize>) -> Self {
         self.limits.per_address = count;
         self

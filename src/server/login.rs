@@ -45,10 +45,10 @@ pub fn constant_time_eq(left: impl AsRef<[u8]>, right: impl AsRef<[u8]>) -> bool
 /// Accepts users by password (RFC 7617) and attaches the [`User`] to the connection. Other clients
 /// receive 401.
 ///
-/// The password is sent unencrypted, so use it over TLS only. A client's password is compared with
-/// the passwords of all users, each in constant time. Thus the time of an answer reveals neither
-/// how much of a password is right nor which users exist. The time may reveal the lengths of names
-/// and passwords.
+/// The client sends the password unencrypted, so use this hook over TLS only. A client's password
+/// is compared with the passwords of all users, each in constant time. Thus the time of an answer
+/// reveals neither how much of a password is right nor which users exist. The time may reveal the
+/// lengths of names and passwords.
 ///
 /// This hook is meant for a few users from a configuration. Passwords in a database should be
 /// hashed, and looked up by a hook of your own with [`basic_credentials`].
@@ -102,9 +102,9 @@ impl Authorize for Basic {
 /// Accepts clients that present one of the tokens (RFC 6750) and attaches the token's [`User`] to
 /// the connection. Other clients receive 401.
 ///
-/// A token is sent unencrypted, so use it over TLS only. The client's token is compared with all
-/// tokens of the server, each time in constant time. Signed tokens, such as JWT, need a hook of
-/// your own with [`bearer_token`].
+/// The client sends the token unencrypted, so use this hook over TLS only. The client's token is
+/// compared with all tokens of the server, each time in constant time. Signed tokens, such as JWT,
+/// need a hook of your own with [`bearer_token`].
 #[derive(Clone)]
 #[must_use]
 pub struct Bearer {

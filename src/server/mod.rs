@@ -180,8 +180,8 @@ impl WebSocketServer {
     /// Presents this certificate to clients that are accepted after this call. The new certificate
     /// replaces the certificate that the builder's
     /// [`certificate`](WebSocketServerBuilder::certificate) or this method has set. Client
-    /// certificates are requested as set in the builder. Connections and sessions go on as after
-    /// [`set_tls_config`](Self::set_tls_config).
+    /// certificates are requested as set in the builder. For the effect on existing connections and
+    /// TLS sessions, see [`set_tls_config`](Self::set_tls_config).
     ///
     /// # Errors
     /// [`BuildError::Tls`](crate::BuildError::Tls) if, for example, the key does not match the
@@ -310,13 +310,13 @@ impl WebSocketServer {
 
     /// Ends the server and every connection that it has accepted.
     ///
-    /// First it [closes](Self::close) the server and ends the handshakes. A client receives 503
-    /// unless its TLS handshake is still in progress. The shutdown also
-    /// [drains](WebSocketConnection::drain) each connection: no new streams are opened, and once
-    /// the open streams have ended, the connection is closed with code 0.
+    /// The shutdown first [closes](Self::close) the server and ends the handshakes. A client whose
+    /// handshake is ended in this way receives 503, unless its TLS handshake is still in progress.
+    /// The shutdown also [drains](WebSocketConnection::drain) each connection: no new streams are
+    /// opened, and once the open streams have ended, the connection is closed with code 0.
     ///
-    /// After `timeout` it [closes](WebSocketConnection::close) the remaining connections with
-    /// `code` and `reason`, and waits for their end. This wait takes at most the [close
+    /// After `timeout` the shutdown [closes](WebSocketConnection::close) the remaining connections
+    /// with `code` and `reason`, and waits for their end. This wait takes at most the [close
     /// timeout](crate::Config::close_timeout), and up to 5 s more for handshakes that do not end.
     /// If `timeout` is beyond the range of the clock, there is no timeout. The report says how many
     /// connections ended before the timeout, and how many were closed after it.
@@ -364,11 +364,11 @@ fn is_of_one_client(error: &io::Error) -> bool {
     )
 }
 
-/// An accepted client. Awaiting this value does the handshake. The handshake does not begin before
-/// that, but the handshake timeout counts from the moment when the client was accepted.
+/// An accepted client. Awaiting this value does the handshake. The handshake begins when this value
+/// is first polled, but the handshake timeout counts from the moment when the client was accepted.
 ///
 /// # Cancel safety
-/// When it is dropped, the client's socket is closed.
+/// When this value is dropped, the client's socket is closed.
 #[must_use = "the handshake is done by awaiting it"]
 pub struct Connecting {
     future: Pin<Box<dyn Future<Output = Result<WebSocketConnection, AcceptError>> + Send>>,

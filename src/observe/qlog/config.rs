@@ -204,8 +204,8 @@ impl fmt::Debug for QlogConfig {
     }
 }
 
-/// A file that is created by the first write. So the file is created on the thread of the writers,
-/// and that thread may block.
+/// A file that is created by the first write. The first write happens on the thread that writes the
+/// logs, and that thread may block.
 enum NewFile {
     Path { directory: PathBuf, name: String },
     File(fs::File),

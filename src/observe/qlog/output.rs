@@ -9,13 +9,13 @@ use super::writer::Queue;
 /// hundred milliseconds.
 pub(super) const MAX_HELD: usize = 4 * 1024 * 1024;
 
-/// Bytes of records that are collected before they are passed to the writer.
+/// How many bytes of records are collected before they are passed to the writer.
 pub(super) const CHUNK: usize = 32 * 1024;
 
 /// The part of [`MAX_HELD`] that is kept free for the current chunk. The longest record is that of
 /// a packet: it has some 250 KiB, and may be appended to almost a whole [`CHUNK`]. A buffer that
 /// grows may be twice as large as its content, and while the content is copied, the old buffer
-/// still exists. The entries being written need memory too.
+/// still exists. The frame entries of the record that is being written need memory, too.
 const HEADROOM: usize = 1280 * 1024;
 
 /// The destination of a log's chunks. It never waits.
@@ -48,8 +48,8 @@ impl Output {
 
     /// Ends the log: the writer is flushed and dropped.
     pub(super) fn end(&self) {
-        // If the runtime has ended, it drops the task at once, and dropping the task waits for the
-        // log.
+        // If the runtime has ended, it drops the task at once, and the drop waits until the log is
+        // written.
         self.runtime.spawn(self.queue.end().wait());
     }
 }

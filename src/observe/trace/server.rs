@@ -5,7 +5,8 @@ use super::Coded;
 use super::event;
 use crate::error::AcceptError;
 
-/// Records that the server accepts no clients for now, because the system has no sockets left.
+/// Records that the server accepts no clients for now, because the system is out of file
+/// descriptors or memory.
 #[cfg_attr(not(feature = "tracing"), expect(unused_variables))]
 pub(crate) fn accept_paused(error: &std::io::Error) {
     event!(WARN, "server.accept_paused", error = ::tracing::field::display(error));
@@ -27,7 +28,7 @@ pub(crate) fn address_limit(remote_address: Option<std::net::SocketAddr>) {
 pub(crate) fn accept_failed(error: &AcceptError, remote_address: Option<std::net::SocketAddr>) {
     #[cfg(feature = "tracing")]
     match error {
-        // The connection itself records this event.
+        // The resumed connection itself records `connection.resumed`.
         AcceptError::Resumed => {}
         AcceptError::Refused { .. } | AcceptError::Answered { .. } => {
             event!(

@@ -238,7 +238,7 @@ impl Log {
                     };
                     self.event(now, "wsmux:connection_resumed", data);
                 }
-                // The log shows the frame of the notice.
+                // The log already contains this notice as a frame of the peer's message.
                 ConnectionEvent::PeerDraining => {}
             }
         }
@@ -302,7 +302,7 @@ impl Log {
     fn closed(&mut self) -> schema::ConnectionClosed {
         let state = self.shared.lock();
         if state.moved_to.is_some() {
-            // The other connection has a log of its own, which goes on.
+            // The earlier connection has a log of its own, which goes on.
             let reason = "its client has resumed an earlier connection".to_owned();
             return schema::ConnectionClosed { reason, trigger: "clean", ..Default::default() };
         }
@@ -360,7 +360,7 @@ impl Log {
     }
 }
 
-/// The connection has ended.
+/// The log is dropped when the connection has ended.
 impl Drop for Log {
     fn drop(&mut self) {
         let closed = self.closed();

@@ -200,7 +200,8 @@ pub(super) struct MetricsUpdated {
     pub(super) smoothed_rtt: f64,
 }
 
-/// `wsmux:connection_suspended`. The schema has no event for this, and allows others.
+/// `wsmux:connection_suspended`. The schema has no event for a suspension, but it allows additional
+/// events.
 #[derive(Debug, Serialize)]
 pub(super) struct ConnectionSuspended {}
 

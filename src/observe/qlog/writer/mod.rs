@@ -35,8 +35,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The thread that writes the logs of one configuration, in the order in which their chunks
 /// arrived. The thread does not belong to the runtime. Otherwise a writer that hangs would take a
-/// thread of the runtime away from other tasks. It starts with the first log, and ends once the
-/// configuration and its logs are gone and every chunk is written.
+/// thread of the runtime away from other tasks. The writing thread starts with the first log, and
+/// ends once the configuration and its logs are gone and every chunk is written.
 #[derive(Default)]
 pub(super) struct WriterThread {
     /// The thread ends when all senders have been dropped, so it has none itself.
@@ -276,7 +276,8 @@ impl Written {
         while !self.given_up {
             let (before, asked) = (self.backlog.jobs_done(), Instant::now());
             tokio::select! {
-                // Nothing is ever sent. The receiver completes when the sender is dropped.
+                // No value is ever sent on this channel. The receiver completes when the sender is
+                // dropped.
                 _ = &mut self.written => return,
                 () = sleep(PATIENCE) => self.given_up = self.backlog.is_stuck(before, asked),
             }
