@@ -29,7 +29,7 @@ fn short(milliseconds: u64) -> Config {
 
 // ---- success ----
 
-/// Only Linux reports the socket's round-trip time so far.
+/// So far the library reads a socket's round-trip time only on Linux.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn the_sockets_own_round_trip_time_is_known_over_tcp_and_under_tls() {
@@ -86,7 +86,7 @@ async fn both_ends_know_subprotocol_path_and_headers() {
     .await;
     for end in [&client, &server] {
         assert_eq!(end.wire(), Wire::QMux);
-        // The server's order of preference is used.
+        // The server's order of preference decides.
         assert_eq!(end.subprotocol(), Some("qmux-02.b"));
         let request = end.info().request().unwrap();
         assert_eq!(request.uri(), "/path?query");
@@ -237,8 +237,8 @@ async fn tls_that_is_not_trusted_fails_on_both_ends() {
         (&tls, client()),
         (&tls, client().add_root_certificate(other.root.clone())),
         (&tls, client().trust_self_signed(other.certificate.clone())),
-        // The client pins the root that signed the server's certificate, and not the certificate.
-        // So it does not accept the certificate.
+        // The client pins the root certificate and not the server's own certificate. So it refuses
+        // the server's certificate, although the root has signed it.
         (&tls, client().trust_self_signed(tls.root.clone())),
         (&elsewhere, client().add_root_certificate(elsewhere.root.clone())),
     ] {

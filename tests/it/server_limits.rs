@@ -169,7 +169,7 @@ async fn past_the_limit_of_connections_clients_wait_in_the_systems_queue() {
     assert_nobody(&server).await;
     one.close(0u32.into(), b"");
     let connecting = within(server.accept()).await.unwrap();
-    // A handshake counts as well.
+    // A client counts towards the limit from the beginning of its handshake.
     assert_nobody(&server).await;
     let accepted = within(connecting).await.unwrap();
     echo(&within(third).await.unwrap().unwrap(), &accepted).await;
@@ -249,8 +249,8 @@ async fn an_address_that_only_connects_leaves_handshakes_to_others() {
         let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
         silent.push((stream, within(server.accept()).await.unwrap()));
     }
-    // Another client with this address is disconnected. The free place for a handshake goes to a
-    // client with another address.
+    // Another client with this address is disconnected. A client with another address is accepted,
+    // because one more handshake is allowed.
     let mut third = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     let (client, accepted) = both(&server, &format!("ws://[::1]:{port}")).await;
     echo(&client, &accepted).await;

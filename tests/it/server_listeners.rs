@@ -22,7 +22,7 @@ use wsmux::{Connecting, Listener, WebSocketServer};
 
 const BOUND: Duration = Duration::from_secs(60);
 
-/// A short path, as a Unix socket needs. The files are removed when this is dropped.
+/// A path that is short enough for a Unix socket. Dropping it removes the files.
 struct Place(PathBuf);
 
 impl Place {

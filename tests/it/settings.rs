@@ -10,7 +10,7 @@ use wsmux::{
     WebSocketClient, WebSocketServer, Wire,
 };
 
-/// A bound that no test here reaches on any machine.
+/// A time limit that a passing test never reaches, even on a slow machine.
 const WATCHDOG: Duration = Duration::from_secs(60);
 
 const EXTREMES: [Duration; 9] = [
@@ -111,7 +111,8 @@ fn ends() -> impl Strategy<Value = Ends> {
     )
 }
 
-/// Builds both ends and connects them. If the settings allow it, exchanges a stream and a datagram.
+/// Builds both ends, connects them, and exchanges a stream. Also sends a datagram, if the settings
+/// allow datagrams.
 async fn connect(ends: Ends) {
     let server =
         WebSocketServer::builder().wires([ends.wire]).config(ends.server).header("x-a", "b");
@@ -133,7 +134,7 @@ async fn connect(ends: Ends) {
     let (client, server) =
         tokio::join!(client.connect(&url), async { server.accept().await.unwrap().await });
     let (client, server) = (client.unwrap(), server.unwrap());
-    // The configured limit on streams may be zero, so this raises it to one stream.
+    // The configured limit on streams may be zero, so the test sets it to one stream.
     server.set_max_concurrent_bi_streams(1);
     let mut stream = client.open_bi().await.unwrap();
     let write = async {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::number;
 
-/// Returns all requirements of SPEC.md by number, and adds what is wrong with SPEC.md itself to
+/// Returns all requirements of SPEC.md by number, and adds the mistakes in SPEC.md itself to
 /// `faults`.
 pub fn requirements(spec: &str, faults: &mut Vec<String>) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();

@@ -83,8 +83,8 @@ impl Trust {
 /// The token that identifies clients to a server.
 #[derive(Debug, clap::Args)]
 pub(crate) struct TokenArg {
-    /// The secret that both ends share (HTTP's Bearer). Use it with TLS, and prefer the variable,
-    /// because other users of a machine can see arguments
+    /// The secret that both ends share (HTTP's Bearer). Use it with TLS, and prefer the environment
+    /// variable, because other users of a machine can see arguments
     #[arg(
         long,
         value_name = "TOKEN",

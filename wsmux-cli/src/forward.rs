@@ -51,10 +51,10 @@ pub(crate) struct Args {
     /// The near end: connects to the far end at this ws:// or wss:// address
     #[arg(long, value_name = "URL", required_unless_present = "serve", conflicts_with = "serve")]
     to: Option<String>,
-    /// The far end: serves near ends on this address; port 0 takes any
+    /// The far end: serves near ends on this address; port 0 picks a free port
     #[arg(long, value_name = "ADDRESS")]
     serve: Option<SocketAddr>,
-    /// Accepts TCP connections on this address; port 0 takes any
+    /// Accepts TCP connections on this address; port 0 picks a free port
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
     /// Connects each stream to this TCP address
@@ -101,8 +101,8 @@ impl Args {
     /// Returns the role of this end.
     ///
     /// # Errors
-    /// Advice for the user. The arguments are checked here and not by clap. Clap has no rule that
-    /// relates two arguments and depends on a third argument.
+    /// Advice for the user. The arguments are checked here and not by clap, because clap has no
+    /// rule that relates two arguments and depends on a third argument.
     pub(crate) fn role(&self) -> Result<Role<'_>, &'static str> {
         let (target, listen) = (self.target.as_ref(), self.listen);
         if let Some(address) = self.serve {
@@ -119,8 +119,8 @@ impl Args {
                 _ => Ok(Role::Far { address, target, listen }),
             };
         }
-        // Clap ignores this option's `requires` if `--to` is given, because `--to` conflicts with
-        // the required option.
+        // A `requires = "serve"` on this option would not help. If `--to` is given, clap ignores
+        // such a rule, because `--to` conflicts with `--serve`.
         if self.allow_anyone {
             return Err("--allow-anyone is for the end with --serve");
         }

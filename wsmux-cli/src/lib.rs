@@ -1,7 +1,7 @@
 //! The subcommands of the program `wsmux`.
 //!
 //! This library exists for the program and for the example `perf` of the package `wsmux`, which run
-//! the same code. Its API is not stable: applications use the crate `wsmux`.
+//! the same code. Its API is not stable, so applications use the crate `wsmux`.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]

@@ -15,7 +15,7 @@ use crate::{
 /// interval does not add to the result.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// A server that does not answer is not given up before this time has passed.
+/// The command waits at least this long for a server that does not answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Opens a connection and measures round trips
@@ -23,8 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The command works with any server that accepts the WebSocket. The command measures the
 /// connection's own pings (frames of QMux, or pings of the WebSocket on the js-ws wire), which
 /// every implementation answers by itself. No stream is opened, so the server's application notices
-/// nothing. Pings are sent more often than --interval says if a third of the server's idle timeout
-/// is shorter.
+/// nothing. If a third of the server's idle timeout is shorter than --interval, pings are sent at
+/// that shorter interval.
 ///
 /// The exit code is 1 if the server cannot be reached, or is lost before the last answer.
 #[derive(Debug, clap::Args)]

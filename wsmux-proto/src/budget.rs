@@ -8,8 +8,9 @@
 //! proportion to its useful work. Such useless work costs the peer as much as it costs this end.
 //!
 //! The budgets do not count work that is already limited by other rules. Credit bounds stream data,
-//! and the stream limit bounds how many streams are opened (C-40). Control frames to a peer that
-//! does not read do not pile up, because this end keeps them as state and not in a queue (C-32).
+//! and the stream limit bounds how many streams are opened (C-40). If the peer does not read,
+//! control frames do not pile up at this end, because this end keeps them as state and not in a
+//! queue (C-32).
 
 use std::{borrow::Cow, time::Duration};
 
@@ -18,8 +19,8 @@ use crate::Time;
 
 /// The largest number of stream refusals that may wait to be sent. Refusals wait if the peer opens
 /// streams and does not read. Each refusal is two frames, so all refusals together take some KiB. A
-/// budget could not limit the refusals. While the peer does not read, there is no useful work that
-/// would replenish the budget.
+/// budget alone could not limit the refusals that wait, because time replenishes a budget even
+/// while the peer reads nothing.
 pub(super) const MAX_REFUSALS: usize = 1_024;
 
 /// A kind of useless work.
@@ -73,9 +74,9 @@ const RARE: (u64, u64) = (1_000, 100);
 /// time, they use two hundredths of a core.
 const IN_FLIGHT: (u64, u64) = (10_000, 1_000);
 
-/// How many late frames the peer may send for each frame that this end sends. For example, this end
-/// sends the end of a stream. A js-ws peer answers with one frame, and a grant that the peer sent
-/// earlier may still be on its way.
+/// How many late frames the peer may send for each frame that this end sends. For example, after
+/// this end has sent the end of a stream, two late frames may arrive: the answer of a js-ws peer,
+/// and a grant that the peer sent earlier.
 const ANSWERS: u64 = 2;
 
 /// By how many cancelled streams each served stream replenishes the budget. A connection on which
@@ -119,13 +120,13 @@ const PADDING_PER_SECOND: u64 = 16 * 1024 * 1024;
 const BYTES_FOR_A_GRANT: u64 = 64;
 
 /// The largest number of parts in which an implementation renews a window. wsmux renews a quarter
-/// at a time (C-38), and others renew an eighth. If the peer has declared a small window, its
-/// grants are small as well, and this end cannot make them larger. So the peer may send one grant
-/// for each part of a small window. The peer gains nothing by declaring a small window. It receives
-/// little data, and each part of the window costs both ends one frame. To send one part of the
-/// window, this end looks at no other stream (C-85). The peer could cause the same work with the
-/// same number of stream frames of a single byte each, and no budget counts such stream frames. If
-/// this end can send a frame that is longer than the declared window, the true window must be
+/// at a time (C-38), and other implementations renew an eighth. If the peer has declared a small
+/// window, its grants are small as well, and this end cannot make them larger. So the peer may send
+/// one grant for each part of a small window. The peer gains nothing by declaring a small window.
+/// It receives little data, and each part of the window costs both ends one frame. To send one part
+/// of the window, this end looks at no other stream (C-85). The peer could cause the same work with
+/// the same number of stream frames of a single byte each, and no budget counts such stream frames.
+/// If this end can send a frame that is longer than the declared window, the true window must be
 /// larger. So the bytes of such a long frame allow no more grants than the same number of bytes on
 /// a stream with a large window.
 const PARTS_OF_A_WINDOW: u64 = 8;

@@ -119,7 +119,8 @@ impl Default for Config {
             // This value is usual for QUIC, and shorter than the minute after which proxies drop an
             // idle connection.
             max_idle_timeout: Some(Duration::from_secs(30)),
-            // If a machine stalls, two pings in a row may be late before the idle timeout expires.
+            // On a machine that stalls, two pings in a row may be late, and the idle timeout still
+            // does not expire.
             keep_alive_interval: Some(Duration::from_secs(10)),
             // A link that takes a whole minute for one message of 64 KiB (9 kbit/s) is slow, but
             // not dead. If the peer is silent, the idle timeout ends the connection earlier. The
@@ -171,8 +172,8 @@ impl Config {
     /// [`stream_receive_window`](Self::stream_receive_window). 0 turns growth off. Default 64 MiB.
     ///
     /// A stream may take at most half of the part of this budget that the other streams do not use.
-    /// So with the default a single stream gets up to 32 MiB. A stream keeps its share until it
-    /// ends, because credit that was granted cannot be revoked.
+    /// So with the default a single stream gets up to 32 MiB. A stream keeps the bytes that it has
+    /// taken until it ends, because credit that was granted cannot be revoked.
     pub fn window_growth_budget(&mut self, bytes: u64) -> &mut Self {
         self.window_growth_budget = bytes;
         self
@@ -201,12 +202,12 @@ impl Config {
     /// [`max_concurrent_bidi_streams`](Self::max_concurrent_bidi_streams) may wait on the js-ws
     /// wire. At most 2^32; default 10,000, which cost at most 1 MB (about 100 bytes each).
     ///
-    /// On that wire the peer cannot learn the limit. A waiting stream has no credit, so the peer
-    /// cannot send data on it, and the application does not see it. When another stream ends, the
-    /// stream that has waited longest is opened. If this many streams are waiting already, the next
-    /// stream is refused. Both halves of a refused stream fail at the peer with code 0. If this
-    /// setting is 0, every stream beyond the limit is refused. On the QMux wire, where streams wait
-    /// at the peer, this setting has no effect.
+    /// On the js-ws wire the peer cannot learn the limit on open streams. A waiting stream has no
+    /// credit, so the peer cannot send data on it, and the application does not see it. When
+    /// another stream ends, the stream that has waited longest is opened. If this many streams are
+    /// waiting already, the next stream is refused. Both halves of a refused stream fail at the
+    /// peer with code 0. If this setting is 0, every stream beyond the limit is refused. On the
+    /// QMux wire, where streams wait at the peer, this setting has no effect.
     pub fn max_waiting_streams(&mut self, count: u64) -> &mut Self {
         self.max_waiting_streams = count.min(MAX_STREAM_COUNT);
         self
@@ -254,7 +255,7 @@ impl Config {
     /// The unsent bytes of finished streams count, too. At least 16 KiB; default 64 MiB.
     ///
     /// A stream may use at most half of the part of the window that the other streams do not use.
-    /// Bytes for which their stream has no credit may take at most half of the whole window. So
+    /// Bytes that wait for the credit of their stream may take at most half of the whole window. So
     /// streams with stalled readers cannot stop other streams, even if many readers are stalled.
     ///
     /// A connection may hold more than the window in three cases. Each stream may hold 1 KiB even
@@ -400,15 +401,16 @@ impl Config {
     /// plus 64 bytes.
     ///
     /// When this many bytes are unacknowledged, sending pauses. So a connection sends at most about
-    /// three quarters of the budget in each round trip. Long chunks are kept by reference. If
-    /// [`resume_timeout`](Self::resume_timeout) is `None`, this setting has no effect.
+    /// three quarters of the budget in each round trip. Long chunks are kept by reference and are
+    /// not copied. If [`resume_timeout`](Self::resume_timeout) is `None`, this setting has no
+    /// effect.
     pub fn replay_budget(&mut self, bytes: u64) -> &mut Self {
         self.replay_budget = bytes.clamp(MIN_REPLAY_BUDGET, MAX_REPLAY_BUDGET);
         self
     }
 
-    /// Returns the current value of [`resume_timeout`](Self::resume_timeout). A caller without new
-    /// sockets need not prepare for any.
+    /// Returns the current value of [`resume_timeout`](Self::resume_timeout). If it is `None`, the
+    /// caller does not have to provide new sockets.
     pub fn get_resume_timeout(&self) -> Option<Duration> {
         self.resume_timeout
     }
@@ -432,7 +434,7 @@ impl Config {
             max_idle_timeout: self.max_idle_timeout.unwrap_or_default(),
             // The parameter has its largest value, so that the connection's credit never runs out
             // before a stream's credit. Otherwise one slow reader could stop all streams (C-28,
-            // C-31). What bounds the memory is the number of streams times their window.
+            // C-31). The number of streams times their window bounds the memory.
             initial_max_data: VarInt::MAX.into_inner(),
             initial_max_stream_data_bidi_local: self.stream_receive_window,
             initial_max_stream_data_bidi_remote: self.stream_receive_window,

@@ -20,14 +20,14 @@ pub(crate) use tests::every_test;
 /// defaults apply.
 #[derive(Debug, Default)]
 pub(crate) struct Settings {
-    /// The receive window of each stream, which does not grow. Unless `connection_window` is set
-    /// too, the connection's window is not much larger than this.
+    /// The receive window of each stream, which does not grow. If `connection_window` is `None`,
+    /// the connection's window is at most four stream windows.
     pub(crate) stream_receive_window: Option<u64>,
     /// The connection's window, which all streams share.
     pub(crate) connection_window: Option<u64>,
     /// How many streams of each kind we may have open at the same time.
     pub(crate) streams: Option<u32>,
-    /// Whether to enable datagrams, for an implementation in which they are off by default.
+    /// Enables datagrams in an implementation in which they are off by default.
     pub(crate) datagrams: bool,
 }
 
@@ -49,15 +49,15 @@ pub(crate) trait Foreign: Clone + Send + Sync + 'static {
     /// The largest application error code that this implementation can send.
     const LARGEST_CODE: u64;
 
-    /// The implementation can send us datagrams that are longer than this.
+    /// The implementation can send us datagrams that are longer than this number of bytes.
     const DATAGRAM_SIZE: usize;
 
     /// Whether the implementation may end its WebSocket before its CONNECTION_CLOSE has been sent.
-    /// In crate qmux 0.6.6 the task that writes can learn of a close in two ways. If it learns of
-    /// the close in one of these ways, it does not send what is queued.
+    /// In crate qmux 0.6.6 the writing task can learn of a close in two ways. In one of the two
+    /// ways, the task does not send the queued frames, such as the CONNECTION_CLOSE.
     const MAY_LOSE_ITS_CLOSE: bool;
-    /// Whether the implementation grants connection credit again after it has stopped a stream, for
-    /// the stream's bytes that were in flight or unread.
+    /// Whether the implementation, after it has stopped a stream, grants connection credit again
+    /// for the bytes of the stream that were in flight or unread.
     const RETURNS_CREDIT_OF_STOPPED_STREAMS: bool;
 
     fn config(settings: Settings) -> Self::Config;
@@ -73,8 +73,8 @@ pub(crate) trait Foreign: Clone + Send + Sync + 'static {
 
     async fn accept(server: &Self::Server) -> Self;
 
-    /// Opens a bidirectional stream. Returns `None` if the connection has ended, as the next three
-    /// methods do.
+    /// Opens a bidirectional stream. This method and the next three methods return `None` if the
+    /// connection has ended.
     fn open_bi(&self) -> impl Future<Output = Option<(Self::Send, Self::Recv)>> + Send;
 
     fn open_uni(&self) -> impl Future<Output = Option<Self::Send>> + Send;

@@ -103,8 +103,9 @@ impl<F: Foreign> Pair<F> {
         Self { ours, theirs, _server: None, _their_server: Some(server) }
     }
 
-    /// Opens a stream, and returns both ends of it. The end that accepts a stream learns of it by
-    /// its first byte. So the end that opens it sends one byte, and the other end reads that byte.
+    /// Opens a stream, and returns both ends of it. The accepting end learns of the stream only
+    /// when the first byte arrives. So the opening end sends one byte, and the accepting end reads
+    /// that byte.
     pub(crate) async fn open(&self, opener: Opener) -> (WebSocketStream, (F::Send, F::Recv)) {
         match opener {
             Opener::Us => {
@@ -178,8 +179,8 @@ pub(crate) async fn they_receive_pattern(recv: &mut impl ForeignRecv, seed: u8, 
     assert_eq!(at, bytes, "bytes until the end of their stream");
 }
 
-/// Reads a stream at the foreign end until its end or an error. Returns the bytes, and why the
-/// stream ended if it did not finish.
+/// Reads a stream at the foreign end until its end or an error. Returns the bytes, and the error if
+/// there was one.
 pub(crate) async fn they_read_to_end(recv: &mut impl ForeignRecv) -> (Vec<u8>, Option<End>) {
     let mut all = Vec::new();
     loop {

@@ -167,16 +167,15 @@ pub(crate) async fn streams_given_up_in_the_middle_of_data_leave_the_connection_
     role: Role,
 ) {
     const ENDLESS: u64 = 1 << 40;
-    // These implementations do not return all credit of a stopped stream. A common default for the
-    // connection window is 1 MiB, which would be used up after a few rounds.
+    // If an implementation does not return all credit of a stopped stream, a few rounds would use
+    // up a connection window of 1 MiB, which is a common default.
     let connection_window = (!F::RETURNS_CREDIT_OF_STOPPED_STREAMS).then_some(64 * MIB);
     let theirs = F::config(Settings { connection_window, ..Settings::default() });
     let pair = Pair::<F>::new(role, Config::default(), theirs).await;
     for opener in Opener::BOTH {
         for round in 1..6 {
             let some = round * 100_000;
-            // The foreign end stops our sending half of the stream, and we stop the sending half of
-            // the foreign end.
+            // Each end stops the sending half of the other end.
             let (mut stream, (mut their_send, mut their_recv)) = pair.open(opener).await;
             let (send, recv) = stream.split();
             let they_write = async {
@@ -205,8 +204,8 @@ pub(crate) async fn streams_given_up_in_the_middle_of_data_leave_the_connection_
     }
 }
 
-/// With its default settings, the crate `qmux` would fail here as the receiver, because the windows
-/// of four streams use up its connection window. So only readers of ours stall here.
+/// Only readers of our end stall here. If six readers of the crate `qmux` stalled, the test would
+/// fail, because four full stream windows use up the default connection window of that crate.
 pub(crate) async fn readers_of_ours_that_stall_cost_another_stream_nothing<F: Foreign>(role: Role) {
     let pair = defaults::<F>(role).await;
     let mut stalled = Vec::new();
@@ -318,8 +317,8 @@ pub(crate) async fn everything_works_over_tls<F: Foreign>(role: Role) {
     within("our end", pair.ours.closed()).await;
 }
 
-/// For the other implementations the offer is an unknown parameter. So the connection ends with its
-/// socket, as it does without an offer.
+/// The other implementations ignore the offer, because it is a parameter that they do not know. So
+/// the connection ends when its socket is lost, as it does without an offer.
 pub(crate) async fn an_offer_of_resumption_changes_nothing_for_them<F: Foreign>(role: Role) {
     let ours = config(|config| {
         config.resume_timeout(Some(std::time::Duration::from_secs(60)));

@@ -1,4 +1,4 @@
-//! More silent clients than the server has file descriptors. The server is `HttpServer`, with the
+//! A server with more silent clients than file descriptors. The server is `HttpServer`, with the
 //! routes and the TLS configuration of the example.
 
 #[path = "../../../examples/axum_server.rs"]
@@ -31,7 +31,7 @@ const DESCRIPTORS: usize = 40;
 /// How long a server here waits for a client that sends nothing.
 const HEAD_TIMEOUT: Duration = Duration::from_millis(300);
 
-/// What an HTTP/2 client sends first (RFC 9113 §3.4).
+/// The first bytes of every HTTP/2 client (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// An empty SETTINGS frame, and the header of a HEADERS frame whose block never arrives.
@@ -86,7 +86,7 @@ async fn a_process_with_few_descriptors() {
         server = server.tls_config(Arc::new(example::tls_config().unwrap()));
     }
     let serving = server.serve_routes(listener, example::routes().unwrap());
-    // Waiting in a blocking task needs no further descriptor.
+    // A blocking task waits for the end of stdin, because such a task needs no further descriptor.
     let ended =
         tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink()));
     tokio::select! {
@@ -97,7 +97,7 @@ async fn a_process_with_few_descriptors() {
 
 fn client() -> WebSocketClient {
     let mut config = Config::default();
-    // This client waits until the server has dropped all silent clients.
+    // The client may have to wait until the server has dropped all silent clients.
     config.handshake_timeout(Duration::from_secs(100));
     WebSocketClient::builder().danger_accept_any_certificate().config(config).build().unwrap()
 }
@@ -165,7 +165,7 @@ async fn is_served(connection: &WebSocketConnection) {
 /// Waits for the server to end the connection of a silent client.
 async fn is_let_go(mut stream: impl AsyncReadExt + Unpin) {
     let mut rest = Vec::new();
-    // Whether the connection is reset or ended depends on the operating system.
+    // The operating system decides whether this is an RST or a FIN.
     let _ = within("an end", stream.read_to_end(&mut rest)).await;
 }
 

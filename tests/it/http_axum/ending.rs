@@ -29,7 +29,8 @@ enum Sign {
     Cut,
 }
 
-/// What the client sent to end its side, and what the server sent, each in the order of arrival.
+/// The signs that came from the client, and the signs that came from the server, each in the order
+/// of arrival.
 #[derive(Debug, Clone, Default)]
 struct Heard(Arc<Mutex<[Vec<Sign>; 2]>>);
 
@@ -110,8 +111,8 @@ async fn relay(server: SocketAddr) -> (SocketAddr, WebSocketClient, Heard, JoinH
 /// HTTP/2, and by a FIN on TCP.
 #[tokio::test]
 async fn either_end_closes_and_both_end_their_http2_stream_and_reset_none() {
-    // The seventh way is to drop the server's last handle. This test leaves the seventh way out,
-    // because the echo route holds a handle too.
+    // The seventh of the `WAYS` to end a connection drops the server's last handle. This way is
+    // impossible here, because the echo route holds a handle too.
     for (number, end) in WAYS[..6].iter().enumerate() {
         let server = Server::start(Kind::PLAIN).await;
         let (address, client, heard, relaying) = relay(server.address).await;

@@ -118,7 +118,8 @@ async fn a_late_refusal_over_http2_is_reported_without_its_body() {
         connection.accept().await;
     });
     let mut config = Config::default();
-    // The client waits one second for a body. The handshake timeout is shorter than one second.
+    // The client waits one second for a body, but never longer than the handshake timeout, which is
+    // shorter here.
     config.handshake_timeout(Duration::from_millis(900));
     let client = WebSocketClient::builder().config(config).build().unwrap();
     let client = Http2Client::with_prior_knowledge(client);
@@ -158,7 +159,8 @@ async fn a_frame_without_a_mask_is_an_error_over_http2_too() {
     assert!(close.is_some(), "{said:?}");
 }
 
-/// A client vanishes. Its stream is reset, as when a page is closed.
+/// A client vanishes, and its HTTP/2 stream is reset. A browser also resets the stream when a page
+/// is closed.
 #[tokio::test]
 async fn a_reset_of_the_http2_stream_ends_its_connection_and_no_other() {
     let server = Server::start(Kind::PLAIN).await;

@@ -1,5 +1,5 @@
-//! Callers give up a connect before the answer arrives. The TCP connection that several connects
-//! share may be dead, or only slow.
+//! Callers of `connect` give up before the server has answered. The TCP connection that several
+//! calls share may be dead, or only slow.
 
 use std::{
     future::Future,
@@ -32,13 +32,13 @@ struct Path {
 
 /// The path of one TCP connection.
 struct Relay {
-    /// The sockets stay open, even if the task ends.
+    /// Keeps the sockets open after the task has ended.
     _sockets: [std::net::TcpStream; 2],
     task: JoinHandle<()>,
 }
 
 impl Relay {
-    /// From now on no data passes, and neither end notices that.
+    /// Stops passing data. Neither end notices that.
     async fn goes_dead(&mut self) {
         self.task.abort();
         let _ = (&mut self.task).await;
@@ -107,7 +107,7 @@ async fn a_dead_session_is_left_though_every_caller_gives_up_early() {
     for _ in 0..3 {
         gives_up(client.connect(&path.url()));
     }
-    // This connect fails unless it leaves the dead TCP connection within the handshake timeout.
+    // This call succeeds only if it abandons the dead TCP connection within the handshake timeout.
     let connection = within("connecting", client.connect(&path.url())).await.unwrap();
     exchange(&connection, 1000).await;
     // The three callers that gave up may have dialled as well.
@@ -121,7 +121,7 @@ async fn a_session_that_answers_is_shared_again_after_a_caller_gave_up() {
     let shares = async {
         loop {
             let before = path.connections();
-            // This gives the answer to a PING time to arrive, without using the clock.
+            // During this exchange the answer to a PING can arrive, so the test needs no clock.
             exchange(&first, 1000).await;
             let connection = client.connect(&path.url()).await.unwrap();
             let closed = connection.closed();

@@ -1,5 +1,5 @@
-//! How a server determines for which host a request is, and which requests it refuses. The same
-//! heads are sent to our own server and to a route of hyper's.
+//! How a server finds the host that a request is meant for, and which requests a server refuses.
+//! Each request head is sent to our own server and to a hyper server that uses our acceptor.
 
 use std::convert::Infallible;
 
@@ -34,8 +34,8 @@ const fn head(line: &'static str, host: &'static str, status: u16) -> Head {
     Head { line, host, ours: status, hypers: status }
 }
 
-/// Returns a head to which the two servers give different answers, because hyper parses it before
-/// our code.
+/// Returns a head to which the two servers give different answers, because hyper parses the head
+/// before our code sees it.
 const fn differs(line: &'static str, host: &'static str, ours: u16, hypers: u16) -> Head {
     Head { line, host, ours, hypers }
 }
@@ -118,7 +118,7 @@ const HEADS: &[Head] = &[
     head("OPTIONS * HTTP/1.1", HOST, 405),
     head("POST / HTTP/1.1", HOST, 405),
     head("POST / HTTP/1.1", "", 400),
-    // hyper rejects a version that it does not know as not being HTTP.
+    // hyper treats a version that it does not know as a syntax error.
     differs("GET / HTTP/3.0", HOST, 505, 400),
 ];
 
@@ -178,7 +178,7 @@ async fn route(
     })
 }
 
-/// Returns the head of the answer.
+/// Sends a request, and returns the head of the answer.
 async fn answer(address: std::net::SocketAddr, request: &str) -> String {
     let mut tcp = TcpStream::connect(address).await.unwrap();
     tcp.write_all(request.as_bytes()).await.unwrap();

@@ -1,5 +1,5 @@
-//! Tests of connections on the routes of an HTTP server that is not ours, over HTTP/1.1 and HTTP/2,
-//! and of clients whose connections share a TCP connection.
+//! Tests of connections on the routes of an HTTP server that is not ours, over HTTP/1.1 and HTTP/2.
+//! In some of the tests several connections of a client share a TCP connection.
 
 mod crowd;
 mod ending;

@@ -1,4 +1,4 @@
-//! Beside its WebSocket route, the server is an ordinary HTTP server.
+//! A server with a WebSocket route, which is an ordinary HTTP server on all other routes.
 
 use std::process::Stdio;
 
@@ -130,7 +130,7 @@ async fn both_ends_know_what_the_handshake_said() {
             assert_eq!(client.peer_certificates().is_some(), kind.tls);
             exchange(&client, 3_000_000).await;
             // Over HTTP/1.1 the acceptor finds the socket inside hyper's upgraded connection, so it
-            // can ask for the round-trip time.
+            // can ask the system for the round-trip time.
             #[cfg(target_os = "linux")]
             assert_eq!(accepted.socket_rtt().is_some(), !http2);
         }

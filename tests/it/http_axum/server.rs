@@ -41,7 +41,7 @@ use wsmux::{
     },
 };
 
-/// Waits for a future, with a limit that leaves room for a machine that stops for some seconds.
+/// Waits for a future. The time limit is long, because a busy machine may stop for some seconds.
 pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     let limit = Duration::from_secs(120);
     tokio::time::timeout(limit, future).await.unwrap_or_else(|_| panic!("{what} took too long"))
@@ -77,7 +77,7 @@ pub(crate) struct Server {
     client: CertifiedKey<KeyPair>,
     counts: Arc<Counts>,
     accepted: tokio::sync::Mutex<mpsc::UnboundedReceiver<WebSocketConnection>>,
-    /// What pages have reported.
+    /// The outcomes that pages have reported.
     said: tokio::sync::Mutex<mpsc::UnboundedReceiver<String>>,
     draining: watch::Sender<bool>,
     serving: JoinHandle<()>,
@@ -169,7 +169,7 @@ impl Server {
         Self::with(kind, builder).await
     }
 
-    /// Starts a server whose WebSockets are accepted as this builder says.
+    /// Starts a server that accepts WebSockets with the settings of this builder.
     pub(crate) async fn with(kind: Kind, builder: WebSocketServerBuilder) -> Self {
         let certified =
             rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()])
@@ -214,8 +214,8 @@ impl Server {
                 counted.tcp.fetch_add(1, Ordering::SeqCst);
                 counted.open.fetch_add(1, Ordering::SeqCst);
                 let (routes, tls, counts) = (routes.clone(), tls.clone(), counted.clone());
-                // `go_away` concerns only the connections that are open when it is called, so
-                // `serve` ignores an earlier call.
+                // A call of `go_away` affects only connections that are open at the time of the
+                // call. So `serve` ignores a call that came before its connection.
                 let drain = drain.clone();
                 connections.spawn(async move {
                     if !kind.tls {

@@ -34,8 +34,8 @@ async fn three_connections_share_one_tcp_connection() {
     assert_eq!(server.tcp_connections(), 2);
 }
 
-/// The stalled connections use up the credit of all their streams. The total of this credit is more
-/// than the initial HTTP/2 windows allow.
+/// The stalled connections use up the credit of all their streams. These are more bytes than the
+/// initial HTTP/2 windows allow.
 #[tokio::test]
 async fn stalled_connections_do_not_slow_another_on_the_same_tcp_connection() {
     let server = Server::start(Kind::TLS).await;
@@ -47,7 +47,7 @@ async fn stalled_connections_do_not_slow_another_on_the_same_tcp_connection() {
         for _ in 0..4 {
             let mut stream = connection.open_bi().await.unwrap();
             stream.send().write_all(b"stall").await.unwrap();
-            // This fills the stream's window, and the send buffer beyond it.
+            // These bytes fill the stream's window and a part of the send buffer.
             let filled = stream.send().write_all(&[0; 1024 * 1024 + 256 * 1024]);
             within("filling", filled).await.unwrap();
             stalled.push(stream);

@@ -1,6 +1,6 @@
-//! Tests of the QMux wire against another implementation, the crate `qmux`. These are the tests of
-//! `foreign`, and tests of what only this crate can do. Each runs with our server and with our
-//! client.
+//! Tests of the QMux wire against another implementation, the crate `qmux`. This module runs the
+//! tests of `foreign`, and tests of features that only this crate has. Each test runs with our
+//! server and with our client.
 
 use wsmux_testing::interop;
 mod theirs;
@@ -27,7 +27,8 @@ in_both_roles! {
     a_peer_that_knows_the_older_draft_alone_is_understood,
 }
 
-/// The crate discards the part that RESET_STREAM_AT promised to deliver.
+/// The crate discards even the bytes below the reliable size, which RESET_STREAM_AT promises to
+/// deliver.
 async fn our_reset_after_a_part_of_a_stream_is_a_reset_to_them(role: Role) {
     let pair = Pair::<Them>::new(role, Config::default(), qmux::Config::default()).await;
     for opener in Opener::BOTH {

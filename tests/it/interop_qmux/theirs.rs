@@ -19,7 +19,7 @@ use super::{
     interop::within,
 };
 
-/// Returns the crate's default settings with a change.
+/// Returns the crate's default settings after a change.
 pub(crate) fn their_config(change: impl FnOnce(&mut qmux::Config)) -> qmux::Config {
     let mut config = qmux::Config::default();
     change(&mut config);
@@ -39,7 +39,7 @@ impl Foreign for Session {
     type Send = SendStream;
     type Recv = RecvStream;
 
-    /// The crate's own codes are 32 bits long; it accepts ours at their full length.
+    /// The crate sends codes of 32 bits, and accepts our codes of up to 62 bits.
     const LARGEST_CODE: u64 = u32::MAX as u64;
 
     const DATAGRAM_SIZE: usize = 60_000;

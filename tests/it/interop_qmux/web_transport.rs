@@ -1,4 +1,5 @@
-//! A program written only against `web_transport_trait` runs on our connection and on the crate's.
+//! A program written only against `web_transport_trait` runs on a connection of ours and on a
+//! connection of the crate `qmux`.
 
 use bytes::Bytes;
 use web_transport_trait::{Error as _, RecvStream, SendStream, Session, Stats as _};

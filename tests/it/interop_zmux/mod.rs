@@ -1,6 +1,6 @@
 //! The QMux wire against a third implementation, the crates `zmux` and `zmux-websocket`. This
-//! module runs the tests of `foreign`, and tests of what only these crates can do. Each test runs
-//! with our server and with our client.
+//! module runs the tests of `foreign`, and tests of features that only these crates have. Each test
+//! runs with our server and with our client.
 
 use wsmux_testing::interop;
 mod theirs;
@@ -28,8 +28,8 @@ in_both_roles! {
     an_application_protocol_is_agreed_on_by_each_name,
 }
 
-/// The crate delivers the part that RESET_STREAM_AT promised to deliver. The crate `qmux` discards
-/// that part.
+/// The crate delivers the bytes below the reliable size, as RESET_STREAM_AT promises. The crate
+/// `qmux` discards them.
 async fn our_reset_after_a_part_of_a_stream_keeps_that_part(role: Role) {
     let pair = Pair::<Them>::new(role, Config::default(), zmux::Config::default()).await;
     for opener in Opener::BOTH {
@@ -45,8 +45,8 @@ async fn our_reset_after_a_part_of_a_stream_keeps_that_part(role: Role) {
     pair.exchange(Opener::Us, 100_000).await;
 }
 
-/// This test is not in `foreign`, because the crate `qmux` sometimes reports this end as `Closed`,
-/// without its code.
+/// This test is not in `foreign`, because the crate `qmux` sometimes reports the end of the
+/// connection as `Closed`, without the code.
 async fn a_drain_of_either_end_loses_nothing(role: Role) {
     for opener in Opener::BOTH {
         let pair = Pair::<Them>::new(role, Config::default(), zmux::Config::default()).await;
@@ -130,7 +130,7 @@ async fn an_application_protocol_is_agreed_on_by_each_name(role: Role) {
         pair.exchange(Opener::Us, 1_000).await;
         pair.exchange(Opener::Them, 1_000).await;
     }
-    // Each client offers its usual names.
+    // Now each client offers the subprotocols that it offers by default.
     let server = WebSocketServer::builder().protocol("chat");
     let client = WebSocketClient::builder().protocol("chat");
     let pair = connected(role, server, client, None, chat()).await;

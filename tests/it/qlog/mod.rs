@@ -1,5 +1,5 @@
-//! Reads back the qlog of a real transfer: it must have the fields that the schema requires, and
-//! the frames that were sent.
+//! Reads back the qlog of a real transfer. The log must have the fields that the schema requires,
+//! and it must contain the frames that were sent.
 //!
 //! The schema is version 0.3: draft-ietf-quic-qlog-main-schema-05 and
 //! draft-ietf-quic-qlog-quic-events-04.
@@ -26,7 +26,7 @@ use wsmux::{
 
 use self::schema::{check_event, check_log, check_packets, uint};
 
-/// A time limit that no test here reaches on any machine.
+/// A time limit that a passing test never reaches, even on a slow machine.
 const WATCHDOG: Duration = Duration::from_secs(60);
 
 /// A directory that is removed at the end of the test.
@@ -136,7 +136,7 @@ fn a_transfer_is_logged_at_both_ends_in_the_schema_that_qvis_reads() {
     assert_eq!(packets[&Side::Server], [received, sent], "both tell of the same messages");
 }
 
-/// A writer that reports what was written to it when it is dropped.
+/// A writer that collects bytes. When it is dropped, it sends them to a channel.
 struct Collect(Vec<u8>, mpsc::Sender<Vec<u8>>);
 
 impl Write for Collect {
@@ -197,7 +197,7 @@ fn the_js_ws_wire_is_not_logged() {
     tokio::runtime::Runtime::new().unwrap().block_on(transfer(&config, &config, Wire::JsWs));
 }
 
-/// A socket of the application, which panics.
+/// A faulty socket of the application, which panics.
 struct Bug;
 
 impl Socket for Bug {
@@ -286,8 +286,8 @@ fn equal_frames_that_follow_each_other_have_one_entry_that_counts_them() {
     assert_eq!(counts, [DATAGRAMS]);
 }
 
-/// A writer. It hangs until the sender of its permits has been dropped. Then it reports what was
-/// written to it.
+/// A writer that hangs until the sender of its permits has been dropped. After that it works like
+/// [`Collect`].
 struct Hangs(Arc<Mutex<mpsc::Receiver<()>>>, Collect);
 
 impl Write for Hangs {
@@ -340,8 +340,8 @@ fn writers_that_hang_cost_nothing_but_the_logs_of_their_own_config() {
     };
     let done = runtime.block_on(async { tokio::time::timeout(WATCHDOG, transfer).await });
     if done.is_err() {
-        // The writers hang until the permit is dropped, and the runtime would wait for them for
-        // ever.
+        // Dropping the permit lets the writers continue. Otherwise the runtime would wait for them
+        // for ever, and the test would not fail.
         drop(permit);
         panic!("blocking work waits for the writers");
     }

@@ -23,8 +23,8 @@ fn qlog() -> (QlogConfig, mpsc::Receiver<Vec<u8>>) {
     (qlog, logs)
 }
 
-/// Asserts that a log has one loss and one new socket, between messages. Returns the number of
-/// messages that this end sent again, as the log gives it.
+/// Asserts that a log has one loss and one new socket, with messages before and after them. Returns
+/// the number of resent messages that the log gives.
 fn check(records: &[Value]) -> u64 {
     let events = &records[1..];
     events.iter().for_each(check_event);
@@ -35,7 +35,8 @@ fn check(records: &[Value]) -> u64 {
     let mut names: Vec<_> = events.iter().map(name).collect();
     names.retain(|name| !name.ends_with("_set") && !name.ends_with("_updated"));
     names.dedup();
-    // A client asks on the new socket. The server's connection gets the socket afterwards.
+    // The client's log contains the request to resume, which is sent on the new socket. The
+    // server's connection gets the new socket only after this request.
     let asks = records[0]["trace"]["vantage_point"]["type"] == "client";
     let mut expected =
         vec!["connectivity:connection_started", "packet", "wsmux:connection_suspended"];
@@ -81,7 +82,8 @@ fn the_log_of_a_connection_goes_on_after_a_lost_socket() {
         [&client, &server_end].map(|end| end.session_stats().resent_messages)
     });
     drop(runtime);
-    // The server has also logged the new socket, until it knew to which connection it belonged.
+    // The server has begun another log for the new socket. That log ends where the server learned
+    // to which connection the socket belongs.
     let is_resumed =
         |log: &Vec<Value>| log.iter().any(|event| event["name"] == "wsmux:connection_resumed");
     let mut of_server: Vec<_> = server_logs.iter().map(|log| records(&log)).collect();

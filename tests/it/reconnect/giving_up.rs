@@ -111,8 +111,8 @@ async fn a_server_that_accepts_and_goes_away_is_left_in_peace() {
         lost(&mut events).await;
         longest = longest.max(waiting(&mut events, attempt + 1).await);
     }
-    // If the pauses did not double, no pause would be longer than `INITIAL`. Because the pauses
-    // double, no pause is longer than `INITIAL` only once in 2^50 runs.
+    // Without doubling, all pauses would be at most `INITIAL`. With doubling, this happens by
+    // chance only once in 2^50 runs.
     assert!(longest > INITIAL, "{longest:?}");
     // After a connection that lasts, the pauses are short again.
     for attempt in [13, 1, 1, 1, 1, 1, 1, 1] {

@@ -30,7 +30,7 @@ async fn the_old_connection_is_used_until_the_next_one_is_there() {
     connected(&mut events, 1).await;
     let server = servers.recv().await.unwrap();
     let first = client.connection().await.unwrap();
-    // A stream that the client has opened, and of which the server knows nothing yet.
+    // The client has opened this stream, but the server does not know of it yet.
     let mut early = first.open_uni().await.unwrap();
     server.drain();
     peer_draining(&mut events).await;
@@ -167,7 +167,8 @@ async fn serve(stream: WebSocketStream, ledger: Ledger) {
 async fn call(client: &ReconnectingClient, id: u64) -> Result<(), String> {
     let stream = client.open_bi().await.map_err(|error| error.to_string())?;
     let (mut send, mut recv) = stream.into_split();
-    // Others may overtake this call, so some streams are used long after they were opened.
+    // During this pause other calls may overtake this call. So some streams are used long after
+    // they were opened.
     tokio::time::sleep(Duration::from_millis(id % 7 * 10)).await;
     send.write_all(&id.to_be_bytes()).await.map_err(|error| error.to_string())?;
     send.finish().map_err(|error| error.to_string())?;
@@ -176,8 +177,8 @@ async fn call(client: &ReconnectingClient, id: u64) -> Result<(), String> {
     Ok(())
 }
 
-/// Connects to the first server that answers, beginning with another one each time, as a balancer
-/// does.
+/// Tries the servers one after another until one answers. Like a load balancer, each call begins
+/// with another server.
 async fn dial(
     client: WebSocketClient,
     urls: Arc<Mutex<Vec<String>>>,

@@ -197,7 +197,8 @@ async fn dropping_it_stops_everything() {
         drop(clone);
         if connects {
             let server = servers.recv().await.unwrap();
-            // Pings keep advancing the virtual clock for ever, so this needs a timeout.
+            // Because of the pings, the virtual clock advances for ever. So this wait needs a
+            // timeout.
             let end = timeout(Duration::from_secs(600), server.closed()).await.unwrap();
             assert!(matches!(end, ConnectionError::ApplicationClosed(_)), "{end:?}");
         }
@@ -207,7 +208,7 @@ async fn dropping_it_stops_everything() {
         assert!(servers.recv().await.is_none());
         while events.next().await.is_some() {}
     }
-    // A handle of the connection that the application holds still works.
+    // If the application holds a handle of the connection, that handle still works.
     let (builder, mut servers) = world([Connects]);
     let (client, _events) = builder.start();
     let connection = client.connection().await.unwrap();

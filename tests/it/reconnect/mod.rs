@@ -22,7 +22,7 @@ use wsmux::{
     Wire, http::StatusCode, socket::memory_pair,
 };
 
-/// A bound that leaves room for a machine that is busy with other work.
+/// A time limit that is long enough even for a machine that is busy with other work.
 const BOUND: Duration = Duration::from_secs(60);
 
 const INITIAL: Duration = Duration::from_millis(500);

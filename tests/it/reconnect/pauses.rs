@@ -80,6 +80,6 @@ async fn clients_of_one_server_do_not_come_back_together() {
         let delay = waiting(&mut events, 2).await;
         *(if delay < INITIAL / 2 { &mut early } else { &mut late }) += 1;
     }
-    // It happens by chance only once in 2^63 runs that all clients are early or that all are late.
+    // All clients are early, or all are late, by chance only once in 2^63 runs.
     assert!(early > 0 && late > 0, "{early} early, {late} late");
 }

@@ -12,7 +12,7 @@ use wsmux::{
 
 use super::{BOUND, connected, failed, gave_up, lost, next};
 
-/// Serves every client until it is dropped.
+/// A server that serves every client until this handle is dropped.
 struct Server(tokio::task::JoinHandle<()>);
 
 impl Server {

@@ -1,4 +1,4 @@
-//! How a connection ends that has no socket.
+//! How a connection without a socket ends.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use super::{
     suspended,
 };
 
-/// Connects two ends that wait for a new socket for this time.
+/// Connects two ends. After a loss each end waits for a new socket for this time.
 async fn connect_for(timeout: Duration) -> Ends {
     let server = WebSocketServer::builder().config(config_for(timeout));
     let place = Place::start(server, "ws").await;
@@ -30,7 +30,8 @@ fn is_loss(error: &ConnectionError) -> bool {
     matches!(error, ConnectionError::SocketLost(_))
 }
 
-/// Calls everything that can wait on a connection, and fails unless each call ends with the loss.
+/// Calls every method of a connection that can wait. Asserts that each call ends with the error of
+/// the lost socket.
 async fn every_call_ends(connection: &WebSocketConnection) {
     let mut stream = within("opening", connection.open_bi()).await.expect("a stream");
     let (send, recv) = stream.split();
@@ -141,8 +142,8 @@ async fn a_close_without_a_socket_is_over_at_once() {
     }
 }
 
-/// Closes one end while there is no socket, or drops its last handle. Fails unless the other end
-/// learns of that when the client can dial again.
+/// Closes one end while there is no socket, or drops that end's last handle. Asserts that the other
+/// end learns of this once the client can dial again.
 async fn is_told(of_server: bool, by_drop: bool) {
     let Ends { client, server, cutter, place: _place } = connect_plain().await;
     cutter.set_down(true);

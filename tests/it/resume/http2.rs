@@ -11,7 +11,7 @@ use wsmux_testing::{
 use super::{config, kill_at_random, resumed, suspended};
 use crate::http_axum::server::{Kind, Server};
 
-/// Starts a server whose routes have connections that can be resumed, and connects to it.
+/// Starts a server whose connections can be resumed, and opens connections to it.
 async fn connect(kind: Kind, count: usize) -> (Server, Cutter, Vec<WebSocketConnection>) {
     let server = Server::with(kind, WebSocketServer::builder().config(config())).await;
     let cutter = Cutter::start(server.address).await;
@@ -25,7 +25,7 @@ async fn connect(kind: Kind, count: usize) -> (Server, Cutter, Vec<WebSocketConn
     let mut connections = Vec::new();
     for _ in 0..count {
         let connection = client.connect(&url).await.unwrap();
-        // Before the server has the client's parameters, the connection cannot be resumed.
+        // The connection cannot be resumed until the server has the client's parameters.
         get_echo(&connection, 1, 100).await;
         connections.push(connection);
     }

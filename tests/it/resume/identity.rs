@@ -18,8 +18,8 @@ use super::{
     place::{Ends, Place},
 };
 
-/// Cuts the connection. The client then comes back, and the server refuses it. Returns what the
-/// server says of this client.
+/// Cuts the connection. The client then comes back, and the server refuses it. Returns the server's
+/// error for this client.
 async fn come_back_in_vain(ends: &Ends) -> AcceptError {
     ends.talk().await;
     assert_eq!(ends.client.session_state(), SessionState::Live);
@@ -30,7 +30,8 @@ async fn come_back_in_vain(ends: &Ends) -> AcceptError {
     ends.place.refused().await
 }
 
-/// Returns what a server says of a client that comes back, if the server has never had the session.
+/// Returns the error of a server to which a client comes back with a session that the server never
+/// had.
 async fn said_of_an_unknown_session() -> String {
     let builder = || WebSocketServer::builder().config(config());
     let (before, after) =
@@ -95,7 +96,7 @@ async fn the_same_identity_may_resume() {
     }
 }
 
-/// Presents one certificate after the other.
+/// Presents another certificate in each TLS handshake.
 #[derive(Debug)]
 struct Certificates(Vec<Arc<CertifiedKey>>, AtomicUsize);
 
@@ -130,7 +131,8 @@ async fn only_the_same_certificate_may_resume() {
             .unwrap()
             .with_root_certificates(roots)
             .with_client_cert_resolver(Arc::new(certificates));
-        // A resumed TLS session has the certificate of the session that it resumes.
+        // TLS resumption is off, because a resumed TLS session keeps the certificate of the earlier
+        // session.
         client.resumption = rustls::client::Resumption::disabled();
         let client = WebSocketClient::builder().config(config()).tls_config(Arc::new(client));
         let server = tls.server().config(config());

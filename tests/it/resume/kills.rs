@@ -29,7 +29,7 @@ async fn streams_go_on_after_a_lost_socket() {
     }
 }
 
-/// The server notices nothing of the loss, and its old socket is still open when the client comes
+/// The server does not notice the loss. Its old socket is still open when the client comes back
 /// with a new socket.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn streams_go_on_after_a_loss_that_the_server_did_not_notice() {
@@ -51,7 +51,7 @@ async fn streams_go_on_after_a_loss_that_the_server_did_not_notice() {
     }
 }
 
-/// Runs transfers in both directions beside a job that cuts the connection.
+/// Runs transfers in both directions, while `cutting` cuts the connection.
 async fn transfer_beside(ends: &Ends, kilobytes: u64, cutting: impl Future<Output = ()>) {
     let _echoes = [Echo::start(&ends.server), Echo::start(&ends.client)];
     let mut jobs = JoinSet::new();

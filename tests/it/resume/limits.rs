@@ -48,7 +48,7 @@ async fn beyond_the_limit_the_connection_that_has_waited_longest_ends() {
     ended_by_the_loss(&first.client).await;
     second.talk().await;
     third.talk().await;
-    // Connections that have a socket again do not count.
+    // Connections that have a new socket no longer count towards this limit.
     let _more = [connect_and_lose(&place).await, connect_and_lose(&place).await];
     second.talk().await;
 }
@@ -92,11 +92,11 @@ async fn the_bytes_of_all_waiting_connections_together_are_limited() {
     lose_with_unsent(&second, 200_000).await;
     ended_by_the_loss(&first.server).await;
     assert_eq!(second.server.session_state(), SessionState::Suspended);
-    // An idle connection keeps hardly any bytes.
+    // An idle connection keeps hardly any bytes, so its loss ends no other connection.
     third.cutter.set_down(true);
     lose(&third).await;
     assert_eq!(second.server.session_state(), SessionState::Suspended);
-    // The connection that keeps the most ends, and not those of other clients.
+    // The connection that keeps the most bytes ends. The connections of other clients continue.
     let fourth = place.connect(client()).await;
     lose_with_unsent(&fourth, 400_000).await;
     ended_by_the_loss(&fourth.server).await;
@@ -105,7 +105,7 @@ async fn the_bytes_of_all_waiting_connections_together_are_limited() {
     }
 }
 
-/// Whether a further client gets a connection only after `done` has completed.
+/// Asserts that a further client gets a connection only after `done` has completed.
 async fn comes_only_after(place: &Arc<Place>, talk: &[&Ends], done: impl Future<Output = ()>) {
     let cutter = place.cutter().await;
     let mut connecting = std::pin::pin!(place.connect_through(&cutter, client()));

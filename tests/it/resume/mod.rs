@@ -63,7 +63,7 @@ async fn resumed(events: &mut ConnectionEvents) {
     }
 }
 
-/// Cuts the connection, and waits until both ends have lost it.
+/// Cuts the connection, and waits until both ends have noticed the loss.
 async fn lose(ends: &Ends) {
     let both = [&ends.client, &ends.server];
     let mut events = both.map(WebSocketConnection::events);
@@ -80,11 +80,13 @@ async fn ended_by_the_loss(connection: &WebSocketConnection) {
     assert_eq!(connection.session_state(), SessionState::Ended);
 }
 
-/// How often [`kill_at_random`] kills. If a socket was lost soon after it was opened, the client
-/// pauses before it dials again. So each kill takes an eighth of a second on average.
+/// How often [`kill_at_random`] cuts the connections. If a socket was lost soon after it was
+/// opened, the client pauses before it dials again. So each cut takes an eighth of a second on
+/// average.
 const KILLS: u32 = 12;
 
-/// Cuts the connections again and again, at places that follow from the seed.
+/// Cuts the connections again and again, each time after a number of bytes that follows from the
+/// seed.
 async fn kill_at_random(cutter: &Cutter, seed: u64, bytes: std::ops::Range<u64>) {
     println!("kills with seed {seed}");
     let mut rng = StdRng::seed_from_u64(seed);

@@ -81,8 +81,8 @@ impl Place {
         }
     }
 
-    /// Returns why the next client gets no connection. A client that resumes a connection does not
-    /// count.
+    /// Returns the error for the next client that gets no connection. Skips clients that resume a
+    /// connection.
     pub(super) async fn refused(&self) -> AcceptError {
         loop {
             match self.outcome().await {

@@ -1,4 +1,4 @@
-//! A client that reconnects, whose connections outlive their sockets.
+//! A client that reconnects, and whose connections can be resumed.
 
 use wsmux::{
     AcceptError, ReconnectEvent, ReconnectEvents, ReconnectingClient, WebSocketClient,
@@ -33,8 +33,8 @@ async fn one_of_the_two_ways_back_is_taken_at_a_time() {
         assert!(client.current().is_some());
     }
 
-    // The server has forgotten the connection. The client learns this from its first dial, and then
-    // dials for a new connection.
+    // The client now reaches another server, which does not know the connection. The client learns
+    // this from its first dial, and dials again for a new connection.
     cutter.forward_to(another.server.local_addr().unwrap());
     cutter.cut(Cut::Reset);
     suspended(&mut sockets).await;
@@ -47,7 +47,7 @@ async fn one_of_the_two_ways_back_is_taken_at_a_time() {
         }
     }
     assert_eq!(cutter.accepted(), 6 + 2);
-    // The first dial asked for the old connection.
+    // The first dial asked to resume the old connection.
     assert!(matches!(another.refused().await, AcceptError::Connection(_)));
     another.accepted().await;
 }

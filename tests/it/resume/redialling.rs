@@ -20,7 +20,7 @@ async fn cut_twice(ends: &Ends, limits: impl Iterator<Item = u64>) -> u64 {
         ends.cutter.limit_next(limit);
         ends.cutter.cut(if limit % 2 == 0 { Cut::Reset } else { Cut::End });
         get_echo(&ends.client, limit as u8, 3000).await;
-        // The echo may have been faster than the cut.
+        // The echo may have arrived before the cut.
         suspended(&mut events).await;
         resumed(&mut events).await;
         in_vain += ends.cutter.accepted() - dials - 1;
@@ -28,7 +28,8 @@ async fn cut_twice(ends: &Ends, limits: impl Iterator<Item = u64>) -> u64 {
     in_vain
 }
 
-/// How many connections are tried in parallel. A connection spends most of its time in a pause.
+/// How many connections are tested in parallel. This saves time, because each connection mostly
+/// waits in pauses between dials.
 const AT_ONCE: usize = 8;
 
 /// The upgrade and the request to resume need fewer bytes than this.
@@ -72,7 +73,7 @@ async fn sockets_that_open_and_are_lost_are_dialled_with_pauses() {
     let ends = connect_plain().await;
     let _echo = Echo::start(&ends.server);
     get_echo(&ends.client, 1, 100).await;
-    // With these bytes the WebSocket opens, and the server's answer to the request is cut off.
+    // With this limit the WebSocket opens, but the request to resume or its answer is cut off.
     let limit = limit_of_opened(&ends).await;
     const LOST: u32 = 4;
     for _ in 0..LOST {
@@ -82,7 +83,7 @@ async fn sockets_that_open_and_are_lost_are_dialled_with_pauses() {
     ends.cutter.cut(Cut::Reset);
     get_echo(&ends.client, 2, 100).await;
     assert_eq!(ends.cutter.accepted() - dials, u64::from(LOST) + 1);
-    // The pauses are random, and together nearly 2 s on average.
+    // The pauses are random. On average their sum is nearly 2 s.
     assert!(start.elapsed() > Duration::from_millis(20), "{:?}", start.elapsed());
 }
 

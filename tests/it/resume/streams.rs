@@ -24,9 +24,9 @@ fn way(nth: u64) -> u64 {
     nth % 3
 }
 
-/// Opens streams. One third of them is finished, one third is reset, and one third is stopped. The
-/// number of a stream is its first byte, the code of its reset and the code with which it is
-/// stopped.
+/// Opens streams. One third of them is finished, one third is reset, and one third is stopped. Each
+/// stream has a number. The number is the stream's first byte, and also the code with which the
+/// stream is reset or stopped.
 async fn open_all(connection: WebSocketConnection) {
     for nth in 0..STREAMS {
         let mut send = within("opening", connection.open_uni()).await.expect("a stream");

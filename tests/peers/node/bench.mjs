@@ -2,8 +2,8 @@
 //   openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=localhost \
 //     -keyout key.pem -out cert.pem
 //   node bench.mjs cert.pem key.pem
-// The results show the cost of Node and of this package, which limits how fast an agent on top of
-// them can be. Each result is a JSON object on a line of its own.
+// The results show the cost of Node and of this package. A program that uses both cannot be faster.
+// Each result is a JSON object on a line of its own.
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 

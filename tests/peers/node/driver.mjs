@@ -118,7 +118,7 @@ class Stream {
    *  stream is "erroring" until that write ends), but `ready` rejects at once. So watch both. */
   async put(chunk) {
     const writer = this.need('writer');
-    // Node's own error in this case is an internal assertion.
+    // Without this check, Node would report an internal assertion.
     if (this.finished) fail('Finished', 'the writable was finished here');
     const write = writer.write(chunk);
     write.catch(ignore);
@@ -226,8 +226,8 @@ class Driver {
     return this.conns.length - 1;
   }
 
-  /** Returns the connection that a command names, or the newest one. Before there is one, the
-   *  command waits for it. */
+  /** Returns the connection that a command names, or the newest one. If there is no
+   *  connection yet, waits for the first one. */
   async conn(command) {
     if (command.conn !== undefined) return this.conns[command.conn] ?? fail('NoConnection', `no connection ${command.conn}`);
     return this.conns.at(-1) ?? (await this.firstConn);
@@ -261,7 +261,8 @@ class Driver {
   async echoBi(stream) {
     const { reader, writer } = stream;
     const passOn = (error) => this.adapter.reason(this.adapter.codeOf(error) ?? 0);
-    // The end of each half must reach the other, even while the copy loop waits on that other half.
+    // If one half ends, the other half has to end as well, even while the copy loop waits for that
+    // other half.
     reader.closed.catch((error) => writer.abort(passOn(error)).catch(ignore));
     stream.writeEnd.then(({ error }) => error && !stream.readDone && stream.stop(passOn(error)).catch(ignore));
     await stream.read({}, (chunk) => stream.put(chunk));

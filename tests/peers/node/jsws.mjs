@@ -11,7 +11,8 @@ import { createRequire } from 'node:module';
 import { run } from './driver.mjs';
 
 const { WebSocketServer, WebSocketClient, events, errors } = (await import('@matrixai/ws')).default;
-// The logger is a dependency of @matrixai/ws and not ours, so it is resolved from there.
+// The logger is a dependency of @matrixai/ws and not of this package, so it is resolved from
+// @matrixai/ws.
 const fromWs = createRequire(createRequire(import.meta.url).resolve('@matrixai/ws'));
 const { default: Logger, LogLevel, StreamHandler } = fromWs('@matrixai/logger');
 

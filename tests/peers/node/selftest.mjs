@@ -89,8 +89,8 @@ async function pair(kind, cert, options = {}) {
   return { client, server };
 }
 
-/** Returns the outcome of a promise as text, so that an unexpected one is printed and does not end
- *  this test. */
+/** Returns the outcome of a promise as text, so that an unexpected outcome is printed and does
+ *  not end this test. */
 const outcome = (promise, ms = 5000) =>
   Promise.race([
     promise.then((ok) => JSON.stringify(ok), (e) => `error ${e.name}${e.code === undefined ? '' : ` code ${e.code}`}: ${e.message}`),

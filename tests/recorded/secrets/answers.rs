@@ -77,7 +77,7 @@ async fn a_connection_and_a_refusal_do_not_show_what_was_asked() {
     said.holds_no_secret(identity.key.secret_der());
 }
 
-/// A qlog whose text is checked as well.
+/// A qlog writer that passes on the text, so that the text is checked for secrets, too.
 struct Lines(Said);
 
 impl io::Write for Lines {

@@ -183,8 +183,8 @@ impl Authorize for Hook {
     }
 }
 
-/// Removes the headers whose values are secret only in these tests. Another crate's header map
-/// cannot know that these values are secret.
+/// Removes the headers whose values are secret only in these tests. The header map is a type of
+/// another crate, which shows these values because it does not know that they are secret.
 fn standard(headers: &HeaderMap) -> HeaderMap {
     let mut headers = headers.clone();
     for name in ["x-api-key", "x-token", "location"] {

@@ -59,7 +59,7 @@ async fn an_error_about_a_url_does_not_repeat_it() {
     said.holds_no_secret(&[0xf7; 32]);
 }
 
-/// Returns a name for a URL in a message. The URL itself contains a secret.
+/// Returns a text that a message shows in place of a URL, because the URL contains a secret.
 fn url_without_secret(_: &str) -> &'static str {
     "a URL"
 }

@@ -7,8 +7,8 @@ use wsmux::{
 
 use super::{Identity, Said, answers, secretive};
 
-/// A token that a page offers as a subprotocol, because it cannot set a header. A server may select
-/// it.
+/// A token that a web page offers as a subprotocol, because the page cannot set a header. A server
+/// may select the token.
 const TOKEN: &str = "token.canary";
 
 /// A hook that selects the client's token, whether or not the server accepts this token as a

@@ -52,7 +52,7 @@ pub async fn run(connections: u64, tls: bool) -> Result<()> {
     let Step::Open = clients.ask().await? else { bail!("the clients are out of step") };
     let open = (server.memory()?.now, server.ask::<Heap>().await?.now);
 
-    // On this question the proxy cuts all connections, and refuses new connections from now on.
+    // This question makes the proxy cut all connections, and refuse new connections from now on.
     proxy.ask::<()>().await?;
     let Step::Suspended = clients.ask().await? else { bail!("the clients are out of step") };
     let suspended = (server.memory()?.now, server.ask::<Heap>().await?.now);
@@ -129,8 +129,9 @@ pub async fn clients(url: &str, connections: u64) -> Result<()> {
     process::serve(|| Ok(())).await
 }
 
-/// Runs a proxy. On the first question the proxy cuts all connections, and refuses new connections
-/// from then on. On the second question the proxy accepts connections again.
+/// Runs a proxy, which the parent process controls by questions. On the first question the proxy
+/// cuts all connections, and refuses new connections from then on. On the second question the proxy
+/// accepts connections again.
 pub async fn proxy(server: SocketAddr, connections: u64) -> Result<()> {
     process::reserve_files(2 * connections + SPARE)?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -168,7 +169,7 @@ pub async fn proxy(server: SocketAddr, connections: u64) -> Result<()> {
     .await
 }
 
-/// Copies with a buffer of its own, which is small, because there are many connections.
+/// Copies with a small buffer, because there are many connections.
 async fn copy(from: &mut tcp::OwnedReadHalf, to: &mut tcp::OwnedWriteHalf) {
     let mut buf = [0; 1024];
     while let Ok(len @ 1..) = from.read(&mut buf).await {

@@ -132,7 +132,8 @@ pub async fn clients(url: &str, connections: u64, streams: u64) -> Result<()> {
     process::serve(|| Ok(())).await
 }
 
-/// Waits for a question by reading a single byte. The bytes after it belong to the next question.
+/// Waits for a question by reading a single byte. The bytes after that byte belong to the next
+/// question.
 pub async fn wait_for_question() -> Result<()> {
     let read = || std::io::Read::read(&mut std::io::stdin(), &mut [0]);
     ensure!(tokio::task::spawn_blocking(read).await?? == 1, "nobody asks");

@@ -1,7 +1,7 @@
-//! Puts a wsmux server under attack, under a long random load, and under a crowd.
+//! Puts a wsmux server under attack, under a long random load, and under a crowd of clients.
 //!
-//! Each part runs in a process of its own, which is this program again, so that the memory of each
-//! part can be read from /proc. This works only on Linux.
+//! The server, its clients and the attacker are separate processes of this program, so that the
+//! memory of each can be read from /proc. This works only on Linux.
 
 mod attacks;
 mod comeback;
@@ -45,7 +45,7 @@ enum Command {
         #[arg(long)]
         json: Option<PathBuf>,
     },
-    /// Everything at once, at random, for a long time: nothing may be left over
+    /// Runs everything at once, at random, for a long time; at the end nothing may be left over
     Soak(soak::Plan),
     /// Many connections, and many streams of one connection
     Crowd {

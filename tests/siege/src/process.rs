@@ -11,7 +11,7 @@ use tokio::{
     process::{Child, ChildStdin, ChildStdout, Command},
 };
 
-/// A child process of this program. It is killed when this is dropped.
+/// A child process of this program. Dropping this handle kills the process.
 pub struct Part {
     child: Child,
     stdin: ChildStdin,

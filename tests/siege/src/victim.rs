@@ -1,5 +1,5 @@
-//! A server that echoes. Its configuration is the default. Only the number of streams and
-//! resumption can be set.
+//! A server that echoes. Its configuration is the default, except that the number of streams can be
+//! set and resumption can be turned on.
 
 use std::time::Duration;
 

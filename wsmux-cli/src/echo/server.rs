@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The size of the largest unidirectional stream that is echoed, in bytes. The server reads such a
-/// stream to its end before it echoes it.
+/// stream to its end before it sends the echo.
 const MAX_UNI: usize = 64 * 1024 * 1024;
 
 /// How many unidirectional streams of a connection may be in memory at once.
@@ -89,8 +89,8 @@ async fn serve(connection: WebSocketConnection) {
     };
     let datagrams = async {
         while let Ok(datagram) = connection.read_datagram().await {
-            // A client may send datagrams without accepting any. That is not an error, and its
-            // streams continue.
+            // A client may send datagrams and accept none. Then the echo of the datagram is
+            // dropped, and the streams continue.
             let _ = connection.send_datagram(datagram);
         }
     };

@@ -27,7 +27,7 @@ pub(super) async fn listen(args: &Args, url: &str, address: SocketAddr) -> Resul
     }
 }
 
-/// Connects each stream that the far end opens to the target.
+/// Connects to the target for each stream that the far end opens.
 pub(super) async fn dial(args: &Args, url: &str, target: &Target) -> Result<(), Failure> {
     let (client, events) = connect(args, url, REVERSE, args.max_streams).await?;
     println!("forwarding to {target}");

@@ -26,9 +26,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// lost. nginx calls this `lingering_timeout`.
 const LINGER: Duration = Duration::from_secs(5);
 
-/// Accepts TCP connections, of which at most `max` are open at once. For each TCP connection it
-/// calls `open`, and connects the TCP connection with the stream that `open` returns. If `open`
-/// takes longer than `wait`, the TCP connection is reset.
+/// Accepts TCP connections, of which at most `max` are open at once. Calls `open` for each TCP
+/// connection, and connects the TCP connection with the stream that `open` returns. If `open` takes
+/// longer than `wait`, the TCP connection is reset.
 pub(super) async fn accept<F>(
     listener: TcpListener,
     max: u32,

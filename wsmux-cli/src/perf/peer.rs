@@ -113,7 +113,7 @@ pub(super) async fn write_bulk(send: &mut SendStream, bytes: u64) -> Result<(), 
 
 pub(super) async fn connect(args: &Args, url: &str) -> Result<WebSocketConnection, Failure> {
     let client = WebSocketClient::builder().config(args.config()).wire(args.wire.into());
-    // Any certificate is accepted, because the server's was generated at startup and nothing secret
-    // is sent.
+    // Any certificate is accepted, because the server's certificate was generated at startup and
+    // nothing secret is sent.
     Ok(client.danger_accept_any_certificate().build()?.connect(url).await?)
 }

@@ -236,15 +236,15 @@ async fn loaded(connection: &WebSocketConnection, time: Duration) -> Result<Metr
 }
 
 /// Sends bulk data alternately on a connection with stalled streams and on a connection without
-/// stalled streams. So a change of the machine's speed affects both in the same way.
+/// stalled streams. So a change of the machine's speed affects both rates in the same way.
 async fn stalled(
     connection: &WebSocketConnection,
     other: &WebSocketConnection,
     count: usize,
     bytes: u64,
 ) -> Result<Metrics, Failure> {
-    // The rate of a single turn depends more on how the runtime places the tasks than on the 32
-    // stalled streams. So there are several turns, and the result is their median.
+    // A single rate depends more on how the runtime places the tasks than on the 32 stalled
+    // streams. So each connection is measured several times, and the result is the median.
     const TURNS: usize = 9;
     let mut streams = Vec::new();
     for _ in 0..count {

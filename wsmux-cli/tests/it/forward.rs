@@ -145,7 +145,7 @@ async fn clients_that_reset_at_once_do_not_end_the_tunnel() {
     let (_near, address) = near(&url, &[]).await;
     let mut stays = TcpStream::connect(address).await.unwrap();
     echoes(&mut stays, b"before").await;
-    // So many connections exceed the library's budget for cancelled streams, which is ten times the
+    // 2,000 connections exceed the library's budget for cancelled streams, which is ten times the
     // limit on open streams.
     for _ in 0..2_000 {
         let client = TcpStream::connect(address).await.unwrap();

@@ -22,7 +22,7 @@ fn command(args: &[&str]) -> Command {
     command
 }
 
-/// A process that runs until this is dropped.
+/// A process that runs until this handle is dropped.
 pub struct Wsmux {
     _child: Child,
     lines: Lines<BufReader<ChildStdout>>,

@@ -41,9 +41,9 @@ impl Connection {
         }
     }
 
-    /// Returns how many streams [`open`](Self::open) would open now. This method registers no
-    /// waiter. If the result is 0, call [`report_streams_blocked`](Self::report_streams_blocked) or
-    /// `open` to get [`Event::Available`].
+    /// Returns how many streams [`open`](Self::open) would open now. This method does not ask for
+    /// an event. If the result is 0, call [`report_streams_blocked`](Self::report_streams_blocked)
+    /// or `open` to get [`Event::Available`].
     ///
     /// # Errors
     /// [`OpenError`].
@@ -183,7 +183,7 @@ impl Connection {
         self.datagrams.want_another();
     }
 
-    /// Returns which end this is.
+    /// Returns whether this end is the client or the server.
     pub fn side(&self) -> Side {
         self.side
     }

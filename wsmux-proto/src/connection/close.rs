@@ -67,11 +67,11 @@ impl Connection {
     /// [`open`](Self::open) fails. Streams that the peer opened before this call can still be
     /// accepted, and data flows as before.
     ///
-    /// If the peer supports it, this end sends GOING_AWAY (SPEC.md §13). After this notice, new
-    /// streams of the peer are accepted until the peer has answered, or for 5 s at most. From then
-    /// on new streams of the peer are refused with code 0. If the peer does not support GOING_AWAY,
-    /// its new streams are refused at once. The connection is not closed as long as new streams are
-    /// accepted.
+    /// If the peer supports GOING_AWAY (SPEC.md §13), this end sends this notice. After the notice,
+    /// new streams of the peer are accepted until the peer has answered, or for 5 s at most. From
+    /// then on new streams of the peer are refused with code 0. If the peer does not support
+    /// GOING_AWAY, its new streams are refused at once. The connection is not closed as long as new
+    /// streams are accepted.
     ///
     /// At `deadline` the connection is closed even if streams are still open. If this method is
     /// called several times, the earliest deadline applies. During the handshake there are no

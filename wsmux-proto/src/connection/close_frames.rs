@@ -35,7 +35,7 @@ const MAX_CLOSE_REASON: usize = 123;
 /// limit that a peer may declare.
 const MAX_FRAME_REASON: usize = 1024;
 
-/// What is sent to end the connection.
+/// The frames that are sent to end the connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct CloseFrames {
     /// The CONNECTION_CLOSE frame. On a wire without this frame, it is not sent. It is `None` if

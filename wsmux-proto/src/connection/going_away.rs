@@ -39,9 +39,8 @@ pub(super) struct GoingAway {
     by_peer: bool,
     /// Whether the application may delay the answer, for at most [`ANSWER`].
     answers_late: bool,
-    /// When this end acts without waiting longer. If only this end has sent its notice, it then
-    /// stops waiting for the peer's notice. If only the peer has sent its notice, this end then
-    /// answers.
+    /// When this end stops waiting. If only this end has sent GOING_AWAY, it refuses the peer's
+    /// streams from then on. If only the peer has sent GOING_AWAY, this end answers then.
     deadline: Option<Time>,
 }
 
@@ -181,9 +180,10 @@ impl Connection {
     /// Default `true`.
     ///
     /// With `false`, this end may open streams for 3 s after [`Event::PeerDraining`], and the peer
-    /// accepts them. The application uses this time to connect to another server. Then it
-    /// [drains](Self::drain) the connection. If the application does not drain it, this end stops
-    /// opening streams after the 3 s, which [`Event::Draining`] reports.
+    /// accepts them. The application uses this time to connect to another server. Then the
+    /// application [drains](Self::drain) this connection. If the application does not drain the
+    /// connection within the 3 s, this end stops opening streams, which [`Event::Draining`]
+    /// reports.
     pub fn set_drain_with_peer(&mut self, drains: bool) {
         self.going_away.answers_late = !drains;
     }

@@ -58,7 +58,8 @@ pub struct Connection {
     /// The size of the largest message that this end may send. Both this end's settings and the
     /// peer's parameters limit this size.
     max_message: usize,
-    /// How many bytes of each message are left free for what the session puts in front of it.
+    /// How many bytes of each message are left free for the bytes that the session puts in front of
+    /// the message.
     reserved: usize,
     /// Whether a session can continue the connection on a new socket.
     is_resumable: bool,

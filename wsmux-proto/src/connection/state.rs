@@ -14,7 +14,7 @@
 //!   Ended { step }:   Frame --> WebSocket --> AwaitPeer --> Closed
 //! ```
 //!
-//! Some events make the end skip steps:
+//! In the state `Ended`, some events skip steps:
 //!
 //! - If the peer's WebSocket Close arrives in the step `Frame`, the step `WebSocket` follows
 //!   without a frame, because this end answers with its own Close.
@@ -31,9 +31,9 @@ pub(super) enum State {
     /// The peer's limits are known, and data flows.
     Established {
         /// Set if the connection has to close after its last stream. In that case this end opens no
-        /// more streams. It refuses those that the peer opens, at once or after a notice
-        /// (`going_away`). This is not the draining state of RFC 9000 §10.2, which follows the end
-        /// of a connection.
+        /// more streams. It refuses the streams that the peer opens, either at once or after a
+        /// notice (`going_away`). This is not the draining state of RFC 9000 §10.2, which follows
+        /// the end of a connection.
         drain: Option<Drain>,
     },
     /// The connection has ended. The closing handshake may still be going on. The end is on the
@@ -90,15 +90,16 @@ pub(super) struct End {
     pub(super) deadline: Option<Time>,
     /// Whether the connection was established before it ended.
     pub(super) was_established: bool,
-    /// The frames that are sent again if the connection is resumed only to say that it has ended
-    /// (R-27). `None` if it cannot be resumed.
+    /// A copy of the close frames, for a new socket whose only purpose is to tell the peer that the
+    /// connection has ended (R-27). `None` if the connection cannot be resumed, or was not closed
+    /// by this end.
     pub(super) again: Option<Box<CloseFrames>>,
     pub(super) step: Closing,
 }
 
 impl End {
-    /// Moves on from the step `Frame` to the step `WebSocket`. Returns the frame, or `None` in
-    /// another step or if there is no frame.
+    /// Moves on from the step `Frame` to the step `WebSocket`. Returns the frame, if there is one.
+    /// Does nothing in any other step.
     pub(super) fn take_frame(&mut self) -> Option<Close> {
         let Closing::Frame(frames) = &mut self.step else { return None };
         let (frame, code) = (frames.frame.take(), frames.code);

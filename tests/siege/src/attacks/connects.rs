@@ -21,7 +21,7 @@ pub const HALF_HELLO: &[u8] = &[0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc];
 
 const HALF_OPEN: usize = 500;
 const VISITS: u64 = 10_000;
-/// How many visitors there are at the same time.
+/// How many of the `VISITS` connections run at the same time.
 const AT_ONCE: u64 = 32;
 /// How long an attacker waits for the victim to answer or to end the connection. This is a little
 /// longer than the victim's handshake timeout, which is 10 s by default.

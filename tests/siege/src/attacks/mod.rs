@@ -1,4 +1,5 @@
-//! The attacks. In each of them a server serves an honest client, and for some time an attacker.
+//! The attacks. In each attack a server serves an honest client all the time, and an attacker for
+//! some of the time.
 
 mod connects;
 mod flood;
@@ -65,10 +66,10 @@ pub enum Attack {
     Blocked,
     /// Datagrams of one byte
     Datagrams,
-    /// Requests as much as possible on every stream that it may open, and never reads
+    /// As many bytes as the victim grants on every stream that it permits, without reading answers
     NeverReads,
-    /// One byte and then 4 KiB, repeatedly, on every stream that it may open, without reading
-    /// answers
+    /// One byte and then 4 KiB, repeatedly, on every stream that the victim permits, without
+    /// reading answers
     BytesAndChunks,
     /// js-ws: streams opened and reset at once
     JswsOpenReset,
@@ -93,13 +94,13 @@ pub enum Attack {
     ComeAndGo,
     /// Requests to resume connections that do not exist
     ResumeFlood,
-    /// A request to resume that was accepted, again and again
+    /// A request to resume that was accepted once, sent again and again
     ResumeReplay,
-    /// Requests to resume with a count of messages that were never sent
+    /// Requests to resume that acknowledge messages that were never sent
     ResumeForged,
     /// Requests to resume a connection whose secret the attacker does not know
     ResumeStolen,
-    /// A connection of its own, resumed again and again
+    /// A connection of the attacker's own, resumed again and again
     ResumeAgain,
     /// 12,000 connections that are left without a socket
     SuspendedCrowd,
@@ -157,9 +158,9 @@ impl Attack {
             // each of 100 bidirectional streams, and a window for each of 100 unidirectional
             // streams.
             Self::NeverReads => 100 * MIB + 50 * MIB + 100 * MIB + 32 * MIB,
-            // This allows an eighth more for the windows and buffers. The formula allows a copied
-            // piece four times its length (C-70), but the piece really costs little more than its
-            // length.
+            // This is the same formula with an eighth more for the windows and buffers. According
+            // to C-70 a copied piece of data may take four times its length, but in fact it takes
+            // little more than its length.
             Self::BytesAndChunks => (100 * MIB + 50 * MIB + 100 * MIB) * 9 / 8 + 32 * MIB,
             // The registry is full with 10,000 connections without a socket, each of which takes
             // less than 12 KiB.
@@ -184,8 +185,8 @@ impl Attack {
             Self::EmptyFrames => &["frames without effect"],
             Self::Padding => &["padding"],
             Self::Blocked => &["blocked frames"],
-            // No budget applies to these attacks: the victim's application uses their data, or
-            // other limits bound them.
+            // No budget applies to these attacks, because the victim's application uses their data,
+            // or because other limits bound them.
             Self::StopSending | Self::TinyMessages | Self::Datagrams => &[],
             Self::JswsTinyMessages | Self::JswsSparseIds => &[],
             Self::NeverReads | Self::BytesAndChunks => &[],

@@ -1,7 +1,7 @@
 //! A client for both wires that works without wsmux. It uses tungstenite's WebSocket. It makes
 //! frames according to RFC 9000 section 19, and the messages of js-ws with the module `jsws`. Only
-//! what the server sends is decoded with wsmux, so that the attacker learns its limits. Otherwise
-//! the attacker would exceed them and soon be disconnected.
+//! the victim's messages are decoded with wsmux, because the attacker has to learn the victim's
+//! limits. Otherwise the attacker would exceed these limits and soon be disconnected.
 
 use std::{net::SocketAddr, time::Duration};
 

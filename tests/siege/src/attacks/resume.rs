@@ -1,5 +1,5 @@
-//! Attackers that ask the victim to resume connections (SPEC.md §12). They make their requests by
-//! hand.
+//! Attackers that ask the victim to resume connections (SPEC.md §12). The attackers encode their
+//! requests without wsmux.
 
 use std::{
     convert::Infallible,
@@ -35,10 +35,11 @@ const SESSION_RESUMED: u64 = 0x2bcb_da4e_a5da_429d;
 
 /// How many attackers there are at the same time.
 const AT_ONCE: u64 = 32;
-/// How many sessions without a socket fill the registry of the victim, whose limit is 10,000.
+/// How many sessions are left without a socket. They fill the victim's registry, whose limit is
+/// 10,000.
 const SESSIONS: u64 = 12_000;
 
-/// What the victim says of a request that it accepts.
+/// The name of the answer to a request that the victim accepts.
 pub const ACCEPTED: &str = "resumed";
 
 /// A session's id and secret.
@@ -90,7 +91,7 @@ impl Keys {
     }
 }
 
-/// What all attackers share.
+/// The counts that all attackers share.
 #[derive(Default)]
 struct Sent {
     connections: AtomicU64,
@@ -133,7 +134,8 @@ async fn at_full_speed(
     if attack == Attack::SuspendedCrowd {
         return crowd(address, sent).await;
     }
-    // If the attacks change nothing, the session goes on, so it keeps its socket all the time.
+    // `own` is the session's socket, which stays open all the time. So only an attack could end the
+    // session.
     let (mut own, keys) = begin(address, sent).await?;
     let mut attempt = 0;
     if attack == Attack::ResumeReplay {
@@ -190,7 +192,7 @@ async fn begin(address: SocketAddr, sent: &Sent) -> Result<(Socket, Keys)> {
     varints(&mut offer, &[30_000, WINDOW]);
     send(&mut socket, sent, raw::parameters(WINDOW, Some((SESSION, offer))).into()).await?;
     let mut keys = None;
-    // The victim sends something else only when it has processed the offer.
+    // Waits for the victim's parameters, and then until the victim has processed the offer.
     loop {
         match socket.next().await.context("the victim's parameters")?? {
             Message::Binary(message) if keys.is_none() => {

@@ -87,7 +87,8 @@ impl World {
     pub async fn connect(&self, wire: Wire, tls: bool, can_be_cut: bool) -> Result<Link> {
         loop {
             match self.try_connect(wire, tls, can_be_cut).await {
-                // The socket was cut before each end had received the parameters of the other end.
+                // The socket was cut before both ends had received each other's parameters, so try
+                // again.
                 Err(_) if self.kills => {}
                 done => return done,
             }

@@ -130,7 +130,7 @@ pub async fn live(world: &World, seed: u64, until: Instant, tally: Arc<Tally>) -
     // Only QMux has resumption.
     let wire = if rng.random() || world.kills() { Wire::QMux } else { Wire::JsWs };
     let tls = rng.random();
-    // A cut does not end a connection that outlives its socket.
+    // With `kills`, connections outlive their sockets. So a cut does not end them, and is left out.
     let endings = if world.kills() { 4 } else { 5 };
     let ending = match rng.random_range(0..endings) {
         0 => Ending::Quiet,
@@ -229,7 +229,8 @@ async fn end(
         {
             Ok(())
         }
-        // The end of a connection may be lost with its socket, if its client does not come back.
+        // The close may be lost together with the socket. Then the other end reports the lost
+        // socket, if the client does not come back.
         (_, None | Some(ConnectionError::LocallyClosed), ConnectionError::SocketLost(_))
             if kills =>
         {
