@@ -79,7 +79,8 @@ fn acknowledgements_come_late_enough_to_be_few_and_early_enough() {
         net.settle();
         assert_eq!(acks(&mut net, SERVER), expected);
     }
-    // After 512 KiB, which is less than a quarter of 32 MiB, the server acknowledges at once.
+    // After 512 KiB, which is less than a quarter of the replay budget of 32 MiB, the server
+    // acknowledges at once.
     net.pass(secs(5));
     acks(&mut net, SERVER);
     for _ in 0..40 {
