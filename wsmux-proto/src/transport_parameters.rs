@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::wire::MIN_MAX_RECORD_SIZE;
 
-/// The limits that an end declares for what its peer sends. The fields whose names begin with
-/// `initial` apply until a frame of the declaring end raises them. To create a value, start from
-/// the [`Default`] and change its fields.
+/// The limits that an end declares for its peer. The fields whose names begin with `initial` apply
+/// until a frame of the declaring end raises them. To create a value, start from the [`Default`]
+/// and change its fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TransportParameters {

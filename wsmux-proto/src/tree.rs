@@ -1,25 +1,25 @@
 //! An ordered map from numbers to values. It uses no hash function.
 //!
-//! All maps use the same type of `BTreeMap`, which maps a number to the index of a value. So the
-//! code of that type is compiled only once. If each type of value had its own type of `BTreeMap`,
+//! All maps use one type of `BTreeMap`, which maps a number to the index of a value. So the code of
+//! this `BTreeMap` is compiled only once. If each type of value had its own type of `BTreeMap`,
 //! each of the five types would add more than 5 kB to the WebAssembly module.
 
 use std::{collections::BTreeMap, num::NonZeroUsize};
 
 use slab::Slab;
 
-/// [`Places::are_sparse`] assumes this many values more than there are, so a small collection never
-/// returns its memory.
+/// [`Places::are_sparse`] adds this constant to the number of values. So a small collection never
+/// counts as sparse, and keeps its memory.
 const SPARE: usize = 64;
 
-/// The place of a value in a collection. An `Option<Place>` takes no more memory than a number,
+/// The place of a value in a collection. An `Option<Place>` takes no more memory than a `usize`,
 /// which matters because there is a place for each stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Place(NonZeroUsize);
 
 impl Place {
-    /// Returns the place with this index. An index into memory is never the highest number, so no
-    /// two indices have the same place.
+    /// Returns the place with this index. An index is always below `usize::MAX`, so no two indices
+    /// have the same place.
     #[inline]
     pub(super) fn new(index: usize) -> Self {
         Self(NonZeroUsize::MIN.saturating_add(index))
@@ -35,10 +35,10 @@ impl Place {
 /// until the value is taken, or until all values are moved together.
 ///
 /// The owner should call [`Places::are_sparse`] after it has taken values, and move the values
-/// together when the call returns `true`. If the owner does so, the memory is at most four places
-/// for each value, plus a constant. As long as no value has been taken, each value costs one and a
-/// half places of memory. While the memory is being enlarged, each value costs two and a half
-/// places.
+/// together when the call returns `true`. If the owner does so, the slab has memory for at most
+/// four times as many values as it holds, plus a constant. If no value has been taken, the slab has
+/// memory for at most one and a half times as many values. While the slab grows, its old memory
+/// exists as well, so the factor is two and a half.
 #[derive(Debug)]
 pub(super) struct Places<V>(Slab<V>);
 
@@ -93,8 +93,8 @@ impl<V> Places<V> {
     }
 }
 
-/// Values by number. Every method takes O(log n) time, except [`Tree::values_mut`]. The memory is
-/// at most four places for each value, plus a constant.
+/// Values by number. Every method takes O(log n) time, except [`Tree::values_mut`]. A tree has
+/// memory for at most four times as many values as it holds, plus a constant.
 ///
 /// A connection has a dozen trees that usually stay empty. A tree that never had a value takes only
 /// the memory of a pointer.

@@ -62,7 +62,7 @@ impl WriteStall {
     }
 
     /// Whether the timeout has expired. If this end notices the deadline too late for the first
-    /// time in this stall, this restarts the timer and returns `false`.
+    /// time in this stall, this method restarts the timer and returns `false`.
     pub(super) fn is_over(&mut self, now: Time) -> bool {
         let Some(late) = self.deadline().and_then(|deadline| now.checked_duration_since(deadline))
         else {

@@ -26,7 +26,7 @@ use tokio::{
 pub enum Cut {
     /// Both ends receive an RST.
     Reset,
-    /// Both ends receive a FIN. Unless the connection is idle, the FIN comes in the middle of a
+    /// Both ends receive a FIN. If the connection is busy, the FIN may come in the middle of a
     /// message.
     End,
     /// The client receives an RST, and the server does not learn that anything has happened.
@@ -192,7 +192,7 @@ async fn forward(client: TcpStream, server: SocketAddr, shared: Arc<Shared>) -> 
             }
             Cut::Silence => {}
         }
-        // The connections stay open until both ends have closed them.
+        // Both connections stay open until both ends have closed them, or until the next cut.
         let silence = async {
             tokio::join!(discard(&mut client.0), discard(&mut server.0));
         };
@@ -209,11 +209,11 @@ async fn forward(client: TcpStream, server: SocketAddr, shared: Arc<Shared>) -> 
 /// How many more bytes of a connection are forwarded.
 struct Budget(AtomicU64);
 
-/// All bytes of a connection that may be forwarded have been forwarded.
+/// The error of [`copy`] when no more bytes of the connection may be forwarded.
 struct Exhausted;
 
 impl Budget {
-    /// Returns how many of this many bytes may be forwarded.
+    /// Returns how many of the `wanted` bytes may be forwarded.
     fn take(&self, wanted: u64) -> u64 {
         let take = |left: u64| Some(left.saturating_sub(wanted));
         let order = Ordering::Relaxed;

@@ -59,7 +59,7 @@ pub async fn pass(
                 return Ok(());
             }
             len => {
-                // The other end may be gone. Even then this reads everything that arrives.
+                // The other end may be gone. Even then, everything that arrives is read.
                 drop(to.write_all(&buf[..len]).await.and(to.flush().await));
                 look(&buf[..len]);
             }

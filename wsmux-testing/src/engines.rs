@@ -86,7 +86,8 @@ pub fn read(connection: &mut Connection, id: StreamId) -> usize {
     len
 }
 
-/// Returns bytes that are shared from the start, so cloning and slicing them allocates nothing.
+/// Returns bytes that have a reference count from the start, so cloning and slicing them allocates
+/// nothing.
 pub fn shared(len: usize) -> Bytes {
     Bytes::from_owner(vec![7; len])
 }

@@ -60,8 +60,8 @@ impl Opener {
 }
 
 /// Makes two tests of each function: one in which we are the server, and one in which we are the
-/// client. If there is a type before the list, the functions are generic over the foreign end, and
-/// this type is the foreign end.
+/// client. A type before the list stands for the foreign end. In that case the functions must be
+/// generic over the foreign end.
 #[macro_export]
 macro_rules! in_both_roles {
     ($(<$them:ident>)? $($name:ident,)*) => {
@@ -100,7 +100,7 @@ pub struct Certificate {
     pub key_pem: String,
 }
 
-/// The files of a certificate, which are removed when this is dropped.
+/// The files of a certificate, which are removed when this value is dropped.
 #[derive(Debug)]
 pub struct CertificateFiles {
     pub cert: String,

@@ -5,8 +5,9 @@
 //!   time.
 //! - `engines`: two engines for measurements.
 //! - `fuzz`: the fuzz targets. Each is a function that accepts any bytes.
-//! - With the feature `net`: `cutter` (a TCP forwarder that cuts connections), `server` (certificates, a server and a client), `interop` and `node`
-//!   (foreign peers), and `ending` (the ways in which a connection ends).
+//! - With the feature `net`: `cutter` (a TCP forwarder that cuts connections), `server`
+//!   (certificates, a server and a client), `interop` and `node` (foreign peers), and `ending` (the
+//!   ways in which a connection ends).
 //! - `urls`: URLs, and the parts that a client must find in them.
 
 #![allow(missing_docs, reason = "it is published nowhere")]

@@ -55,7 +55,7 @@ pub struct Node {
     _child: Child,
 }
 
-/// Returns the folder of the peers, wherever the test runs.
+/// Returns the folder of the peers. The path does not depend on the folder in which the test runs.
 fn peers() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/peers/node")
 }
@@ -75,9 +75,9 @@ impl Node {
         node
     }
 
-    /// Starts a peer that connects, as [`client`](Self::client) does. If it fails to connect,
-    /// returns the failure that it reported, or its stderr if it exited without reporting a
-    /// failure.
+    /// Starts a peer that connects, as [`client`](Self::client) does. If the peer fails to connect,
+    /// returns the failure that the peer reported. If the peer exited without a report, returns its
+    /// stderr.
     #[allow(dead_code, reason = "one of the two test crates has no use for it")]
     pub async fn try_client(file: &str, url: &str, options: &[&str]) -> Result<Self, Value> {
         let node = Self::start(file, "client", &[&["--url", url], options].concat());
@@ -120,8 +120,8 @@ impl Node {
         let mut stdin = child.stdin.take().expect("piped");
         tokio::spawn(async move {
             while let Some(line) = lines.recv().await {
-                // A process that has exited does not answer. The task that reads the process's
-                // output detects that it has exited.
+                // This write fails once the process has exited. The task that reads the output of
+                // the process also notices the exit, and ends all pending commands.
                 if stdin.write_all(line.as_bytes()).await.is_err() {
                     return;
                 }
@@ -147,7 +147,8 @@ impl Node {
         if let Some(pending) = self.shared.pending.lock().unwrap().as_mut() {
             pending.insert(id, answer);
         }
-        // If the process has exited, `answer` is dropped, and the future below reports that.
+        // If the process has exited, `answer` is dropped here, and the future below reports the
+        // exit.
         let _ = self.commands.send(format!("{arguments}\n"));
         let (shared, what) = (self.shared.clone(), format!("the answer to {arguments}"));
         async move {
@@ -194,8 +195,8 @@ impl Node {
         handle(&self.call("open", json!({ "dir": dir })).await)
     }
 
-    /// Has the peer accept the next stream that we open. The command has been sent when this
-    /// function returns.
+    /// Has the peer accept the next stream that we open. The command is sent before this function
+    /// returns, even if the future is not polled.
     pub fn accept(&self, dir: &str) -> impl Future<Output = u64> + Send + use<> {
         let stream = self.call("accept", json!({ "dir": dir }));
         async move { handle(&stream.await) }
@@ -254,8 +255,8 @@ impl Node {
         uncaught.map(|event| event["message"].as_str().unwrap_or_default().to_owned()).collect()
     }
 
-    /// Asserts that the process is running. Also asserts that no error occurred that would have
-    /// ended the process without the driver.
+    /// Asserts that the process is running. Also asserts that the driver has caught no error that
+    /// would have ended the process.
     pub async fn assert_unharmed(&self) {
         let status = self.call("status", json!({})).await;
         assert_eq!(status["alive"], true, "{status}");

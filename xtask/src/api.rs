@@ -8,8 +8,8 @@ use super::{
     run::{Failure, Outcome, cargo, cargo_nightly, root, step},
 };
 
-/// The version of the tool is fixed, because each version reads only the output of certain
-/// nightlies. rustdoc's format changes from time to time.
+/// The version of the tool. It is fixed, because the format of rustdoc's output changes from time
+/// to time, and each version of the tool reads only the output of certain nightlies.
 const TOOL: &str = "0.52.0";
 const LOST: &str = "the public API was not checked";
 
@@ -41,7 +41,7 @@ pub fn write() -> Outcome {
     Ok(())
 }
 
-/// Returns the path of each list, and what it should contain.
+/// Returns the path of each list, and the content that the list should have.
 fn lists() -> Result<Vec<(String, String)>, Failure> {
     step("public API");
     let nightly = env::var("API_NIGHTLY").unwrap_or_else(|_| "nightly".to_owned());

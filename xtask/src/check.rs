@@ -42,7 +42,7 @@ fn clippy(arguments: &[&str]) -> Outcome {
 }
 
 fn lints() -> Outcome {
-    // The siege reads `/proc`, which only Linux has.
+    // The package `wsmux-siege` reads `/proc`, which only Linux has.
     let packages: &[&str] = match cfg!(target_os = "linux") {
         true => &["--workspace", "--all-features"],
         false => &["--workspace", "--all-features", "--exclude", "wsmux-siege"],
@@ -55,9 +55,9 @@ fn lints() -> Outcome {
     shuttle("clippy").args(&["--tests", "--", "-D", "warnings"]).run()
 }
 
-/// Returns a command that runs cargo on tests/interleavings, where the locks are shuttle's. The
-/// command uses a target directory of its own, because a compiler flag of this command changes
-/// everything that is compiled.
+/// Returns a command that runs cargo on tests/interleavings, which uses the locks of the crate
+/// shuttle. The command uses a target directory of its own, because a compiler flag of this command
+/// changes everything that is compiled.
 pub fn shuttle(subcommand: &str) -> Command {
     cargo(&[subcommand, "--package", "wsmux-interleavings", "--locked"])
         .args(&["--target-dir", "target/interleavings"])

@@ -32,10 +32,10 @@ const BOUND: f64 = 1.03;
 const GAIN: f64 = 0.97;
 
 /// All environment variables of the program. The variables must be the same on every machine,
-/// because the size of the environment moves the stack. With `ERMS`, the C library would copy a
-/// whole block with one instruction. Callgrind counts that instruction once for each byte, so the
-/// copies would hide all other costs. Without `ERMS`, the C library copies with vector
-/// instructions.
+/// because the size of the environment moves the stack. `-ERMS` makes the C library ignore the
+/// processor feature `ERMS`. With `ERMS`, the C library would copy a whole block with one
+/// instruction. Callgrind counts that instruction once for each byte, so the copies would hide all
+/// other costs. Without `ERMS`, the C library copies with vector instructions.
 const VARIABLES: [(&str, &str); 2] =
     [("PATH", "/usr/local/bin:/usr/bin:/bin"), ("GLIBC_TUNABLES", "glibc.cpu.hwcaps=-ERMS")];
 
@@ -88,7 +88,8 @@ fn parsed(text: &str) -> Option<(&str, Counts)> {
     Some((environment?, counts))
 }
 
-/// Returns a table of all cases, and the list of their faults. Without a bound, no count is wrong.
+/// Returns a table of all cases, and the list of their faults. Without a bound, no ratio is a
+/// fault.
 fn compared(reference: &Counts, now: &Counts, bound: Option<f64>) -> (String, Vec<String>) {
     let mut table = format!("{:32}{:>12}{:>12}{:>8}\n", "case", "reference", "now", "ratio");
     let mut wrong = Vec::new();
@@ -135,7 +136,7 @@ fn counts() -> Result<(String, Counts), Failure> {
 
 fn count(program: &str, case: &str) -> Result<u64, Failure> {
     let profile = format!("{PROFILES}/{case}.out");
-    // This names a function in benches/instructions/src/main.rs.
+    // `counted_by_callgrind` is a function in benches/instructions/src/main.rs.
     let only = ["--collect-atstart=no", "--toggle-collect=*counted_by_callgrind*"];
     Command::new("valgrind")
         .only_env(&VARIABLES)
@@ -151,7 +152,8 @@ fn count(program: &str, case: &str) -> Result<u64, Failure> {
     }
 }
 
-/// Valgrind emulates one of a few processors, and chooses it by whether the machine has AVX2.
+/// Returns the versions of the tools, and whether the machine has AVX2. Valgrind emulates one of a
+/// few processors, and chooses this processor by whether the machine has AVX2.
 fn environment() -> Result<String, Failure> {
     let rustc = Command::new("rustc").args(&["--version", "--verbose"]).output()?;
     let field = |name| rustc.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("?");

@@ -9,8 +9,8 @@ use super::{
 const LOST: &str = "nothing ran under Miri";
 
 /// Parts of the names of tests. Tests with these names do not run under Miri, because they move
-/// megabytes or try thousands of cases. Code is some hundred times slower under Miri. Each of the
-/// other tests takes less than 3 ms without Miri.
+/// megabytes or try thousands of cases. Under Miri, code is slower by a factor of a hundred or
+/// more. Each of the other tests takes less than 3 ms without Miri.
 const TOO_LONG: [&str; 25] = [
     "properties::",
     "codec::",

@@ -13,9 +13,9 @@ const MISSING: u8 = 77;
 pub type Outcome = Result<(), Failure>;
 
 pub enum Failure {
-    /// A command failed, or what it printed is wrong.
+    /// A command failed, or its output is wrong.
     Failed(String),
-    /// A tool is missing, so that something was not checked.
+    /// A tool is missing, so something was not checked.
     Missing(String),
 }
 
@@ -75,8 +75,9 @@ impl Command {
     pub fn new(program: &str) -> Self {
         let mut command = process::Command::new(program);
         command.current_dir(root());
-        // Cargo sets these variables for this program. The command runs without them, because
-        // otherwise build scripts that depend on the variables would run again.
+        // Cargo sets these variables (`CARGO_PKG_*` and `CARGO_MANIFEST_*`) for this program. The
+        // command runs without them. Otherwise build scripts that depend on the variables would run
+        // again.
         for (name, _) in env::vars_os() {
             let name = name.to_string_lossy();
             if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
@@ -97,7 +98,7 @@ impl Command {
         self
     }
 
-    /// Replaces the environment of this process by these variables.
+    /// Runs the command with these environment variables and no others.
     pub fn only_env(mut self, variables: &[(&str, &str)]) -> Self {
         self.command.env_clear().envs(variables.iter().copied());
         self

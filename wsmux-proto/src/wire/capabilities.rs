@@ -75,7 +75,7 @@ pub enum Opening {
     /// bidirectional, because the opener of a unidirectional stream would have no credit to grant.
     #[non_exhaustive]
     Grant {
-        /// Which ends know how many streams may be open.
+        /// Which ends know how many streams a peer may open.
         limit: StreamLimit,
     },
 }
@@ -87,8 +87,8 @@ pub enum StreamLimit {
     /// Both ends know the limit, because it is advertised. Opening a stream also opens all streams
     /// of its kind with lower ids. Opening a stream above the limit is an error (RFC 9000 §4.6).
     Advertised,
-    /// Only the receiver knows the limit. The receiver lets a stream above the limit wait until
-    /// another stream ends, or refuses it. Opening a stream opens no other stream.
+    /// Only the end that accepts the streams knows the limit. This end refuses a stream above the
+    /// limit, or lets it wait until another stream ends. Opening a stream opens no other stream.
     Local,
 }
 
@@ -148,8 +148,8 @@ impl Capabilities {
         matches!(self.messages.opening(), Opening::Grant { .. })
     }
 
-    /// Whether the number of streams is advertised. If so, opening a stream also opens all streams
-    /// of its kind with lower ids.
+    /// Whether the limit on the number of streams is advertised. If so, opening a stream also opens
+    /// all streams of its kind with lower ids.
     #[inline]
     pub const fn stream_limits(&self) -> bool {
         match self.messages.opening() {

@@ -20,8 +20,8 @@ const ERROR: u16 = 2;
 const CLOSE: u16 = 3;
 
 /// The last byte of Close messages, and the byte before the code in Error messages. This byte names
-/// the half that ends, as the receiver of the message sees it: its receiving half or its sending
-/// half.
+/// a half of the stream from the point of view of the message's receiver. `READ` is its receiving
+/// half, and `WRITE` is its sending half.
 const READ: u8 = 0;
 const WRITE: u8 = 1;
 
@@ -71,8 +71,8 @@ impl Codec for JsWs {
                 put(out, id, DATA, |out| out.put_slice(data));
             }
             Frame::Stream { id, fin: true, .. } => put(out, id, CLOSE, |out| out.put_u8(READ)),
-            // The capabilities exclude these frames. The list names all these frames. So when a
-            // frame is added to the type, the compiler reports that it is missing here.
+            // The capabilities exclude these frames. There is no wildcard, so the compiler reports
+            // a new frame that is missing here.
             Frame::Padding(_)
             | Frame::TransportParameters(_)
             | Frame::Ping(_)

@@ -129,8 +129,8 @@ pub enum Selection {
     #[non_exhaustive]
     Subprotocols {
         /// The names of the wire's versions, the most preferred one first. The subprotocol has one
-        /// of three forms: such a name alone, or such a name, a dot and the application's protocol,
-        /// or only the application's protocol.
+        /// of three forms. It is such a name, or such a name followed by a dot and the
+        /// application's protocol, or only the application's protocol.
         versions: &'static [&'static str],
     },
     /// The wire is chosen if the client offers no subprotocol.
@@ -188,8 +188,8 @@ impl Wire {
         with_codec!(self, codec => codec.encode(frame, out));
     }
 
-    /// Appends this end's transport parameters, on a wire that has them. `private` are further
-    /// parameters, encoded, which the engine does not know.
+    /// Appends this end's transport parameters, on a wire that has them. `private` contains further
+    /// encoded parameters, which the engine does not know.
     pub(crate) fn encode_parameters(
         self,
         parameters: &TransportParameters,
@@ -201,8 +201,8 @@ impl Wire {
         with_codec!(self, codec => codec.encode_parameters(parameters, version, private, out));
     }
 
-    /// Returns how many bytes the header of a stream frame takes. If `len` is `None`, it is the
-    /// header of the [last](StreamHeader::last) frame of a message.
+    /// Returns how many bytes the header of a stream frame takes. If `len` is `None`, the frame is
+    /// the [last](StreamHeader::last) frame of its message.
     pub(crate) fn stream_header_size(self, id: StreamId, offset: u64, len: Option<usize>) -> usize {
         with_codec!(self, codec => codec.stream_header_size(id, offset, len))
     }

@@ -328,7 +328,7 @@ fn what_the_engine_writes_is_what_the_documents_say() {
 
 #[test]
 fn an_engine_of_a_thousand_messages_uses_one_buffer() {
-    // `poll_transmit` clears the caller's buffer for each message, whatever it contained.
+    // `poll_transmit` clears the caller's buffer for each message, whatever the buffer contained.
     let mut conn = Connection::new(Config::default(), Side::Client, Wire::JsWs, Time::EPOCH);
     let mut out = MessageBuf::new();
     for _ in 0..1_000 {

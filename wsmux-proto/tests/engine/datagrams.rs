@@ -151,7 +151,7 @@ fn what_had_come_can_be_read_after_the_end() {
     ));
 }
 
-/// Q-52, at the smallest limits.
+/// Checks Q-52 at the smallest limits.
 #[test]
 fn no_datagram_frame_is_longer_than_the_peer_takes() {
     for max in 1..10 {

@@ -24,7 +24,7 @@ const EXTREMES: [Duration; 9] = [
     Duration::MAX,
 ];
 
-/// Values of the peer's `max_idle_timeout` in milliseconds: the extremes and a usual one.
+/// Values of the peer's `max_idle_timeout` in milliseconds: the extreme values and a usual value.
 const OF_PEER: [u64; 4] = [0, 1, 30_000, (1 << 62) - 1];
 
 fn extreme() -> impl Strategy<Value = Duration> {
@@ -40,7 +40,7 @@ fn optional() -> impl Strategy<Value = Option<Duration>> {
 enum Step {
     /// Moves the clock forward by this much, or to its end if that is sooner.
     Later(Duration),
-    /// Moves the clock to this duration after the next deadline.
+    /// Moves the clock to the next deadline, and then forward by this duration.
     Deadline(Duration),
     Padding,
     Ping,
@@ -197,8 +197,8 @@ fn a_time_that_no_clock_reaches_means_never() {
             } else {
                 peer.send(&[ack(bidi(CLIENT, 0), 1)]);
             }
-            // Here the keep-alive ping is due after a third of the idle timeout. A clock may be
-            // able to reach that, so only this case has a deadline.
+            // If `index` is 2, the keep-alive ping is due after a third of the idle timeout. A
+            // clock can reach this time, so only this case has a deadline.
             let asks = index == 2;
             assert_eq!(peer.conn.poll_timeout().is_some(), asks, "{wire:?}, {index}");
             peer.conn.close(peer.now, code(0), Bytes::new());

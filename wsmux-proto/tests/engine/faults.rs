@@ -33,8 +33,8 @@ struct Exchange {
 const PERIOD: usize = 65_521;
 const PIECE: usize = 16 * KIB;
 
-/// Returns at most `PIECE` bytes of what `from` writes on the stream, from offset `at` on. The
-/// bytes are a slice of one shared block, because generating them each time would be slow.
+/// Returns at most `PIECE` bytes of the data that `from` writes on the stream, from offset `at` on.
+/// The bytes are a slice of one shared block, because generating them each time would be slow.
 fn content(id: StreamId, from: Side, at: usize, len: usize) -> Bytes {
     static BLOCK: OnceLock<Bytes> = OnceLock::new();
     let block = BLOCK.get_or_init(|| {
@@ -200,10 +200,10 @@ fn a_narrow_link_with_a_deep_queue_is_slow_and_not_dead() {
 #[test]
 fn both_ends_notice_a_black_hole_of_either_direction_by_the_idle_timeout() {
     let directions = [[true, false], [false, true], [true, true]];
-    // No acknowledgement arrives from a black hole. In one case, the socket's buffer is already
-    // full when the network fails. In the other case, the buffer accepts bytes after the failure
-    // until it is full. `Endpoint` frees no room in a full buffer, because room counts as a sign of
-    // life (C-90).
+    // No acknowledgement arrives through a black hole, so `Endpoint` frees no room in a full
+    // buffer. This matters because new room would count as a sign of life (C-90). In one case, the
+    // socket's buffer is already full when the network fails. In the other case, the buffer accepts
+    // bytes after the failure until it is full.
     for (wire, holes, fills) in WIRES
         .into_iter()
         .flat_map(|w| directions.map(|d| (w, d)))

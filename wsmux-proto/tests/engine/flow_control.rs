@@ -103,7 +103,7 @@ fn a_reset_whose_final_size_is_past_the_credit_is_a_flow_control_error() {
         peer.send(&[stream(id, 0, &[0; 10], false), frame]);
         peer.assert_violation("final size", TransportErrorCode::FLOW_CONTROL_ERROR, 1002);
     }
-    // The same applies to a stream that is opened by the reset itself.
+    // The same limit applies to a stream that is opened by the reset itself.
     let mut peer = ScriptedPeer::new(Wire::QMux, SERVER, &small_window(1_024));
     peer.send(&[reset(uni(CLIENT, 5), 0, 1_025)]);
     peer.assert_violation("final size", TransportErrorCode::FLOW_CONTROL_ERROR, 1002);
@@ -414,8 +414,8 @@ fn a_js_ws_stream_that_we_finished_grants_only_used_up_credit() {
     }
 }
 
-/// the first frame on a stream that we open is a STREAM frame, even if the stream's window
-/// was raised before it was opened.
+/// the first frame on a stream that we open is a STREAM frame, even if the window was raised
+/// before the stream was opened.
 #[test]
 fn a_raised_window_is_not_told_before_the_streams_first_frame() {
     let mut config = Config::default();
@@ -429,9 +429,8 @@ fn a_raised_window_is_not_told_before_the_streams_first_frame() {
     assert!(matches!(frames[0], Frame::Stream { .. }), "{frames:?}");
 }
 
-/// The public peers discard a grant for a stream that they have not seen. If this end does
-/// not repeat the grant, a peer that discarded it waits for credit that this end has already
-/// counted as granted.
+/// The public peers discard a grant for a stream that they have not seen. Such a peer then
+/// waits for credit that this end counts as granted. So this end has to repeat the grant.
 #[test]
 fn a_peer_that_forgets_early_grants_is_not_left_without_credit() {
     let mut config = Config::default();

@@ -1,4 +1,5 @@
-//! The notice of a drain: what it says, and how long the two ends wait for each other.
+//! The frame GOING_AWAY, which announces a drain: when it is sent and answered, and how long the
+//! two ends wait for each other.
 
 use crate::support::*;
 use wsmux_proto::{
@@ -110,7 +111,8 @@ fn streams_are_accepted_until_the_peer_answers_or_the_time_is_over() {
     }
 }
 
-/// A busy peer would otherwise use up its limit before it has another connection.
+/// If the limit were not raised, a busy peer could use it up before the peer has another
+/// connection.
 #[test]
 fn the_stream_limit_is_raised_while_the_notice_is_unanswered() {
     let mut config = Config::default();
@@ -158,14 +160,15 @@ fn an_end_answers_the_notice_and_leaves_the_close_to_the_peer() {
         }
         assert!(matches!(peer.conn.open(Dir::Bi), Err(OpenError::Draining)));
         peer.assert_open("the peer closes");
-        // If the application drains as well, it need not wait for anything but its streams.
+        // If the application drains as well, this end waits only until the open streams have ended.
         peer.conn.drain(peer.now, None);
         peer.said();
         assert_eq!(is_closed_locally(&peer.conn), !late);
     }
 }
 
-/// An application that has another connection drains the old one before the time is over.
+/// An application that has another connection drains the old connection before the 3 s of G-5 are
+/// over.
 #[test]
 fn a_drain_answers_the_notice_of_the_peer() {
     let mut peer = server();
@@ -224,8 +227,8 @@ fn two_ends_that_drain_at_once_end_without_a_wait() {
     }
 }
 
-/// A client opens streams until its engine refuses to, and writes to some of them only later. No
-/// stream is refused, even if its first frame crosses GOING_AWAY on the path.
+/// A client opens streams until its engine allows no more, and writes to some of these streams only
+/// later. No stream is refused, even if its first frame crosses GOING_AWAY on the path.
 #[test]
 fn no_stream_that_crosses_the_notice_is_refused() {
     for latency in [0, 1, 40, 900] {

@@ -107,7 +107,8 @@ fn many_streams_with_windows_of_a_few_bytes_go_on_for_ever() {
     }
 }
 
-/// All streams share a connection credit of 100 bytes, which the peer raises by 25 bytes at a time.
+/// The peer grants 100 bytes of connection credit, and then raises this limit by 25 bytes at a
+/// time.
 #[test]
 fn a_small_credit_of_the_connection_that_is_renewed_in_parts_is_no_abuse() {
     let parameters = scripted_peer::generous_but(|limits| limits.initial_max_data = 100);
@@ -166,7 +167,8 @@ fn a_declared_window_excuses_no_grants_that_are_smaller_or_useless() {
 
 // ---- limits ----
 
-/// Each call uses up the stream limit. So the next call has to wait, and sends STREAMS_BLOCKED.
+/// Each call uses up the stream limit, so the next call has to wait. On QMux the client then sends
+/// STREAMS_BLOCKED.
 ///
 /// [C-86] Two endpoints that keep the rules of this page MUST NOT close their connection because of
 /// grants or blocked frames, whatever windows and limits they declare, and however fast they are.

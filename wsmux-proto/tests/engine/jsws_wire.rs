@@ -140,8 +140,8 @@ fn data_behind_the_end_of_a_stream_is_a_final_size_error() {
 #[test]
 fn each_end_is_answered_once_and_answers_are_not_answered() {
     let id = bidi(CLIENT, 0);
-    // Each row has a frame of the peer and our answers to it. After that, the peer sends the same
-    // frame again, and this time we do not answer.
+    // Each row has a frame of the peer and our answers to this frame. The peer sends the frame
+    // twice, and we answer only the first time.
     for (said, answer) in [
         (close_read(id), vec![Frame::FinReceived { id }]),
         (error_read(id, 9), vec![stop(id, 9)]),
@@ -275,10 +275,10 @@ fn traces() -> BTreeMap<String, Trace> {
     traces
 }
 
-/// Separates all Acks after the first message from the other messages, and returns the sum of their
-/// credit. The engine and the recorded endpoint renew credit in different portions (C-38). After a
-/// stream's end, the engine renews no credit (C-20). So only the sums of these Acks are compared,
-/// and all other messages must agree byte for byte.
+/// Removes all Acks after the first message. Returns the other messages, and the sum of the credit
+/// of the removed Acks. The engine and the recorded endpoint renew credit in different portions
+/// (C-38). After a stream's end, the engine renews no credit (C-20). So only the sums of these Acks
+/// are compared, and all other messages must agree byte for byte.
 fn without_later_acks(messages: &[Bytes]) -> (Vec<Bytes>, u64) {
     let (mut kept, mut credit) = (Vec::new(), 0);
     for message in messages {

@@ -129,8 +129,8 @@ fn a_peer_at_its_limit_gets_max_streams_though_nothing_else_is_sent() {
         ids
     };
     let first = open(&mut pair, 40);
-    // Both halves have ended before the server drops the stream, so the server then sends no other
-    // frame that the raised limit could accompany.
+    // Both halves have ended before the server drops the stream. So when the server drops it, only
+    // the raised limit is left to send.
     for &id in &first {
         pair.client.conn.send_stream(pair.now, id).reset(code(0)).unwrap();
         pair.client.conn.recv_stream(pair.now, id).stop(code(0)).unwrap();

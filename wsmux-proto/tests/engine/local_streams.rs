@@ -116,8 +116,8 @@ fn the_peer_hears_of_its_own_limit_alone() {
     for (most, told) in [(1, false), (2, false), (3, true)] {
         let mut peer = ScriptedPeer::with_parameters(Wire::QMux, CLIENT, &config(most), parameters);
         while peer.conn.open(Dir::Bi).unwrap().is_some() {}
-        // When both limits are reached, the peer's limit is reported, although it would not be
-        // enough to raise only that limit.
+        // When both limits are reached, the peer's limit is reported, although the peer could not
+        // help by raising its limit.
         let reported = peer.conn.report_streams_blocked(Dir::Bi);
         assert_eq!(reported, told || most == 2, "{most}");
         let blocked = Frame::StreamsBlocked { dir: Dir::Bi, limit: 2 };

@@ -1,4 +1,4 @@
-//! No message is longer than this end's limit, whatever it contains.
+//! No message is longer than this end's limit, whatever the message contains.
 
 use crate::support::*;
 use wsmux_proto::{Config, Dir, Frame, Incoming, SendDatagramError, SocketCapabilities, Wire};
@@ -106,7 +106,7 @@ fn a_datagram_fits_what_the_peer_takes_and_this_end_sends() {
 #[test]
 fn no_message_is_longer_than_the_socket_wants() {
     for wire in WIRES {
-        // Below 1,200 bytes, a socket gets messages of up to 1,200 bytes.
+        // Even a socket that wants shorter messages gets messages of up to 1,200 bytes.
         for (wants, most) in [(20_000, 20_000), (65_400, 65_400), (1_000, 1_200)] {
             let socket = SocketCapabilities::new().max_message(wants);
             let longest = lengths_over(socket, wire, 64 * 1024).into_iter().max();

@@ -141,7 +141,7 @@ fn two_that_write_without_reading_through_a_narrow_pipe_do_not_deadlock() {
             }
         }
         pair.drive();
-        // After that both ends read a little at a time, until all of it has arrived.
+        // After that both ends read a little at a time, until all data has arrived.
         let mut read = vec![[vec![], vec![]]; streams.len()];
         let mut open = 2 * streams.len();
         while open > 0 {

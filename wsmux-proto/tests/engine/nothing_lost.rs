@@ -284,8 +284,9 @@ fn a_stream_with_a_waiter_is_forgotten_after_the_connections_end() {
                 pair.client.finish(id);
             }
             assert_eq!(pair.client.conn.send_stream(pair.now, id).poll_end(), SendEnd::Open);
-            // In two of the cases the application resets the stream. After that it no longer waits.
-            // In the other cases the application asks again after the connection has ended.
+            // In two of the cases the application resets the stream, and no longer waits for its
+            // end. In the other cases the application calls `poll_end` again after the connection
+            // has ended.
             match nth {
                 2 => pair.client.conn.send_stream(pair.now, id).reset(code(1)).unwrap(),
                 3 => drop(pair.client.conn.send_stream(pair.now, id).reset_at(code(1), 5)),

@@ -1,5 +1,5 @@
 //! Property tests of two engines. Two applications call the engines in any order, over a pipe of
-//! any width. The tests check what must hold after each step and what must have happened at the
+//! any capacity. The tests check what must hold after each step and what must have happened at the
 //! end.
 
 use crate::support::{
@@ -85,8 +85,8 @@ proptest! {
         max_window in prop_oneof![1u64..20, 100u64..50_000],
         budget in prop_oneof![Just(0u64), 1u64..100, 1_000u64..100_000],
         send_buffer in prop_oneof![1usize..10, 100usize..10_000],
-        // The latency is at least 1. If no time passed, a window of one byte would need more grants
-        // at once than the budget allows.
+        // The latency is at least 1 ms. If no time passed, a window of one byte would need more
+        // grants at once than the budget allows.
         latency in 1u64..100,
         ops in vec(op(), 1..150),
         ending in ending(),

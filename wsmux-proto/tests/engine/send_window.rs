@@ -226,7 +226,7 @@ fn writers_that_wait_for_the_window_are_let_in_by_turns_in_order() {
     }
 }
 
-/// Some of the writers that are woken do not write. The other writers are still woken.
+/// In this test no writer writes when it is woken. All the other writers must still be woken.
 #[test]
 fn writers_that_were_woken_and_do_not_write_hold_up_nobody() {
     for wire in WIRES {
@@ -259,9 +259,9 @@ fn what_a_reset_frees_goes_to_those_that_wait() {
     }
 }
 
-/// Data without credit may fill half of the send window. Here the first stream has filled that
-/// half, so the second stream, which has no credit either, does not accept a chunk. The peer still
-/// sees the second stream, and its grant wakes the writer.
+/// Data without credit may fill half of the send window. Neither of the two streams has credit. The
+/// first stream has filled that half, so the second stream does not accept a chunk. The peer still
+/// sees the second stream, and the peer's grant wakes the writer.
 #[test]
 fn a_stream_without_credit_waits_for_its_own_grant_and_the_peer_sees_it() {
     for wire in WIRES {
@@ -289,8 +289,8 @@ fn a_stream_without_credit_waits_for_its_own_grant_and_the_peer_sees_it() {
     }
 }
 
-/// Streams that are opened, wait and are dropped while the window stays full leave nothing in the
-/// queue.
+/// While the window stays full, streams are opened, wait, and are dropped. These streams must leave
+/// nothing in the queue.
 #[test]
 fn writers_that_give_up_by_the_thousand_leave_no_trace() {
     for wire in WIRES {
@@ -305,8 +305,8 @@ fn writers_that_give_up_by_the_thousand_leave_no_trace() {
                 _ => error_read(id, 0),
             }]);
             // Nothing is sent in this loop, so the data of the first stream keeps the window full.
-            // In each round the priority of that stream is set again. This must leave nothing in
-            // the queue, either.
+            // In each round the priority of that stream is set again. The change of priority must
+            // leave nothing in the queue, either.
             peer.conn.send_stream(peer.now, first).set_priority(-1).unwrap();
         }
         assert_eq!(writable(&mut peer), [], "{wire:?}");

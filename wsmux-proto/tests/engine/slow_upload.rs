@@ -8,7 +8,7 @@ use wsmux_proto::{Config, ConnectionError, Dir, Frame, Incoming, Side, StreamId,
 
 /// The path's rate in bytes a second.
 const RATE: u64 = 8_000;
-/// How many bytes the socket and the network can hold; at `RATE` this takes 32 s to send.
+/// How many bytes the socket and the network can hold. At `RATE`, they take 32 s to send.
 const DEPTH: usize = 256 * 1024;
 const IDLE: Duration = secs(30);
 

@@ -26,8 +26,8 @@ impl Starving {
         Self { peer, ids, credit: 0 }
     }
 
-    /// Raises the connection credit by `bytes`. Returns the STREAM frames that are then sent. The
-    /// result has the index of the stream and the length of the data of each frame.
+    /// Raises the connection credit by `bytes`. Returns the index of the stream and the length of
+    /// the data for each STREAM frame that is then sent.
     fn raise(&mut self, bytes: u64) -> Vec<(u64, usize)> {
         self.credit += bytes;
         self.peer.send(&[Frame::MaxData(self.credit)]);

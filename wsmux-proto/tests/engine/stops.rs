@@ -37,7 +37,7 @@ fn a_stop_just_before_the_end_is_not_reported_as_finished() {
     }
 }
 
-/// Here the connection does not end, and the application makes its calls in the order that
+/// In this test the connection does not end, and the application makes its calls in the order that
 /// `Connection` documents.
 #[test]
 fn a_stop_is_not_reported_as_finished_once_its_answer_has_left() {

@@ -1,4 +1,5 @@
-//! The life of a stream: how it opens, how its halves end, and that it leaves nothing behind.
+//! The life of a stream: how it opens, and how its halves end. After that, nothing of the stream
+//! may remain.
 
 use crate::support::*;
 use wsmux_proto::{Config, Dir, Event, Frame, Read, ReadError, SendEnd, Wire, WriteError};

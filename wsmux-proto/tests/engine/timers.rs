@@ -354,8 +354,8 @@ fn neither_our_own_sends_nor_a_proxys_pings_put_off_late_deadlines_again() {
     assert!(peer.now < at(secs(60)), "only after {:?}", peer.now);
 }
 
-/// A laptop is suspended for an hour, a process is stopped for 40 s, or all timers are late. This
-/// end never gives up a peer that answers, however often this happens.
+/// A laptop is suspended for an hour, a process is stopped for 40 s, or all timers are late.
+/// However often such a stall happens, this end never gives up a peer that answers.
 #[test]
 fn a_live_peer_survives_any_number_of_our_own_stalls() {
     for wire in WIRES {

@@ -1,5 +1,5 @@
-//! On js-ws a peer cannot know our stream limit, so streams above it wait until another stream is
-//! freed.
+//! On js-ws a peer cannot know our stream limit, so streams above the limit wait until another
+//! stream is freed.
 
 use crate::support::*;
 use wsmux_proto::{
@@ -354,7 +354,7 @@ fn a_page_that_cancels_all_that_waits_as_it_closes_is_no_attack() {
         while let Some(id) = accept(&mut peer) {
             let_go(&mut peer, id);
         }
-        // In this test the page stays open, and opens more streams.
+        // A page that closes would now be gone. In this test it stays, and opens more streams.
         open(&mut peer, 100 + many..200 + many);
         peer.said();
         peer.assert_open(&format!("{many} cancelled"));

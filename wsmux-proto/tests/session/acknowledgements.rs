@@ -87,8 +87,8 @@ fn acknowledgements_come_late_enough_to_be_few_and_early_enough() {
         net.settle();
         assert_eq!(acks(&mut net, SERVER), expected);
     }
-    // After 512 KiB, which is less than a quarter of 32 MiB, the server acknowledges at once. Only
-    // that lets it acknowledge here, because it sends nothing for another reason.
+    // After 512 KiB, which is less than a quarter of the replay budget of 32 MiB, the server
+    // acknowledges at once. It sends no other message here, so each acknowledgement comes alone.
     let mut config = quiet();
     config.stream_receive_window(4 << 20).max_stream_receive_window(4 << 20);
     let mut net = Net::new(&config);

@@ -147,7 +147,8 @@ impl World {
     }
 
     /// Runs both applications until they have done everything. Loses the socket at each of the
-    /// `kills`, and dials again at once. Returns how much each side had in flight at the last kill.
+    /// `kills`, and dials again at once. Returns how many items of each side were in flight at the
+    /// last of the `kills`.
     pub fn run(&mut self, kills: &[Kill]) -> [usize; 2] {
         let mut kills = kills.iter();
         let mut next = kills.next();
@@ -198,7 +199,8 @@ impl World {
             end.in_flight.clear();
         }
         net.client.session.handle(net.now, net.client.link, incoming());
-        // If there is a fresh socket, the server still waits for a request on it.
+        // If there is a fresh socket, the server still waits for a request on it, so the server's
+        // session does not receive `incoming`.
         if net.fresh.take().is_none() {
             net.server.session.handle(net.now, net.server.link, incoming());
         }
@@ -363,7 +365,7 @@ impl Half {
             return;
         }
         let (Plan::Fin(len) | Plan::Reset(len) | Plan::Keep(len)) = self.plan else {
-            // The writer does not know that the reader will stop it.
+            // The writer does not know that the reader will stop the stream.
             return self.write_up_to(conn, now, id, largest);
         };
         self.write_up_to(conn, now, id, len);
@@ -429,7 +431,7 @@ impl Half {
             recv.stop(code(CODE)).expect("the stream is open");
             self.has_ended = true;
         }
-        // An end is reported once.
+        // The end of a half is reported only once.
         if self.has_ended {
             let again = conn.recv_stream(now, id).read(1);
             assert!(matches!(again, Err(ReadError::ClosedStream)), "{id:?}: {again:?}");

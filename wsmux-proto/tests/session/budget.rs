@@ -94,7 +94,7 @@ fn a_peer_that_acknowledges_nothing_is_given_up() {
     assert_eq!(net.client.session.state(), SessionState::Suspended);
     net.cut();
     net.dial();
-    // The request, and the answer to it.
+    // These three lines carry the server's parameters, the request, and the answer.
     assert!(net.send_one(SERVER) && net.deliver_one(CLIENT));
     assert!(net.send_one(CLIENT) && net.deliver_one(SERVER));
     assert!(net.send_one(SERVER) && net.deliver_one(CLIENT));
@@ -202,7 +202,7 @@ fn pieces_of_large_chunks_take_no_more_memory_than_the_formula_says() {
         let mut heap = Heap::default();
         let (mut accepted, mut peak, mut read) = (Vec::new(), 0, 0);
         for step in 0..600 {
-            // Each stream carries one chunk, which leaves in pieces.
+            // Each stream carries one chunk, which is sent in several messages.
             heap.of(|| {
                 let conn = client.engine_mut();
                 while let Some(id) = conn.open(Dir::Uni).expect("the connection lives") {

@@ -58,12 +58,12 @@ fn assert_complete(net: &mut Net, side: Side, id: StreamId, code: u32) {
     }
 }
 
-/// In which order the close and the loss of the socket come.
+/// The order of the close and the loss of the socket.
 #[derive(Debug, Clone, Copy)]
 enum Order {
     LossThenClose,
     CloseThenLoss,
-    /// The Close was sent as well.
+    /// Everything was sent before the loss, including the Close.
     CloseSentThenLoss,
     /// No end notices the loss. The peer does not answer.
     NoAnswer,
@@ -71,7 +71,7 @@ enum Order {
     LossDuringResumption,
     /// The connection is closed while everything is sent again.
     CloseDuringResumption,
-    /// The peer's new socket is there before this end has noticed the loss.
+    /// The peer's new socket arrives before this end has noticed the loss.
     PeerIsFaster,
 }
 
@@ -166,8 +166,7 @@ fn a_closed_session_waits_for_its_peer_no_longer_than_for_a_socket() {
     close(&mut net, SERVER);
     let lost = net.now;
     net.cut();
-    // The server does not wait longer because requests arrive, nor because of sockets on which
-    // nothing arrives.
+    // Neither requests nor sockets on which nothing arrives make the server wait longer.
     for _ in 0..5 {
         net.now += secs(10);
         net.dial();
@@ -205,13 +204,13 @@ fn a_closed_session_waits_for_its_peer_no_longer_than_for_a_socket() {
 
 #[test]
 fn a_session_lingers_only_after_a_close_of_its_own() {
-    // The peer has answered.
+    // Here the peer has answered the close, so no session lingers.
     let mut net = Net::new(&resumable());
     close(&mut net, SERVER);
     net.settle();
     net.cut();
     assert!(!net.server.session.lingers() && !net.client.session.lingers());
-    // The session has failed.
+    // Here an error has ended the session, so it does not linger.
     let mut net = Net::new(&resumable());
     let (now, link) = (net.now, net.server.link);
     net.server.session.handle(now, link, wsmux_proto::Incoming::Text);
@@ -222,7 +221,7 @@ fn a_session_lingers_only_after_a_close_of_its_own() {
     net.settle();
     assert_eq!(net.client.session.poll_event(), Some(SessionEvent::Suspended));
     assert_eq!(net.client.session.poll_event(), Some(SessionEvent::Refused));
-    // It was given up.
+    // Here the application gives up the session while it lingers.
     let mut net = Net::new(&resumable());
     net.cut();
     close(&mut net, SERVER);
@@ -260,7 +259,7 @@ fn a_drain_whose_last_bytes_are_lost_sends_them_again() {
         let now = net.now;
         net.end(side).session.engine_mut().drain(now, None);
         while net.send_one(side) {}
-        // The peer answers nothing, so this end no longer waits for the peer's GOING_AWAY.
+        // The peer does not answer, so this end stops waiting for the peer's GOING_AWAY after 5 s.
         net.now += secs(5);
         let now = net.now;
         net.end(side).session.handle_timeout(now);
@@ -293,7 +292,7 @@ fn a_drain_without_a_socket_ends_when_nothing_is_left_to_wait_for() {
     assert_eq!(net.server.session.poll_timeout(), Some(now + secs(60)), "a stream is open");
     net.server.session.engine_mut().send_stream(now, id).reset(code(1)).unwrap();
     net.server.session.engine_mut().send_stream(now, id).release();
-    // The peer has to learn of the reset.
+    // The drain still waits, because the peer has to learn of the reset.
     assert_eq!(net.server.session.poll_timeout(), Some(now + secs(60)));
     net.dial();
     net.settle();
@@ -304,7 +303,7 @@ fn a_drain_without_a_socket_ends_when_nothing_is_left_to_wait_for() {
     let read = net.client.session.engine_mut().recv_stream(now, id).read(1_000);
     assert!(matches!(read, Err(ReadError::Reset(_)) | Ok(_)), "{read:?}");
 
-    // Nothing is open, and everything was acknowledged.
+    // Here nothing is open, and everything was acknowledged. So the drain ends the session at once.
     let mut quiet = resumable();
     quiet.window_growth_budget(0);
     let mut net = Net::new(&quiet);
@@ -319,7 +318,7 @@ fn a_drain_without_a_socket_ends_when_nothing_is_left_to_wait_for() {
         Some(ConnectionError::LocallyClosed)
     ));
 
-    // The last bytes may not have arrived.
+    // Here the last bytes may not have arrived. So the drain waits for a new socket.
     let (mut net, _) = with_stream(SERVER);
     net.cut();
     let now = net.now;

@@ -1,4 +1,4 @@
-//! The notice of a drain, and a socket that is lost around it.
+//! The frame GOING_AWAY, which announces a drain, and a socket that is lost during the drain.
 
 use wsmux_proto::{Connection, Dir, SessionState, Time};
 
@@ -65,7 +65,7 @@ fn a_suspended_drain_waits_for_the_answer_and_no_longer() {
     let sent_at = net.now;
     let id = net.server.session.engine_mut().open(Dir::Uni).unwrap().unwrap();
     let mut send = net.server.session.engine_mut().send_stream(sent_at, id);
-    // So much that the client acknowledges all of it.
+    // This data is long enough that the client acknowledges all of it.
     send.write(&[1; 100]).unwrap();
     send.finish().unwrap();
     net.server.session.engine_mut().send_stream(sent_at, id).release();

@@ -49,8 +49,8 @@ fn accept(net: &mut Net, request: &Bytes) -> Result<Link, ResumeError> {
     net.server.session.accept_resume(net.now, SocketCapabilities::new(), &request)
 }
 
-/// Returns the request after `change` has changed its numbers. The proof in the request is made
-/// with the tests' own keys.
+/// Returns the client's request after `change` has changed some of its bytes. The client made the
+/// proof in the request before the change.
 fn forged(net: &mut Net, change: impl FnOnce(&mut Vec<u8>)) -> Bytes {
     let message = request(net);
     let mut value = message[message.len() - (16 + 2 + 32)..].to_vec();
@@ -193,7 +193,7 @@ fn a_count_that_cannot_be_is_refused_in_spite_of_a_valid_proof() {
             conn.send_stream(now, id).write(&[7; 100]).unwrap();
             net.settle();
         }
-        // The client acknowledges all of it.
+        // The client acknowledges all this data.
         net.pass(secs(2));
         net.cut();
         net

@@ -1,4 +1,4 @@
-//! The states of a session: what happens without a socket, and with more than one.
+//! The states of a session: what happens without a socket, and with more than one socket.
 
 use std::time::Duration;
 
@@ -92,8 +92,8 @@ fn an_answer_to_a_ping_before_the_gap_gives_no_round_trip_time() {
     net.cut();
     net.now += secs(20);
     net.dial();
-    // The request, the answer to it, and the answer to the ping. The server has not sent a new
-    // ping.
+    // The client sends its request, receives the answer, and then sends its answer to the ping
+    // again. The server has not sent a new ping.
     assert!(net.send_one(SERVER) && net.send_one(CLIENT) && net.deliver_one(SERVER));
     assert!(net.send_one(SERVER) && net.deliver_one(CLIENT) && net.deliver_one(CLIENT));
     assert!(net.send_one(CLIENT) && net.deliver_one(SERVER));
@@ -248,8 +248,8 @@ fn a_close_without_a_socket_is_over_at_once() {
         session.engine_mut().close(now, VarInt::default(), "".into());
         assert!(session.is_closed() && !session.wants_transmit());
         assert_eq!(session.state(), SessionState::Ended);
-        // The peer may still come back and learn of the close, until the time at which the session
-        // would have ended without the close.
+        // The peer may still come back and learn of the close. It has as much time for this as it
+        // would have had without the close.
         assert!(session.lingers());
         assert_eq!(session.linger_deadline(), Some(now + secs(60)));
         session.handle_timeout(now + secs(60));
@@ -281,7 +281,7 @@ fn giving_up_ends_a_connection_only_without_a_socket() {
             assert_eq!(net.end(side).session.suspension_deadline(), None);
             assert!(is_lost(&mut net, side) && net.end(side).session.is_closed());
             assert_eq!(net.end(side).session.poll_timeout(), None);
-            // A second call changes nothing.
+            // A second call of `give_up` changes nothing.
             net.end(side).session.give_up(now);
         }
         assert!(

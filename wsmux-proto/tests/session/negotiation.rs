@@ -1,5 +1,4 @@
-//! Which connections can be resumed. An end that does not offer resumption must not notice anything
-//! of it.
+//! Which connections can be resumed. For an end that does not offer resumption, nothing may change.
 
 use std::time::Duration;
 
@@ -17,8 +16,8 @@ use crate::{
 pub const SESSION: u64 = 0x29ac_e57f_4e2d_b89d;
 pub const RESUME: u64 = 0x19b7_d1ae_caaa_fe0c;
 
-/// The value of `wsmux_session` that a server sends whose keys have the number 0, whose timeout is
-/// a minute, and whose budget is 32 MiB.
+/// The value of `wsmux_session` of a server that has the keys `keys(0)`, a timeout of one minute,
+/// and a replay budget of 32 MiB.
 fn server_value() -> Vec<u8> {
     [&varints(&[60_000, 32 << 20])[..], &[0; 16], &[0xff; 32]].concat()
 }
@@ -58,7 +57,7 @@ fn an_offer_is_one_more_transport_parameter() {
     let engine = Connection::new(resumable(), CLIENT, Wire::QMux, Time::EPOCH);
     let mut client = Session::new(engine, Some(keys(0)));
     assert_eq!(first(&mut client), first(&mut session(&resumable(), CLIENT, 0)));
-    // A server without keys has nothing to offer.
+    // A server without keys does not offer resumption.
     let engine = Connection::new(resumable(), SERVER, Wire::QMux, Time::EPOCH);
     let mut server = Session::new(engine, None);
     assert_eq!(body(first(&mut server)), body(first(&mut session(&Config::default(), SERVER, 0))));

@@ -21,9 +21,9 @@ pub enum Item {
 pub struct End {
     pub session: Session,
     pub link: Link,
-    /// What it has sent and the other end has not received.
+    /// The items that the session has sent and the other end has not received.
     pub in_flight: VecDeque<Item>,
-    /// All messages that it sent, in order.
+    /// All messages that the session has sent, in order.
     pub log: Vec<Bytes>,
 }
 
@@ -32,11 +32,12 @@ pub struct Net {
     pub client: End,
     pub server: End,
     pub now: Time,
-    /// The session that the server has created for a new socket, until the request arrives on it.
+    /// The session that the server has created for a new socket. `None` once the request on this
+    /// socket has been accepted.
     pub fresh: Option<Session>,
     /// How many messages a socket holds in each direction.
     pub capacity: usize,
-    /// What the next sockets can do.
+    /// The capabilities of the next sockets.
     pub caps: SocketCapabilities,
     config: Config,
     /// How many sockets there have been.
@@ -58,7 +59,7 @@ pub fn session(config: &Config, side: Side, number: u8) -> Session {
     Session::new(engine, (side == SERVER).then(|| keys(number)))
 }
 
-/// Returns what the session sends next, as bytes.
+/// Returns the next item that the session sends.
 pub fn transmit(session: &mut Session, now: Time, link: Link) -> Option<Item> {
     let mut out = MessageBuf::new();
     let wanted = session.wants_transmit();
@@ -120,7 +121,7 @@ impl Net {
         }
     }
 
-    /// Lets an end send one item, if its socket has room. Returns whether it did.
+    /// Lets an end send one item, if its socket has room. Returns whether an item was sent.
     pub fn send_one(&mut self, side: Side) -> bool {
         let (now, capacity) = (self.now, self.capacity);
         let fresh = self.fresh.as_mut().filter(|_| side == SERVER);

@@ -1,4 +1,4 @@
-//! What `Debug` shows of a session.
+//! The `Debug` output of a session must not contain the secret of the session.
 
 use std::fmt::Write;
 

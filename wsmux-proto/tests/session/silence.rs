@@ -1,4 +1,4 @@
-//! Sockets that still exist and carry nothing, or that a proxy closes.
+//! Sockets that are still open but carry nothing, and sockets that a proxy closes.
 
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ fn a_peer_that_is_gone_is_reported_no_later_than_by_the_idle_timeout() {
     for (resume, suspended, ended) in [(1, 29, 30), (5, 25, 30), (12, 20, 30), (30, 20, 30)] {
         assert_silence(resume, suspended, ended);
     }
-    // The application has asked to wait longer.
+    // Here the application has set a resume timeout that is longer than the idle timeout.
     assert_silence(60, 20, 60);
     assert_silence(3_600, 20, 3_600);
 }
@@ -179,7 +179,7 @@ fn a_proxy_that_closes_or_fails_only_suspends_the_connection() {
             );
             assert!(net.end(side).session.is_closed());
         }
-        // A connection that cannot be resumed ends as before.
+        // A connection that cannot be resumed ends when the Close arrives.
         let mut net = Net::unconnected(&resumable(), &Config::default());
         net.settle();
         let (now, link) = (net.now, net.end(side).link);
@@ -194,7 +194,7 @@ fn a_proxy_that_closes_or_fails_only_suspends_the_connection() {
 /// higher than before.
 #[test]
 fn requests_alone_do_not_keep_a_session() {
-    // Either the socket ends before the next request, or the next request replaces it.
+    // Either the socket ends before the next request, or the next request replaces the socket.
     for is_cut in [true, false] {
         for sends in [false, true] {
             let mut config = resumable();

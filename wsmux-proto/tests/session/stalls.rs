@@ -12,7 +12,7 @@ use crate::{
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Settings without any deadlines except the deadlines of stalls.
+/// Settings with which only a stall has a deadline.
 fn config() -> Config {
     let mut config = resumable();
     config
@@ -132,7 +132,7 @@ fn a_full_budget_is_a_stall_only_while_something_waits() {
     net.now += secs(1);
     net.capacity = usize::MAX;
     assert!(net.send_one(CLIENT));
-    // The replay budget stays full, and now a message waits for it.
+    // The replay budget stays full, and now a message waits for room in it.
     net.now += secs(20);
     acknowledge(&mut net, 1);
     let now = net.now;
@@ -159,7 +159,7 @@ fn a_peer_that_reads_everything_and_acknowledges_nothing_is_given_up() {
     net.now += secs(30);
     send(&mut net, CLIENT, id, 100);
     assert_eq!(net.client.session.poll_timeout(), Some(start + TIMEOUT));
-    // Each acknowledgement restarts the time, until nothing is left to acknowledge.
+    // Each acknowledgement restarts the timeout, until nothing is left to acknowledge.
     acknowledge(&mut net, 1);
     assert_eq!(net.client.session.poll_timeout(), Some(net.now + TIMEOUT));
     net.now += secs(59);
@@ -227,7 +227,7 @@ fn a_peer_that_acknowledges_nothing_gains_no_time_by_new_sockets() {
         net.cut();
         net.now += secs(5);
         net.dial();
-        // The server's parameters, the request, and the answer.
+        // The server sends its parameters, the client sends its request, and the server answers.
         assert!(net.send_one(SERVER) && net.send_one(CLIENT) && net.deliver_one(SERVER));
         // The client sends something new, but receives nothing of what the server has sent.
         assert!(net.send_one(SERVER) && net.deliver_one(CLIENT) && net.deliver_one(CLIENT));

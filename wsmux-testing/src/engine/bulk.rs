@@ -15,8 +15,8 @@ pub struct Path {
     pub rtt: Duration,
     /// The rate in bits a second.
     pub rate: u64,
-    /// How many bytes can wait before the link. They wait in the socket's buffer, or in a large
-    /// buffer between the socket and the link.
+    /// How many bytes can wait for the link. They wait in the socket's buffer, or in a large buffer
+    /// between the socket and the link.
     pub queue: usize,
 }
 

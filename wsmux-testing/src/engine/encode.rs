@@ -1,6 +1,6 @@
 //! Encodes the frames of both wires. The code is written from the specifications. It uses the types
 //! of `wsmux-proto` and the encoding of integers there, but nothing else of that crate's codec. So
-//! an error in that codec makes the two encodings differ.
+//! an error in that codec makes its encoding differ from the encoding here.
 
 use wsmux_proto::{
     Close, Credit, Dir, Frame, Side, StreamId, TransportErrorCode, TransportParameters, VarInt,
@@ -154,7 +154,7 @@ pub fn encode(wire: Wire, frame: &Frame, last: bool) -> Vec<u8> {
     }
 }
 
-// ---- frames, in few words ----
+// ---- short functions that make frames ----
 
 pub fn bidi(initiator: Side, index: u64) -> StreamId {
     StreamId::new(initiator, Dir::Bi, index)

@@ -106,12 +106,13 @@ pub struct Endpoint {
     /// Whether everything that is sent is lost, as behind a router that has failed.
     pub black_hole: bool,
     /// Whether one of the two directions is a black hole, so that no acknowledgement arrives. TCP
-    /// then accepts what its send buffer has room for (`capacity`), and nothing after that. TCP has
-    /// to keep the data until the data is acknowledged. The buffer grows only because of
-    /// acknowledgements (on Linux in `tcp_new_space`).
+    /// has to keep data until the data is acknowledged, so it accepts only as many bytes as its
+    /// send buffer has room for (`capacity`). The buffer does not grow either, because only
+    /// acknowledgements make it grow (on Linux in `tcp_new_space`).
     unacknowledged: bool,
     /// The bytes that stay in the buffer while no acknowledgement arrives. These are the bytes that
-    /// waited for the link, and the bytes that were accepted since then.
+    /// waited for the link when the acknowledgements stopped, and the bytes that were accepted
+    /// after that.
     kept: usize,
     pub loss: Option<Loss>,
     /// Whether to record items in `sent`. Tests that move much data turn this off.
@@ -120,8 +121,8 @@ pub struct Endpoint {
     bytes_in_flight: usize,
     has_closed: bool,
     out: MessageBuf,
-    /// What the engine holds. The value is right only if all calls of the engine are made with
-    /// [`of`](Endpoint::of).
+    /// The heap memory that the engine holds. The value is right only if all calls of the engine
+    /// are made with [`of`](Endpoint::of).
     pub heap: Heap,
 }
 

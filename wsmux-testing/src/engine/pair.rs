@@ -121,7 +121,8 @@ impl Pair {
         }
     }
 
-    /// Returns when the next item arrives, or when a link has room for a message that waits for it.
+    /// Returns when the next item arrives, or when a link has room for a waiting message, if that
+    /// is sooner.
     fn next_event(&self) -> Option<Time> {
         let ends = [&self.client, &self.server].into_iter();
         // If there is room now, the engine has already sent all that it could.

@@ -33,8 +33,8 @@ fn again(wire: Wire, frame: &Frame, len: usize) {
         assert_eq!(decoded.as_ref().ok().and_then(Option::as_ref), Some(frame));
         assert!(message.is_empty(), "{frame:?} and then {message:?}");
     }
-    // If a frame contains its length, or if its fields determine its length, then the frame without
-    // its last byte is not a frame.
+    // If a frame contains its length, or if its fields determine its length, then the frame is not
+    // valid without its last byte.
     let open = matches!(frame, Frame::Padding(_))
         || (wire == Wire::JsWs && matches!(frame, Frame::Stream { fin: false, .. }));
     let mut cut = Bytes::from(encode(wire, frame, false));

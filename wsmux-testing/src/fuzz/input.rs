@@ -1,5 +1,6 @@
-//! Makes choices from bytes. After the end of the bytes, every choice is the smallest possible
-//! choice. So any bytes are a valid case, and any prefix of a case is a valid case too.
+//! Derives the choices of a fuzz target from the bytes of an input. After the end of the bytes,
+//! every choice is the smallest possible choice. So any bytes are a valid case, and any prefix of a
+//! case is a valid case too.
 
 use arbitrary::Unstructured;
 

@@ -1,5 +1,6 @@
 //! The fuzz targets. Each target is a function that accepts any bytes. libFuzzer calls these
-//! functions from `fuzz/`. The tests call them too, because tests do not need a nightly compiler.
+//! functions from `fuzz/`. The tests call them too, so the targets also run without a nightly
+//! compiler, which libFuzzer needs.
 
 pub mod codec;
 pub mod engine;

@@ -16,7 +16,9 @@ const MAX_OPS: usize = 2_000;
 const WINDOWS: [u64; 6] = [1, 9, 100, 700, 5_000, 65_536];
 const BUDGETS: [u64; 5] = [0, 1, 100, 5_000, 100_000];
 
-/// The sizes at which a queue of bytes changes how it stores them.
+/// Lengths of the pieces of stream data in a case. The engine copies a short piece, and holds a
+/// long piece by reference. The bound between them is 512 bytes in a message and 4,096 bytes in a
+/// queue, so half of these lengths are next to one of these bounds.
 const SIZES: [usize; 12] = [1, 2, 5, 300, 511, 512, 513, 2_047, 4_095, 4_096, 4_097, 16_000];
 
 /// Checks C-13, C-19, C-24, C-26, C-33, C-53, C-54, C-57, C-70, C-71, J-28, Q-9 and Q-26.
@@ -25,8 +27,8 @@ pub fn run(data: &[u8]) {
     let wire = input.pick(&WIRES);
     let windows = (input.pick(&WINDOWS), input.pick(&WINDOWS), input.pick(&BUDGETS));
     let send_buffer = input.pick(&[1, 10, 100, 3_000, 10_000]);
-    // The latency is at least 1. If no time passed, a window of one byte would need more grants at
-    // once than the budget allows.
+    // The latency is at least 1 ms. If no time passed, a window of one byte would need more grants
+    // at once than the budget allows.
     let latency = input.pick(&[1, 2, 7, 100]);
     let ending = input.pick(&[
         Ending::WindUp,
@@ -81,8 +83,8 @@ fn pieces(world: &mut World, input: &mut Input<'_>, most: usize) {
     }
 }
 
-/// Returns what one of the two applications or the link does next, or `None` if `pieces` is to run
-/// next.
+/// Returns the next operation of an application or of the link. Returns `None` if [`pieces`] should
+/// run instead.
 fn op(input: &mut Input<'_>, most: usize) -> Option<Op> {
     let what = input.below(34);
     let side = input.pick(&[CLIENT, SERVER]);

@@ -33,7 +33,8 @@ const APPLICATION_CLOSE: u64 = 0x1d;
 const RESET_STREAM_AT: u64 = 0x24;
 const DATAGRAM: u64 = 0x30;
 const DATAGRAM_LEN: u64 = 0x31;
-/// The private frame GOING_AWAY: `wsmux GOING_AWAY frame` (SPEC.md §13).
+/// The type of the private frame GOING_AWAY. It follows from the text `wsmux GOING_AWAY frame`
+/// (SPEC.md §13).
 const GOING_AWAY: u64 = 0x0ecf_1a24_2550_fc83;
 const QX_PING_REQUEST: u64 = 0x348c_6752_9ef8_c7bd;
 const QX_PING_RESPONSE: u64 = 0x348c_6752_9ef8_c7be;

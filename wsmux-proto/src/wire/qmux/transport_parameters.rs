@@ -20,7 +20,8 @@ const INITIAL_MAX_STREAMS_UNI: u64 = 0x09;
 const MAX_DATAGRAM_FRAME_SIZE: u64 = 0x20;
 const MAX_RECORD_SIZE: u64 = 0x0571_c594_29cd_0845;
 const RESET_STREAM_AT: u64 = 0x1d;
-/// `wsmux_going_away`, which only wsmux knows: `wsmux GOING_AWAY parameter` (SPEC.md §13).
+/// The id of the parameter `wsmux_going_away`, which only wsmux knows. The id follows from the text
+/// `wsmux GOING_AWAY parameter` (SPEC.md §13).
 pub(super) const GOING_AWAY: u64 = 0x3781_7bec_f01b_7cb4;
 
 /// The parameters of RFC 9000 that concern QUIC's handshake, packets or paths. QMux has none of

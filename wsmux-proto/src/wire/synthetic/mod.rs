@@ -1,6 +1,6 @@
-//! A wire that can have any capabilities. It shows that the engine depends on the capabilities of a
-//! wire and on nothing else, because its codec panics if the engine sends a frame that the
-//! capabilities exclude.
+//! A wire for tests, which can have any capabilities. The codec of this wire panics if the engine
+//! sends a frame that the capabilities exclude. So the tests show that the engine depends on the
+//! capabilities of a wire and on nothing else.
 
 mod pair;
 mod tests;

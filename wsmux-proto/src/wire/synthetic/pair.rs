@@ -18,7 +18,7 @@ pub(super) enum Sent {
     Close,
 }
 
-/// How far a reader has read.
+/// Why a reader has no more to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Progress {
     Blocked,

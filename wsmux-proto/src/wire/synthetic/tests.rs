@@ -25,7 +25,7 @@ const WINDOW: usize = 1_000;
 /// How many streams of each kind a peer may have open at once.
 const STREAMS: u64 = 2;
 
-/// Records that have the same capabilities as QUIC.
+/// Messages that are records, with the capabilities of QUIC.
 const RECORDS: Messages = records(Opening::FirstFrame { unidirectional: true });
 
 /// The capabilities that a test starts from. Each test changes the capabilities that it is about.
@@ -62,7 +62,7 @@ fn data() -> Vec<u8> {
     (0..5 * WINDOW).map(|at| (at % 251) as u8).collect()
 }
 
-/// Opens a stream at both ends, and discards the record of the frames that opened it.
+/// Opens a stream at both ends, and forgets which frames were sent for this.
 fn open(pair: &mut Pair, side: Side) -> StreamId {
     let id = pair.open(side, Dir::Bi);
     pair.send_stream(side, id).announce();
@@ -304,8 +304,8 @@ fn a_unidirectional_stream_is_opened_only_where_there_are_some() {
     }
 }
 
-/// The peer declares no credit for the connection. This blocks streams only if the wire has such
-/// credit.
+/// The peer declares no credit for the connection. This blocks streams only on a wire with
+/// connection credit.
 #[test]
 fn a_stream_needs_credit_of_the_connection_only_where_there_is_some() {
     for (connection_credit, blocked_frames) in product([true, false], [true, false]) {
@@ -373,8 +373,8 @@ fn a_grant_is_a_total_or_an_increment() {
     }
 }
 
-/// Returns what a client sends for a stream of some bytes, and what the server sends after the
-/// stream's end.
+/// Returns the items that a client sends for a short stream, and the frames that the server sends
+/// after the end of this stream.
 fn end_of_stream(end: StreamEnd) -> (Vec<Sent>, Vec<Frame>) {
     let mut pair = pair(Capabilities { end, ..BASE });
     let id = open(&mut pair, CLIENT);
@@ -411,8 +411,8 @@ fn an_end_is_sent_with_the_last_bytes_or_after_them() {
     assert_eq!(end_of_stream(acknowledged), (vec![data, end], vec![received]));
 }
 
-/// The server has ended its sending half, so a grant of the server may arrive at a client that has
-/// forgotten the stream.
+/// The server has ended its sending half. So when a grant of the server arrives, the client may
+/// already have forgotten the stream.
 #[test]
 fn an_end_that_grants_could_revive_gets_no_grant_until_it_needs_one() {
     for grants_revive in [false, true] {

@@ -37,8 +37,8 @@ fn datagrams_that_nobody_reads_make_good_for_nothing() {
     assert!((1_000..1_030).contains(&most), "{most}");
 }
 
-/// The peer sends on very many streams at each tick, and our application reads all of them equally
-/// slowly. So all these streams run out of credit at the same moment.
+/// An honest peer can behave like this. If it sends on very many streams, and our application reads
+/// all of them equally slowly, all these streams run out of credit at the same moment.
 ///
 /// [C-61] We MUST NOT close a connection because of useless work that is slower than its budget is
 /// replenished, however long the useless work continues. This rule covers a budget that only time

@@ -55,8 +55,8 @@ fn a_stream_that_comes_late_finds_something_left_of_the_budget() {
         bulk.run(secs(5));
         grown.push(bulk.window(flow) - INITIAL);
     }
-    // Each stream may grow by half of what the other streams leave. The growth can end below that,
-    // because a step that would be too small is not made.
+    // Each stream may grow by half of what the other streams leave. The growth can end earlier,
+    // because a window does not grow by less than an eighth of itself.
     assert!(grown[0] <= 4 * MIB && grown[0] > 3 * MIB, "{grown:?}");
     assert!(grown[1] <= 3 * MIB && grown[1] > MIB, "{grown:?}");
     assert!(grown[2] > MIB / 2, "{grown:?}");
@@ -94,7 +94,7 @@ fn the_budget_has_back_what_a_stream_held_when_the_stream_ends() {
         bulk.run(secs(1));
         assert_eq!(bulk.growth(), 0, "{how}");
     }
-    // A stream that has ended keeps its share for the bytes that have not been read.
+    // After its end, a stream keeps the part of its share that unread bytes occupy.
     let flow = bulk.open(Reader::AtOnce);
     bulk.run(secs(2));
     bulk.flows[flow].reader = Reader::Never;

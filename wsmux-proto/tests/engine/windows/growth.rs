@@ -45,8 +45,8 @@ fn a_window_grows_to_twice_what_is_on_the_way_and_no_further() {
         let share = brought as f64 / path.bytes_in(secs(5)) as f64;
         let (window, on_the_way) = (bulk.window(flow), path.bandwidth_delay());
         assert!(share > 0.99, "{path:?}: {share} of the link");
-        // Bytes that wait in the socket's buffer do not count. But one more message may arrive
-        // during the measurement, so the bound includes a message.
+        // Bytes that wait in the socket's buffer do not make the window grow. But one more message
+        // may arrive during the measurement, so the bound includes a message.
         let most = 2 * (on_the_way + 64 * KIB);
         assert!(window >= on_the_way * 3 / 2, "{path:?}: {window}");
         assert!(window <= most, "{path:?}: {window} where {most} is enough");
@@ -112,13 +112,13 @@ fn a_window_does_not_grow_past_what_its_reader_takes_in_two_round_trips() {
         let most = INITIAL.max(2 * per_rtt + 2 * bytes as u64);
         let window = bulk.window(flow);
         assert!(window <= most, "{period:?}: {window} for {per_rtt} in a round trip");
-        // The reader gets as many bytes as it wants.
+        // The reader gets nearly as many bytes as it wants.
         let wanted = bytes as u128 * secs(5).as_nanos() / period.as_nanos();
         let brought = bulk.brings(flow, secs(5));
         assert!(u128::from(brought) > wanted / 100 * 90, "{period:?}: {brought} of {wanted}");
     }
-    // A reader that takes everything, but only once a second, could use a larger window. But the
-    // reader's own pauses limit it, and not the path. So the window does not grow.
+    // A reader that takes everything, but only once a second, could use a larger window. But its
+    // rate is limited by its own pauses, and not by the path. So the window does not grow.
     let mut bulk = Bulk::new(path, &Config::default());
     let flow = bulk.open(Reader::Every(secs(1), usize::MAX));
     bulk.run(secs(20));

@@ -14,7 +14,8 @@ use crate::support::*;
 /// ping no window grows.
 #[test]
 fn a_queue_on_the_way_does_not_make_a_window_grow() {
-    // A buffer before a slow link holds 64 MiB, so data that is sent into it arrives a minute late.
+    // A buffer in front of a slow link holds 64 MiB, so data that is sent into a full buffer
+    // arrives almost a minute late.
     let path = Path { rtt: ms(20), rate: 10 * MBIT, queue: 64 << 20 };
     let mut bulk = Bulk::new(path, &Config::default());
     let flow = bulk.open(Reader::AtOnce);
@@ -65,9 +66,9 @@ fn a_path_that_has_become_longer_is_measured_anew_after_a_silence() {
     assert!(brought > long.bytes_in(secs(1)) / 100 * 99, "{brought}, window {short} before");
 }
 
-/// A client that is written by hand and runs once per millisecond. Each time, the client processes
-/// the new grants, and sends as many bytes as the grants allow, but at most `bound`. It makes no
-/// pause between its messages.
+/// A client that is written by hand and runs once per millisecond. In each run, the client
+/// processes the new grants, and sends as many bytes as the grants allow, but at most `bound`. It
+/// sends the messages of a run without a pause.
 struct ByHand {
     peer: ScriptedPeer,
     bound: u64,

@@ -44,10 +44,10 @@ impl World {
         }
     }
 
-    /// Checks the memory of a connection against SPEC.md §10, without what a socket holds (C-53).
-    /// The formula counts whole windows and buffers. This check is stricter for a stream that an
-    /// application still holds. It counts only the largest numbers of unread and of unsent bytes
-    /// that the stream has had (C-70).
+    /// Checks the memory of a connection against SPEC.md §10, without the memory that a socket
+    /// holds (C-53). The formula counts whole windows and buffers. This check is stricter for a
+    /// stream that an application still holds. For such a stream it counts only the largest number
+    /// of unread bytes and the largest number of unsent bytes that the stream has had (C-70).
     fn check_memory(&mut self, side: Side) {
         let most_chunk = self.largest_chunk as u64;
         let now = self.pair.now;
@@ -134,8 +134,8 @@ impl World {
                     Credit::More(more) => half.granted += more,
                     _ => panic!("a credit of an unknown kind"),
                 }
-                // This implies that the unread bytes of a stream never exceed one window (C-53,
-                // C-56).
+                // The following assertion implies that the unread bytes of a stream never exceed
+                // one window (C-53, C-56).
                 assert!(
                     half.granted <= half.read as u64 + window,
                     "{id}: more than a window ahead"
@@ -147,7 +147,7 @@ impl World {
 }
 
 /// Asserts that the tests' own encoder encodes these frames to the same message. The encoder writes
-/// each frame in its shortest form, and leaves out the length only in the last frame.
+/// each frame in its shortest form. Only the last frame may have no length.
 fn assert_is_canonical(wire: Wire, frames: &[Frame], message: &[u8]) {
     let (last, others) = frames.split_last().expect("no message is empty");
     let head: Vec<_> = others.iter().flat_map(|frame| encode::encode(wire, frame, false)).collect();

@@ -1,4 +1,5 @@
-//! How a world ends. After its end, nothing may be left in its engines.
+//! How a [`World`] ends. After that, its two engines must have no live stream, no unsent data, and
+//! no grown window.
 
 use wsmux_proto::{Time, Wire};
 

@@ -78,7 +78,7 @@ pub struct Half {
 
 pub struct World {
     pair: Pair,
-    /// The stream window in the configuration, with which credit begins.
+    /// The stream window in the configuration. This is also the first credit of a stream.
     config_window: u64,
     /// The largest stream window that either side has had without growth.
     largest_window: u64,
@@ -105,7 +105,7 @@ pub struct World {
 const DATAGRAMS: usize = 5_000;
 
 /// A limit on steps that is far above the number that any world needs. Two engines that take more
-/// steps will never stop.
+/// steps are assumed never to stop.
 const MAX_STEPS: usize = 1_000_000;
 
 fn writes(id: StreamId, side: Side) -> bool {
@@ -129,7 +129,8 @@ impl World {
         // In half of the worlds, the connection's send window is full before the send buffers of
         // the streams are full.
         let send_window = if send_buffer.is_multiple_of(2) { 0 } else { 64 << 20 };
-        // On js-ws this limit is never reached, because this model does not cover streams above it.
+        // On js-ws the limit is so high that no test reaches it, because this model does not cover
+        // streams above the limit.
         let streams = if wire == Wire::QMux { 3 } else { 1_000 };
         config
             .stream_receive_window(window)
@@ -143,7 +144,7 @@ impl World {
             .datagram_send_buffer_size(DATAGRAMS)
             .max_idle_timeout(None)
             .keep_alive_interval(None)
-            // Even if a world stops its pipes for a long time, no connection may end.
+            // A test may stop the pipes for a long time. That must not end the connection.
             .write_stall_timeout(None);
         let mut pair = Pair::unconnected(wire, config.clone(), config);
         pair.latency = ms(latency);
@@ -184,8 +185,8 @@ impl World {
 
     fn pick(&self, side: Side, nth: usize) -> Option<StreamId> {
         let held = &self.held[side as usize];
-        // The number counts from the newest stream, because most things happen on the newest
-        // streams.
+        // `nth` counts back from the newest stream, because most operations should concern the
+        // newest streams.
         held.len().checked_sub(1 + nth % held.len().max(1)).map(|at| held[at])
     }
 }

@@ -1,4 +1,4 @@
-//! The application, which calls anything.
+//! The application, which calls any methods of the engine in any order.
 
 use wsmux_proto::{Dir, DriverLost, StreamId};
 

@@ -1,5 +1,5 @@
-//! One engine with a peer that sends anything, an application that calls anything, and a clock that
-//! jumps.
+//! One engine with a peer that sends any bytes, an application that calls any methods, and a clock
+//! that jumps.
 
 mod application;
 mod check;
@@ -13,8 +13,8 @@ use super::input::Input;
 use crate::engine::{CLIENT, Heap, SERVER, WIRES, ms};
 use peer::parameters;
 
-/// The most operations of one case. More would take time and show nothing new, because an input has
-/// only a few KiB.
+/// The most operations of one case. More operations would take time and show nothing new, because
+/// an input has only a few KiB.
 const MAX_OPS: usize = 1_000;
 
 /// The most timers that one jump of the clock may make due. No jump comes near this bound.
@@ -22,7 +22,9 @@ const MAX_TIMERS: usize = 1_000;
 
 const DATAGRAMS: usize = 3_000;
 const WINDOWS: [u64; 5] = [1, 20, 300, 5_000, 300_000];
-/// The sizes at which a queue of bytes changes how it stores them.
+/// Lengths of the pieces of stream data in a case. The engine copies a short piece, and holds a
+/// long piece by reference. The bound between them is 512 bytes in a message and 4,096 bytes in a
+/// queue, so half of these lengths are next to one of these bounds.
 const SIZES: [usize; 12] = [1, 2, 5, 300, 511, 512, 513, 2_047, 4_095, 4_096, 4_097, 16_000];
 const MAX: u64 = VarInt::MAX.into_inner();
 /// The largest stream count of RFC 9000 §4.6.
@@ -112,7 +114,7 @@ impl Case {
             largest_chunk: 0,
             has_closed: false,
         };
-        // Most peers begin with valid parameters.
+        // In most cases the peer begins with valid parameters.
         if wire == Wire::QMux && input.below(8) > 0 {
             case.say(&[Frame::TransportParameters(parameters(input))]);
         }
@@ -131,7 +133,7 @@ impl Case {
                 let frames: Vec<_> = (0..=input.below(3)).map(|_| self.frame(input)).collect();
                 self.say(&frames);
             }
-            // A message that costs nothing when it is sent once may cost something when it is
+            // A message that is harmless when it is sent once may exceed a budget when it is
             // repeated.
             16 => {
                 for _ in 0..input.below(250) {

@@ -1,4 +1,4 @@
-//! The peer, which sends anything.
+//! The peer, which sends any bytes and any frames.
 
 use bytes::{Bytes, BytesMut};
 use wsmux_proto::{
@@ -15,7 +15,8 @@ use crate::{
 impl Case {
     pub(super) fn message(&mut self, message: Vec<u8>) {
         // The message counts as the engine's memory, as a message from a socket does. Its block may
-        // be up to twice as large as the message (C-72), so this uses a block of that size.
+        // be up to twice as large as the message (C-72), so this function uses a block of twice the
+        // size.
         self.heap.of(|| {
             let mut block = BytesMut::with_capacity(2 * message.len());
             block.extend_from_slice(&message);
