@@ -44,9 +44,9 @@ const SENT_BYTES: usize = 64 * 1024;
 /// a round has woken a task.
 const ROUNDS: usize = 8;
 
-/// How long the driver waits before it asks the socket for its round-trip time again. Each request
-/// is a system call.
-const RTT_INTERVAL: Duration = Duration::from_secs(1);
+/// How long the driver waits before it asks the socket about its path again. The questions cost
+/// three system calls.
+const PATH_INTERVAL: Duration = Duration::from_millis(250);
 
 /// How far one direction of the socket got in a round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +78,7 @@ pub(super) struct Driver<S> {
     wants: bool,
     /// The engine's time in this round. The clock is read once per round.
     now: Time,
-    /// When the socket was last asked for its round-trip time.
+    /// When the socket was last asked about its path.
     asked: Option<Time>,
     /// Whether a flush that the engine has requested is still in progress. Nothing is sent until
     /// the flush is complete.
@@ -325,14 +325,14 @@ impl<S: Socket + Unpin> Driver<S> {
         })
     }
 
-    /// Asks the socket for its round-trip time, if the last request was [`RTT_INTERVAL`] ago or
-    /// longer.
-    fn socket_rtt(&mut self) -> Option<Duration> {
-        if self.asked.is_some_and(|asked| self.now - asked < RTT_INTERVAL) {
-            return None;
+    /// Asks the socket for its round-trip time and its send quantum, if the last request was
+    /// [`PATH_INTERVAL`] ago or longer.
+    fn path(&mut self) -> (Option<Duration>, Option<usize>) {
+        if self.asked.is_some_and(|asked| self.now - asked < PATH_INTERVAL) {
+            return (None, None);
         }
         self.asked = Some(self.now);
-        self.socket.rtt()
+        (self.socket.rtt(), self.socket.send_quantum())
     }
 
     /// Whether the connection is closed and no longer needs the socket. `read_out` says whether
@@ -397,11 +397,16 @@ impl<S: Socket + Unpin> Driver<S> {
         // The data that the tasks of one part of the backlog have written is sent before the next
         // part is woken.
         self.woken += self.backlog.wake_part();
-        let socket_rtt = self.socket_rtt();
+        let (socket_rtt, send_quantum) = self.path();
 
         let mut state = self.shared.lock();
         let now = state.time(self.now);
         state.socket_rtt = socket_rtt.or(state.socket_rtt);
+        if let Some(bytes) = send_quantum
+            && state.session.is_current(self.link)
+        {
+            state.engine_mut().set_send_quantum(bytes);
+        }
         // Events are dispatched in every round, even if nothing was received, because calls of the
         // application may also have caused events.
         self.woken += self.shared.dispatch(&mut state);

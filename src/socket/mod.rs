@@ -121,6 +121,17 @@ pub trait Socket: MaybeSend + 'static {
     fn rtt(&self) -> Option<Duration> {
         None
     }
+
+    /// Returns the size that messages of stream data should have at most on the present path, in
+    /// bytes: what the path carries in about a millisecond. The socket should also keep no more than
+    /// that in its own buffers, and in those of the operating system, before
+    /// [`poll_ready`](Self::poll_ready) is pending. Then an urgent message does not wait long on a
+    /// slow path. This method is called a few times a second while the connection is busy.
+    ///
+    /// The default always returns `None`, which leaves the size unchanged.
+    fn send_quantum(&mut self) -> Option<usize> {
+        None
+    }
 }
 
 /// Returns the error for an item that a socket does not know.

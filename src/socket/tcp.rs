@@ -36,12 +36,23 @@ nix::getsockopt_impl!(
     nix::sys::socket::sockopt::GetStruct<libc::tcp_info>
 );
 
-/// How many unsent bytes the operating system may hold. This is the length of one message, which
-/// the operating system can send while the driver wakes up to write more. An urgent message has to
-/// wait until these bytes were sent. Without a limit, it would have to wait for megabytes. Bytes
-/// that were sent and not acknowledged do not count, so the limit does not slow down a long path.
+/// How many unsent bytes the operating system may hold, if the path is fast or its rate is not
+/// known yet. This is the length of one message, which the operating system can send while the
+/// driver wakes up to write more. An urgent message has to wait until these bytes were sent. Without
+/// a limit, it would have to wait for megabytes. Bytes that were sent and not acknowledged do not
+/// count, so the limit does not slow down a long path.
 #[cfg(target_os = "linux")]
 const MAX_UNSENT: usize = 64 * 1024;
+
+/// The smallest send quantum: almost three packets of Ethernet. Each write and each message of a
+/// smaller size would cost more than it would gain.
+#[cfg(target_os = "linux")]
+const MIN_QUANTUM: usize = 4 * 1024;
+
+/// The send quantum is what the path carries in this time. BBR sends as much at once
+/// (draft-ietf-ccwg-bbr, "Send Quantum").
+#[cfg(target_os = "linux")]
+const QUANTUM: Duration = Duration::from_millis(1);
 
 /// `TCP_NOTSENT_LOWAT` of `linux/tcp.h`.
 #[cfg(target_os = "linux")]
@@ -56,6 +67,29 @@ nix::setsockopt_impl!(
     usize,
     nix::sys::socket::sockopt::SetUsize
 );
+
+/// Returns the send quantum for the rate of the path: what TCP sends in a millisecond, but from 4 KiB
+/// to 64 KiB. Also limits the unsent bytes that the operating system holds for `io` to the same
+/// number. Returns `None` unless `io` is TCP, bare or under TLS, and the operating system is Linux.
+pub(super) fn send_quantum(io: &dyn Any) -> Option<usize> {
+    let tcp = tcp_below(io)?;
+    #[cfg(target_os = "linux")]
+    {
+        let info = nix::sys::socket::getsockopt(tcp, TcpInfo).ok()?;
+        // The kernel reports 0 before the first sample.
+        let rtt = Some(u128::from(info.tcpi_rtt)).filter(|rtt| *rtt > 0)?;
+        let window = u128::from(info.tcpi_snd_cwnd) * u128::from(info.tcpi_snd_mss);
+        let bytes = window * QUANTUM.as_micros() / rtt;
+        let quantum = usize::try_from(bytes).unwrap_or(usize::MAX).clamp(MIN_QUANTUM, MAX_UNSENT);
+        nix::sys::socket::setsockopt(tcp, NotSentLowWater, &quantum).ok()?;
+        Some(quantum)
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _: &TcpStream = tcp;
+        None
+    }
+}
 
 /// Limits the unsent bytes that the operating system holds for `io`, if `io` is TCP, bare or under
 /// TLS. Only Linux supports this limit.

@@ -19,7 +19,7 @@ pub enum ConnectionError {
     /// The peer violated the protocol of the wire, caused too much work, or wants to resume a
     /// session that this end does not know. This end closed the connection with the code of the
     /// inner error.
-    #[error("{}: {0}", mistake(.0.code))]
+    #[error("{mistake}: {0}", mistake = mistake(.0.code))]
     TransportError(#[from] TransportError),
     /// The peer sent a text message. Neither wire has text messages.
     #[error("the peer sent a text message")]
@@ -372,9 +372,8 @@ mod tests {
 
     #[test]
     fn only_a_peer_that_broke_the_protocol_is_said_to_have_broken_it() {
-        let words = |code| {
-            ConnectionError::TransportError(TransportError::new(code, "why")).to_string()
-        };
+        let words =
+            |code| ConnectionError::TransportError(TransportError::new(code, "why")).to_string();
         let broke = "the peer broke the protocol: PROTOCOL_VIOLATION: why";
         assert_eq!(words(TransportErrorCode::PROTOCOL_VIOLATION), broke);
         for code in [TransportErrorCode::SESSION_REFUSED, TransportErrorCode::EXCESSIVE_LOAD] {

@@ -59,6 +59,8 @@ pub(crate) struct FramedSocket<S> {
     reader: Reader,
     writer: Writer,
     reading: Reading,
+    /// While the writer holds more bytes than this, no further message is accepted.
+    high_water: usize,
     /// Whether the peer's Close has been received.
     peer_closed: bool,
     /// Whether this end has ended its direction of the stream, or has tried to and failed.
@@ -87,6 +89,7 @@ impl<S: 'static> FramedSocket<S> {
             reader: Reader::new(!side, rest, max_message),
             writer: Writer::new(side, max_write),
             reading: Reading::Messages,
+            high_water: write::HIGH_WATER,
             peer_closed: false,
             shut_down: false,
         }
@@ -191,7 +194,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Socket for FramedSocket
     }
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SocketError>> {
-        self.writer.poll_write_out(&mut self.io, cx, write::HIGH_WATER).map_err(socket_error)
+        self.writer.poll_write_out(&mut self.io, cx, self.high_water).map_err(socket_error)
     }
 
     fn start_send(&mut self, item: Outgoing<'_>) -> Result<(), SocketError> {
@@ -213,6 +216,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Socket for FramedSocket
 
     fn rtt(&self) -> Option<Duration> {
         super::tcp::rtt(&self.io)
+    }
+
+    fn send_quantum(&mut self) -> Option<usize> {
+        let quantum = super::tcp::send_quantum(&self.io)?;
+        self.high_water = quantum.min(write::HIGH_WATER);
+        Some(quantum)
     }
 
     fn release_buffers(&mut self) {

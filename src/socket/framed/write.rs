@@ -15,7 +15,8 @@ use super::{
     poll_once,
 };
 
-/// While this many bytes wait, no further message is accepted. So a write contains at most two
+/// While this many bytes wait, no further message is accepted. On a slow path it is fewer. So a
+/// write contains at most two
 /// messages of the largest size, and an urgent message waits for at most two messages.
 pub(super) const HIGH_WATER: usize = 64 * 1024;
 

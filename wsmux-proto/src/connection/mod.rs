@@ -58,6 +58,8 @@ pub struct Connection {
     /// The size of the largest message that this end may send. Both this end's settings and the
     /// peer's parameters limit this size.
     max_message: usize,
+    /// The largest message in which stream data is sent at present. The socket sets it.
+    send_quantum: usize,
     /// How many bytes of each message are left free for the bytes that the session puts in front of
     /// the message.
     reserved: usize,
@@ -100,6 +102,7 @@ impl Connection {
                 true => config.max_message_sent.min(super::MIN_MAX_RECORD_SIZE as usize),
                 false => config.max_message_sent,
             },
+            send_quantum: usize::MAX,
             reserved: 0,
             is_resumable: false,
             max_datagram_frame: 0,
@@ -138,10 +141,20 @@ impl Connection {
     pub fn set_socket_capabilities(&mut self, mut socket: SocketCapabilities) {
         socket.max_message = socket.max_message.max(crate::config::MIN_MESSAGE_SENT);
         self.socket = socket;
+        self.send_quantum = usize::MAX;
         if !socket.pings && !self.caps.pings().is_frame() {
             // C-47.
             self.timers.disable_liveness();
         }
+    }
+
+    /// Sets the size of the largest message of stream data, in bytes, for the present rate of the
+    /// socket's path. An urgent frame waits until a message has been sent, so the messages on a slow
+    /// path should be short. Sizes below 1,200 bytes have the effect of 1,200 bytes. A datagram may
+    /// be larger. The next call of [`set_socket_capabilities`](Self::set_socket_capabilities) ends
+    /// this limit. By default there is no such limit.
+    pub fn set_send_quantum(&mut self, bytes: usize) {
+        self.send_quantum = bytes.max(crate::config::MIN_MESSAGE_SENT);
     }
 
     /// Returns the size of the largest message that the peer may send, in bytes. The socket does

@@ -152,7 +152,8 @@ impl Connection {
 
     /// Returns the size of the largest message of stream data and control frames.
     fn max_packet(&self) -> usize {
-        self.max_message.min(self.socket.max_message.saturating_sub(self.reserved))
+        let socket = self.socket.max_message.min(self.send_quantum);
+        self.max_message.min(socket.saturating_sub(self.reserved))
     }
 
     fn write_datagrams(&mut self, out: &mut MessageBuf) {
