@@ -5,6 +5,8 @@ pub(crate) mod browser;
 #[cfg(not(target_family = "wasm"))]
 mod framed;
 mod memory;
+#[cfg(not(target_family = "wasm"))]
+mod quantum;
 #[cfg(all(feature = "tls", not(target_family = "wasm")))]
 mod read_ahead;
 #[cfg(not(target_family = "wasm"))]

@@ -41,18 +41,11 @@ nix::getsockopt_impl!(
 /// driver wakes up to write more. An urgent message has to wait until these bytes were sent. Without
 /// a limit, it would have to wait for megabytes. Bytes that were sent and not acknowledged do not
 /// count, so the limit does not slow down a long path.
-#[cfg(target_os = "linux")]
-const MAX_UNSENT: usize = 64 * 1024;
+pub(super) const MAX_UNSENT: usize = 64 * 1024;
 
-/// The smallest send quantum: almost three packets of Ethernet. Each write and each message of a
-/// smaller size would cost more than it would gain.
-#[cfg(target_os = "linux")]
-const MIN_QUANTUM: usize = 4 * 1024;
-
-/// The send quantum is what the path carries in this time. BBR sends as much at once
-/// (draft-ietf-ccwg-bbr, "Send Quantum").
-#[cfg(target_os = "linux")]
-const QUANTUM: Duration = Duration::from_millis(1);
+/// The smallest limit on these bytes, for slow paths. BBR treats a connection with less than a packet
+/// of unsent bytes as one whose application has little to send, and then measures too low a rate.
+pub(super) const MIN_UNSENT: usize = 16 * 1024;
 
 /// `TCP_NOTSENT_LOWAT` of `linux/tcp.h`.
 #[cfg(target_os = "linux")]
@@ -68,21 +61,17 @@ nix::setsockopt_impl!(
     nix::sys::socket::sockopt::SetUsize
 );
 
-/// Returns the send quantum for the rate of the path: what TCP sends in a millisecond, but from 4 KiB
-/// to 64 KiB. Also limits the unsent bytes that the operating system holds for `io` to the same
-/// number. Returns `None` unless `io` is TCP, bare or under TLS, and the operating system is Linux.
-pub(super) fn send_quantum(io: &dyn Any) -> Option<usize> {
+/// Returns what TCP below `io` knows about its path: its congestion window in bytes, and the
+/// smoothed round-trip time. Returns `None` unless `io` is TCP, bare or under TLS, and the operating
+/// system is Linux.
+pub(super) fn path(io: &dyn Any) -> Option<(u64, Duration)> {
     let tcp = tcp_below(io)?;
     #[cfg(target_os = "linux")]
     {
         let info = nix::sys::socket::getsockopt(tcp, TcpInfo).ok()?;
+        let window = u64::from(info.tcpi_snd_cwnd) * u64::from(info.tcpi_snd_mss);
         // The kernel reports 0 before the first sample.
-        let rtt = Some(u128::from(info.tcpi_rtt)).filter(|rtt| *rtt > 0)?;
-        let window = u128::from(info.tcpi_snd_cwnd) * u128::from(info.tcpi_snd_mss);
-        let bytes = window * QUANTUM.as_micros() / rtt;
-        let quantum = usize::try_from(bytes).unwrap_or(usize::MAX).clamp(MIN_QUANTUM, MAX_UNSENT);
-        nix::sys::socket::setsockopt(tcp, NotSentLowWater, &quantum).ok()?;
-        Some(quantum)
+        (info.tcpi_rtt > 0).then(|| (window, Duration::from_micros(info.tcpi_rtt.into())))
     }
     #[cfg(not(target_os = "linux"))]
     {
@@ -91,33 +80,16 @@ pub(super) fn send_quantum(io: &dyn Any) -> Option<usize> {
     }
 }
 
-/// Limits the unsent bytes that the operating system holds for `io`, if `io` is TCP, bare or under
-/// TLS. Only Linux supports this limit.
-pub(super) fn limit_unsent(io: &dyn Any) {
+/// Limits the unsent bytes that the operating system holds for `io` to `bytes`, if `io` is TCP, bare
+/// or under TLS. Only Linux supports this limit.
+pub(super) fn limit_unsent(io: &dyn Any, bytes: usize) {
     #[cfg(target_os = "linux")]
     if let Some(tcp) = tcp_below(io) {
         // If the option cannot be set, the connection still works, with more delay under load.
-        let _ = nix::sys::socket::setsockopt(tcp, NotSentLowWater, &MAX_UNSENT);
+        let _ = nix::sys::socket::setsockopt(tcp, NotSentLowWater, &bytes);
     }
     #[cfg(not(target_os = "linux"))]
-    let _ = io;
-}
-
-/// Returns the smoothed round-trip time that TCP has measured below `io`. Returns `None` unless
-/// `io` is TCP, bare or under TLS, and the operating system is Linux.
-pub(super) fn rtt(io: &dyn Any) -> Option<Duration> {
-    let tcp = tcp_below(io)?;
-    #[cfg(target_os = "linux")]
-    {
-        let info = nix::sys::socket::getsockopt(tcp, TcpInfo).ok()?;
-        // The kernel reports 0 before the first sample.
-        (info.tcpi_rtt > 0).then(|| Duration::from_micros(info.tcpi_rtt.into()))
-    }
-    #[cfg(not(target_os = "linux"))]
-    {
-        let _: &TcpStream = tcp;
-        None
-    }
+    let _ = (io, bytes);
 }
 
 /// How many bytes TLS 1.3 adds to a packet of almost 64 KiB. Such a packet has four records of at
@@ -187,7 +159,7 @@ mod tests {
     async fn tcp_is_told_to_hold_little_that_it_has_not_sent() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let tcp = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        limit_unsent(&tcp);
+        limit_unsent(&tcp, MAX_UNSENT);
         assert_eq!(nix::sys::socket::getsockopt(&tcp, NotSentLowWater), Ok(MAX_UNSENT));
     }
 }

@@ -21,7 +21,7 @@ use self::{
     read::{Item, Reader},
     write::Writer,
 };
-use super::{Incoming, Outgoing, Socket, SocketCapabilities, unsupported};
+use super::{Incoming, Outgoing, Socket, SocketCapabilities, quantum::Quantum, tcp, unsupported};
 
 /// The most bytes that a message takes on TCP, together with its header and with what TLS adds.
 /// This is the largest multiple of 64 that fits into one packet of Linux's loopback, which carries
@@ -59,6 +59,8 @@ pub(crate) struct FramedSocket<S> {
     reader: Reader,
     writer: Writer,
     reading: Reading,
+    /// What the path carries in about a millisecond.
+    quantum: Quantum,
     /// While the writer holds more bytes than this, no further message is accepted.
     high_water: usize,
     /// Whether the peer's Close has been received.
@@ -78,8 +80,8 @@ impl<S: 'static> FramedSocket<S> {
     /// Wraps the stream `io` after the handshake. `rest` contains the bytes after the handshake
     /// that have already been read. A message of the peer may have at most `max_message` bytes.
     pub(crate) fn new(io: S, rest: &[u8], side: Side, max_message: u64) -> Self {
-        super::tcp::limit_unsent(&io);
-        let max_write = match super::tcp::tls_overhead(&io) {
+        tcp::limit_unsent(&io, tcp::MAX_UNSENT);
+        let max_write = match tcp::tls_overhead(&io) {
             0 => usize::MAX,
             records => PACKET - records,
         };
@@ -89,6 +91,7 @@ impl<S: 'static> FramedSocket<S> {
             reader: Reader::new(!side, rest, max_message),
             writer: Writer::new(side, max_write),
             reading: Reading::Messages,
+            quantum: Quantum::new(write::HIGH_WATER),
             high_water: write::HIGH_WATER,
             peer_closed: false,
             shut_down: false,
@@ -173,7 +176,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Socket for FramedSocket
             Side::Client => LONG_HEADER + MASK,
             Side::Server => LONG_HEADER,
         };
-        let records = super::tcp::tls_overhead(&self.io);
+        let records = tcp::tls_overhead(&self.io);
         SocketCapabilities::new().max_message(PACKET - header - records)
     }
 
@@ -215,18 +218,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Socket for FramedSocket
     }
 
     fn rtt(&self) -> Option<Duration> {
-        super::tcp::rtt(&self.io)
+        tcp::path(&self.io).map(|(_, rtt)| rtt)
     }
 
     fn send_quantum(&mut self) -> Option<usize> {
-        let quantum = super::tcp::send_quantum(&self.io)?;
-        self.high_water = quantum.min(write::HIGH_WATER);
+        let (window, rtt) = tcp::path(&self.io)?;
+        let quantum = self.quantum.update(window, rtt);
+        if std::mem::replace(&mut self.high_water, quantum) != quantum {
+            tcp::limit_unsent(&self.io, quantum.max(tcp::MIN_UNSENT));
+        }
         Some(quantum)
     }
 
     fn release_buffers(&mut self) {
         self.reader.release_buffers();
-        super::tcp::release_read_ahead(&mut self.io);
+        tcp::release_read_ahead(&mut self.io);
         self.writer.release_buffers();
     }
 
