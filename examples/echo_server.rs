@@ -99,8 +99,8 @@ async fn serve(connection: WebSocketConnection) {
     };
     let datagrams = async {
         while let Ok(datagram) = connection.read_datagram().await {
-            // A peer may send datagrams without accepting any. This is not an error, and the peer's
-            // streams continue.
+            // A peer may send datagrams although it accepts none. This is not an error, and the
+            // peer's streams continue.
             let _ = connection.send_datagram(datagram);
         }
     };

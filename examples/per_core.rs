@@ -4,8 +4,8 @@
 //!
 //!     cargo run --release --example per_core -- 127.0.0.1:4433
 //!
-//! The chapter of the manual on how the cost grows says when this helps. Only Linux spreads the
-//! connections, so on any other system there is a single runtime.
+//! The manual's chapter on how the cost grows says when a runtime for each core helps. Only Linux
+//! spreads the connections, so on any other system there is a single runtime.
 
 use std::{error::Error, io, net::SocketAddr, thread};
 
@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:0".to_owned());
     let mut address = address.parse()?;
     let cores = if cfg!(target_os = "linux") { thread::available_parallelism()?.get() } else { 1 };
-    // All servers share the settings, but each has limits on its own clients.
+    // All servers share these settings, but each server applies the limits to its own clients.
     let acceptor = WebSocketServer::builder().build()?;
     let mut threads = Vec::new();
     for _ in 0..cores {

@@ -72,8 +72,8 @@ impl Hand {
     }
 }
 
-/// Returns a STREAM frame for each of these streams of the client. Each frame has one byte, at this
-/// offset. The frames are packed into messages of at most [`RECORD`] bytes.
+/// Returns messages with a STREAM frame for each of these client streams. Each frame carries one
+/// byte, at `offset`. A message has at most [`RECORD`] bytes.
 fn bytes_of(streams: std::ops::Range<u64>, offset: u64) -> Vec<Vec<u8>> {
     let mut messages = vec![Vec::new()];
     for index in streams {

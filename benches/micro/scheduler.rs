@@ -28,8 +28,7 @@ pub(crate) fn benches(c: &mut Criterion) {
             }
             queue
         };
-        // The next two benchmarks measure the end of a stream's turn: the stream has more to send,
-        // so it is queued again.
+        // In the next two benchmarks, the chosen stream has more to send, so it is queued again.
         group.throughput(Throughput::Elements(1));
         let mut queue = filled(|_| 0);
         let mut each = filled(|key| key as i32);
@@ -48,8 +47,9 @@ pub(crate) fn benches(c: &mut Criterion) {
                 eight.push(key, turn);
             });
         });
-        // Here each stream has a priority of its own. At the end of its turn, a stream is queued
-        // after all other streams, as if the streams were ordered by deadline.
+        // Here each stream has a priority of its own. The chosen stream is queued again with a
+        // priority below that of all other streams. A scheduler that orders streams by deadline
+        // would do the same.
         let mut last = 0;
         group.bench_function(BenchmarkId::new("pop and push, a priority for each", streams), |b| {
             b.iter(|| {

@@ -89,7 +89,7 @@ async fn the_server_pushes_for_as_long_as_it_is_listened_to() {
         assert!(tick.get("id").is_none());
     }
     assert!(notifications.next().await.unwrap().is_none());
-    // An endless subscription that the client abandons delays nothing.
+    // An endless subscription that the client abandons does not delay later calls.
     client.call("subscribe", json!({ "count": u64::MAX })).await.unwrap();
     let mut endless = client.notifications().await.unwrap();
     assert!(endless.next().await.unwrap().is_some());

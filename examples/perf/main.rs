@@ -1,8 +1,8 @@
 //! Measures the main workloads: throughput, latency, and how much a stopped reader slows down the
 //! other streams.
 //!
-//! This example has the old name of `wsmux perf`, which is a command of the package `wsmux-cli`.
-//! `cargo run --release -p wsmux-cli -- perf` runs the same code and builds none of the test
+//! This example runs `wsmux perf`, a command of the package `wsmux-cli`, under its old name. The
+//! same code runs with `cargo run --release -p wsmux-cli -- perf`, which builds none of the test
 //! dependencies.
 
 use std::error::Error;

@@ -1,7 +1,7 @@
 //! Compiles the private frame layer, and the test code that compares this layer with tungstenite.
 //!
-//! The files are included by their paths. A hidden public module would compile the comparison into
-//! the builds of users, although the comparison is test code.
+//! The files are included by their paths. If wsmux had a hidden public module instead, every user's
+//! build would compile the comparison, which is test code.
 
 use std::{
     pin::pin,

@@ -85,14 +85,14 @@ class Arrivals {
     try {
       if (this.#arrived.length > 0) this.deliver(this.#controller, this.#arrived.shift());
     } catch (error) {
-      // Only this readable fails, and the connection goes on. `cancel` makes `drain` discard what
-      // comes later.
+      // Only this readable fails, and the connection goes on. `cancel` makes `drain` discard later
+      // arrivals.
       this.cancel();
       this.#controller.error(error);
       return;
     }
     if (this.#end === undefined || this.#arrived.length > 0) return;
-    // An arrival is still unread, because the read that asked for it was cancelled. The next read
+    // If an arrival is still unread here, the read that asked for it was cancelled. The next read
     // gets the arrival, and the read after that gets the end.
     if (hasUnread(this.#controller)) return;
     this.#cancelled = true;

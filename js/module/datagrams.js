@@ -33,7 +33,7 @@ export class WebSocketTransportDatagrams {
     return this.#readable;
   }
 
-  /** The first writable. It is made when it is first asked for. */
+  /** The first writable, which is made on first use. */
   get writable() {
     this.#writable ??= this.createWritable();
     return this.#writable;
@@ -41,7 +41,7 @@ export class WebSocketTransportDatagrams {
 
   /**
    * Makes a new writable. A datagram that is too long makes its writable fail for good, so a new
-   * writable is needed after it.
+   * writable is needed after such a datagram.
    */
   createWritable() {
     return writableOf(this.#send);

@@ -75,8 +75,8 @@ class Sink {
 
   constructor(half) {
     this.#half = half;
-    // This is fulfilled with the fault that ended the half, or with undefined if the half has ended
-    // well. `start` adds a step that frees the half first.
+    // This promise is fulfilled with the fault that ended the half, or with undefined if there was
+    // no fault. `start` adds a step that frees the half first.
     this.#sent = half.core.ended().then(
       (code) => (code === undefined ? undefined : { kind: "stream", message: `stopped by the peer with code ${code}`, code }),
       (fault) => fault,
@@ -153,7 +153,9 @@ export class WebSocketTransportSendStream extends WritableStream {
 class Source {
   type = BYTES.type;
   #half;
-  /** Whether a read is in progress in the core. Its result is delivered before any end. */
+  /**
+   * Whether a read is in progress in the core. The result of this read is delivered before any end.
+   */
   #reading = false;
   /**
    * The fault that ended the stream or its connection before everything was read, if there is one.
@@ -219,9 +221,9 @@ class Source {
   }
 
   /**
-   * Fails the stream if it has a fault and no bytes are left to read. Bytes may be left in the core
-   * or on the way from the core, or here, if the read that they were for was cancelled. If bytes
-   * are left, the reads that follow find the fault.
+   * Fails the stream if it has a fault and no bytes are left to read. Bytes may be left in the
+   * core, or in a read that is in progress, or here, if the read that requested them was cancelled.
+   * Once these bytes have been read, the fault is reported.
    */
   #failUnread(controller) {
     if (!this.#fault || this.#reading || !this.#half.core) return;

@@ -41,7 +41,7 @@ function statsOf(connection) {
   return { ...stats, datagrams: { droppedIncoming, expiredOutgoing }, session };
 }
 
-/** Returns the promise. Its rejection needs no handler in the page. */
+/** Returns the promise. If it is rejected, the page does not have to handle the rejection. */
 function quiet(promise) {
   promise.catch(() => {});
   return promise;
@@ -238,7 +238,7 @@ export class WebSocketTransport extends EventTarget {
     return { closeCode, reason };
   }
 
-  /** Waits for the core's connection, and then calls a method of it. */
+  /** Waits for the core's connection, and then calls `question` with it. */
   async #ask(question) {
     if (this.#state !== "closed") {
       try {

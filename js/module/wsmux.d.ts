@@ -6,9 +6,9 @@ export type Wire = "qmux" | "js-ws";
 /** Bytes are whole numbers, times are milliseconds. wsmux's manual explains each default. */
 export interface WebSocketTransportOptions {
   wire?: Wire;
-  /** Application protocols in order of preference. On the js-ws wire none of them is offered. */
+  /** Application protocols in order of preference. On the js-ws wire, no protocol is offered. */
   protocols?: Iterable<string>;
-  /** The same as `protocols` for a single protocol. */
+  /** A single application protocol, which may be given instead of `protocols`. */
   protocol?: string;
   /**
    * Application protocols that are offered by their bare names (draft-lcurley-qmux-websocket-00),
@@ -16,10 +16,10 @@ export interface WebSocketTransportOptions {
    */
   bareProtocols?: Iterable<string>;
   /**
-   * Which of the browser's APIs to use; default `WebSocket`. Chromium's `WebSocketStream` reads no
-   * more from the network than the page takes from it. But Chromium 156 crashes if the network is
-   * lost while a message waits to be sent on a `WebSocketStream`, so `resumeTimeout` is of little
-   * use with `WebSocketStream`.
+   * Which of the browser's APIs to use; default `WebSocket`. Chromium's `WebSocketStream` stops
+   * reading from the network while received data is not read. But Chromium 156 crashes if the
+   * network is lost while a message waits to be sent on a `WebSocketStream`, so `resumeTimeout` is
+   * of little use with `WebSocketStream`.
    */
   browserApi?: "WebSocket" | "WebSocketStream";
   /** How many bytes the peer may send on a stream before any of them are read. */
@@ -31,16 +31,16 @@ export interface WebSocketTransportOptions {
   maxConcurrentBidirectionalStreams?: number;
   maxConcurrentUnidirectionalStreams?: number;
   /**
-   * How many of the server's streams beyond `maxConcurrentBidirectionalStreams` may wait, on the
-   * js-ws wire.
+   * On the js-ws wire, how many of the server's streams may wait beyond
+   * `maxConcurrentBidirectionalStreams`.
    */
   maxWaitingStreams?: number;
   cancelledStreamsPerSecond?: number;
   /** How many streams of each kind this end may have open, even if the server allows more. */
   maxLocalStreams?: number;
-  /** How many bytes a stream takes from its writer before they are sent. */
+  /** How many unsent bytes a stream may buffer. */
   sendBuffer?: number;
-  /** How many bytes all streams together take from their writers before they are sent. */
+  /** How many unsent bytes all streams together may buffer. */
   sendWindow?: number;
   /** The largest message that is sent, in bytes. */
   maxMessageSent?: number;
@@ -50,8 +50,8 @@ export interface WebSocketTransportOptions {
   /** `Infinity` turns keep-alive off. */
   keepAliveInterval?: number;
   /**
-   * How long the server may read nothing although there is something to send; `Infinity` turns this
-   * timeout off.
+   * How long the server may read nothing while this end has something to send; `Infinity` turns
+   * this timeout off.
    */
   writeStallTimeout?: number;
   /** How long the browser may take to reach the server. */
@@ -152,7 +152,7 @@ export interface WebSocketTransportStats {
 export interface WebSocketTransportSessionStats {
   /** How often the connection went on over a new WebSocket. */
   resumptions: number;
-  /** Messages that were sent again, or have to be. */
+  /** Messages that were sent again, or still have to be sent again. */
   resentMessages: number;
   /** The length of these messages in bytes. */
   resentBytes: number;
@@ -170,7 +170,7 @@ export interface WebSocketTransportSessionStats {
  */
 export type SessionState = "connecting" | "fixed" | "live" | "suspended" | "resuming" | "ended";
 
-/** What `resumed` says of the time without a WebSocket. */
+/** The `detail` of a `resumed` event. */
 export interface WebSocketTransportResumedDetail {
   /** How long the connection had no WebSocket, in milliseconds. */
   gap: number;
@@ -190,8 +190,8 @@ export interface WebSocketTransportEventMap {
 export type WebSocketTransportErrorSource = "stream" | "session";
 
 /**
- * What ended a connection, or made connecting fail. If the browser does not say why it could not
- * connect, this is `network`.
+ * The party or the event that ended a connection, or that made an attempt to connect fail. If the
+ * browser does not say why it could not connect, this is `network`.
  */
 export type Culprit = "local" | "peer" | "network" | "timeout";
 
@@ -202,8 +202,9 @@ export interface WebSocketTransportErrorOptions {
 }
 
 /**
- * Its name is `WebTransportError`, and it is an instance of that class if the page has it. If it is
- * used as the reason of `abort` or `cancel`, its code is sent to the peer.
+ * The name of this error is `WebTransportError`. If the page has a class of that name, the error is
+ * an instance of it. If the error is the reason of an `abort` or `cancel`, its code is sent to the
+ * peer.
  */
 export class WebSocketTransportError extends DOMException {
   constructor(message?: string, options?: WebSocketTransportErrorOptions);
@@ -214,9 +215,9 @@ export class WebSocketTransportError extends DOMException {
 }
 
 /**
- * A write completes when the send buffer has taken the chunk, so while the peer does not read, a
- * writer's `ready` stays pending. `close` completes when everything has been handed to the
- * WebSocket. `abort` resets the stream at once.
+ * A write completes when the send buffer has taken the chunk. If the peer does not read, the buffer
+ * fills, and then a writer's `ready` stays pending. `close` completes when everything has been
+ * handed to the WebSocket. `abort` resets the stream at once.
  */
 export class WebSocketTransportSendStream extends WritableStream<BufferSource> {
   private constructor();
@@ -225,8 +226,8 @@ export class WebSocketTransportSendStream extends WritableStream<BufferSource> {
 }
 
 /**
- * A byte stream, if the browser supports them. Nothing is read ahead, so a reader that stops also
- * stops the peer.
+ * A byte stream, if the browser supports byte streams. Nothing is read ahead, so if the reader
+ * stops, the peer runs out of credit and stops too.
  */
 export class WebSocketTransportReceiveStream extends ReadableStream<Uint8Array> {
   private constructor();
@@ -258,7 +259,7 @@ export interface WebSocketTransportDatagrams {
 export class WebSocketTransport extends EventTarget {
   /**
    * `url` has the scheme `ws`, `wss`, `http` or `https`, and may be relative to the page's URL. Any
-   * other scheme is a `SyntaxError`.
+   * other scheme causes a `SyntaxError`.
    */
   constructor(url: string | URL, options?: WebSocketTransportOptions);
   static readonly supportsReliableOnly: true;
@@ -278,7 +279,9 @@ export class WebSocketTransport extends EventTarget {
   readonly congestionControl: "default";
   /** The negotiated application protocol, or the empty string. */
   readonly protocol: string;
-  /** Whether the connection has a WebSocket, and would outlive it. */
+  /**
+   * Whether the connection has a WebSocket, and whether it would outlive the loss of a WebSocket.
+   */
   readonly sessionState: SessionState;
   readonly datagrams: WebSocketTransportDatagrams;
   readonly incomingBidirectionalStreams: ReadableStream<WebSocketTransportBidirectionalStream>;

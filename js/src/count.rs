@@ -1,5 +1,5 @@
-//! Counts the objects that JavaScript still holds, or that an operation that JavaScript started
-//! still holds.
+//! Counts the objects that are still held by JavaScript, or by an operation that JavaScript
+//! started.
 
 use std::cell::Cell;
 

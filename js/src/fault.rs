@@ -19,7 +19,7 @@ impl Fault {
     }
 
     fn with(self, name: &str, value: impl Into<JsValue>) -> Self {
-        // A new object accepts any property.
+        // This cannot fail, because a new object accepts any property.
         let _ = Reflect::set(&self.0, &name.into(), &value.into());
         self
     }

@@ -47,8 +47,8 @@ impl Browser {
         Ok(self.driver.goto(url).await?)
     }
 
-    /// Runs a script, and returns the value that the script passes to its last argument, a
-    /// function.
+    /// Runs a script. The script's last argument is a function. Returns the value that the script
+    /// passes to this function.
     pub(crate) async fn run(&self, script: &str, arguments: Vec<Value>) -> anyhow::Result<Value> {
         Ok(self.driver.execute_async(script, arguments).await?.json().clone())
     }

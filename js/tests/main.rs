@@ -77,7 +77,7 @@ async fn run(browser: &Browser, site: &Site, name: &str, kind: Kind) -> anyhow::
     let mut arguments = vec![name.into(), options];
     loop {
         let said = browser.run(script, arguments).await?;
-        // A page cannot do these things itself.
+        // The page asks for actions that it cannot do itself.
         match said["wanted"].as_str() {
             Some("hide") => browser.hide().await?,
             Some("show") => browser.show().await?,

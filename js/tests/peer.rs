@@ -59,7 +59,7 @@ impl Peer {
         let address = match kind {
             Kind::Wsmux(wire) => {
                 let mut config = Config::default();
-                // Only pages that want it too can resume their connections.
+                // Only pages that also turn resumption on can resume their connections.
                 config.resume_timeout(Some(Duration::from_secs(60)));
                 let builder = WebSocketServer::builder()
                     .wires([wire])

@@ -1,5 +1,5 @@
-// What a TypeScript program may do with the package, and what it may not. This file is compiled and
-// never run.
+// Shows what a TypeScript program may do with the package, and what the compiler rejects. This file
+// is compiled and never run.
 import {
   type Culprit,
   WebSocketTransport,

@@ -15,7 +15,8 @@ use tokio::{
 use super::wait;
 
 tokio::task_local! {
-    /// The background that runs the tasks of the future that this thread is polling now.
+    /// The background for the future that this thread is polling now. It runs the tasks that this
+    /// future spawns.
     static CURRENT: Background;
 }
 
@@ -157,7 +158,7 @@ mod tests {
         let (left, right) = memory_pair(1024);
         let (background, thread) = Background::start_thread().unwrap();
         let (dropped, gone) = std::sync::mpsc::channel::<Infallible>();
-        // A hook may spawn such a task during the handshake.
+        // During the handshake, a hook may spawn a task that never ends.
         background.wait(async {
             tokio::spawn(async move {
                 let _dropped = dropped;

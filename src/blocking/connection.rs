@@ -198,9 +198,9 @@ impl WebSocketConnection {
         self.0.max_datagram_size()
     }
 
-    /// Closes the connection now, without waiting. Unsent data is lost, and every operation fails
-    /// from now on, including operations in which other threads are waiting. Received data can
-    /// still be read. The peer receives the code and the reason, as far as [the wire's
+    /// Closes the connection now, without waiting. Unsent data is lost. Received data can still be
+    /// read. Every other operation fails from now on, including operations in which other threads
+    /// are waiting. The peer receives the code and the reason, as far as [the wire's
     /// limits](crate::WebSocketConnection::close) allow.
     ///
     /// If the program exits right after this call, the close may not have been sent. Call

@@ -5,13 +5,13 @@ use std::io;
 /// The operation failed, or did not complete in time.
 ///
 /// When this error is converted into an [`io::Error`], the new error has the kind of the cause,
-/// unless that kind would wrongly suggest that the call can be repeated. Only
-/// [`WaitError::TimedOut`] becomes [`TimedOut`](io::ErrorKind::TimedOut), so a call that fails with
-/// that kind can be repeated. If the connection has ended by a timeout, or by a socket error whose
-/// kind means "try again", the kind of the new error is
-/// [`ConnectionAborted`](io::ErrorKind::ConnectionAborted). The cause is inside the error
-/// ([`io::Error::get_ref`]): a [`ConnectionError`](crate::ConnectionError) if the connection has
-/// ended, and otherwise the operation's own error.
+/// with one exception. If the connection has ended by a timeout, or by a socket error whose kind
+/// means "try again", the new kind is [`ConnectionAborted`](io::ErrorKind::ConnectionAborted),
+/// because a repeated call would fail again. Only [`WaitError::TimedOut`] becomes
+/// [`TimedOut`](io::ErrorKind::TimedOut), so a call that fails with that kind can be repeated. The
+/// cause is inside the error ([`io::Error::get_ref`]): a
+/// [`ConnectionError`](crate::ConnectionError) if the connection has ended, and otherwise the
+/// operation's own error.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum WaitError<E> {
@@ -33,8 +33,8 @@ impl<E: Into<io::Error>> From<WaitError<E>> for io::Error {
 }
 
 /// When a call fails with certain kinds of errors, std and many programs repeat the call. After the
-/// end of a connection, a repeated call would always fail again, so they would repeat the call for
-/// ever. This function replaces these kinds.
+/// end of a connection, a repeated call would always fail again, so these programs would repeat the
+/// call for ever. Therefore this function replaces such kinds.
 fn final_error(error: io::Error) -> io::Error {
     match error.kind() {
         io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => {

@@ -64,13 +64,13 @@
 //! ends.
 //!
 //! # Within an async runtime
-//! All of this also works within an async runtime, and nothing panics there. But a call that waits
-//! blocks the calling thread, and every other task of that thread has to wait too. Use
-//! `spawn_blocking` to avoid this. Only one case does not work. A thread cannot wait for a
-//! connection whose driver has to run on the same thread. This cannot happen with connections of
-//! this module's clients and servers. But it can happen with a connection that was made by
-//! [`from_async`](WebSocketConnection::from_async): the runtime of the connection has a single
-//! thread, and this thread waits for the connection.
+//! The blocking API also works within an async runtime, and never panics there. But a call that
+//! waits blocks the calling thread, and every other task of that thread has to wait too. Use
+//! `spawn_blocking` to avoid this. Only one case does not work: a thread cannot wait for a
+//! connection whose driver has to run on the same thread. With connections of this module's clients
+//! and servers, this case cannot occur. With a connection that was made by
+//! [`from_async`](WebSocketConnection::from_async), it occurs if the connection's runtime has a
+//! single thread and this thread waits for the connection.
 
 mod background;
 mod client;

@@ -17,8 +17,8 @@ use crate::error::{ReadToEndError, ResetError};
 
 /// The receiving half of a stream. It implements [`Read`].
 ///
-/// Dropping the handle before the end of the stream was read stops the stream with code 0, which
-/// asks the peer to send no more.
+/// If the handle is dropped before the stream was read to its end, the stream is stopped with code
+/// 0. This asks the peer to send no more.
 #[derive(Debug)]
 pub struct RecvStream {
     inner: crate::connection::RecvStream,
@@ -84,7 +84,7 @@ impl RecvStream {
     }
 
     /// Reads to the end of the stream, up to `limit` bytes. This method hides
-    /// [`Read::read_to_end`], which has no limit. Call that other method by its full path.
+    /// [`Read::read_to_end`], which has no limit. To call `Read::read_to_end`, use its full path.
     ///
     /// # Errors
     /// [`WaitError`] with [`ReadToEndError::TooLong`] if there are more than `limit` bytes; the

@@ -110,7 +110,7 @@ impl SendStream {
     /// Waits until the peer has stopped the stream or the whole stream has been handed to the
     /// socket. If the peer has stopped the stream, this returns the code. If the stream was
     /// finished, this returns `None` once all its bytes and its end have been handed to the socket.
-    /// At that time, the peer may not have received or read them yet.
+    /// At that time, the peer has not necessarily received or read them.
     ///
     /// # Errors
     /// [`WaitError`] with a [`StoppedError`] if neither event can happen any longer.

@@ -58,7 +58,7 @@ impl WebSocketServer {
     }
 
     /// Waits for the next client, and returns the client before its handshake. [`Connecting::wait`]
-    /// does the handshake. Call it in a thread of its own, so that a slow client does not delay
+    /// does the handshake. Call `wait` in a thread of its own, so that a slow client does not delay
     /// other clients. Returns `None` once the server is [closed](Self::close).
     ///
     /// Like [`accept`](crate::WebSocketServer::accept) of the async server, this method never

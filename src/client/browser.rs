@@ -20,8 +20,8 @@ use crate::{
     socket::browser::{AnySocket, EventSocket, StreamSocket},
 };
 
-/// The reason for refusing a URL. It does not quote the browser's error. Firefox repeats the URL in
-/// that error, and the URL may contain a password or a token.
+/// The reason for refusing a URL. It does not quote the browser's error, because Firefox repeats
+/// the URL there, and the URL may contain a password or a token.
 const NO_URL: &str = "the browser cannot read it";
 
 /// Selects one of the browser's two interfaces to a WebSocket.
@@ -39,7 +39,7 @@ pub enum BrowserApi {
     /// is hidden should use a worker.
     ///
     /// This interface cannot pause reception, so only the credit of streams bounds the received
-    /// data that it holds.
+    /// data that the interface holds.
     WebSocket,
     /// `WebSocketStream`, which Chromium has had since version 124. It signals when it can accept
     /// more data, and stops reading from the network while the client does not read what it has

@@ -140,7 +140,7 @@ fn best(
     if metric.more_is_better() { spreads.max_by(order) } else { spreads.min_by(order) }
 }
 
-/// Returns the text that stands in place of a figure.
+/// Returns the text that is shown if there is no figure.
 fn absent(results: &Results, workload: Workload, backends: &[Backend]) -> &'static str {
     let mut troubles = backends.iter().filter_map(|&backend| results.trouble(workload, backend));
     match troubles.next_back() {

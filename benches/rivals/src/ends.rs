@@ -85,7 +85,7 @@ where
             let _ = started.send(start.await);
             serve_readings(requests).await;
         };
-        // If there is no runtime, `started` is dropped, and the client reports that.
+        // If the runtime cannot be built, `started` is dropped, and the client reports the failure.
         if let Ok(runtime) = runtime {
             runtime.block_on(serve);
         }
@@ -96,7 +96,7 @@ where
     thread::Builder::new().name("server".to_owned()).spawn(serve)?;
     let (end, rival) = starts.blocking_recv().context("the server's thread has ended")??;
     // The link is started before the client's thread is bound to a core. Otherwise the threads of
-    // the link would inherit the binding, but they should run on any core.
+    // the link would inherit the binding, although they should run on any core.
     if let (Some(path), Some(end)) = (path, end) {
         link::connect([link::enter(path::CLIENT)?, end], path.shape());
     }

@@ -27,7 +27,8 @@ pub struct Used {
 }
 
 impl Used {
-    /// Returns what the calling thread has used. One of the two ends runs on this thread.
+    /// Returns the resources that the calling thread has used. One of the two ends runs on this
+    /// thread.
     fn by_this_thread() -> Result<Self> {
         Ok(Self {
             cpu: clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?.into(),
@@ -45,12 +46,12 @@ impl Used {
 
 type Requests = mpsc::Receiver<oneshot::Sender<Result<Used>>>;
 
-/// Reads what the ends have used.
+/// Reads the processor time and the allocations of the ends.
 #[derive(Debug, Clone)]
 pub enum Meter {
     /// Each end is a thread, and the client's thread asks the server's thread for its readings.
     Threads(mpsc::Sender<oneshot::Sender<Result<Used>>>),
-    /// The ends share their threads, so only the processor time of both together is known.
+    /// The ends share their threads, so only the processor time of both ends together is known.
     Process,
 }
 

@@ -60,7 +60,7 @@ impl Metric {
 
 pub type Metrics = BTreeMap<Metric, f64>;
 
-/// What a child process prints, on a single line.
+/// The result that a child process prints, on a single line.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {

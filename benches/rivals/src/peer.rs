@@ -47,7 +47,8 @@ pub static CHUNK: [u8; 64 * 1024] = [0x5a; 64 * 1024];
 /// channel has more room than it needs.
 static EVENTS: LazyLock<broadcast::Sender<Bytes>> = LazyLock::new(|| broadcast::channel(4).0);
 
-/// Serves one stream. Errors are ignored here, because the client reports the bytes that it misses.
+/// Serves one stream. Errors are ignored here, because the client notices missing bytes and reports
+/// them.
 pub async fn serve<S: Stream>(stream: S) {
     let _ = serve_stream(stream).await;
 }
@@ -144,7 +145,7 @@ pub async fn write_bulk<S: Stream>(stream: &mut S, bytes: u64) -> Result<()> {
     Ok(())
 }
 
-/// Fills the buffer. Fails if the stream ends before that.
+/// Fills the buffer. Fails if the stream ends before the buffer is full.
 pub async fn read_exact<S: Stream>(stream: &mut S, buf: &mut [u8]) -> Result<()> {
     let mut read = 0;
     while read < buf.len() {

@@ -102,8 +102,8 @@ async fn measure(plan: &Plan, backend: Backend, workload: Workload) -> Result<Ou
 }
 
 /// Runs this program again with these arguments, and returns the line of JSON that the new process
-/// prints. The process is killed at the deadline, and then this returns `hangs`. If the process
-/// prints anything else, this returns what `failed` makes of its error output.
+/// prints. If the process reaches the deadline, it is killed, and this returns `hangs`. If the
+/// process prints no such line, this passes its error output to `failed` and returns the result.
 pub async fn in_child<T: DeserializeOwned>(
     arguments: &[String],
     deadline: Duration,

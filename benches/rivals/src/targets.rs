@@ -40,8 +40,8 @@ use Backend::{Quinn, WsFloor, Wsmux, WsmuxWss, WssRaw};
 use Metric::{BytesEach, CpuSPer100k, CpuSPerGib, MibPerS, OpsPerS, P50Us, P99Us, Ratio};
 use Wanted::{AtLeast, AtMost};
 
-/// Returns all targets. They apply only to runs over loopback in which each end has a core of its
-/// own. Any other run has no targets.
+/// Returns all targets. The targets apply only to runs over loopback in which each end has a core
+/// of its own. Any other run has no targets.
 pub fn targets(results: &Results) -> Vec<Target> {
     if results.form.shared || results.form.path.is_some() {
         return Vec::new();

@@ -69,7 +69,7 @@ export class Card {
     this.#buffered = new Bar(fragment.querySelector(".buffered"), waits, name);
     this.#sparkline = new Sparkline(fragment.querySelector("canvas"));
     this.button = fragment.querySelector("button");
-    // This label is the same in both states, and `aria-pressed` says which state it is.
+    // This label is the same in both states. `aria-pressed` says whether the stream is stalled.
     this.button.ariaLabel = `Stall ${name}, or resume it`;
     this.button.addEventListener("click", toggle);
   }

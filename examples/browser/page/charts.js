@@ -82,7 +82,10 @@ function written(context, text, x, y, name) {
   context.fillText(text, x, y);
 }
 
-/** The throughput of one stream. `rates` ends at the same time as `times`, and may begin later. */
+/**
+ * The throughput of one stream. The last of the `rates` belongs to the last of the `times`. There
+ * may be fewer `rates` than `times`.
+ */
 export class Sparkline extends Surface {
   /** The full rate is at two thirds of the height; a stream that catches up may exceed it. */
   update({ times, rates, marks, full, hue }) {

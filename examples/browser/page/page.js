@@ -11,12 +11,12 @@ const SAMPLE = 250;
 const CALM = 4;
 
 /**
- * The share of the full rate below which a stream counts as blocked. A stream between this share
- * and the full rate may merely be served unevenly.
+ * Below this fraction of its full rate, a stream counts as blocked. Between this fraction and the
+ * full rate, the scheduler may merely have served the stream unevenly.
  */
 const FULL = 0.85;
 
-/** The share from which a stream counts as flowing again. */
+/** A blocked stream that reaches this fraction of its full rate no longer counts as blocked. */
 const FULL_AGAIN = 0.95;
 let full = true;
 
@@ -191,7 +191,8 @@ function tellVerdict() {
   }
   const share = Math.min(slowest.rate / rate, 1);
   const others = free === 1 ? "the other one" : `the other ${free}`;
-  // A screen reader announces each change, so near the threshold the text stays as it is.
+  // A screen reader announces each change. With two thresholds, the text does not change back and
+  // forth.
   full = share >= (full ? FULL : FULL_AGAIN);
   const how = full ? "at full rate" : "at less than their rate";
   const verdict = still.length
@@ -202,7 +203,7 @@ function tellVerdict() {
 }
 
 function say(verdict, evidence, share) {
-  // A screen reader announces each change, so change it only when needed.
+  // A screen reader announces each assignment, so assign the text only if it differs.
   if (find("verdict").textContent !== verdict) find("verdict").textContent = verdict;
   find("evidence").textContent = evidence;
   find("evidence").dataset.share = share ?? "";

@@ -26,7 +26,7 @@ const CONFIG = {
 /** A rate is the mean of this many samples, because timers are too uneven for a single sample. */
 const SMOOTH = 4;
 
-/** A rate in a sentence is the mean of this many samples. */
+/** A rate in the page's summary sentence is the mean of this many samples. */
 const STEADY = 8;
 
 export class Session {
@@ -62,13 +62,16 @@ export class Session {
     return ["suspended", "resuming"].includes(this.#transport.sessionState);
   }
 
-  /** Calls `lost` when the socket is lost, and `back` with the milliseconds until there is another. */
+  /**
+   * Calls `lost` when the socket is lost, and `back` when there is another socket, with the
+   * milliseconds in between.
+   */
   watch(lost, back) {
     this.#transport.addEventListener("suspended", lost);
     this.#transport.addEventListener("resumed", ({ detail }) => back(detail.gap));
   }
 
-  /** Lets the server cut all sockets, as a network does. */
+  /** Makes the server cut all sockets, as a failing network does. */
   cut() {
     // The answer may be lost with the socket.
     fetch("cut", { method: "POST" }).catch(() => {});

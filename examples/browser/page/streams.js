@@ -1,5 +1,5 @@
-// What the page does with its connection: streams that it reads, streams that it writes, and one
-// stream for commands. src/streams.rs is the server's side, and lists the commands.
+// The streams of the page: streams that it reads, streams that it writes, and one stream for
+// commands. src/streams.rs is the server's side, and lists the commands.
 
 /**
  * The bytes of one write. A write is small compared with a second's data, so that a curve with four
@@ -18,7 +18,7 @@ const MAX_DEBT = 1;
 
 const encode = (text) => new TextEncoder().encode(text);
 
-/** A gate where a loop waits while the gate is closed. */
+/** A loop that reaches this gate waits while the gate is closed. */
 class Gate {
   #open = null;
   #passage = Promise.resolve();
@@ -69,7 +69,9 @@ export class Download {
     }
   }
 
-  /** Stops reading. Nothing is sent: the sender stops when its credit runs out. */
+  /**
+   * Stops reading. No message tells the server to stop. The server stops when its credit runs out.
+   */
   stall() {
     this.stalled = true;
     this.#gate.close();
@@ -160,7 +162,7 @@ export class Upload {
   /** Ends the stream. */
   async end() {
     this.#ended = true;
-    // The number may be used for another stream, whose reader must not start stalled.
+    // A later stream may get the same number, and its reader must not start stalled.
     this.resume();
     await Promise.all([this.#writer.abort(), this.#readable.cancel()]);
   }
@@ -172,7 +174,7 @@ export class Control {
 
   /** Opens the stream, and waits until the server has sent its rate. */
   static async open(transport) {
-    // With this order, commands are sent before the bytes of all other streams.
+    // With this send order, commands are sent before the bytes of all other streams.
     const { readable, writable } = await transport.createBidirectionalStream({ sendOrder: 1 });
     const control = new Control();
     control.#writer = writable.getWriter();
@@ -182,7 +184,7 @@ export class Control {
   }
 
   say(line) {
-    // If this fails, the connection has ended, and reports that itself.
+    // This fails only if the connection has ended, which `Session.ended` reports.
     this.#writer.write(encode(`${line}\n`)).catch(() => {});
   }
 }

@@ -24,7 +24,7 @@ use wsmux::{
 
 use network::Cutter;
 
-/// How long a page may be without a socket until its connection ends.
+/// A page's connection ends if it has no socket for this long.
 const RESUME_TIMEOUT: Duration = Duration::from_secs(60);
 
 #[derive(Clone)]
@@ -89,7 +89,7 @@ async fn streams(State(app): State<App>, upgrade: WsMuxUpgrade) -> Response {
         .await
 }
 
-/// Also cuts the connection of this request, so the page may receive no answer.
+/// Cuts all connections, including that of this request, so the page may receive no answer.
 async fn cut(State(app): State<App>) -> StatusCode {
     app.cutter.cut();
     StatusCode::NO_CONTENT

@@ -1,4 +1,4 @@
-//! A network in front of the server, whose connections can be cut as a real network cuts them.
+//! Stands in for the network in front of the server. It can cut connections as a real network does.
 
 use std::{io, net::SocketAddr};
 

@@ -22,8 +22,8 @@ use tokio::{
 };
 use wsmux::{SendStream, WebSocketConnection, WebSocketStream};
 
-/// The bytes of one write. They are few relative to a second's data, so that a curve of four points
-/// a second is smooth.
+/// The bytes of one write. A write is small compared with a second's data, so that a curve of four
+/// points a second is smooth.
 const CHUNK: Bytes = Bytes::from_static(&[0; 8 * 1024]);
 
 /// How far a stream may fall behind its rate and still catch up, for example on a busy machine.
@@ -74,7 +74,8 @@ async fn answer(stream: WebSocketStream, rate: NonZero<usize>, stalled: Stalled)
 /// Sends as long as the page reads. If the page stops reading, the stream's credit runs out, and no
 /// other stream is affected.
 async fn pour(mut send: SendStream, rate: NonZero<usize>) -> io::Result<()> {
-    // A token bucket, in which each token permits one chunk, so that late chunks are caught up.
+    // This interval serves as a token bucket, in which each tick permits one chunk. After a delay,
+    // the missed ticks come at once, so the stream catches up.
     let mut tokens = interval(Duration::from_secs_f64(CHUNK.len() as f64 / rate.get() as f64));
     loop {
         if tokens.tick().await.elapsed() > DEPTH {
@@ -116,8 +117,8 @@ async fn obey(recv: impl AsyncBufRead + Unpin, stalled: &Stalled) -> io::Result<
     }
 }
 
-/// Returns the switch of the reader with this number. The switch is made on first use, because a
-/// command for a reader may arrive before the reader starts.
+/// Returns the channel that says whether the reader with this number is stalled. The channel is
+/// made on first use, because a command for a reader may arrive before the reader starts.
 fn reader(stalled: &Stalled, number: &str) -> io::Result<watch::Sender<bool>> {
     let number = number.parse().map_err(|_| io::ErrorKind::InvalidInput)?;
     Ok(stalled.lock().unwrap_or_else(PoisonError::into_inner).entry(number).or_default().clone())

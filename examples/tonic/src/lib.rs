@@ -10,7 +10,7 @@
 pub mod tally;
 pub mod transport;
 
-/// What `build.rs` generates from `proto/tally.proto`.
+/// The code that `build.rs` generates from `proto/tally.proto`.
 pub mod proto {
     tonic::include_proto!("tally");
 }

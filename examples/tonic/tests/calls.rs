@@ -16,7 +16,7 @@ use wsmux_tonic::{
 
 type Client = TallyClient<tonic::transport::Channel>;
 
-/// Waits for a future. If it takes longer than a time that is ample for success, the test fails.
+/// Waits for a future. The test fails after a time that is ample for success.
 async fn within<F: Future>(what: &str, future: F) -> F::Output {
     match tokio::time::timeout(Duration::from_secs(60), future).await {
         Ok(output) => output,
@@ -132,7 +132,8 @@ async fn a_deadline_ends_a_call_at_both_ends() {
     let mut request = Request::new(Number { value: u64::MAX >> 20 });
     request.set_timeout(Duration::from_millis(200));
     let error = within("the deadline", ends.client().wait(request)).await.expect_err("too late");
-    // tonic's own client reports this status, with the cause as its source.
+    // If a deadline ends a call, tonic's client reports this status, and the error's source is the
+    // cause.
     assert_eq!(error.code(), Code::Cancelled);
     let mut source = error.source();
     while let Some(error) = source.filter(|error| !error.is::<tonic::TimeoutExpired>()) {

@@ -56,10 +56,10 @@ test("a reader that does not read brakes the peer", ALL, async (stage) => {
   let stats = await readable.getStats();
   assert(stats.bytesReceived <= window, `${stats.bytesReceived} bytes came`);
   equal([stats.bytesRead, stats.buffered, stats.credit], [0, window, 0]);
-  // Bytes that the peer's writes accepted may also be in its own send buffer.
+  // The peer's writes may have accepted more bytes, which are still in the peer's send buffer.
   const written = Number(await answer(transport, "written"));
   assert(written < 2 * MIB, `${written} bytes were written`);
-  // Reading grants only as many bytes as were read.
+  // A read grants the peer credit only for the bytes that were read.
   const { value } = await reader.read();
   let at = check(6, 0, value);
   await echo(transport, 2, 1 * MIB);

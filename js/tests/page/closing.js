@@ -27,7 +27,7 @@ test("the peer's close comes with code and reason", ALL, async (stage) => {
     const error = await fails(promise, "WebTransportError");
     equal([error.source, error.streamErrorCode, error.culprit], ["session", null, "peer"]);
   }
-  // A connection that was closed has no more streams. That is not an error.
+  // After the close, no more streams or datagrams arrive, but that is not an error.
   for (const incoming of [transport.incomingBidirectionalStreams, transport.incomingUnidirectionalStreams, transport.datagrams.readable]) {
     equal((await incoming.getReader().read()).done, true);
   }

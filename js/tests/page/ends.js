@@ -124,7 +124,7 @@ test("the peer's stop comes with its code, also to a writer that waits", ALL, as
 test("the end of one half is not the other's", ALL, async (stage) => {
   const transport = await stage.open();
   const { readable, writer } = await command(transport, "listen 2");
-  // The server's half ends after ours.
+  // This cancels only the server's sending half. The server can still read from ours.
   await readable.cancel();
   await send(writer, 2, 300 * KIB);
   await writer.close();

@@ -42,7 +42,7 @@ test("a page that only receives outlives the loss of its WebSocket", ONE, async 
 });
 
 for (const browserApi of APIS) {
-  // Nothing is sent at the moment of the loss, because Chromium 156 would crash with
+  // The test sends nothing at the moment of the loss. If it did, Chromium 156 would crash with
   // WebSocketStream.
   test(`streams outlive the loss of their WebSocket, by ${browserApi}`, ONE, async (stage) => {
     const transport = await stage.open({ ...RESUMABLE, browserApi });
@@ -120,12 +120,12 @@ test("a server that cannot resume is served as before", ["qmux"], async (stage) 
 });
 
 /**
- * Cuts the network until the connection waits before it dials again. The timer of this wait never
- * fires, so only an event can end it.
+ * Cuts the network, and returns once the connection waits before it dials again. The timer of this
+ * wait never fires, so only an event can end the wait.
  */
 async function waitWithoutTimer(stage, transport) {
   const [{ setTimeout }, { random }] = [globalThis, Math];
-  // The first pause is now 250 ms, to the millisecond.
+  // With this random number, the first pause is 250 ms, to the millisecond.
   Math.random = () => 1 - Number.EPSILON;
   const waits = new Promise((resolve) => {
     globalThis.setTimeout = (task, time, ...rest) => {

@@ -139,7 +139,8 @@ test("a stream of a higher sendOrder goes first", ALL, async (stage) => {
   const before = await low.writable.getStats();
   const credit = (await high.writable.getStats()).credit;
   const bytes = Math.min(credit, 400 * KIB);
-  // Until the network accepts more, streams send only when it is their turn.
+  // If the network cannot accept all bytes at once, the stream with the higher `sendOrder` sends
+  // first.
   const chunk = new Uint8Array(bytes);
   const sent = [low, high].map(({ writer }) => writer.write(chunk));
   for (;;) {

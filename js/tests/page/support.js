@@ -6,7 +6,7 @@ export const MIB = 1024 * KIB;
 export const ALL = ["wsmux", "wsmux-js-ws", "qmux"];
 export const QMUX = ["wsmux", "qmux"];
 export const ONE = ["wsmux"];
-/** A server that sends messages as the first line of a stream describes them. */
+/** The server whose messages are described by the first lines of the streams. */
 export const SCRIPTED = ["scripted"];
 
 // ---- assertions -------------------------------------------------------------------------------
@@ -20,7 +20,7 @@ export function equal(found, wanted, what = "value") {
   if (a !== b || typeof found !== typeof wanted) throw new Error(`${what}: ${a}, where ${b} was wanted`);
 }
 
-/** Checks identity, which `equal` does not do for objects. */
+/** Checks that two values are the same object. `equal` compares only their JSON. */
 export function same(found, wanted, what = "value") {
   if (found !== wanted) throw new Error(`${what}: ${found} is not the ${wanted} that was wanted`);
 }
@@ -161,8 +161,8 @@ export class Stage {
   }
 
   /**
-   * Controls the network: `lose` ends its connections, `cut` also ends each new one at once,
-   * `stand` pauses them, `run` ends these states.
+   * Controls the network: `lose` ends its connections. `cut` also ends each new connection at once.
+   * `stand` pauses all connections. `run` ends a `cut` or `stand`.
    */
   async network(does) {
     const { ok } = await fetch(`/network/${does}`, { method: "POST" });
@@ -170,8 +170,8 @@ export class Stage {
   }
 
   /**
-   * Lets the runner do something to the browser: `hide` or `show` the page, or `freeze` it, lose
-   * its connections and bring the network back, and thaw it.
+   * Lets the runner control the browser. `hide` and `show` hide and show the page. `freeze` freezes
+   * the page, ends its connections, and thaws the page.
    */
   browser(does) {
     return new Promise((resolve) => ask(does, resolve));
@@ -225,7 +225,7 @@ async function run(name, options) {
   if (unheard.length > 0) throw new Error(`rejected, and nobody heard: ${unheard.map((reason) => reason?.stack ?? reason).join("; ")}`);
 }
 
-/** The next thing that the runner has to know. */
+/** A promise of the test's next report to the runner: a request, or the result of the test. */
 let told;
 let tell;
 let finish;
@@ -248,12 +248,12 @@ export function start(name, options) {
   );
 }
 
-/** Waits for the end of the test, or for something that the runner has to do. */
+/** Waits for the end of the test, or for a request to the runner. */
 export function news() {
   return told;
 }
 
-/** Says that the runner has done what was wanted. */
+/** Tells the test that the runner has fulfilled the request. */
 export function done() {
   expectNews();
   finish();

@@ -1,6 +1,6 @@
 //! WebSocket frames written by hand, with a connection for each stream. This backend measures what
-//! the wire itself costs: copying and masking are one pass, many frames are sent in one write, and
-//! received bytes are unmasked in place.
+//! the wire itself costs. It copies and masks in one pass, sends many frames in one write, and
+//! unmasks received bytes in place.
 //!
 //! The code is not a library, because it supports only binary frames and ends a direction with an
 //! empty frame.
@@ -45,8 +45,9 @@ impl Floor {
         tokio::spawn(async move {
             while let Ok(tcp) = listener.accept().await {
                 tokio::spawn(async move {
-                    // `into_inner` discards the buffer of the reader. The buffer is empty, because
-                    // the client sends nothing before it has seen the answer.
+                    // `into_inner` discards the read buffer. The buffer is empty, because the
+                    // client sends nothing before it has received the response to its upgrade
+                    // request.
                     let tcp = accept_async(tcp).await?.into_inner();
                     peer::serve(FrameStream::new(tcp, false)).await;
                     anyhow::Ok(())
@@ -71,8 +72,8 @@ impl Connection for Address {
 
     async fn open(&self) -> Result<FrameStream> {
         let Either::Left(tcp) = self.0.dial().await? else { bail!("TLS") };
-        // `into_inner` discards this buffer too. The buffer is empty, because the server sends
-        // nothing before a request.
+        // `into_inner` discards the client's read buffer too. This buffer is empty, because the
+        // server sends nothing before a request.
         let (websocket, _) = client_async(self.0.url(), tcp).await?;
         Ok(FrameStream::new(websocket.into_inner(), true))
     }
@@ -202,8 +203,8 @@ impl FrameStream {
         Ok(None)
     }
 
-    /// Parses a frame's header at the front of the bytes that were read. Returns whether it was
-    /// complete.
+    /// Parses a frame's header at the front of the bytes that were read. Returns whether the header
+    /// was complete.
     fn header(&mut self) -> Result<bool> {
         let unread = &self.input[self.unread.clone()];
         let [first, second, rest @ ..] = unread else { return Ok(false) };

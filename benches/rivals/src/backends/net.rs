@@ -77,7 +77,7 @@ pub fn tls(wanted: bool) -> Result<(Option<TlsAcceptor>, Option<TlsConnector>)> 
     Ok((Some(Arc::new(server).into()), Some(Arc::new(client).into())))
 }
 
-/// Listens with room for every connection that a workload opens at once.
+/// Listens with an accept queue that has room for every connection that a workload opens at once.
 pub fn bind() -> Result<TcpListener> {
     let socket = TcpSocket::new_v4()?;
     socket.bind((path::server(), 0).into())?;

@@ -55,7 +55,7 @@ impl Wsmux {
         Ok(Self { client: client.build()?, wire, tls, address, url })
     }
 
-    /// Makes the client's end alone, for a server that listens at this address.
+    /// Makes only a client, for a server that listens at this address.
     pub fn client(address: SocketAddr) -> Result<Self> {
         let client = WebSocketClient::builder().build()?;
         let (wire, tls) = (Wire::QMux, false);

@@ -25,7 +25,7 @@ const ENDLESS: u64 = 256 * 1024 * 1024;
 /// enough.
 const ROUND_TRIPS: usize = 50;
 
-/// Drops a stream after some data, and tells what the reader sees.
+/// Drops a stream after some data, and returns what the reader sees.
 pub async fn dropped_sender<C: Connection>(connection: &C) -> Result<Seen> {
     let mut stream = greet(connection, WATCH).await?;
     write_bulk(&mut stream, SENT).await?;
@@ -34,7 +34,7 @@ pub async fn dropped_sender<C: Connection>(connection: &C) -> Result<Seen> {
     Ok(at_reader(None).await)
 }
 
-/// Writes without end to a stream that the server drops, and tells what the writer sees.
+/// Writes without end to a stream that the server drops, and returns what the writer sees.
 pub async fn dropped_receiver<C: Connection>(connection: &C, command: u8) -> Result<Seen> {
     let mut stream = open(connection, command).await?;
     let writing = async {
@@ -53,7 +53,7 @@ pub async fn dropped_receiver<C: Connection>(connection: &C, command: u8) -> Res
     })
 }
 
-/// Writes, finishes and closes without a pause, and tells what the reader sees.
+/// Writes, finishes and closes without a pause, and returns what the reader sees.
 pub async fn close_finished<C: Connection>(connection: C) -> Result<Seen> {
     let _sentinel = greet(&connection, SENTINEL).await?;
     let mut stream = greet(&connection, WATCH_LATER).await?;
@@ -63,7 +63,8 @@ pub async fn close_finished<C: Connection>(connection: C) -> Result<Seen> {
     Ok(at_reader(Some(SENT)).await)
 }
 
-/// Does the same as [`close_finished`], but closes with the call that first sends what was written.
+/// Does the same as [`close_finished`], but with the kind of close that first sends all written
+/// data.
 pub async fn drain_finished<C: Connection>(connection: C) -> Result<Seen> {
     if !C::DRAINS {
         return Ok(Seen::NoOtherClose);
@@ -75,7 +76,8 @@ pub async fn drain_finished<C: Connection>(connection: C) -> Result<Seen> {
     Ok(at_reader(Some(SENT)).await)
 }
 
-/// Writes to a stream, closes without finishing the stream, and tells what the reader sees.
+/// Writes to a stream, closes the connection without finishing the stream, and returns what the
+/// reader sees.
 pub async fn close_unfinished<C: Connection>(connection: C) -> Result<Seen> {
     let _sentinel = greet(&connection, SENTINEL).await?;
     let mut stream = greet(&connection, WATCH_LATER).await?;
@@ -85,8 +87,8 @@ pub async fn close_unfinished<C: Connection>(connection: C) -> Result<Seen> {
     Ok(at_reader(None).await)
 }
 
-/// Closes after all data of a finished stream has arrived. The reader begins to read only after the
-/// close.
+/// Closes the connection after all data of a finished stream has arrived. The reader begins to read
+/// only after the close.
 pub async fn close_unread<C: Connection>(connection: C) -> Result<Seen> {
     let _sentinel = greet(&connection, SENTINEL).await?;
     let mut stream = greet(&connection, WATCH_LATER).await?;
@@ -97,7 +99,7 @@ pub async fn close_unread<C: Connection>(connection: C) -> Result<Seen> {
     Ok(at_reader(Some(SENT)).await)
 }
 
-/// Cuts the connection while a stream is unfinished, and tells what the reader sees.
+/// Cuts the connection while a stream is unfinished, and returns what the reader sees.
 pub async fn cut<C: Connection>(connection: C, relay: Relay) -> Result<Seen> {
     let _sentinel = greet(&connection, SENTINEL).await?;
     let mut stream = greet(&connection, WATCH_LATER).await?;
@@ -107,7 +109,7 @@ pub async fn cut<C: Connection>(connection: C, relay: Relay) -> Result<Seen> {
     Ok(at_reader(None).await)
 }
 
-/// Waits until what was written before has arrived.
+/// Waits until all data that was written earlier has arrived.
 async fn arrive<C: Connection>(connection: &C) -> Result<()> {
     let mut stream = greet(connection, ECHO).await?;
     for _ in 0..ROUND_TRIPS {
@@ -117,8 +119,8 @@ async fn arrive<C: Connection>(connection: &C) -> Result<()> {
     ended
 }
 
-/// Tells what the server's reader saw of a stream. The stream was finished after `whole` bytes, or
-/// was not finished if `whole` is `None`.
+/// Returns what the server's reader saw of a stream. `whole` is the number of bytes after which the
+/// stream was finished, or `None` if it was not finished.
 async fn at_reader(whole: Option<u64>) -> Seen {
     match in_time(server::ended()).await {
         Some(Some(Ended::End(count))) if Some(count) == whole => Seen::Complete,

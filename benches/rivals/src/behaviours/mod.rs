@@ -30,7 +30,8 @@ pub use table::run;
 /// backend needs only a small part of this time.
 const NEVER: Duration = Duration::from_secs(3);
 
-/// The behaviours that are shown, in the order of the table's rows.
+/// The behaviours that are shown, in the order of the table's rows. The last words of some rows,
+/// such as "at the reader", name the end that is observed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum Behaviour {
     /// what a stopped reader's stream accepts
@@ -59,7 +60,7 @@ pub enum Behaviour {
     DroppedSender,
     /// a stream dropped by its reader, at its writer
     DroppedReceiver,
-    /// a stream dropped by its reader after its own end, at its writer
+    /// a stream whose reader finishes its own half and then drops the stream, at the writer
     DroppedAfterEnd,
     /// 128 KiB, the end of the stream and a close at once, at the reader
     CloseFinished,
@@ -67,7 +68,7 @@ pub enum Behaviour {
     DrainFinished,
     /// a close beside an unfinished stream, at the reader
     CloseUnfinished,
-    /// a close after data has arrived that is not read yet, at the reader
+    /// a close after all data has arrived and before it is read, at the reader
     CloseUnread,
     /// a connection cut beside an unfinished stream, at the reader
     Cut,

@@ -31,7 +31,7 @@ const PIECES: usize = 8_389;
 
 /// The smallest credit of a backend, 256 KiB, is enough for this many pieces.
 const WITHIN_CREDIT: usize = 8;
-/// How long the server has to refuse these pieces.
+/// The time in which the server can refuse these pieces.
 const QUIET: Duration = Duration::from_millis(500);
 
 const QX_TRANSPORT_PARAMETERS: u64 = 0x3f51_5330_0d0a_0d0a;
@@ -45,8 +45,8 @@ pub enum Raw {
     Penguin,
 }
 
-/// Opens a stream that the server does not read, sends far more than its credit, and tells what
-/// the server does.
+/// Opens a stream that the server does not read, sends far more than the stream's credit, and
+/// returns what the server does.
 pub async fn run(raw: Raw, server: SocketAddr) -> Result<Seen> {
     let mut request = format!("ws://{server}/").into_client_request()?;
     if raw == Raw::Qmux {
@@ -65,7 +65,8 @@ pub async fn run(raw: Raw, server: SocketAddr) -> Result<Seen> {
         for _ in 0..PIECES {
             let message = raw.piece(offset, &piece);
             offset += PIECE as u64;
-            // An error means that the server has ended the connection. Its answer says why.
+            // An error means that the server has ended the connection. The task `answers` finds out
+            // why.
             if sink.send(message).await.is_err() {
                 break;
             }
@@ -110,7 +111,7 @@ async fn check(
     }
 }
 
-/// What the server answered.
+/// The server's reaction.
 enum Answer {
     /// The server ended the connection.
     Ended,
@@ -217,7 +218,7 @@ fn yamux_frame(flags: u8, data: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// A frame of penguin-mux, of its protocol version 7 and for flow 1.
+/// A frame for flow 1, in version 7 of penguin-mux's protocol.
 fn penguin_frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![0x70 | opcode, 0, 0, 0, 1];
     frame.extend_from_slice(payload);

@@ -56,7 +56,7 @@ pub async fn start<R: Shown>(rival: &mut R, delayed: bool) -> Result<Relay> {
 }
 
 impl Relay {
-    /// Cuts every connection through the relay, without a Close of the WebSocket.
+    /// Cuts every connection through the relay. Neither end receives a WebSocket Close.
     pub fn cut(&self) {
         self.0.send_replace(true);
     }

@@ -1,7 +1,8 @@
 //! The server's side. The byte after [`SHOW`](crate::peer::SHOW) is one of the commands below.
 //!
 //! Client and server are in one process, so they can also communicate through the statics of this
-//! file. That works even after the connection has ended.
+//! file. That works even after the connection has ended. Some commands first *greet*: they send one
+//! byte, which shows that the command runs.
 
 use std::sync::LazyLock;
 
@@ -15,22 +16,22 @@ use crate::{
 
 /// Greet, read to the end and report how the stream ended.
 pub const WATCH: u8 = b'w';
-/// Greet, and do the same as [`WATCH`] once the gate is open.
+/// Greet, wait for [`open_gate`], and then do the same as [`WATCH`].
 pub const WATCH_LATER: u8 = b'l';
-/// Greet, and open the gate when the stream has ended in any way.
+/// Greet, and call [`open_gate`] when the stream has ended in any way.
 pub const SENTINEL: u8 = b's';
 /// Drop the stream at once.
 pub const DROP: u8 = b'd';
 /// Finish this direction, and then drop the stream.
 pub const FINISH_AND_DROP: u8 = b'f';
-/// Drop the stream, unread, once the gate is open.
+/// Wait for [`open_gate`], and then drop the stream unread.
 pub const DROP_LATER: u8 = b'u';
 /// Read [`READ_FIRST`] bytes, and then no more.
 pub const READ_AND_STALL: u8 = b'r';
 /// Greet, and send back single bytes.
 pub const ECHO: u8 = b'e';
 
-/// What the reader of [`READ_AND_STALL`] reads.
+/// The number of bytes that [`READ_AND_STALL`] reads.
 const READ_FIRST: usize = 8 * 1024 * 1024;
 
 /// How a stream ended for its reader.
@@ -50,7 +51,7 @@ pub fn open_gate() {
     GATE.add_permits(Semaphore::MAX_PERMITS / 2);
 }
 
-/// Makes servers accept no more than one further stream.
+/// Makes servers stop accepting, after at most one further stream.
 pub fn stop_accepting() {
     ACCEPTING.send_replace(false);
 }
@@ -60,7 +61,7 @@ pub async fn accepting() {
     let _ = ACCEPTING.subscribe().wait_for(|accepting| *accepting).await;
 }
 
-/// Waits until the reader of a [`WATCH`] or [`WATCH_LATER`] stream has seen its end.
+/// Waits until the reader of a [`WATCH`] or [`WATCH_LATER`] stream has seen the end of the stream.
 pub async fn ended() -> Option<Ended> {
     *ENDED.subscribe().wait_for(Option::is_some).await.ok()?
 }
@@ -73,7 +74,7 @@ pub async fn serve<S: Stream>(mut stream: S) -> Result<()> {
         WATCH => {
             greet(&mut stream).await?;
             report(&mut stream).await;
-            // The stream is kept, because dropping it would end it and the client would see that
+            // The stream is kept. If it were dropped, it would end, and the client would see that
             // end.
             Box::leak(Box::new(stream));
         }

@@ -32,12 +32,12 @@ pub struct Full {
     accepted: u64,
 }
 
-/// Returns how many bytes the streams accept together if this many readers have stopped.
+/// Returns how many bytes the streams of this many stopped readers accept together.
 pub async fn taken<C: Connection>(connection: &C, count: usize) -> Result<Seen> {
     Ok(Seen::Accepts(fill(connection, count, &[STALL]).await?.accepted))
 }
 
-/// Tells whether a stream works while this many readers of other streams have stopped.
+/// Returns whether a stream works while this many readers of other streams have stopped.
 pub async fn others<C: Connection>(connection: &C, count: usize) -> Result<Seen> {
     let full = fill(connection, count, &[STALL]).await?;
     let seen = probe(connection).await;
@@ -45,8 +45,8 @@ pub async fn others<C: Connection>(connection: &C, count: usize) -> Result<Seen>
     Ok(seen)
 }
 
-/// Tells whether a stream works while readers of other streams have stopped. Before these readers
-/// stopped, they read much, so that their windows have grown.
+/// Returns whether a stream works while this many readers of other streams have stopped. These
+/// readers read much before they stop, so their windows have grown.
 pub async fn later<C: Connection>(connection: &C, count: usize) -> Result<Seen> {
     let full = fill(connection, count, &[SHOW, READ_AND_STALL]).await?;
     let seen = probe(connection).await;
@@ -92,7 +92,7 @@ impl Full {
     }
 }
 
-/// Tells whether a new stream of the connection works.
+/// Returns whether a new stream of the connection works.
 pub async fn probe<C: Connection>(connection: &C) -> Seen {
     let work = async {
         let mut stream = connection.open().await?;

@@ -10,7 +10,7 @@ use super::{Behaviour, Seen};
 use crate::{backends::Backend, run::in_child};
 
 /// The time after which a process counts as hanging. A process waits several times for something
-/// that may never happen, three seconds each.
+/// that may never happen, for three seconds each time.
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// The muxes over a WebSocket, in their default configuration.

@@ -16,7 +16,7 @@ use crate::{
 /// The largest number of streams that a test tries to open.
 const MANY: u64 = 2_000;
 
-/// Tells whether another stream works after receivers were dropped with unread data.
+/// Returns whether another stream works after receivers were dropped with unread data.
 pub async fn dropped<C: Connection>(connection: &C, count: usize) -> Result<Seen> {
     let mut full = fill(connection, count, &[SHOW, DROP_LATER]).await?;
     server::open_gate();
@@ -24,7 +24,7 @@ pub async fn dropped<C: Connection>(connection: &C, count: usize) -> Result<Seen
     Ok(probe(connection).await)
 }
 
-/// Tells whether an accepted stream works while other streams wait to be accepted.
+/// Returns whether an accepted stream works while other streams wait to be accepted.
 pub async fn unaccepted<C: Connection>(connection: &C) -> Result<Seen> {
     let mut accepted = greet(connection, ECHO).await?;
     server::stop_accepting();
@@ -48,7 +48,7 @@ pub async fn unaccepted<C: Connection>(connection: &C) -> Result<Seen> {
     })
 }
 
-/// Tells how many streams can be open at once, and what happens when the application opens one
+/// Returns how many streams can be open at once, and what happens when the application opens one
 /// more.
 pub async fn limit<C: Connection>(connection: &C) -> Result<Seen> {
     let mut first = greet(connection, ECHO).await?;

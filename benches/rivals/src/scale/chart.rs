@@ -43,7 +43,7 @@ const PANELS: [(&str, Metric, &[Factor]); 12] = [
 const COLUMNS: usize = 3;
 
 const PANEL: (i32, i32) = (310, 250);
-/// The plot's edges in the panel.
+/// The edges of the plot, in pixels from the panel's left and top edge.
 const LEFT: i32 = 56;
 const RIGHT: i32 = 296;
 const TOP: i32 = 66;
@@ -127,10 +127,10 @@ fn draw_curve(area: &Area<'_>, curve: &Curve, color: RGBColor, x: &Axis, y: &Axi
     Ok(())
 }
 
-/// Returns the ends of the line that is the law of a curve.
+/// Returns the two ends of the line that shows a curve's power law.
 fn fitted(curve: &Curve) -> Option<((f64, f64), (f64, f64))> {
     let exponent = curve.law?.exponent;
-    // The line goes through the mean of the points. Every line of least squares does.
+    // The line goes through the mean of the points, as every least-squares line does.
     let count = curve.points.len() as f64;
     let mean = |of: fn(&(u64, crate::results::Spread)) -> f64| {
         curve.points.iter().map(|point| of(point).ln()).sum::<f64>() / count
@@ -183,7 +183,7 @@ fn text(size: i32) -> TextStyle<'static> {
     TextStyle::from((FontFamily::SansSerif, size)).color(&TEXT)
 }
 
-/// Formats a mark of the horizontal axis.
+/// Formats a label of the horizontal axis.
 fn short(value: f64) -> String {
     if value < 1_000.0 {
         format!("{value:.0}")

@@ -38,7 +38,7 @@ use crate::{
 const CALLERS: usize = 64;
 /// How many connections the clients of each core open at the same time.
 const OPENERS: usize = 32;
-/// The length of the accept queue, which is more than all clients together.
+/// The length of the accept queue, which exceeds the number of all clients together.
 const BACKLOG: u32 = 4096;
 /// How many pairs of sockets may be open on each core. A closed connection does not free its
 /// sockets at once.
@@ -144,8 +144,8 @@ async fn run(load: Load, client: &Arc<Wsmux>, cores: &[CoreId], time: Duration) 
     }
     let mut gos = Vec::new();
     for (is_ready, go) in starts {
-        // A client that cannot start is skipped here. The result of this client is read later and
-        // says why it could not start.
+        // A client that cannot start is skipped here. The reason is in its result, which is read
+        // later.
         if is_ready.await.is_ok() {
             gos.push(go);
         }
@@ -161,7 +161,7 @@ async fn run(load: Load, client: &Arc<Wsmux>, cores: &[CoreId], time: Duration) 
     Ok(watch.stop().await?.of_calls(count))
 }
 
-/// The start of the timed part, as the clients of a core see it.
+/// Makes the clients of one core wait for the start of the timed part.
 struct Turn {
     /// Reports that the connections are open.
     ready: Sender<()>,

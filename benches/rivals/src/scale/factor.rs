@@ -36,7 +36,7 @@ impl Factor {
         value.and_then(|value| value.get_help().map(ToString::to_string)).unwrap_or_default()
     }
 
-    /// The label of the axis: what the number of each point counts.
+    /// Returns the label of the horizontal axis, which says what the number of a point counts.
     pub fn axis(self) -> &'static str {
         match self {
             Self::IdleConnections => "idle connections",

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 /// If the exponent is less than this, the measurements cannot distinguish the curve from a
-/// constant. Over three powers of ten the curve then changes by less than 1.42.
+/// constant. Over three powers of ten the curve then changes by less than a factor of 1.42.
 const FLAT: f64 = 0.05;
 
 /// The power law `y ~ x^exponent` that fits a curve best.
@@ -57,7 +57,7 @@ impl Law {
         rests.iter().map(|rest| (rest - mean).powi(2)).sum()
     }
 
-    /// Returns the name of a growth with this exponent, if there is one.
+    /// Returns the usual name of a growth with this exponent, if it has one.
     pub fn name(self) -> Option<&'static str> {
         let is = |exponent: f64| (self.exponent - exponent).abs() < FLAT;
         let names = [(0.0, "constant"), (0.5, "square root"), (1.0, "linear"), (-1.0, "inverse")];
@@ -84,12 +84,13 @@ mod tests {
 
     #[test]
     fn a_point_beside_the_law_is_reported_as_its_ratio() {
-        // The outer points are symmetrical, so they do not tilt the line.
+        // The two outer points have the same value, and the third is midway between them, so the
+        // exponent is 0.
         let points = [(1.0, 1.0), (10.0, 8.0), (100.0, 1.0)];
         let law = Law::fit(&points).expect("a law");
         assert!(law.exponent.abs() < 1e-9, "{law:?}");
-        // The mean of the logarithms of 1, 8 and 1 is the logarithm of 2, so the law is 2
-        // everywhere. The value 8 is four times as much.
+        // The mean of the logarithms of 1, 8 and 1 is the logarithm of 2, so the law has the value
+        // 2 everywhere. The point with the value 8 differs by a factor of four.
         assert!((law.off - 4.0).abs() < 1e-9, "{law:?}");
     }
 

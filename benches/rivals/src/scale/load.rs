@@ -82,7 +82,7 @@ where
     T: Send + 'static,
     F: Future<Output = Result<T>> + Send + 'static,
 {
-    // This reserves sockets even if `count` is a number of streams. That is simpler, and does no
+    // If `count` is a number of streams, this reserves more sockets than needed, which does no
     // harm.
     crowd::reserve(count)?;
     // Half of the objects are made before the measurement. So memory that is needed only once, such
@@ -95,7 +95,7 @@ where
     Ok((kept.into_iter().flatten().collect(), (count >= COUNTED).then_some(each)))
 }
 
-/// Makes calls, each on a stream of its own. The calls use one connection after another.
+/// Makes calls, each on a stream of its own. Each caller uses its connections in turn.
 async fn calls<C: Connection>(
     connections: Vec<C>,
     meter: &Meter,
@@ -136,8 +136,8 @@ async fn writes<C: Connection>(
     size: u64,
     time: Duration,
 ) -> Result<Metrics> {
-    /// How many bytes are written between two looks at the clock. A look at the clock takes as long
-    /// as a write.
+    /// How many bytes are written between two readings of the clock. Reading the clock takes as
+    /// long as a write.
     const BETWEEN_LOOKS: u64 = 1024 * 1024;
 
     let data = vec![0x5a; size as usize];

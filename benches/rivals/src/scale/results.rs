@@ -11,8 +11,8 @@ use crate::{
     results::Spread,
 };
 
-/// If a point differs from the law of a curve by more than this factor, two laws are reported as
-/// well.
+/// If a point differs from its curve's power law by more than this factor, the report also fits two
+/// laws to the curve.
 const ONE_LAW: f64 = 1.15;
 
 /// Names a point: a factor, and the number or size that it has there.

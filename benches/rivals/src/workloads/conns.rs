@@ -16,7 +16,7 @@ use crate::{
 /// The number of messages in a burst.
 const BURST: usize = 16;
 
-/// Runs the workload. Here a call is one message. The percentiles are of the time that a burst
+/// Runs the workload. Here a call is one message. The percentiles describe the time that a burst
 /// takes.
 pub async fn run<R: Rival>(bench: &Bench<R>, count: u64, bursts: u64) -> Result<Metrics> {
     crowd::reserve_all(count)?;
@@ -29,7 +29,7 @@ pub async fn run<R: Rival>(bench: &Bench<R>, count: u64, bursts: u64) -> Result<
             for _ in 0..bursts {
                 times.push(burst(&mut member.stream).await?);
             }
-            // The connection is kept until all are done, so that closing is not measured.
+            // The connection is kept until all tasks are done, so that closing is not measured.
             anyhow::Ok((times, member))
         });
     }

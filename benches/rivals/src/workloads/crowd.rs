@@ -19,8 +19,8 @@ const FOR_EACH_PAIR: u64 = 4;
 /// How many file descriptors are reserved in addition to the file descriptors of the sockets.
 const SPARE: u64 = 200;
 
-/// Raises the limit on file descriptors to what `sockets` pairs of sockets need, as far as the
-/// system permits. Returns how many pairs there can be.
+/// Raises the limit on file descriptors so that `sockets` pairs of sockets can be open, as far as
+/// the system permits. Returns how many of these pairs can be open.
 pub fn reserve(sockets: u64) -> Result<u64> {
     let (_, hard) = rlimit::Resource::NOFILE.get()?;
     let wanted = FOR_EACH_PAIR * sockets + SPARE;
@@ -83,7 +83,8 @@ impl<C: Connection> Member<C> {
     }
 }
 
-/// Opens streams on one connection. Each stream sends the command and receives it back.
+/// Opens streams on one connection. Sends the command on each stream, and waits until the server
+/// has sent it back.
 pub async fn on_one<C: Connection>(
     connection: &C,
     count: u64,

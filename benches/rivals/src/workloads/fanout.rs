@@ -44,7 +44,7 @@ pub async fn run<R: Rival>(
                     report.send(received).await?;
                 }
             }
-            // The subscriber is kept until all are done, so that closing is not measured.
+            // The subscriber is kept until all tasks are done, so that closing is not measured.
             anyhow::Ok(subscriber)
         });
     }

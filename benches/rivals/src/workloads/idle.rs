@@ -34,8 +34,8 @@ pub async fn streams<C: Connection>(connection: &C, mux: bool, count: u64) -> Re
     growth(crowd::make(count, one)).await
 }
 
-/// Measures idle connections. Before that, each connection of a mux carries one request and its
-/// answer. Without a mux, each connection carries one byte in each direction.
+/// Measures connections that are idle after one exchange. With a mux, this exchange is one request
+/// and its answer. Without a mux, it is one byte in each direction.
 pub async fn connections<R: Rival>(rival: &'static R, count: u64) -> Result<Metrics> {
     let count = crowd::reserve(count)?;
     let one = move || async move {

@@ -64,8 +64,8 @@ pub async fn run<C: Connection>(
     calls: u64,
     at_once: u64,
 ) -> Result<Metrics> {
-    // Without a mux each call has a connection of its own. The server may not close this connection
-    // until the next call has begun. So twice as many sockets are reserved.
+    // Without a mux each call has a connection of its own. When the next call begins, the server
+    // may still have the previous call's connection open. So twice as many sockets are reserved.
     crowd::reserve_all(2 * at_once)?;
     let watch = meter.start().await?;
     let mut tasks = JoinSet::new();

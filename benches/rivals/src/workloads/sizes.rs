@@ -35,7 +35,7 @@ pub struct Sizes {
     pub calls_1: u64,
     pub pages: u64,
     pub rounds: u64,
-    /// How long `sustained`, `loaded` and `mixed` run, which have a fixed duration.
+    /// The fixed time for which `sustained`, `loaded` and `mixed` run.
     pub loaded: Duration,
     pub stalled: u64,
     pub stalled_turns: usize,

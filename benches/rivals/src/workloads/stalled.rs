@@ -17,8 +17,8 @@ use crate::{
 /// Streams count as full if they accept nothing for this long.
 const FULL: Duration = Duration::from_millis(100);
 
-/// Measures bulk alternately on a connection with stalled streams and on a connection without
-/// stalled streams, so that a change of the machine's speed favours neither.
+/// Measures bulk alternately on a connection with stalled streams and on a connection without. So a
+/// change of the machine's speed affects both measurements alike.
 pub async fn run<R: Rival>(bench: &Bench<R>, count: usize, sizes: &Sizes) -> Result<Metrics> {
     let alone = bench.rival.connect().await?;
     Call::Small.make(&alone).await?;

@@ -89,8 +89,8 @@ impl Shown {
         self.cards.iter().all(|card| card.moved >= before[&card.name].moved + bytes)
     }
 
-    /// Whether there are any streams, and each has moved less than the earlier stream of the same
-    /// name.
+    /// Whether there are any streams, and each has moved fewer bytes than the stream of the same
+    /// name in `before`.
     pub(crate) fn all_below(&self, before: &Self) -> bool {
         !self.cards.is_empty()
             && self.cards.iter().all(|card| card.moved < before[&card.name].moved)

@@ -13,7 +13,7 @@ use server::Server;
 /// the credit that was granted before a stall.
 const FAR: u64 = 4 * 1024 * 1024;
 
-/// The most samples that are needed until the credit that was granted before a stall is used up.
+/// After at most this many samples, the credit that was granted before a stall is used up.
 const SETTLES: usize = 3;
 
 async fn stalled_streams_stand_still_alone(wire: &str) {

@@ -3,8 +3,8 @@
 use color_quant::NeuQuant;
 use png::{BitDepth, ColorType, Compression, Decoder, Encoder, Transformations};
 
-/// The size of the palette, so that an index into it is one byte. The page has a dozen colours. The
-/// smoothed edges of its letters use the rest of the palette.
+/// The size of the palette. At this size, an index into the palette is one byte. The page has a
+/// dozen colours. The smoothed edges of its letters use the rest of the palette.
 const COLOURS: usize = 256;
 
 /// One pixel in this many is sampled for the palette. More samples make no visible difference.

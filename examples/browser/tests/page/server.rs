@@ -12,8 +12,8 @@ use tokio::{
     runtime::{Builder, Runtime},
 };
 
-/// The rate of each stream. No person could watch data at this rate. It is so high because the
-/// tests wait until a number of bytes has arrived.
+/// The rate of each stream. The rate is higher than a person could follow, because the tests wait
+/// until many bytes have arrived.
 const RATE: usize = 2 * 1024 * 1024;
 
 /// A server on a thread of its own.
@@ -69,7 +69,7 @@ impl Drop for Server {
     }
 }
 
-/// A page's server after its end.
+/// A server that has ended and can be started again.
 pub(crate) struct Lost {
     address: SocketAddr,
     rate: usize,
