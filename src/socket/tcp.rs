@@ -38,8 +38,9 @@ nix::getsockopt_impl!(
 
 /// How many unsent bytes the operating system may hold. This is the length of one message, which
 /// the operating system can send while the driver wakes up to write more. An urgent message has to
-/// wait until these bytes were sent. Without a limit, it would have to wait for megabytes. Bytes
-/// that were sent and not acknowledged do not count, so the limit does not slow down a long path.
+/// wait until these bytes have been sent. Without a limit, the message would have to wait for
+/// megabytes. Bytes that were sent and not acknowledged do not count, so the limit does not slow
+/// down a long path.
 #[cfg(target_os = "linux")]
 const MAX_UNSENT: usize = 64 * 1024;
 
