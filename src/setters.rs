@@ -22,7 +22,7 @@ macro_rules! shared_setters {
 
         #[doc = concat!($Verb, " the application protocol `name` by its bare name,")]
         /// such as `moqt-18` (draft-lcurley-qmux-websocket-00). [`protocol`](Self::protocol)
-        #[doc = concat!($verb, " the other form.")]
+        #[doc = concat!($verb, " the form `qmux-02.<name>`.")]
         /// The order of the calls of these two setters is the order of preference. Default none.
         pub fn bare_protocol(mut self, name: impl Into<String>) -> Self {
             let protocol = $crate::handshake::negotiation::Protocol::Bare(name.into());
@@ -31,9 +31,9 @@ macro_rules! shared_setters {
         }
 
         #[doc = concat!("Whether names of older versions of QMux are ", $participle, ", too.")]
-        /// The older names mean the same wire. In the order of preference, each older name follows
-        /// the newest name of the same form: `qmux-01` after `qmux-02`, and `qmux-01.<name>` after
-        /// `qmux-02.<name>` for each [`protocol`](Self::protocol).
+        /// The older names select the same wire. In the order of preference, each older name
+        /// follows the newest name of the same form: `qmux-01` after `qmux-02`, and
+        /// `qmux-01.<name>` after `qmux-02.<name>` for each [`protocol`](Self::protocol).
         #[doc = concat!("Default `", $older, "`.")]
         pub fn older_versions(mut self, enabled: bool) -> Self {
             self.subprotocols.older_versions = enabled;
@@ -65,8 +65,8 @@ macro_rules! shared_setters {
         }
 
         /// Writes a log of each connection on the QMux wire in QUIC's qlog format; see
-        /// [`QlogConfig`](crate::QlogConfig). With `None`, which is the default, no log is written:
-        /// a log costs time and disk space, and shows who did what and when.
+        /// [`QlogConfig`](crate::QlogConfig). With `None`, which is the default, no log is written,
+        /// because a log costs time and disk space, and shows who did what and when.
         #[cfg(feature = "qlog")]
         pub fn qlog(mut self, qlog: Option<$crate::observe::qlog::QlogConfig>) -> Self {
             self.connection = self.connection.qlog(qlog);

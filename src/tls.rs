@@ -27,7 +27,7 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 
-/// This end's certificate chain, with its own certificate first, and the key of its own
+/// This end's certificate chain, which begins with this end's own certificate, and the key of that
 /// certificate.
 #[derive(Debug)]
 pub(crate) struct Identity {
@@ -55,8 +55,8 @@ impl Default for Trust {
     }
 }
 
-/// Makes a client's TLS configuration. On platforms that keep their roots in files, this reads the
-/// files.
+/// Makes a client's TLS configuration. On platforms that keep their roots in files, this function
+/// reads the files.
 pub(crate) fn client_config(
     trust: Trust,
     identity: Option<&Identity>,
@@ -133,8 +133,8 @@ const HTTP2: &[u8] = b"h2";
 /// A configuration that is shared with an HTTP server prefers `h2`, and a client that offers both
 /// names would get HTTP/2. Therefore `h2` is removed. Other names stay, such as `acme-tls/1` (RFC
 /// 8737), which is used to order certificates. A list without `http/1.1` is an error, because TLS
-/// would refuse every client that offers only `http/1.1`, and browsers offer that for a WebSocket
-/// (RFC 7301 §3.2).
+/// would refuse every client that offers only `http/1.1` (RFC 7301 §3.2). Browsers are such clients
+/// when they open a WebSocket.
 pub(crate) fn http1_only(config: Arc<ServerConfig>) -> Result<Arc<ServerConfig>, BuildError> {
     let offered = &config.alpn_protocols;
     // W-61 (RFC 7301 §3.2): a list without `http/1.1` is refused.

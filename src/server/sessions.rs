@@ -1,5 +1,5 @@
-//! The registry of those connections of a server that their clients can resume. While a connection
-//! in the registry has no socket, it counts against the limits here.
+//! The registry of a server's connections that clients can resume. While a connection in the
+//! registry has no socket, it counts against [`SuspendedLimits`].
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -27,15 +27,15 @@ impl Default for SuspendedLimits {
     fn default() -> Self {
         Self {
             // When a proxy restarts, its clients come back within seconds. The connections of
-            // 10,000 idle clients take less memory than the second limit.
+            // 10,000 idle clients take less memory than the limit on bytes allows.
             connections: Some(10_000),
-            // Eight connections that were lost with a full replay budget.
+            // This is enough for eight connections, each with a full replay budget.
             bytes: Some(256 * 1024 * 1024),
         }
     }
 }
 
-/// The connections of an acceptor that can be resumed. The registry does not keep these connections
+/// An acceptor's connections that clients can resume. The registry does not keep these connections
 /// open.
 #[derive(Debug)]
 pub(super) struct SessionRegistry {
@@ -73,7 +73,7 @@ impl Sessions for SessionRegistry {
     }
 }
 
-/// A connection in the registry. Dropping this removes it.
+/// A connection in the registry. Dropping the entry removes the connection.
 #[derive(Debug)]
 struct Entry {
     id: SessionId,
@@ -95,7 +95,7 @@ impl Registered for Entry {
             given_up.extend(state.connections.get(&id).and_then(Weak::upgrade));
         }
         drop(state);
-        // `give_up` takes the lock of a connection, so the registry's lock is released before this.
+        // `give_up` locks the connection, so the registry's lock was released above.
         given_up.iter().for_each(|connection| connection.give_up());
         Box::new(Suspended { number, state: self.state.clone() })
     }

@@ -16,9 +16,9 @@ use wsmux_proto::VarInt;
 use super::limits::Permit;
 use crate::connection::{WebSocketConnection, shared::Shared};
 
-/// How long a shutdown waits for the handshakes. When the shutdown begins, the handshakes end
-/// early. This is longer than a handshake needs to send its answer. The wait has a limit because a
-/// handshake never ends if its future is no longer polled.
+/// How long a shutdown waits for the handshakes in progress. Such a handshake stops early and sends
+/// its answer, which takes less than this time. The wait has a limit because a handshake never ends
+/// if its future is no longer polled.
 const HANDSHAKES_END: Duration = Duration::from_secs(5);
 
 /// How a server's connections ended when it [shut down](crate::WebSocketServer::shutdown).
@@ -50,7 +50,7 @@ struct RegistryState {
     connections: Slab<Weak<Shared>>,
     draining: bool,
     /// The code and reason for closing connections that are added after the deadline of a shutdown.
-    /// Before the deadline, this is `None`.
+    /// Before the deadline, this field is `None`.
     closing: Option<(VarInt, Bytes)>,
 }
 
@@ -138,8 +138,8 @@ impl Registry {
         rest.retain(|connection| connection.lock().close_reason().is_none());
         let closed = rest.len();
         rest.iter().for_each(|connection| connection.close(code, reason.clone()));
-        // These references keep the connections and their slots alive, so they are dropped before
-        // the wait.
+        // The references in `rest` keep the connections and their slots alive, so `rest` is dropped
+        // before the wait.
         drop(rest);
         // Each connection's driver limits this wait to the close timeout.
         self.gone().await;
@@ -165,7 +165,7 @@ fn all(state: &RegistryState) -> Vec<Arc<Shared>> {
     state.connections.iter().filter_map(|(_, connection)| connection.upgrade()).collect()
 }
 
-/// A handshake in the registry. Dropping this removes it.
+/// A handshake in the registry. Dropping this value removes the handshake.
 #[derive(Debug)]
 pub(super) struct Handshake(Arc<Registry>);
 
@@ -175,7 +175,7 @@ impl Drop for Handshake {
     }
 }
 
-/// A connection in the registry. Dropping this removes it.
+/// A connection in the registry. Dropping the entry removes the connection.
 #[derive(Debug)]
 struct Entry {
     key: usize,
@@ -225,7 +225,7 @@ mod tests {
         connection.closed().await;
         registry.add(&connection, permit);
         assert_eq!(registry.live(), 0);
-        // The handle still exists.
+        // A slot is free although the connection's handle still exists.
         let mut next = pin!(slots.reserve());
         assert!(next.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready());
         drop(connection);

@@ -196,7 +196,7 @@ impl MemorySocket {
         Self { incoming, outgoing, held: None, answer: None, close: CloseState::Open }
     }
 
-    /// Returns a handle that can pause this end after the end was given to a connection.
+    /// Returns a handle that can pause this end even when a connection owns the end.
     pub fn stall(&self) -> MemoryStall {
         MemoryStall { incoming: self.incoming.clone(), outgoing: self.outgoing.clone() }
     }
@@ -249,7 +249,7 @@ impl Socket for MemorySocket {
     }
 
     fn start_send(&mut self, item: Outgoing<'_>) -> Result<(), SocketError> {
-        // Items after a Close are discarded, as with tungstenite.
+        // Discards items after a Close, as tungstenite does.
         if self.close == CloseState::Open {
             self.held = Some(match item {
                 Outgoing::Message(message) => Item::Other(Incoming::Message(message.to_bytes())),
@@ -272,7 +272,7 @@ impl Socket for MemorySocket {
 
 impl Drop for MemorySocket {
     fn drop(&mut self) {
-        // Accepted items are still delivered, as after the close of a TCP socket.
+        // Still delivers the accepted items, as TCP does after a socket is closed.
         for item in [self.held.take(), self.answer.take()].into_iter().flatten() {
             self.push(item);
         }

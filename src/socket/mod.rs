@@ -1,4 +1,5 @@
-//! What a connection needs from the WebSocket below it, and the sockets that provide it.
+//! The interface between a connection and the WebSocket below it, and the sockets that implement
+//! this interface.
 
 #[cfg(target_family = "wasm")]
 pub(crate) mod browser;
@@ -42,8 +43,8 @@ pub use wsmux_proto::{Incoming, Outgoing, SocketCapabilities};
 /// After both ends have sent a Close, the connection calls [`poll_flush`](Self::poll_flush) and
 /// [`poll_recv`](Self::poll_recv) until `poll_recv` returns an error, or the [close
 /// timeout](crate::Config::close_timeout) is over. Then it calls
-/// [`poll_shutdown`](Self::poll_shutdown), at least once, until that is ready or the close timeout
-/// is over. Finally it drops the socket.
+/// [`poll_shutdown`](Self::poll_shutdown), at least once, until that method is ready or the close
+/// timeout is over. Finally it drops the socket.
 pub trait Socket: MaybeSend + 'static {
     /// Returns what the socket can do besides carrying messages. This method is called once, before
     /// any other method. By default the socket can do everything.
@@ -58,17 +59,17 @@ pub trait Socket: MaybeSend + 'static {
     /// the server's direction of the stream once both ends have sent a Close, because the client
     /// waits for the server to do so (RFC 6455 §7.1.1).
     ///
-    /// The `Bytes` of a message may share memory with other messages. But no message may keep more
-    /// than twice its own length of memory allocated, because the connection counts only the length
-    /// against its limits.
+    /// The `Bytes` of a message may share memory with other messages. But a message must not keep
+    /// more memory allocated than twice its own length, because the connection counts only the
+    /// length against its limits.
     ///
     /// # Errors
     /// [`SocketError::Eof`] if the stream has ended, [`SocketError::Io`] if reading failed.
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, SocketError>>;
 
-    /// Waits until [`start_send`](Self::start_send) may be called. It should be pending while about
-    /// 128 KiB or more are queued in the socket and below, because an urgent message cannot
-    /// overtake what is queued there.
+    /// Waits until [`start_send`](Self::start_send) may be called. The method should return
+    /// `Pending` while about 128 KiB or more are queued in the socket and below, because an urgent
+    /// message cannot overtake the bytes that are queued there.
     ///
     /// # Errors
     /// [`SocketError`] if writing failed.
@@ -112,8 +113,8 @@ pub trait Socket: MaybeSend + 'static {
 
     /// Returns how many bytes have been received in all, including those of incomplete messages.
     /// When a long message arrives over a slow link, the growing number shows that the peer is not
-    /// silent. The default always returns 0. Then only complete messages show that the peer is not
-    /// silent.
+    /// silent. The default always returns 0. With the default, only complete messages show that the
+    /// peer is not silent.
     fn bytes_received(&self) -> u64 {
         0
     }

@@ -27,9 +27,9 @@ const MAX: usize = 64 * 1024;
 pub(crate) struct ReadAhead<S> {
     io: S,
     buffer: Vec<u8>,
-    /// The start of the unread bytes: the bytes in the buffer that the reader has not asked for.
+    /// Where the unread bytes of the buffer begin. The reader has not asked for these bytes yet.
     start: usize,
-    /// The end of the unread bytes.
+    /// Where the unread bytes end.
     end: usize,
     /// How many bytes to read next.
     size: usize,

@@ -102,7 +102,7 @@ async fn openssl_hears_close_notify_of_a_client_in_every_close() {
             loop {
                 match UnixStream::connect(&socket).await {
                     Ok(io) => return io,
-                    // OpenSSL does not report when it listens.
+                    // OpenSSL does not report that it listens, so this loop tries again.
                     Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
                 }
             }
@@ -147,8 +147,8 @@ async fn openssl_hears_close_notify_of_a_server_in_every_close() {
     }
 }
 
-/// Node's HTTP/2 server. It answers the WebSocket handshake, and connects the stream to `upstream`,
-/// where our server's end begins after the handshake.
+/// Node's HTTP/2 server. It answers the WebSocket handshake, and forwards the stream to `upstream`.
+/// There our server's end takes the stream over after the handshake.
 struct Node {
     url: String,
     upstream: TcpListener,

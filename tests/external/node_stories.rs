@@ -1,5 +1,5 @@
-//! Steps of the tests with both npm packages. The Node processes of both packages understand the
-//! same commands.
+//! Steps that the tests of both npm packages share. The Node processes of both packages understand
+//! the same commands.
 
 use serde_json::{Value, json};
 use tokio::task::JoinSet;

@@ -1,5 +1,6 @@
-//! After its handshake, a connection keeps only what its [`ConnectionInfo`] shows, and none of the
-//! blocks that were read. A handshake that is in progress holds its head once.
+//! After its handshake, a connection keeps only the parts of the HTTP request and response that its
+//! [`ConnectionInfo`] shows, and none of the blocks that were read. A handshake in progress holds
+//! only one copy of the request's head.
 
 use std::{
     convert::Infallible,
@@ -34,7 +35,8 @@ const CONNECTIONS: usize = 16;
 /// How many header lines the tests add to a request, besides the lines that every handshake has.
 const LINES: usize = 4;
 
-/// How many bytes the rounding of the allocator and of tables may add to each connection.
+/// How many bytes each connection may hold in addition, because the allocator and tables round
+/// sizes up.
 const SLACK: u64 = 1024;
 
 /// How much memory hyper keeps. This is the block of the last frame that hyper has read, although
@@ -252,8 +254,8 @@ const MAX_HELD: u64 = 110_000;
 fn a_handshake_under_way_holds_its_head_once() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let head = largest_head();
-    // In this order, the handshake waits for the end of the head, for a hook, and for the client's
-    // transport parameters.
+    // The three handshakes wait, in this order, for the end of the head, for a hook, and for the
+    // client's transport parameters.
     for (said, is_slow) in [(&head[..head.len() - 1], true), (head, true), (head, false)] {
         let acceptor = WebSocketServer::builder().authorizer(Slow(is_slow)).build().unwrap();
         for at_once in [usize::MAX, 1000] {
@@ -271,7 +273,7 @@ fn a_handshake_under_way_holds_its_head_once() {
             });
             let what = format!("{} bytes, {at_once} at once: {held:?}", said.len());
             assert!(held.bytes_current <= MAX_HELD as i64, "{what}");
-            // While the head is parsed, it exists in both forms.
+            // While the head is parsed, it exists both unparsed and parsed.
             assert!(held.bytes_max <= MAX_HELD + MAX_HEAD as u64, "{what}");
         }
     }

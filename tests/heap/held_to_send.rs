@@ -90,8 +90,8 @@ fn a_fan_out_to_a_peer_that_reads_nothing_stays_within_the_formula() {
     }
 }
 
-/// The state of calls that were dropped before anything was sent is bounded as well, and is freed
-/// when their frames have been sent.
+/// If calls are dropped before anything was sent, their state is bounded too. It is freed when
+/// their frames have been sent.
 #[test]
 fn calls_that_are_dropped_allocate_no_more_than_their_number_permits() {
     const STREAMS: usize = 1_000;

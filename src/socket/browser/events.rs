@@ -1,5 +1,5 @@
-//! The browser's `WebSocket`. The browser delivers received messages as events. For messages to be
-//! sent, it only shows how many bytes still wait (`bufferedAmount`).
+//! The browser's `WebSocket`. The browser delivers received messages as events. About messages to
+//! be sent, the browser reports only how many bytes still wait (`bufferedAmount`).
 
 use std::{
     cell::RefCell,
@@ -28,20 +28,21 @@ use crate::{
     socket::{Incoming, Outgoing, Socket, SocketCapabilities, unsupported},
 };
 
-/// While more bytes than this wait in the browser, the browser is given no further message. This is
-/// two messages of the largest size. An urgent message has to wait for these bytes. But if fewer
-/// bytes were allowed to wait, a fast network would be idle until the next check.
+/// While more bytes than this wait in the browser, the socket gives it no further message. The
+/// limit is two messages of the largest size. An urgent message has to wait for these bytes, so a
+/// higher limit would delay it more. With a lower limit, a fast network would be idle until the
+/// next check (see [`LOOK_FIRST`]).
 const HIGH_WATER_MARK: u32 = 128 * 1024;
 
 /// The time until the first check. A check reads how many bytes wait in the browser. Checks are
-/// needed because no event of the browser tells when this number has fallen. In a chain of timers,
-/// a browser waits at least this long before each timer fires.
+/// needed because no event of the browser tells when this number has fallen. A shorter time would
+/// gain nothing, because browsers delay each timer of a chain by at least 4 ms.
 const LOOK_FIRST: Duration = Duration::from_millis(4);
 
 /// The longest time between two checks. Each check that finds no change doubles the time to the
-/// next check. So if a change happens after some time, it is noticed after at most twice this time.
-/// While the network is down, the page makes four checks a second. When the network returns, a
-/// delay of a quarter of a second is hardly noticeable.
+/// next check. So a change is noticed with a delay that is at most about as long as the time before
+/// the change. While the network is down, the page makes four checks a second. When the network
+/// returns, a delay of a quarter of a second is hardly noticeable.
 const LOOK_LAST: Duration = Duration::from_millis(256);
 
 /// A WebSocket of the browser.
@@ -69,12 +70,12 @@ struct Listeners {
 /// After each of the browser's events, the driver takes all these items before the browser runs the
 /// next event. So the inbox never holds more than the items of one event, even if the application
 /// reads nothing. Further messages may wait in the browser as events that have not run yet. The
-/// windows of the streams and the limit on datagrams also bound these messages, because they bound
-/// what the peer may send.
+/// total size of these messages is limited too, because the stream windows and the limit on
+/// datagrams limit the bytes that the peer may send.
 #[derive(Debug, Default)]
 struct Inbox {
     items: VecDeque<Incoming>,
-    /// How the socket ended. The driver gets this end after the items.
+    /// How the socket ended. `poll_recv` returns this error after all items.
     end: Option<SocketError>,
     /// Wakes the task that waits for the next item.
     waker: Option<Waker>,
@@ -123,8 +124,8 @@ impl EventSocket {
             inbox.waker = Some(cx.waker().clone());
             return Poll::Pending;
         }
-        // If the socket was opened and closed before this poll, opening has succeeded, and the
-        // connection has ended since.
+        // If an item has arrived, the socket was open, even if it has closed before this poll. The
+        // caller learns of the close later.
         if !inbox.items.is_empty() || self.websocket.ready_state() == WebSocket::OPEN {
             return Poll::Ready(Ok(()));
         }
@@ -134,7 +135,7 @@ impl EventSocket {
         };
         let error = match end {
             SocketError::Io(error) => error,
-            // Before the socket is open, the only end besides `Io` is `Eof`, which follows a Close.
+            // The only other error is `Eof`, which `ending` returns for a Close.
             _ => Arc::new(io::ErrorKind::UnexpectedEof.into()),
         };
         Poll::Ready(Err(ConnectError::Connect(error)))
@@ -147,8 +148,8 @@ impl EventSocket {
     /// Waits until at most `most` bytes wait in the browser.
     fn poll_sent(&mut self, most: u32, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            // After a close the browser never sends the bytes that still wait. So a check of their
-            // number would never end the wait for these bytes. The close event ends it.
+            // After a close, the browser never sends the bytes that still wait, so their number
+            // never falls. The close event wakes the task instead.
             if !self.is_open() {
                 self.inbox.borrow_mut().waker = Some(cx.waker().clone());
                 return Poll::Pending;

@@ -29,12 +29,12 @@ const CAPABILITIES: SocketCapabilities =
 /// The code with which the browser reports that the peer's Close had no code (RFC 6455 §7.4.1).
 const NO_STATUS: u16 = 1005;
 
-/// The first code reports that the WebSocket ended without a Close. The second code reports that
-/// TLS failed (RFC 6455 §7.4.1). The browser uses both.
+/// The codes with which the browser reports a WebSocket that ended without a Close. 1006 stands for
+/// a lost WebSocket, and 1015 for a failure of TLS (RFC 6455 §7.4.1).
 const LOST: [u16; 2] = [1006, 1015];
 
-/// A WebSocket of either of the browser's interfaces. Both interfaces share this type, because the
-/// driver is generic over the socket. With two types, a page would download the driver twice.
+/// A WebSocket of either of the browser's two interfaces. The driver is generic over the socket, so
+/// with two socket types a page would download the driver's code twice.
 pub(crate) type AnySocket = Box<dyn Socket + Unpin>;
 
 impl Socket for AnySocket {
@@ -92,8 +92,8 @@ fn incoming(data: &JsValue, max: u64) -> Incoming {
     }
 }
 
-/// Converts the browser's report of a WebSocket's end into the peer's Close, if the peer has sent
-/// one, and the end of the stream.
+/// Converts the browser's report of a WebSocket's end. Returns the peer's Close, if the peer has
+/// sent one, and the error with which reading ends.
 fn ending(code: u16, reason: String) -> (Option<Incoming>, SocketError) {
     if LOST.contains(&code) {
         let words = match &*reason {

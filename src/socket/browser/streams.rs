@@ -33,7 +33,7 @@ const INTERFACE: &str = "WebSocketStream";
 ///
 /// This socket reads one message at a time, and the browser leaves further messages in the network.
 /// So no queue of messages forms here. Received data waits only in the receive buffers of the
-/// connection's streams, which credit bounds.
+/// connection's streams, and credit limits their size.
 pub(crate) struct StreamSocket {
     handle: Handle,
     reader: ReadableStreamDefaultReader,
@@ -56,7 +56,7 @@ enum Reading {
     Ended(SocketError),
 }
 
-/// Closes the socket when this is dropped, unless the socket is closed already.
+/// A handle that closes the socket when it is dropped, if the socket is still open.
 struct Handle {
     object: JsValue,
     /// Whether the socket has ended. It has ended if both ends have closed it, or if it was lost.
@@ -117,7 +117,7 @@ impl StreamSocket {
     /// Waits until the browser has sent the message that it has accepted.
     fn poll_written(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(writing) = &mut self.writing {
-            // If writing fails, the WebSocket has ended, and reading reports that.
+            // If writing fails, the WebSocket has ended, and reading reports that end.
             let _ = ready!(Pin::new(writing).poll(cx));
             self.writing = None;
         }

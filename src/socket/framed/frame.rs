@@ -145,7 +145,7 @@ impl Header {
 }
 
 /// Returns a word that is filled with the repeated mask. The word's first byte masks the payload
-/// byte at `offset`. The compiler makes vectors of such words.
+/// byte at `offset`. The compiler vectorises loops over such words.
 fn mask_word(mask: [u8; 4], offset: usize) -> u64 {
     let mut turned = mask;
     turned.rotate_left(offset % 4);

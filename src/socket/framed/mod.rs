@@ -23,15 +23,15 @@ use self::{
 };
 use super::{Incoming, Outgoing, Socket, SocketCapabilities, quantum::Quantum, tcp, unsupported};
 
-/// The most bytes that a message takes on TCP, together with its header and with what TLS adds.
-/// This is the largest multiple of 64 that fits into one packet of Linux's loopback, which carries
-/// 65,483 bytes over IPv4 and 65,463 over IPv6. A message of this size also fits into what the
-/// kernel passes to a network card at once (64 KiB with headers).
+/// The largest number of bytes that a message takes on TCP, including its header and the bytes that
+/// TLS adds. This is the largest multiple of 64 that fits into one packet of Linux's loopback,
+/// which carries 65,483 bytes over IPv4 and 65,463 over IPv6. A message of this size also fits into
+/// the largest packet that the kernel passes to a network card (64 KiB with headers).
 ///
-/// One byte more than a packet costs a second packet, and wakes the peer twice. With multiples of
-/// 64, data stays aligned to cache lines in the kernel's buffers, so that it is copied faster. A
-/// loop that only writes and reads TCP carried 3,860 MiB/s in writes of 65,408 bytes, 2,850 MiB/s
-/// in writes of 65,483 bytes, and 2,100 MiB/s in writes of 65,550 bytes.
+/// A message that is one byte longer than a packet needs a second packet, and wakes the peer twice.
+/// With multiples of 64, data stays aligned to cache lines in the kernel's buffers, which makes
+/// copying faster. A loop that only writes and reads TCP carried 3,860 MiB/s in writes of 65,408
+/// bytes, 2,850 MiB/s in writes of 65,483 bytes, and 2,100 MiB/s in writes of 65,550 bytes.
 const PACKET: usize = 65_408;
 
 /// The length of the header of a frame of 126 to 65,535 bytes, without a mask (RFC 6455 §5.2).
@@ -45,9 +45,9 @@ const DISCARD_AT_ONCE: usize = 256 * 1024;
 
 /// A WebSocket after its handshake.
 ///
-/// Reading never waits for writing. While a pong cannot be written, reading continues, and a newer
-/// ping's pong replaces the waiting one. After a protocol error, a text message, or a message that
-/// is too large, sending continues, but received bytes are discarded until the stream ends. If
+/// Reading never waits for writing. While a pong cannot be written, reading continues, and the pong
+/// for a newer ping replaces the waiting pong. After a protocol error, a text message, or a message
+/// that is too large, sending continues, but received bytes are discarded until the stream ends. If
 /// these bytes were not read, the operating system would reset the TCP connection, and the peer
 /// might not be able to read our Close. After both Closes, a server ends its direction of the
 /// stream. A client waits until the server has ended its direction or the connection's close

@@ -52,8 +52,8 @@ impl OutBuffer {
         self.start += len;
     }
 
-    /// Moves the waiting bytes to the beginning of the memory. To keep this cheap, the method does
-    /// nothing if there are more waiting bytes than bytes that were written since the last move.
+    /// Moves the waiting bytes to the beginning of the memory. If more bytes wait than were written
+    /// since the last move, the method does nothing, because the move would cost too much.
     pub(super) fn compact(&mut self) {
         if self.start >= self.len() {
             self.memory.copy_within(self.start..self.end, 0);

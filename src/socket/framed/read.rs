@@ -25,9 +25,9 @@ const MIN_READ: usize = 1024;
 const MAX_READ: usize = 132 * 1024;
 
 /// How many blocks are kept besides the current block. These blocks are filled again once the
-/// application has read their content. Newly allocated memory costs as much time as the read
-/// itself. Two blocks are enough if the application keeps up: when a block is full, the application
-/// has read all blocks except the newest two.
+/// application has read their content. Allocating a new block would take as much time as the read
+/// itself. If the application keeps up, two blocks are enough, because only the newest two blocks
+/// are unread when a block is full.
 const MAX_SPARE_BLOCKS: usize = 2;
 
 /// The largest block that is kept. Only messages of other implementations may need larger blocks.
@@ -135,9 +135,9 @@ impl Reader {
         let wanted = self.read_size.max(missing.min(self.buffer.len()));
         let room = self.buffer.capacity() - self.buffer.len();
         // A read into the last few bytes of a block costs as much as a read into a whole block, so
-        // a nearly full block is replaced. The block is kept if the rest of the current frame fits
-        // into it, because otherwise the start of the frame would have to be moved to the new
-        // block.
+        // a nearly full block is replaced. But if the rest of the current frame fits into the
+        // block, the block is kept, because a replacement would require moving the start of the
+        // frame.
         if room < wanted / 4 && !(1..=room).contains(&missing) {
             self.next_block(wanted);
         }
@@ -190,8 +190,8 @@ impl Reader {
         }
     }
 
-    /// Returns the next complete item, or `None` if more bytes have to be read. This must not be
-    /// called again after it has returned an item that ends reading.
+    /// Returns the next complete item, or `None` if more bytes have to be read. The method must not
+    /// be called again after it has returned an item that ends reading.
     pub(super) fn next(&mut self) -> Option<Item> {
         loop {
             let header = match self.frame {
@@ -231,7 +231,7 @@ impl Reader {
     }
 
     /// Checks a header before the payload has arrived. If the header is a reason to end reading,
-    /// returns the item that says so.
+    /// returns the item that reports the reason.
     fn check(&mut self, header: &Header) -> Option<Item> {
         let gathered = self.pieces.as_ref().map_or(0, |pieces| pieces.len() as u64);
         match (header.opcode, &self.pieces) {

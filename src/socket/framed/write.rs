@@ -91,7 +91,7 @@ impl Writer {
 
     /// Queues a pong. Only the newest ping is answered (RFC 6455 §5.5.3).
     pub(super) fn pong(&mut self, payload: Bytes) {
-        // W-9 (RFC 6455 §5.5.3): the newer ping replaces the one that waits.
+        // W-9 (RFC 6455 §5.5.3): the newer payload replaces the waiting payload.
         self.pong = Some(payload);
     }
 
@@ -125,7 +125,8 @@ impl Writer {
             {
                 self.control(Opcode::Pong, &payload);
             }
-            // This is checked after every write, because the caller may not flush again.
+            // The waiting pong and this condition are checked again after every write, because the
+            // caller may not flush again.
             if self.out.len() <= leave {
                 break;
             }

@@ -21,10 +21,9 @@ use wsmux_proto::SocketError;
 
 use super::{Incoming, Outgoing, Socket, unsupported};
 
-/// How many bytes are collected before they are written to the stream below. While this many bytes
-/// wait, no further message is accepted. As a result, a large number of small messages needs only a
-/// few writes. In addition, an urgent message can overtake most of the data, because it can
-/// overtake only data that is still in the scheduler.
+/// How many bytes are collected before they are written to the stream below. So a large number of
+/// small messages needs only a few writes. While this many bytes wait, no further message is
+/// accepted. The rest of the data stays in the scheduler, where an urgent message can overtake it.
 const WRITE_BUFFER: usize = 128 * 1024;
 
 /// How far the write buffer may grow above [`WRITE_BUFFER`]. This is room for one more message (64
@@ -63,8 +62,8 @@ const DISCARD_AT_ONCE: usize = 64 * 1024;
 /// discards received bytes until the stream ends, so that the peer can read our Close before the
 /// operating system resets the connection. Sending continues. After both Closes, a server ends its
 /// direction of the stream below. A client waits until the server has ended its direction, or until
-/// the connection's close timeout. Then the client ends its own direction (RFC 6455 §7.1.1). After
-/// that the stream is read to its end.
+/// the connection's close timeout has passed. Then the client ends its own direction (RFC 6455
+/// §7.1.1). After that the stream is read to its end.
 #[derive(Debug)]
 pub struct TungsteniteSocket<S> {
     websocket: WebSocketStream<S>,
@@ -119,9 +118,9 @@ impl TungsteniteSocket<()> {
     /// `max_inbound_message` bytes, including the sum of a message's fragments.
     ///
     /// Both of tungstenite's limits are set to that number, because its frame limit alone would
-    /// admit a larger message in many fragments. Each connection uses up to 64 KiB for reading, in
-    /// addition to an incomplete message, and up to 193 KiB for writing, which tungstenite does not
-    /// limit by default.
+    /// admit a larger message in many fragments. For reading, each connection uses up to 64 KiB in
+    /// addition to an incomplete message. For writing, it uses up to 193 KiB, while tungstenite's
+    /// default is no limit.
     pub fn config(max_inbound_message: u64) -> WebSocketConfig {
         let limit = usize::try_from(max_inbound_message).unwrap_or(usize::MAX);
         WebSocketConfig::default()
@@ -213,9 +212,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TungsteniteSocket<S> {
         Poll::Ready(ended)
     }
 
-    /// Discards received bytes until the stream ends. Once our Close has been sent, this ends our
-    /// direction. If the peer has nothing more to send, it then ends its own direction, and the
-    /// connection need not wait for the close timeout.
+    /// Discards received bytes until the stream ends. Once our Close has been sent, this method
+    /// ends our direction. If the peer has nothing more to send, it then ends its direction too, so
+    /// the connection does not have to wait for the close timeout.
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<SocketError> {
         // If this fails, reading fails too and reports the error.
         let _ = self.poll_end(cx);
@@ -279,7 +278,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Socket for TungsteniteS
         };
         self.unflushed += message.len() + MAX_FRAME_HEADER;
         match Pin::new(&mut self.websocket).start_send(message) {
-            // The peer's Close came first, and tungstenite has answered it.
+            // The peer's Close came first, and tungstenite has answered it, so the item is
+            // discarded.
             Err(
                 // W-11 (RFC 6455 §5.5.1): nothing follows our Close.
                 Error::Protocol(ProtocolError::SendAfterClosing)
@@ -308,8 +308,8 @@ impl Writing {
     }
 }
 
-/// Converts an error of the stream. TLS reports an error if a stream was cut short. Here that
-/// counts as the end of the stream, and not as a failure.
+/// Converts an error of the stream. If a stream is cut short, TLS reports an error. This function
+/// converts that error to the end of the stream.
 fn socket_error(error: io::Error) -> SocketError {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => SocketError::Eof,

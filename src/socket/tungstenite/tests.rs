@@ -94,8 +94,8 @@ async fn text_that_is_not_utf_8_is_text() {
     assert_eq!(recv(&mut socket).await.unwrap(), Incoming::Text);
 }
 
-/// A single frame that is too large is detected by its header, and fragments by the sum of their
-/// sizes.
+/// A single frame that is too large is detected by its header. Fragments that are too large
+/// together are detected by the sum of their sizes.
 ///
 /// [W-6] The size limit of inbound messages MUST be enforced on the sum of a message's fragments
 /// while they arrive, not on the complete message afterwards.
@@ -234,7 +234,7 @@ async fn a_server_answers_a_close_and_ends_the_stream() {
     assert!(matches!(recv(&mut socket).await, Err(SocketError::Eof)));
 }
 
-/// Like a TLS session, this stream holds back what was written until it is flushed.
+/// The stream in this test holds back written bytes until it is flushed, as a TLS session does.
 #[tokio::test]
 async fn an_answer_to_a_close_is_flushed() {
     let (near, mut far) = duplex(1 << 16);
@@ -281,7 +281,7 @@ async fn a_task_that_waits_for_both_directions_is_woken_by_either() {
         }
         if socket.poll_flush(cx).is_ready() {
             seen.send(None).unwrap();
-            // One flush is enough.
+            // A nonzero `unflushed` keeps this task from sending a second message.
             socket.unflushed = 1;
         }
         Poll::Pending

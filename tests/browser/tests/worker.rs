@@ -1,4 +1,5 @@
-//! The Rust API in a worker, which has no `window`, with the same connections as in a page.
+//! Tests of the Rust API in a worker, which has no `window`. The connections are the same as in a
+//! page.
 #![cfg(target_family = "wasm")]
 
 #[path = "rust_api/place.rs"]

@@ -1,5 +1,5 @@
-//! Bad networks with the TCP of a real kernel. The two ends are in two network namespaces, with
-//! loss, delay, a narrow link, black holes or RSTs between them.
+//! Tests of bad networks, with the TCP of a real kernel. The two ends are in two network
+//! namespaces, with loss, delay, a narrow link, black holes or RSTs between them.
 //! `wsmux-proto/tests/engine/faults.rs` has the same tests in virtual time.
 //!
 //! Needs Linux, root, iproute2, iptables and /dev/net/tun; `./test` checks for them. If the kernel
@@ -168,8 +168,8 @@ async fn black_hole(make: fn(&Network), hears: [bool; 2]) {
     assert!(matches!(read, ReadError::ConnectionLost(_)), "{read:?}");
     let written = within("the writer's error", writer).await.expect("an error");
     assert!(matches!(written, WriteError::ConnectionLost(_)), "{written:?}");
-    // The additional seconds allow for a machine that stops for some seconds. TCP alone would take
-    // a quarter of an hour.
+    // The additional seconds allow for a machine that stops for some seconds. TCP alone would
+    // notice the loss only after a quarter of an hour.
     let noticed = start.elapsed();
     assert!(noticed < IDLE + Duration::from_secs(20), "{noticed:?}");
     let closed = async { tokio::join!(ends.client.closed(), ends.server.closed()) };

@@ -123,7 +123,8 @@ impl Network {
     }
 
     /// Takes the client's link away, with its address, and gives the client another link with
-    /// another address. The server keeps its address. Each link needs another `number`.
+    /// another address. The server keeps its address. The first call has the `number` 0, and each
+    /// further call has the next number.
     pub(crate) fn move_client(&self, number: u8) {
         let (a, b) = (&self.client.name, &self.server.name);
         let (old, new) = match number {
@@ -143,7 +144,7 @@ impl Network {
     }
 
     /// Connects both ends by a link of ours. Each packet arrives after half of `rtt`. Of a thousand
-    /// packets, `per_mille` are lost. Returns a counter of the lost packets as well.
+    /// packets, `per_mille` are lost. Also returns a counter of the lost packets.
     pub(crate) async fn slow_and_lossy(rtt: Duration, per_mille: u32) -> (Self, Arc<AtomicU64>) {
         let net = Self::hosts();
         let mut devices = Vec::new();

@@ -1,5 +1,5 @@
 //! A client that moves to another network, while its connection goes on. The old network vanishes
-//! without a sign. Nothing answers what is sent there, not even with an RST.
+//! without a sign. Packets that are sent there get no answer, not even an RST.
 
 use std::time::{Duration, Instant};
 
@@ -35,7 +35,7 @@ async fn a_transfer_goes_on_when_the_clients_address_changes() {
     let transfer = net.client.run(async move { get_echo(&client, 7, bytes).await });
     let moving = async {
         for number in 0..2 {
-            // The transfer is under way.
+            // Waits until the transfer is under way.
             let before = ends.server.stats().bytes_received;
             let under_way = async {
                 while ends.server.stats().bytes_received < before + bytes / 8 {

@@ -20,7 +20,7 @@ use super::{
     node::Node,
 };
 
-/// PEM files that are removed when this is dropped.
+/// PEM files that are removed when this value is dropped.
 struct Files(Vec<PathBuf>);
 
 impl Files {
@@ -48,8 +48,8 @@ impl Drop for Files {
     }
 }
 
-/// Connects the package's client to our server. Returns what the client reports if it gets no
-/// connection, and what our server reports.
+/// Connects the package's client to our server. Returns the result that the client reports, and the
+/// result of our server.
 async fn node_connects(
     server: WebSocketServerBuilder,
     options: &[&str],
@@ -150,7 +150,7 @@ async fn the_packages_server_judges_our_certificate() {
     let shows = |who: &Tls| {
         WebSocketClient::builder().client_certificate([who.certificate.clone()], who.key())
     };
-    // The server accepts certificates by its roots, or by its callback.
+    // The server checks certificates against its roots, or with its callback.
     for options in [&["--verify", "true", "--ca", &root], &["--verify", "true", "--accept", &own]] {
         let (_node, connected) = we_connect(&tls, options, shows(&people)).await;
         assert_eq!(

@@ -154,11 +154,11 @@ async fn the_peer_stops_between_data_and_the_connection_goes_on(role: Role) {
 
 /// The package determines whether the connection survives this test. If the package receives data
 /// after its application has stopped reading, the package closes the connection with 1002. If the
-/// package had opened the stream, an uncaught exception also ends its process. No sender can avoid
-/// this fault, because the data is sent before the request to stop is received. In some rounds no
-/// data arrives after the stop. This test checks our end. Our writer must get an error with the
-/// package's code, or the package's close. The connection must work unless the package has closed
-/// it.
+/// package opened the stream, it also throws an uncaught exception, which would end its process. No
+/// sender can avoid this fault, because the data is sent before the request to stop is received. In
+/// some rounds no data arrives after the stop, and the connection survives. This test checks our
+/// end. Our writer must report either a stop with the package's code, or the loss of the
+/// connection. If the package has not closed the connection, the connection must still work.
 async fn the_peer_stops_in_the_middle_of_data_and_harms_nobody_but_itself(role: Role) {
     for opener in Opener::BOTH {
         let pair = Pair::with_windows(role, MIB).await;

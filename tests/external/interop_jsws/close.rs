@@ -41,7 +41,7 @@ async fn the_peers_close_reaches_us_with_code_and_reason(role: Role) {
     for (application, websocket) in CLOSES {
         let pair = Pair::new(role, Config::default(), &[]).await;
         let (mut stream, there) = pair.open(Opener::Us).await;
-        // What the peer sent before the close can still be read.
+        // Data that the peer sent before the close can still be read.
         pair.node.call("write", json!({ "stream": there, "seed": 3, "bytes": 1_000 })).await;
         pair.exchange(Opener::Them, 1).await;
         let close = json!({ "code": websocket, "reason": "enough – genug" });

@@ -183,7 +183,7 @@ async fn a_short_stream_is_not_lost_on_a_peer_that_reads_late(role: Role) {
     }
 }
 
-/// If the package opened a stream, and we sent an Ack on it after it has ended, the package would
+/// If we sent an Ack on a stream of the package's after the stream has ended, the package would
 /// mistake the Ack for a new stream.
 async fn no_credit_is_sent_for_a_stream_that_has_ended(role: Role) {
     let pair = Pair::with_windows(role, 4 * KIB).await;

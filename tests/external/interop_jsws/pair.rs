@@ -92,7 +92,7 @@ impl Pair {
         );
     }
 
-    /// Shows that the connection works, with a new stream.
+    /// Shows that the connection works, by an exchange on a new stream.
     pub(crate) async fn exchange(&self, opener: Opener, bytes: u64) {
         let (mut stream, there) = self.open(opener).await;
         self.talk(&mut stream, there, bytes).await;

@@ -31,7 +31,7 @@ async fn a_thousand_calls_at_once_are_all_answered_at_a_limit_of_a_hundred(role:
     const CALLS: u64 = 1_000;
     let pair = Pair::new(role, Config::default(), &[]).await;
     let calls = pair.node.call("manyEcho", json!({ "streams": CALLS, "bytes": 1_000 }));
-    // We accept no stream until all others wait.
+    // We accept no stream until all streams above the limit wait.
     until_waiting(&pair, CALLS - 100).await;
     let echo = Echo::start(&pair.ours);
     pair.start_node_echo().await;
@@ -87,7 +87,8 @@ async fn what_becomes_of_a_stream_while_it_waits_takes_effect(role: Role) {
     let write = pair.node.write_pattern(stopped, 1, 10_000);
     tokio::join!(write, receive_pattern(stream.recv(), 1, 10_000));
     drop(stream);
-    // The package has reset this stream. What we send on the stream arrives at the package.
+    // The package has reset this stream. The data that we still send on the stream arrives at the
+    // package.
     let mut stream = accept().await;
     assert_eq!(reset_code(stream.recv()).await, 7);
     tokio::join!(send_pattern(stream.send(), 2, 10_000), pair.node.read_pattern(reset, 2, 10_000));

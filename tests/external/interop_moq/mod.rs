@@ -82,7 +82,8 @@ async fn a_thousand_streams_pass_the_first_limit_and_leave_nothing_behind(role: 
     pair.start_node_echo().await;
     echoes_in_sequence(&pair.ours, &pair.node, STREAMS, STREAMS, 100).await;
     for _ in 0..STREAMS {
-        // We send on one unidirectional stream, and the package echoes on another one.
+        // We send on one unidirectional stream, and the package sends the echo on another
+        // unidirectional stream.
         let mut send = within("opening", pair.ours.open_uni()).await.unwrap();
         send.write_all(b"there").await.unwrap();
         send.finish().unwrap();
@@ -201,8 +202,8 @@ async fn the_peers_close_reaches_us_with_code_and_reason(role: Role) {
     for number in [42, 0, 3_000_000_000] {
         let pair = Pair::new(role, Config::default(), &[]).await;
         let (mut stream, there) = pair.open(Opener::Them).await;
-        // What the package sent before the close can still be read. After that, the stream reports
-        // the close.
+        // Data that the package sent before the close can still be read. After that, the stream
+        // reports the close.
         pair.node.call("writeText", json!({ "stream": there, "text": "before" })).await;
         pair.exchange(Opener::Them, 1).await;
         let close = pair.node.call("close", json!({ "code": number, "reason": REASON }));

@@ -68,7 +68,7 @@ async fn a_thousand_streams_are_open_at_once(kind: Kind, settings: Settings) {
     let pair = Pair::new(kind, &settings, config).await;
     let echo = Echo::start(&pair.server_end);
 
-    // No stream ends before all of them have been answered.
+    // No stream ends before all streams have been answered.
     let all_are_open = std::sync::Arc::new(Barrier::new(STREAMS));
     let mut streams = JoinSet::new();
     for seed in 0..STREAMS {
@@ -168,7 +168,7 @@ async fn a_killed_proxy_is_an_error_at_both_ends_and_a_new_one_serves(
     kind: Kind,
     settings: Settings,
 ) {
-    // The idle timeout is an hour, so the errors here do not come from it.
+    // The idle timeout is an hour, so the errors in this test do not come from that timeout.
     let late = Some(Duration::from_secs(3600));
     let mut pair = Pair::new(kind, &settings, config(|c| _ = c.max_idle_timeout(late))).await;
     let (mut ours, mut theirs) = pair.stream_under_way().await;
@@ -219,7 +219,7 @@ async fn the_clients_address_is_what_the_proxy_adds_last(kind: Kind, settings: S
     let server = WebSocketServer::builder().bind("127.0.0.1:0").await.expect("a port");
     let address = server.local_addr().expect("an address");
     let proxy = Proxy::start(kind, &settings, &[address]).await;
-    // A header that the client itself sends must not be taken for the proxy's.
+    // The client itself sends this header, which must not be mistaken for the proxy's header.
     let client = WebSocketClient::builder().header("X-Forwarded-For", "192.0.2.1").build().unwrap();
     let url = proxy.url();
     let (client_end, server_end) = tokio::join!(client.connect(&url), accept(&server));
@@ -257,7 +257,7 @@ async fn the_clients_address_and_port_are_in_the_proxy_header() {
     assert_eq!(server_end.remote_address(), None);
 }
 
-/// Reads `PROXY TCP4 <client> <proxy> <client's port> <proxy's port>\r\n`, and no byte after that.
+/// Reads `PROXY TCP4 <client> <proxy> <client's port> <proxy's port>\r\n`, and not a byte more.
 /// Returns the client's address.
 async fn read_proxy_header(socket: &mut tokio::net::TcpStream) -> std::io::Result<SocketAddr> {
     use tokio::io::AsyncReadExt;

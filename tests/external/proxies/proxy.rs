@@ -86,7 +86,7 @@ pub(crate) struct Proxy {
     process: Child,
 }
 
-/// A folder for a proxy's files, which is removed when this is dropped.
+/// A folder for a proxy's files, which is removed when this value is dropped.
 #[derive(Debug)]
 struct Folder(PathBuf);
 
@@ -148,7 +148,7 @@ impl Proxy {
         let folder = Folder::new();
         folder.write("cert.pem", &certificate.cert_pem);
         folder.write("key.pem", &certificate.key_pem);
-        // HAProxy needs both in one file.
+        // HAProxy needs the certificate and the key in one file.
         folder.write("both.pem", &format!("{}{}", certificate.cert_pem, certificate.key_pem));
         let port = Port::reserve();
         let text = match kind {
@@ -203,7 +203,7 @@ impl Proxy {
                 if let Some(status) = self.process.try_wait().expect("a child of ours") {
                     panic!("{:?}: {status}, {}", self.kind, self.log());
                 }
-                // The proxy does not report when it listens.
+                // The proxy does not report that it listens, so this loop tries again.
                 sleep(Duration::from_millis(20)).await;
             }
         };

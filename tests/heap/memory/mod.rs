@@ -17,8 +17,8 @@ enum Pattern {
     Cycle(&'static [usize]),
     /// Begins with a size of 32 KiB, and then repeats these sizes.
     Behind32KiB(&'static [usize]),
-    /// Random sizes of every magnitude. At many of these sizes, a rule of the library changes. The
-    /// number is the seed.
+    /// Random sizes of every magnitude. A third of them are at or next to a size at which a rule of
+    /// the library changes, such as 512 or 4096. The number is the seed.
     Random(u64),
 }
 

@@ -30,7 +30,8 @@ enum Reads {
 #[derive(Debug, Clone, Copy)]
 enum Spare {
     None,
-    /// As many bytes as possible, as long as the stream's bytes are at least half of the message.
+    /// Slightly fewer bytes than the stream's, so that the stream's bytes are at least half of the
+    /// message.
     Half,
     /// Four times as much as the stream's bytes.
     Most,

@@ -42,8 +42,8 @@ impl Sender {
         Self { conn, heap, wire, out: MessageBuf::new(), ids, granted: 0 }
     }
 
-    /// Writes to a stream. Returns `true` if some of the data was accepted. As long as there is any
-    /// room, some data is accepted.
+    /// Writes to a stream. Returns `true` if some of the data was accepted. If there is any room,
+    /// some data is accepted.
     fn write(&mut self, nth: usize, len: usize, chunk: bool) -> bool {
         let data = vec![7; len];
         self.heap.of(|| {

@@ -24,7 +24,8 @@ use super::{
 
 const WINDOW: u64 = 128 * 1024;
 const STREAMS: u64 = 3;
-/// After this many rounds, in each of which all tasks are polled, no task has anything left to do.
+/// The number of rounds of a test. Each round polls all tasks, and after the last round no task has
+/// anything left to do.
 const ROUNDS: usize = 500;
 
 /// A peer whose bytes were prepared in advance, in parts. After a part, the peer waits until it
@@ -229,7 +230,7 @@ fn a_connection_that_is_not_read_holds_no_more_memory_than_the_formula() {
     }
 }
 
-/// What the socket does not accept stays in the streams' buffers.
+/// Data that the socket does not accept stays in the streams' buffers.
 #[test]
 fn a_connection_that_cannot_send_holds_no_more_memory_than_the_formula() {
     const LARGEST_CHUNK: usize = 16 * 1024;

@@ -1,6 +1,6 @@
-//! Checks that no wake-up is lost, whatever the order of the handles' and the drivers' steps. If a
-//! wake-up is lost, the task that waits for it deadlocks, and shuttle reports the schedule that led
-//! to the deadlock.
+//! Checks that no wake-up is lost, in whatever order the handles and the drivers run their steps.
+//! If a wake-up is lost, the task that waits for it deadlocks, and shuttle reports the schedule
+//! that led to the deadlock.
 //!
 //! A step is the code between two uses of a lock of `src/runtime/sync.rs`. These locks guard the
 //! state of the connection and the memory socket. Time stands still, so no timer can replace a lost
@@ -428,8 +428,8 @@ fn each_datagram_wakes_one_reader_also_when_another_gives_up() {
 #[test]
 fn room_for_datagrams_wakes_all_in_turn_also_when_one_gives_up() {
     fn scenario(wire: Wire) {
-        // The queue holds one datagram at a time, because a datagram of any length fits while the
-        // queue is empty.
+        // The limit of the queue is 1 byte. So the queue holds one datagram at a time, because an
+        // empty queue accepts a datagram of any length.
         let mut config = small(1);
         config.datagram_send_buffer_size(1);
         let (left, right) = memory_pair(50);

@@ -37,7 +37,7 @@ struct Peer {
 }
 
 impl Peer {
-    /// Returns the first two bytes and the length of a frame, and for a client a mask of zeros.
+    /// Returns a frame's first byte and its length, and for a client also a mask of zeros.
     fn header(&self, first: u8, len: u64) -> Vec<u8> {
         let mask = if self.side == Side::Client { 0x80 } else { 0 };
         let mut out = vec![first];
@@ -88,8 +88,7 @@ impl Peer {
     }
 
     /// Reads until the WebSocket Close. Returns the frames before the Close, and the Close's code.
-    /// If this peer is the client, asserts that nothing follows the Close but the end of the
-    /// stream.
+    /// If this peer is the client, asserts that only the end of the stream follows the Close.
     async fn until_close(mut self) -> (Vec<Frame>, u16) {
         let mut frames = Vec::new();
         loop {
@@ -130,7 +129,7 @@ async fn scene_with(side: Side, wire: Wire, config: &Config) -> (Peer, WebSocket
 }
 
 /// Checks the peer's frames after an error on the wire. On QMux they contain a CONNECTION_CLOSE
-/// with `code`. On js-ws, nothing but the WebSocket Close reports the error.
+/// with `code`. On js-ws, only the WebSocket Close reports the error.
 fn assert_told(frames: &[Frame], wire: Wire, code: TransportErrorCode, text: &str) {
     let told = frames.iter().find_map(|frame| match frame {
         Frame::ConnectionClose(Close::Transport { code, .. }) => Some(*code),

@@ -102,8 +102,9 @@ async fn cancelled_writes_and_reads_lose_and_repeat_no_byte_and_no_credit() {
             read_giving_up(&mut stream.recv, COUNT),
         );
         quiet().await;
-        // Credit is granted again when a quarter of the window has been read. So the grant for up
-        // to a quarter of the window may not have been sent.
+        // Credit is granted again when a quarter of the window has been read. So the peer may still
+        // lack the grant for the bytes that were read last, which are up to a quarter of the
+        // window.
         let filled = fill(&mut stream.send, 3, COUNT).await;
         assert!((3_000 * 3 / 4 + 1_000..=4_999).contains(&filled), "{wire:?}: {filled}");
         stream.send.finish().unwrap();

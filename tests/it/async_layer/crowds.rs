@@ -146,7 +146,8 @@ async fn a_datagram_wakes_one_of_those_who_wait_to_read() {
 }
 
 /// Returns a client, its server, and a handle that stalls the client's socket. The client's queue
-/// of datagrams is as large as `room` and is full, and nothing is sent from it yet.
+/// of datagrams has a limit of `room` bytes and is full. Nothing is sent while the socket is
+/// stalled.
 async fn full(room: usize) -> (WebSocketConnection, WebSocketConnection, MemoryStall) {
     let config = config(|config| {
         config.datagram_send_buffer_size(room);
@@ -163,7 +164,7 @@ async fn full(room: usize) -> (WebSocketConnection, WebSocketConnection, MemoryS
     (client, server, stall)
 }
 
-/// A lower bound of what a queued datagram costs in addition to its content.
+/// A lower bound of the bytes that a queued datagram uses in addition to its content.
 const OVERHEAD: usize = 128;
 
 /// [C-88] When tasks wait to open or accept a stream, or to send or read a datagram, an event MUST

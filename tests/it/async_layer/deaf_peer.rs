@@ -106,7 +106,8 @@ async fn a_fan_out_to_a_deaf_peer_waits_and_ends_with_the_connection() {
     }
 }
 
-/// Here no ping, timer or message from the peer wakes the driver, so the write has to wake it.
+/// Here no ping, timer or message from the peer wakes the driver, so the write has to wake the
+/// driver.
 #[tokio::test(start_paused = true)]
 async fn a_stall_is_timed_from_the_first_write_to_a_full_socket() {
     for wire in WIRES {
@@ -115,7 +116,8 @@ async fn a_stall_is_timed_from_the_first_write_to_a_full_socket() {
             config.write_stall_timeout(Some(Duration::from_secs(7)));
         });
         let (client, mut peer, _stall) = client_of_deaf_peer(wire, &config).await;
-        // The socket holds an item back, so it is full, and nothing is left to send.
+        // The socket holds back the frame that opens this stream, and is therefore full. Nothing
+        // else is left to send.
         let mut first = client.open_bi().await.unwrap();
         first.send().announce();
         quiet().await;

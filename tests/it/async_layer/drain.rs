@@ -1,4 +1,4 @@
-//! `drain` lets open streams come to their ends and refuses new ones.
+//! `drain` lets open streams end, and refuses new streams.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use super::{
 
 const ZERO: VarInt = VarInt::from_u32(0);
 
-/// Asserts how the peer of a drained connection sees its end.
+/// Asserts how the peer of a drained connection sees the connection's end.
 fn assert_code_0(end: &ConnectionError, reason: &str) {
     assert!(
         matches!(end, ConnectionError::ApplicationClosed(close)

@@ -1,5 +1,5 @@
-//! The task that drives a connection ends before the connection does, by a panic or with its
-//! runtime.
+//! The task that drives a connection ends before the connection does, because the task panics or
+//! its runtime ends.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -22,7 +22,7 @@ use super::{
     pair::{WIRES, config, connection},
 };
 
-/// The method in which a socket of the application panics.
+/// The method in which the application's socket panics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
     Recv,

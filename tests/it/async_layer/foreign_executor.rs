@@ -1,5 +1,5 @@
-//! Tasks as an executor other than tokio's may have them. A task is owned only by its wakers, and
-//! owns streams.
+//! Tasks that an executor other than tokio's may run. Such a task is owned only by its wakers, and
+//! it owns streams.
 //!
 //! If the last waker of such a task is woken or dropped, the task and its streams are dropped.
 //! Dropping a stream locks the connection. So code must not hold this lock when it wakes or drops a
@@ -68,7 +68,7 @@ fn small() -> Config {
     })
 }
 
-/// Both ends of a connection, and a handle that stalls what the client sends.
+/// Both ends of a connection, and a handle that stalls the client's sending.
 struct Ends {
     client: WebSocketConnection,
     server: WebSocketConnection,

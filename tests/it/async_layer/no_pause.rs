@@ -186,7 +186,8 @@ async fn a_stalled_reader_delays_no_open_accept_reset_or_datagram() {
                 assert_eq!(soon(uni.read_to_end(0)).await.unwrap(), b"");
             }
         }
-        // The clock is paused. So this shows that nothing waited for a timer.
+        // A paused clock advances only when all tasks wait. So this assertion shows that no
+        // operation above had to wait for a timer.
         assert!(begin.elapsed() < Duration::from_secs(1), "{wire:?}: {:?}", begin.elapsed());
         unstall(stalled, 50_000).await;
     }

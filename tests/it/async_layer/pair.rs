@@ -28,7 +28,7 @@ pub(crate) fn connection(
     WebSocketConnection::from_socket(socket, side, wire, config.clone(), info)
 }
 
-/// Connects a client and a server over two sockets, and waits until both know the peer's
+/// Connects a client and a server over two sockets, and waits until each end knows the other end's
 /// parameters.
 pub(crate) async fn over(
     (left, right): (impl Socket + Unpin, impl Socket + Unpin),

@@ -15,7 +15,7 @@ pub(crate) struct RawPeer {
 }
 
 impl RawPeer {
-    /// Returns a peer that has sent its parameters, on a wire that has them.
+    /// Returns a peer. If the wire has transport parameters, the peer has sent its parameters.
     pub(crate) fn new(mut socket: MemorySocket, side: Side, wire: Wire) -> Self {
         if let Some(hello) = hello(side, wire) {
             socket.inject(Incoming::Message(hello));
@@ -58,7 +58,8 @@ pub(crate) fn decode(wire: Wire, mut message: Bytes) -> Vec<Frame> {
     frames
 }
 
-/// Returns the transport parameters of a peer with default settings, on a wire that has them.
+/// Returns the transport parameters of a peer with default settings, or `None` on a wire without
+/// transport parameters.
 pub(crate) fn hello(side: Side, wire: Wire) -> Option<Bytes> {
     // If windows could grow, this peer would send a ping, and the tests would receive the answer of
     // the other end.

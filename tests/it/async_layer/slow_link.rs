@@ -1,4 +1,4 @@
-//! On a slow link, data in flight does not count as silence, and a drain waits for it.
+//! On a slow link, data in flight does not count as silence, and a drain waits for this data.
 
 use std::time::Duration;
 
@@ -51,8 +51,8 @@ async fn a_peer_whose_message_is_on_its_way_is_not_silent() {
     }
 }
 
-/// A drain sends every byte that a write has accepted (C-49), even if the link needs longer for
-/// these bytes than the close wait.
+/// A drain sends every byte that a write has accepted (C-49), even if sending these bytes takes
+/// longer than the close wait.
 #[tokio::test(start_paused = true)]
 async fn a_drain_over_a_slow_link_loses_nothing_or_says_so() {
     for wire in [Wire::QMux, Wire::JsWs] {

@@ -1,5 +1,5 @@
 //! When the peer has stopped one direction of a stream, shutting that direction down does not
-//! affect the other.
+//! affect the other direction.
 
 use std::io::ErrorKind;
 

@@ -91,7 +91,8 @@ async fn a_new_certificate_is_for_new_connections_and_asks_as_before() {
     assert_eq!(client.unwrap().peer_certificates().unwrap()[0], *third.certificate);
     assert_eq!(accepted.unwrap().peer_certificates(), None);
     echo(&before, &accepted_before).await;
-    // `set_certificate` cannot keep what a complete configuration asks of clients, so it fails.
+    // `set_certificate` fails, because it could not keep a complete configuration's rules for
+    // client certificates.
     let failed = server.set_certificate([new.certificate.clone()], new.key());
     assert!(matches!(failed, Err(BuildError::Tls(_))), "{failed:?}");
     let (client, _) = both(&third.client().build().unwrap()).await;

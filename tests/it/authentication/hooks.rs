@@ -1,4 +1,4 @@
-//! Hooks: what they see, what they can add and refuse, and how long they may take.
+//! Tests of hooks: which data they see, what they can add and refuse, and how long they may take.
 
 use std::{
     sync::{Arc, Mutex},

@@ -159,8 +159,8 @@ async fn what_a_client_sent_before_it_went_away_is_read() {
     assert!(matches!(end, ConnectionError::SocketLost(SocketError::Io(_))), "{end:?}");
 }
 
-/// A server speaks js-ws only if it is configured to. It then speaks nothing else, unless it is
-/// configured for both wires.
+/// A server speaks only the wires for which it is configured: QMux, js-ws or both. The default is
+/// QMux.
 #[tokio::test]
 async fn a_server_speaks_the_wires_it_was_told() {
     let nothing = GOOD.replace("Sec-WebSocket-Protocol: qmux-02\r\n", "");

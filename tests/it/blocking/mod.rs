@@ -24,7 +24,7 @@ use wsmux::{
 
 const WIRES: [Wire; 2] = [Wire::QMux, Wire::JsWs];
 
-/// Every wait that ends at all ends within this time, however busy the machine is.
+/// If a wait takes longer than this, it counts as endless. The time is enough for a busy machine.
 const LONG: Duration = Duration::from_secs(120);
 
 /// How long a test waits for something that should not happen.

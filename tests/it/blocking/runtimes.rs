@@ -10,7 +10,7 @@ use wsmux::{Config, Wire, blocking::WebSocketConnection};
 
 use super::{client, echo, in_time, is_close, pair, round_trip, server};
 
-/// Runs everything that a program does, in the thread that calls it.
+/// Runs a whole program in the calling thread: a server, a client and their connections.
 fn a_program() {
     let (server, url) = server(&Config::default());
     let serving = thread::spawn(move || {

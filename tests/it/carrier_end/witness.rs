@@ -76,8 +76,8 @@ impl AsyncWrite for Witness {
 
 type Peer = WebSocketStream<DuplexStream>;
 
-/// Returns a connection of ours that uses our own WebSocket layer, its peer, and the record of its
-/// stream's end.
+/// Returns a connection of ours that uses our own WebSocket layer, the connection's peer, and a
+/// record of whether the connection has ended its direction of the stream.
 async fn framed(side: Side, capacity: usize) -> (WebSocketConnection, Peer, Ended) {
     let (io, theirs) = duplex(capacity);
     let ended = Ended::default();

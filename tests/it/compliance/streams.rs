@@ -21,7 +21,7 @@ fn ids_rise_by_one_whatever_becomes_of_the_streams() {
                     }
                     let id = peer.conn.open(dir).unwrap().unwrap();
                     assert_eq!(id, StreamId::new(side, dir, index));
-                    // Some streams stay open, some end before the next one is opened.
+                    // Some streams stay open, and some end before the next stream is opened.
                     if index % 3 > 0 {
                         peer.conn.send_stream(peer.now, id).reset(code(1)).unwrap();
                         if dir == Dir::Bi {
@@ -178,7 +178,7 @@ fn a_grant_that_was_due_is_not_sent_once_the_reader_has_stopped() {
         let (mut peer, id) = with_stream(wire, &config);
         peer.send(&[some(wire, id, 0, &[0; 1_000])]);
         peer.conn.recv_stream(peer.now, id).read(1_000).unwrap();
-        // The grant has not been sent when the reader stops.
+        // The grant has not been sent yet when the application stops the half.
         peer.conn.recv_stream(peer.now, id).stop(code(1)).unwrap();
         assert_eq!(peer.frames(), [stop(id, 1)], "{wire:?}");
     }

@@ -101,7 +101,8 @@ pub(super) fn theirs(side: Side, input: &[u8], chops: &[usize]) -> Understood {
     }
 }
 
-/// Whether `tungstenite` returns this result for a Close whose code it does not accept.
+/// Whether this is the result that tungstenite returns for a Close with a code that it does not
+/// accept.
 fn is_bad_code(end: &End) -> bool {
     *end == End::Close(Some(1002), "Protocol violation".into())
 }
@@ -114,8 +115,8 @@ pub(super) fn agree(side: Side, input: &[u8], chops: &[usize]) {
     let context = format!("{our_end:?} and {their_end:?}");
     match (&our_end, &their_end) {
         // Our reader does not support text, and reports a text message at the message's first
-        // frame. Tungstenite's reader continues. Until the text message ends, it can return only
-        // control frames.
+        // frame. tungstenite's reader continues, but can return only control frames until the text
+        // message ends.
         (End::Text, _) => {
             assert!(theirs.starts_with(&ours), "{}", context);
             let rest = &theirs[ours.len()..];

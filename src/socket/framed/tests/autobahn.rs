@@ -2,7 +2,7 @@
 //! suite sends and the answer that it expects. The module `wstest` runs the suite itself.
 //!
 //! Where the suite sends text, these cases send binary messages of the same bytes, because the
-//! wires have no text. Section 6 is about text.
+//! wires have no text. Section 6 is the exception, because it tests text itself.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
@@ -370,7 +370,7 @@ async fn section_7_codes_and_reasons() {
     ] {
         check(case, &[sent], &ALL_CHOPS, &[answer]).await;
     }
-    // 7.7.1 to 7.7.13, and further codes of the registry.
+    // Cases 7.7.1 to 7.7.13, and further codes that IANA has registered.
     for code in [
         1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000,
         4999,
@@ -416,7 +416,7 @@ async fn section_9_chops_and_many_messages() {
     }
 }
 
-/// These cases are ours. The Autobahn suite does not test a size limit of messages.
+/// These cases are not part of the Autobahn suite, which does not test a size limit of messages.
 ///
 /// [W-6] The size limit of inbound messages MUST be enforced on the sum of a message's fragments
 /// while they arrive, not on the complete message afterwards.

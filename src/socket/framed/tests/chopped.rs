@@ -1,4 +1,5 @@
-//! A byte stream that both readers can use: tungstenite's, which is blocking, and ours.
+//! A byte stream that both readers can use: tungstenite's blocking reader and our asynchronous
+//! reader.
 
 use std::{
     collections::VecDeque,
@@ -9,8 +10,8 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A stream that returns its bytes in pieces of given sizes and then ends, and keeps what is
-/// written.
+/// A stream that returns its bytes in pieces of given sizes, and then ends. It keeps the bytes that
+/// are written to it.
 #[derive(Debug, Default)]
 pub(super) struct Chopped {
     input: VecDeque<u8>,

@@ -1,5 +1,5 @@
-//! An echo that uses the socket in the place of the engine. It sends messages back, and refuses
-//! what an engine refuses.
+//! An echo that uses the socket in place of the engine. The echo sends messages back, and refuses
+//! the messages that an engine refuses.
 
 use std::future::poll_fn;
 
@@ -25,7 +25,7 @@ where
                 message.put_chunk(echo);
                 Outgoing::Message(&message)
             }
-            // W-2, W-7, and RFC 6455 §7.1.7.
+            // W-2, W-7 and RFC 6455 §7.1.7 require these closes.
             Ok(Incoming::Text | Incoming::ProtocolError(_)) => close(1002),
             Ok(Incoming::TooLarge) => close(1009),
             Ok(_) => continue,

@@ -235,7 +235,7 @@ async fn a_close_of_either_end_is_answered_and_the_stream_ends() {
                     Incoming::Close { code, .. } => assert_eq!(code, Some(4_042)),
                     other => panic!("{other:?}"),
                 }
-                // The server ends its direction of the stream, and the client waits for that.
+                // The server ends its direction of the stream, and the client waits for that end.
                 assert!(matches!(recv(&mut ours).await, Err(SocketError::Eof)), "{side:?}");
             };
             let (said, ()) = tokio::time::timeout(std::time::Duration::from_secs(10), async {

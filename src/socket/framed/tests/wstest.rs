@@ -101,7 +101,7 @@ async fn the_suite_finds_nothing_wrong_with_a_server() {
 #[tokio::test]
 #[ignore = "wants the Autobahn test suite: see tests/peers/autobahn/NOTES.md"]
 async fn the_suite_finds_nothing_wrong_with_a_client() {
-    // The suite cannot report which port the system gave it, so this picks a free one.
+    // The suite cannot report which port the system gave it, so the test picks a free port.
     let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
     let suite = Suite::start("fuzzingserver", json!({ "url": format!("ws://127.0.0.1:{port}") }));
     for case in 1.. {
@@ -120,7 +120,7 @@ async fn upgraded(port: u16, path: &str) -> Option<(TcpStream, Vec<u8>)> {
     let mut io = loop {
         match TcpStream::connect(("127.0.0.1", port)).await {
             Ok(io) => break io,
-            // Python takes some time to start, so this tries again.
+            // Python takes some time to start, so this loop tries again.
             Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
         }
     };

@@ -5,12 +5,12 @@
 //! |---|---|
 //! | `url WIRE` | the URL of a server |
 //! | `mortal WIRE` | the URL of a server in a process of its own, and the id of that process |
-//! | `kill PROCESS` | nothing, after the process has ended |
+//! | `kill PROCESS` | an empty answer, after the process has ended |
 //! | `slow WIRE RATE` | the URL of a server behind a network with this rate in bytes a second |
 //! | `hole WIRE` | the URL of a server behind a network, and the number of that network |
-//! | `silence NUMBER` | nothing; from then on the network of this number carries nothing |
+//! | `silence NUMBER` | an empty answer; from then on the network of this number carries nothing |
 //! | `mute` | the URL of a server that accepts TCP and never sends anything |
-//! | `saw WIRE CODE` | the reason in the close with this code, once a client has sent one |
+//! | `saw WIRE CODE` | the reason in the close with this code, once a client sends such a close |
 
 use std::{collections::HashMap, process::Stdio, sync::Arc};
 

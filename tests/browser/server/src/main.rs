@@ -13,8 +13,8 @@ use tokio::io::{AsyncReadExt, stdin};
 
 use crate::service::{Service, Wire};
 
-/// The first argument of a child process of [`control`]. The second argument is the wire that the
-/// process serves.
+/// The first argument for a child process that [`control`] starts. The second argument is the wire
+/// that the process serves.
 const MORTAL: &str = "mortal";
 
 #[tokio::main]

@@ -82,7 +82,7 @@ async fn carry(
             read = from.read(&mut buf) => Some(read),
         };
         let Some(read) = read else {
-            // Both sockets stay open, so neither end sees that the network is silent.
+            // Both sockets stay open, so the only sign of the loss at either end is silence.
             return std::future::pending().await;
         };
         let Ok(length @ 1..) = read else { break };

@@ -24,8 +24,8 @@ pub(crate) enum Wire {
     JsWs,
     /// The crate `qmux`, on its own wire.
     Foreign,
-    /// A WebSocket without a subprotocol, on which the server sends a text message. Neither wire
-    /// allows text.
+    /// A WebSocket without a subprotocol, on which the server sends a text message, which neither
+    /// wire allows.
     Rude,
 }
 
@@ -230,8 +230,8 @@ impl<S: Session> Stream<S> {
                 self.send.finish()?;
                 self.session.closed().await;
             }
-            // Sends a byte as a sign that the command runs, reads until the stream ends, and logs
-            // how the stream ended.
+            // Sends a byte, which shows that the command has been read. Then reads until the stream
+            // ends, and logs how the stream ended.
             b'W' => {
                 self.send.write_chunk("w".into()).await?;
                 let end = loop {

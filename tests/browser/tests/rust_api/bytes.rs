@@ -1,4 +1,4 @@
-//! What one end writes is read at the other end and echoed, and no byte is lost.
+//! Bytes that one end writes are read and echoed by the other end, and none are lost.
 
 use std::time::Duration;
 
@@ -70,7 +70,7 @@ async fn an_echo_of_64_mib_on_one_stream_is_the_same_bytes(place: Place) {
 
 async fn an_echo_of_64_mib_on_50_streams_is_the_same_bytes(place: Place) {
     let connection = place.connect().await;
-    // The last of the 50 streams also carries the remainder of the division.
+    // The last of the 50 streams also carries the bytes that the division by 50 leaves over.
     let length = |i| 64 * MIB / 50 + if i == 49 { 64 * MIB % 50 } else { 0 };
     join_all((0..50).map(|i| echo(&connection, i as u8, length(i)))).await;
 }
@@ -95,7 +95,7 @@ async fn write_until_it_stalls(
             (written, looks) = (written + 1024, 0);
             continue;
         }
-        // If the server is only slow, it continues to read before it answers this echo.
+        // If the server is only slow, it reads more of the stream before it answers this echo.
         echo(connection, 0, CHUNK).await;
         looks += 1;
         let stats = stream.send().stats().expect("a stream");

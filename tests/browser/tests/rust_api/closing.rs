@@ -32,7 +32,7 @@ crate::tests_at! { on_js_ws:
     a_code_that_a_page_may_not_send_becomes_one_that_it_may;
 }
 
-/// A short timeout, but long enough for a busy machine.
+/// This timeout is short, but long enough for a busy machine.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(3);
 
 fn impatient() -> Config {
@@ -96,7 +96,7 @@ async fn a_server_that_is_killed_in_mid_stream_is_seen(place: Place) {
     assert_eq!(error.culprit(), Culprit::Network, "{error}");
     let end = within("the end", connection.closed()).await;
     assert!(matches!(end, ConnectionError::SocketLost(SocketError::Io(_))), "{end:?}");
-    // This time is shorter than the default idle timeout.
+    // The bound is below the default idle timeout, so that timeout did not end the connection.
     assert!(js_sys::Date::now() - start < 30_000.0);
 }
 
@@ -143,7 +143,7 @@ async fn a_silent_network_is_seen_within_the_idle_timeout(place: Place) {
         matches!(error, ConnectionError::TimedOut(timeout) if timeouts.contains(&timeout)),
         "{error}"
     );
-    // The browser waits longer for an answer to the Close than this end does.
+    // This end stops waiting for the answer to its Close, while the browser still waits.
     within("the end", connection.closed()).await;
 }
 
@@ -167,8 +167,8 @@ async fn silence_ends_nothing(place: Place) {
     assert!(connection.close_reason().is_none(), "{:?}", connection.close_reason());
 }
 
-/// W-27: the peer's text message is a protocol error, for which this end closes with code 1002. In
-/// a page it closes with 4999, because a page may not send 1002.
+/// W-27: the peer's text message is a protocol error, for which a connection closes with code 1002.
+/// A connection in a page closes with 4999 instead, because a page may not send 1002.
 async fn a_code_that_a_page_may_not_send_becomes_one_that_it_may(place: Place) {
     let connection = place.connect_to(&ask("url rude").await, Config::default()).await;
     let end = within("the end", connection.closed()).await;

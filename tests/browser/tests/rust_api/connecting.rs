@@ -55,7 +55,7 @@ async fn the_application_protocol_is_agreed_on(place: Place) {
     assert_eq!(connection.wire(), Wire::QMux);
 }
 
-/// The browser itself fails a handshake in which the server selects no subprotocol, and gives no
+/// If the server selects no subprotocol, the browser itself fails the handshake, and gives no
 /// reason.
 async fn a_server_that_selects_nothing_is_not_connected_to(place: Place) {
     let url = ask(&format!("url {}", place.name())).await;
@@ -73,7 +73,7 @@ fn href(url: &str) -> Option<String> {
     Reflect::get(&url, &"href".into()).expect("every URL has one").as_string()
 }
 
-/// The list of URLs is the same that the tests on other targets use.
+/// The tests on other targets use the same list of URLs.
 #[wasm_bindgen_test::wasm_bindgen_test]
 async fn a_url_leads_to_the_same_place_as_natively() {
     let client = WebSocketClient::builder().build().expect("a client");

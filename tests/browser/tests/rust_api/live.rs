@@ -1,5 +1,6 @@
-//! Counts the bytes of the page's memory that are in use. The size of the memory does not show this
-//! number, because it never shrinks, and grows only after all freed memory is in use again.
+//! Counts the bytes of the page's memory that are in use. The size of the page's memory does not
+//! show this number, because that size never shrinks, and grows only when all freed memory is in
+//! use again.
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},

@@ -1,5 +1,5 @@
-//! The Rust API in a page, over both of the browser's interfaces, against wsmux on both wires and
-//! crate `qmux`.
+//! Tests of the Rust API in a page. They use both of the browser's interfaces, and connect to wsmux
+//! on both wires and to crate `qmux`.
 //!
 //! `.ci/browser` starts the servers, and passes their address in `WSMUX_BROWSER_SERVER` at build
 //! time.

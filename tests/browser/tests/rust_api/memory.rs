@@ -16,8 +16,8 @@ crate::tests_at! { everywhere:
     a_slow_network_slows_the_writers_and_fills_no_memory;
 }
 
-// This test does not run with `WebSocketStream`, because this end asks only a `WebSocket` how many
-// bytes wait in it. This test does not run against crate `qmux` either. That crate grants fewer
+// This test does not run with `WebSocketStream`, because only a `WebSocket` reports how many bytes
+// wait in it. This test does not run against crate `qmux` either, because that crate grants fewer
 // bytes than the system's buffers hold, so no bytes would wait in the browser.
 crate::tests_at! { of_ours_by_web_socket:
     what_waits_for_a_silent_network_is_seldom_looked_after;
@@ -146,8 +146,8 @@ async fn what_waits_for_a_silent_network_is_seldom_looked_after(place: Place) {
     let before = spy.seen("looks");
     timer(Duration::from_secs(4)).await;
     assert!(spy.seen("waits") > 0.0, "the network took all");
-    // The driver looks at the number of waiting bytes at most twice in each of its rounds. If it
-    // looked every 4 ms, it would look a thousand times.
+    // The driver reads the number of waiting bytes at most twice in each of its rounds. If it had a
+    // round every 4 ms, it would read the number a thousand times or more.
     let looks = spy.seen("looks") - before;
     assert!((1.0..=100.0).contains(&looks), "{looks} looks in 4 s");
 }

@@ -10,7 +10,7 @@ use wsmux::{
     WebSocketStream, Wire,
 };
 
-/// How long a step may take. Only a step that hangs takes longer.
+/// How long a step may take before it counts as hanging.
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// The URL of the control service, if it is running.

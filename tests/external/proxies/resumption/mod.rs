@@ -1,6 +1,6 @@
-//! Connections that outlive their sockets, with nginx or HAProxy before three servers. The proxies
-//! have the configurations of the manual's chapter on resumption, by which a client gets back to
-//! its server. A forwarder between the client and the proxy stands for the network.
+//! Connections that outlive their sockets, with nginx or HAProxy in front of three servers. The
+//! proxies have the configurations of the manual's chapter on resumption, which send a client back
+//! to its server. A forwarder between the client and the proxy stands for the network.
 
 mod node;
 
@@ -25,10 +25,10 @@ use super::{
 };
 use node::Node;
 
-/// No test waits so long, so an error within a test does not come from this timeout.
+/// No test takes this long, so an error within a test does not come from this timeout.
 const NEVER: Duration = Duration::from_secs(3600);
 
-/// Three servers, the proxy before them, the network, and a client with one connection.
+/// Three servers, the proxy in front of them, the network, and a client with one connection.
 struct Farm {
     client: WebSocketConnection,
     nodes: Vec<Node>,
@@ -58,7 +58,8 @@ impl Farm {
         self.nodes.iter().position(|node| node.connected() == 1).expect("a connection")
     }
 
-    /// Fails if another server than the client's was asked for anything.
+    /// Fails if any server except the client's has received a request, or if the client's server
+    /// has refused one.
     fn assert_only_home_was_asked(&self) {
         for (nth, node) in self.nodes.iter().enumerate() {
             if nth != self.home() {
@@ -103,7 +104,7 @@ fn sticky() -> Settings {
 }
 
 /// Makes calls without pause, some short and some long, until `until` is complete. Every byte of
-/// each is checked, and no call may fail.
+/// each call is checked, and no call may fail.
 async fn calls(client: &WebSocketConnection, until: impl Future<Output = ()>) {
     let stop = Arc::new(AtomicBool::new(false));
     let mut callers = JoinSet::new();
@@ -257,7 +258,7 @@ async fn a_client_without_a_cookie_is_refused_by_another_node_of_haproxy() {
     a_client_without_a_cookie_is_refused_by_another_node(Kind::HaProxy).await;
 }
 
-/// `balance source` finds the server as long as the client's address stays the same.
+/// `balance source` sends a client to the same server while the client's address stays the same.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_balance_by_address_lasts_until_the_address_changes() {
     let settings = Settings { choice: Choice::Source, ..Settings::default() };
@@ -268,7 +269,8 @@ async fn a_balance_by_address_lasts_until_the_address_changes() {
     resumed(&mut events).await;
     get_echo(&farm.client, 1, MIB).await;
 
-    // The address of another network, which belongs to another server.
+    // Tries addresses for the client until the balancer sends its new connections to another
+    // server.
     for last in 2.. {
         farm.network.come_from(Ipv4Addr::new(127, 0, 0, last));
         let before = farm.nodes[home].connected();

@@ -1,4 +1,4 @@
-//! A server of the farm, and what its clients asked of it.
+//! A server of the farm, and counters of its clients' requests.
 
 use std::{
     net::SocketAddr,
@@ -33,7 +33,7 @@ impl Node {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let listener = std::net::TcpListener::bind(address).expect("the port");
         listener.set_nonblocking(true).expect("a socket");
-        // Every answer sets a cookie, which is not the proxy's.
+        // Every answer sets a cookie that belongs to the application, not to the proxy.
         let acceptor = WebSocketServer::builder()
             .config(config.clone())
             .header("Set-Cookie", "application=any")

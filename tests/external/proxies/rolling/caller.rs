@@ -146,7 +146,7 @@ impl Caller {
     }
 }
 
-/// Calls that a server has begun to execute, and that it answers only when it drains.
+/// Calls that a server has begun to execute, and that the server answers only when it drains.
 pub(super) struct SlowCalls {
     pub(super) server: usize,
     calls: JoinSet<Outcome>,

@@ -101,10 +101,10 @@ async fn call(client: &ReconnectingClient, id: u64) -> Result<(), String> {
     Ok(())
 }
 
-/// The calls that a task has made. A call that failed has its failure beside it.
+/// The calls that a task has made. Each call has its id, and its error if it failed.
 type Made = Vec<(u64, Option<String>)>;
 
-/// What all clients have in common.
+/// The state that all clients share.
 #[derive(Debug)]
 struct Callers {
     next_id: AtomicU64,
@@ -113,7 +113,7 @@ struct Callers {
 }
 
 impl Callers {
-    /// Starts all clients. Returns the tasks that call.
+    /// Starts all clients. Returns the tasks that make the calls.
     fn start(proxy: &Proxy) -> (Arc<Self>, JoinSet<Made>) {
         let shared = Arc::new(Self {
             next_id: AtomicU64::new(0),
@@ -157,7 +157,7 @@ impl Callers {
 /// Waits until HAProxy knows that all servers are up.
 async fn all_are_up(proxy: &Proxy) {
     let up = async {
-        // The backend itself has a state, too.
+        // HAProxy also reports the backend as up, besides the servers.
         while proxy.tell("show stat").await.matches(",UP,").count() < SERVERS + 1 {
             sleep(Duration::from_millis(50)).await;
         }
