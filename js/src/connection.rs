@@ -142,19 +142,11 @@ impl Connection {
         future_to_promise(async move { Ok(Fault::from(connection.closed().await).into()) })
     }
 
-<<<<<<< HEAD
-    /// Calls `suspended` when the connection loses its socket, and `resumed` when it goes on over a
-    /// new one, with the gap in milliseconds and the number and length of the messages that are
-    /// sent again. Calls `draining` when the peer drains the connection. The calls end when the
-    /// connection ends.
-    pub fn watch(&self, suspended: Function, resumed: Function, draining: Function) {
-=======
     /// Calls `suspended` when the connection loses its socket, and `resumed` when the connection
     /// goes on over a new socket. The arguments of `resumed` are the gap in milliseconds, and the
-    /// number and the length of the messages that are sent again. The calls end when the connection
-    /// ends.
-    pub fn watch(&self, suspended: Function, resumed: Function) {
->>>>>>> eng2
+    /// number and the length of the messages that are sent again. Calls `draining` when the peer
+    /// drains the connection. The calls end when the connection ends.
+    pub fn watch(&self, suspended: Function, resumed: Function, draining: Function) {
         let mut events = self.events.clone();
         spawn_local(async move {
             while let Some(event) = events.next().await {

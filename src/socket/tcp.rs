@@ -36,26 +36,16 @@ nix::getsockopt_impl!(
     nix::sys::socket::sockopt::GetStruct<libc::tcp_info>
 );
 
-<<<<<<< HEAD
 /// How many unsent bytes the operating system may hold, if the path is fast or its rate is not
 /// known yet. This is the length of one message, which the operating system can send while the
-/// driver wakes up to write more. An urgent message has to wait until these bytes were sent. Without
-/// a limit, it would have to wait for megabytes. Bytes that were sent and not acknowledged do not
+/// driver wakes up to write more. An urgent message has to wait until these bytes have been sent.
+/// Without a limit, the message would have to wait for megabytes. Bytes that were sent and not acknowledged do not
 /// count, so the limit does not slow down a long path.
 pub(super) const MAX_UNSENT: usize = 64 * 1024;
 
 /// The smallest limit on these bytes, for slow paths. BBR treats a connection with less than a packet
 /// of unsent bytes as one whose application has little to send, and then measures too low a rate.
 pub(super) const MIN_UNSENT: usize = 16 * 1024;
-=======
-/// How many unsent bytes the operating system may hold. This is the length of one message, which
-/// the operating system can send while the driver wakes up to write more. An urgent message has to
-/// wait until these bytes have been sent. Without a limit, the message would have to wait for
-/// megabytes. Bytes that were sent and not acknowledged do not count, so the limit does not slow
-/// down a long path.
-#[cfg(target_os = "linux")]
-const MAX_UNSENT: usize = 64 * 1024;
->>>>>>> eng5
 
 /// `TCP_NOTSENT_LOWAT` of `linux/tcp.h`.
 #[cfg(target_os = "linux")]

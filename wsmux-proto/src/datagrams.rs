@@ -6,11 +6,11 @@ use bytes::Bytes;
 
 use super::{Event, event::Events};
 
-/// What a queued datagram costs besides its bytes. Because of this cost, empty datagrams are
-/// bounded too. The cost is an estimate, and has three parts. The first part is the datagram's
-/// entry in the queue: a queue of n datagrams may have allocated 8 / 3 n entries. The second part
-/// is the header of the shared block with the datagram's bytes. The third part is what an allocator
-/// adds to this block.
+/// The estimated cost of a queued datagram in addition to its bytes. Because of this cost, the
+/// number of empty datagrams is bounded too. The cost has three parts: the datagram's entries in
+/// the queue, the header of the shared block that contains the datagram's bytes, and the overhead
+/// of the allocator for this block. The queue may have allocated up to 8 / 3 entries for each
+/// datagram.
 const OVERHEAD: usize = 4 * size_of::<Bytes>();
 
 /// The capacity that a queue always keeps when it shrinks.
@@ -34,13 +34,13 @@ impl Queue {
         self.cost + datagram.len() + OVERHEAD <= self.limit
     }
 
-    /// Returns how much of the [`room`](Self::room) a datagram uses. The result is never above the
-    /// room of an empty queue, because a single datagram always fits.
+    /// Returns the cost of a datagram, for a comparison with [`room`](Self::room). The result is
+    /// never above the room of an empty queue, because a single datagram always fits.
     fn cost_of(&self, datagram: &Bytes) -> usize {
         (datagram.len() + OVERHEAD).min(self.limit.max(1))
     }
 
-    /// Returns how much can be added without dropping a datagram.
+    /// Returns the cost that can be added without dropping a datagram.
     fn room(&self) -> usize {
         match self.datagrams.is_empty() {
             true => self.limit.max(1),
@@ -65,8 +65,8 @@ impl Queue {
         let datagram = self.datagrams.pop_front()?;
         self.cost -= datagram.len() + OVERHEAD;
         // After a burst the queue has a large capacity. The capacity is halved when at most three
-        // eighths of it are in use. So the number of datagrams that the queue moves to smaller
-        // buffers is, in total, below the number of datagrams that it pops.
+        // eighths of it are in use. So, on average, the queue moves only a constant number of
+        // datagrams to smaller buffers for each datagram that it pops.
         let capacity = self.datagrams.capacity();
         if capacity > SPARE_CAPACITY && self.datagrams.len() <= capacity / 8 * 3 {
             self.datagrams.shrink_to(capacity / 2);
@@ -105,9 +105,9 @@ impl Datagrams {
     /// Queues a received datagram. Returns `false` if older datagrams had to be dropped to make
     /// room.
     pub(super) fn receive(&mut self, datagram: &[u8], events: &mut Events) -> bool {
-        // The datagram is copied. A slice would keep its whole message alive, so the queue would
-        // exceed its bound. If the application echoed the slice, the outgoing queue would exceed
-        // its bound as well (C-71).
+        // The datagram is copied, because a slice would keep its whole message in memory. The queue
+        // would then use more memory than its limit allows. If the application sent the slice back,
+        // the outgoing queue would do so as well (C-71).
         let datagram = Bytes::copy_from_slice(datagram);
         let dropped = self.incoming.push(datagram);
         self.dropped_incoming += dropped;

@@ -9,8 +9,8 @@ use super::{TransportError, TransportErrorCode, VarInt};
 /// Why a connection ended. This error is cheap to clone.
 ///
 /// `Display` and `Debug` show the reason that the peer gave when it closed the connection.
-/// `Display` shows at most 1 KiB of it, with control characters escaped. The peer chooses the
-/// reason. The reason may repeat a secret that was sent to the peer, such as a token. So an
+/// `Display` shows at most 1 KiB of this reason, with control characters escaped. The peer chooses
+/// the reason, which may repeat a secret that was sent to the peer, such as a token. So an
 /// application that prints the error may print the secret. No event of the feature `tracing`
 /// contains the reason.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -71,7 +71,7 @@ fn mistake(code: TransportErrorCode) -> &'static str {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DriverLost {
-    /// The task panicked: in wsmux, in the application's own `Socket`, or in a waker.
+    /// The task panicked in wsmux, in the application's own `Socket`, or in a waker.
     Panicked,
     /// The task was dropped, because its runtime has ended.
     Dropped,
@@ -121,8 +121,8 @@ pub enum Timeout {
     /// No message was sent or received during the idle timeout.
     Idle,
     /// A ping was not answered within the idle timeout, or within three keep-alive intervals if
-    /// there is no idle timeout. During this time, nothing was received, and a full socket accepted
-    /// no bytes.
+    /// there is no idle timeout. During this time, nothing was received, and the socket, if it was
+    /// full, got no room.
     KeepAlive,
     /// The socket stayed full during the [write-stall timeout](crate::Config::write_stall_timeout)
     /// while there was something to send. A [`Session`](crate::Session) also ends for this reason
@@ -220,10 +220,10 @@ pub enum OpenError {
     /// The connection has ended.
     #[error("connection lost: {0}")]
     ConnectionLost(#[from] ConnectionError),
-    /// The connection is draining: this end opens no more streams.
+    /// The connection is draining, so this end opens no more streams.
     #[error("the connection is draining")]
     Draining,
-    /// The wire does not have this kind of stream: js-ws has no unidirectional streams.
+    /// The wire does not have this kind of stream. js-ws has no unidirectional streams.
     #[error("the wire does not support this kind of stream")]
     Unsupported,
 }
@@ -259,7 +259,7 @@ pub enum WriteError {
     ClosedStream,
 }
 
-/// The half of the stream that the call is about has already ended.
+/// The call concerns a half of a stream that has already ended.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, thiserror::Error)]
 #[error("stream closed")]
 pub struct ClosedStream;
@@ -383,7 +383,8 @@ mod tests {
 
     #[test]
     fn of_a_long_reason_a_kibibyte_is_shown() {
-        // Each character except the first takes two bytes, so the text is cut within a character.
+        // Each character except the first takes two bytes, so the limit of 1,024 bytes lies within
+        // a character.
         let reason = Bytes::from(format!("x{}", "\u{e9}".repeat(32_000)));
         let close = ConnectionClose {
             error_code: TransportErrorCode::NO_ERROR,

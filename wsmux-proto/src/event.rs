@@ -11,8 +11,8 @@ use super::{Dir, StreamId};
 ///
 /// [`Readable`](Self::Readable), [`Writable`](Self::Writable) and [`Ended`](Self::Ended) are
 /// reported only after a call on the stream has found nothing to do, and each such call leads to at
-/// most one event. Of every other event, the queue holds at most one. So a peer cannot fill the
-/// queue of an application that does not poll.
+/// most one event. Of the other events, the queue never holds two equal ones. So the length of the
+/// queue is bounded, even if the application does not poll.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
@@ -43,8 +43,8 @@ pub enum Event {
         /// The stream.
         id: StreamId,
     },
-    /// The sending half has ended, because its FIN or its reset was sent or because the peer has
-    /// stopped it. This event is reported only after a call has returned
+    /// The sending half has ended: its FIN or its reset was sent, or the peer has stopped the half.
+    /// This event is reported only after a call has returned
     /// [`SendEnd::Open`](super::SendEnd::Open).
     Ended {
         /// The stream.
@@ -55,8 +55,8 @@ pub enum Event {
     /// There is more room for datagrams to send. This event is reported only after a call of
     /// [`want_datagram_room`](super::Connection::want_datagram_room).
     DatagramsUnblocked,
-    /// The peer drains the connection (GOING_AWAY): it opens no more streams, and the connection
-    /// ends once its streams have ended.
+    /// The peer drains the connection (GOING_AWAY). The peer opens no more streams, and the
+    /// connection ends once all streams have ended.
     PeerDraining,
     /// This end opens no more streams, because the peer drains the connection; see
     /// [`set_drain_with_peer`](super::Connection::set_drain_with_peer).

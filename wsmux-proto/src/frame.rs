@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{Dir, StreamId, TransportErrorCode, VarInt, transport_parameters::TransportParameters};
 
-/// What one end sends to the other.
+/// A frame that one end sends to the other end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Frame {
@@ -36,8 +36,8 @@ pub enum Frame {
         code: VarInt,
         /// How many bytes were sent on the stream, or `None` on a wire without final sizes.
         final_size: Option<u64>,
-        /// How many bytes of the stream are delivered before the reset (RESET_STREAM_AT). For a
-        /// plain reset this is 0.
+        /// How many bytes of the stream are delivered in spite of the reset (RESET_STREAM_AT). The
+        /// number is 0 for a plain reset.
         reliable_size: u64,
     },
     /// Reports that the sender of this frame stops reading the stream (RFC 9000 §19.5).
@@ -53,7 +53,8 @@ pub enum Frame {
         /// The stream.
         id: StreamId,
     },
-    /// Grants credit of the connection: the total number of bytes on all streams (RFC 9000 §19.9).
+    /// Grants credit of the connection. The field is the total number of bytes that all streams
+    /// together may carry (RFC 9000 §19.9).
     MaxData(u64),
     /// Grants credit of one stream (RFC 9000 §19.10).
     MaxStreamData {
@@ -70,7 +71,7 @@ pub enum Frame {
         /// The total number of streams.
         count: u64,
     },
-    /// Reports that the sender has data and lacks credit of the connection. The number is the limit
+    /// Reports that the sender has data and lacks credit of the connection. The field is the limit
     /// that the sender has reached (RFC 9000 §19.12).
     DataBlocked(u64),
     /// Reports that the sender has data and lacks credit of the stream (RFC 9000 §19.13).

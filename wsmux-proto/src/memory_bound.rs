@@ -11,8 +11,8 @@ const RECEIVE_FACTOR: u64 = 4;
 
 /// The most memory that an unsent byte can keep alive. The unit is half a byte, so 3 stands for one
 /// and a half bytes. A block that gathers small writes is at most a quarter larger than its
-/// content. When the application writes a chunk, half of the previous chunk may have been sent
-/// already. The half that was sent still takes memory.
+/// content. When the application writes a chunk, up to half of the previous chunk may have been
+/// sent, but the sent half still takes memory.
 const SEND_HALVES: u64 = 3;
 
 /// How many bytes each stream may hold even when the send window is full (C-76).
@@ -22,23 +22,24 @@ const SEND_FLOOR: u64 = KIB;
 /// once their bytes have been read.
 const READ_BLOCKS: u64 = 3 * 264 * KIB;
 
-/// The most bytes that are written together. These are two messages of the largest size that this
-/// end sends, and the rest of a third message.
+/// The largest size of the buffer for bytes that wait to be written. Two messages of the largest
+/// size that this end sends and the rest of a third message fit into it.
 const WRITE_BUFFER: u64 = 256 * KIB;
 
-/// A fragmented message takes at most this many times its size: its complete fragments, and the
-/// fragment that is arriving.
+/// A fragmented message takes at most its size times this number, because its complete fragments
+/// and the fragment that is arriving have separate buffers.
 const MESSAGES: u64 = 2;
 
 /// The largest size of the head of the handshake's request or response, which a connection keeps.
 const HEAD: u64 = 64 * KIB;
 
-/// The cost of the largest message that is kept for a new socket, as the replay budget counts this
-/// cost. The message that exhausts the budget is still sent and kept.
+/// The largest cost of a single message that is kept for a new socket, in the units of the replay
+/// budget. The bound contains this cost in addition to the budget, because the message that
+/// exhausts the budget is still sent and kept.
 const LARGEST_REPLAYED: u64 = 64 * KIB + 64;
 
-/// How much memory a byte of the replay budget takes at most. Half of the places in a queue may be
-/// unused.
+/// The most memory that a byte of the replay budget takes, in bytes. Half of a queue's capacity may
+/// be unused.
 const REPLAY_FACTOR: u64 = 2;
 
 /// The memory of a stream without its buffered bytes: its state, its entries in queues, and in each
@@ -59,11 +60,11 @@ const CONNECTION: u64 = 256 * KIB;
 /// than the room in the send buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct MemoryUse {
-    /// The largest number of bidirectional streams that are open at the same time and that this
-    /// application has opened.
+    /// The largest number of this application's own bidirectional streams that are open at the same
+    /// time.
     pub open_bidi: u64,
-    /// The largest number of unidirectional streams that are open at the same time and that this
-    /// application has opened.
+    /// The largest number of this application's own unidirectional streams that are open at the
+    /// same time.
     pub open_uni: u64,
     /// The size of the largest chunk that the application writes in one piece, in bytes. If a chunk
     /// is a slice, the size of the whole allocation counts.

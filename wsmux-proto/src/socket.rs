@@ -73,8 +73,8 @@ pub struct SocketCapabilities {
     /// 1000 and 3000 to 4999.
     pub all_close_codes: bool,
     /// The size of the largest message of stream data that the engine sends through this socket, in
-    /// bytes. The limits of the peer and of the configuration apply as well. A message is larger
-    /// only if it contains a datagram that does not fit, or if a session sends the message again.
+    /// bytes. The limits of the peer and of the configuration apply as well. A message exceeds this
+    /// size only if it contains a larger datagram, or if a session sends the message again.
     pub max_message: usize,
 }
 

@@ -37,9 +37,9 @@ pub struct ConnectionStats {
     /// ([`Config::max_waiting_streams`](crate::Config::max_waiting_streams)). Waiting streams do
     /// not count as live.
     pub waiting_streams: u64,
-    /// Streams of the peer that this end refused, on a wire without stream limits. A stream is
-    /// refused if it arrives during a shutdown, or if it is above this end's limit and no more
-    /// streams may wait.
+    /// Streams of the peer that this end refused. During a drain, this end refuses streams after
+    /// the peer has had time to stop opening them. On a wire without stream limits, this end also
+    /// refuses a stream above its limit if no more streams may wait.
     pub streams_refused: u64,
     /// Frames, runs of padding, WebSocket pings and cancelled streams of the peer that were of no
     /// use in themselves, and that were therefore charged to a budget (SPEC.md §8.6). Some of them
@@ -84,12 +84,12 @@ pub(super) struct Counters {
 #[non_exhaustive]
 pub struct InFlight {
     /// The streams that were under way, in the order of their ids, including streams that the
-    /// application had not accepted. A stream was under way for at least one of three reasons. This
-    /// end had not finished or reset the sending half, or had not sent all of its data, or the peer
-    /// had not ended the receiving half. Their number is bounded by the limits on open streams.
+    /// application had not accepted. A stream was under way if neither the FIN nor a reset of its
+    /// sending half had been passed to the socket, or if the peer had not ended the receiving half.
+    /// The limits on open streams bound the number of these streams.
     pub streams: Vec<StreamId>,
-    /// How many bytes the application has written, on all streams together, that were not yet
-    /// passed to the socket.
+    /// How many bytes, on all streams together, the application had written and the connection had
+    /// not passed to the socket.
     pub unsent_bytes: u64,
 }
 
@@ -158,8 +158,8 @@ impl Stopwatch {
     }
 }
 
-/// A [`Stopwatch`] that takes no memory before it is started. There may be thousands of streams, and
-/// few of them ever wait for credit.
+/// A [`Stopwatch`] that takes no memory before it is started. There may be thousands of streams,
+/// and few of them ever wait for credit.
 #[derive(Debug, Default)]
 pub(super) struct LazyStopwatch(Option<Box<Stopwatch>>);
 

@@ -1,24 +1,24 @@
 //! A map by stream id that uses no hash function.
 //!
-//! On the js-ws wire a peer can choose the ids. If a fast hash function has no secret, the peer can
-//! choose ids that collide in it. The engine uses no randomness, so it cannot have a secret. But
-//! peers normally use the ids of one kind in order. So the map has a window that moves along with
-//! the ids. The window has a *place* for each id in a range. Nearly all live streams are in the
-//! window, and the few streams with ids below the window are in a tree. No choice of ids makes the
-//! window or the tree slow.
+//! On the js-ws wire a peer can choose the ids. A fast hash function needs a secret, because
+//! otherwise the peer can choose ids that collide. The engine uses no randomness, so it has no
+//! secret. But peers normally use the ids of one kind in order. So the map has a window that moves
+//! along with the ids. The window has a *place* for each id in a range. Nearly all live streams are
+//! in the window, and the few streams with ids below the window are in a tree. No choice of ids
+//! makes the window or the tree slow.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use super::StreamId;
 use super::tree::{Place, Places};
 
-/// The window has at most this many places for each place that contains a key, and `SPARE` more. So
-/// the average cost of an insertion or a removal is bounded by a constant, in any order of
-/// operations.
+/// If `n` places of the window contain a key, the window has at most `PLACES_FOR_EACH * n + SPARE`
+/// places. Because of this bound, an insertion or a removal adds and removes only a constant number
+/// of places on average, in any order of operations.
 const PLACES_FOR_EACH: usize = 4;
 
-/// The number of streams that are usually open at once. If the ids of two open streams are at most
-/// this far apart, both stay in the window even if all streams between them end.
+/// A stream stays in the window while its index is at most this far below the newest index, even if
+/// all streams between the two have ended. Usually no more streams than this are open at once.
 const SPARE: usize = 64;
 
 /// A map from stream ids to keys. A lookup is O(1) for the newest ids and O(log n) for older ones.
@@ -40,7 +40,7 @@ struct Lane {
     window: VecDeque<Option<Place>>,
     /// How many places of the window contain a key.
     taken: usize,
-    /// The keys of all streams whose ids are below `base`.
+    /// The keys of all streams whose indexes are below `base`.
     older: BTreeMap<u64, Place>,
     /// How many places were added to the window or removed from it.
     #[cfg(test)]
@@ -127,8 +127,8 @@ impl<V> StreamMap<V> {
 }
 
 impl Lane {
-    /// Returns the place of an index in the window, even if the window does not reach as far as the
-    /// index. Returns `None` for an index below the window.
+    /// Returns the position of the place for an index in the window. The window may be too short to
+    /// contain this position. Returns `None` for an index below the window.
     fn place(&self, index: u64) -> Option<usize> {
         usize::try_from(index.checked_sub(self.base)?).ok()
     }
@@ -193,8 +193,8 @@ impl Lane {
         }
         if self.window.capacity() > 4 * most {
             // After a burst of streams the window has a large capacity. Most of this memory is
-            // given back. Twice the needed capacity is kept. Otherwise memory could be given back
-            // and allocated again and again.
+            // given back, but twice the needed capacity is kept. With less, the memory could be
+            // freed and allocated again and again.
             self.window.shrink_to(2 * most);
         }
         Some(key)

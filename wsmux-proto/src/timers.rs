@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{Time, TransportError, VarInt, error::Timeout, transport_error::violation};
 
-/// If this end notices a deadline later than by this time, this end was not running at the
-/// deadline: its task stalled, or its machine was suspended. In that case the peer's silence proves
+/// If this end notices a deadline at least this long after the deadline, it was not running at the
+/// deadline. Its task stalled, or its machine was suspended. In that case the peer's silence proves
 /// nothing.
 const LOCAL_STALL: Duration = Duration::from_secs(1);
 
@@ -18,9 +18,9 @@ const MIN_IDLE_TIMEOUT: Duration = Duration::from_millis(150);
 /// The weight of a new sample in the smoothed round-trip time (RFC 9002 §5.3).
 const RTT_WEIGHT: u32 = 8;
 
-/// The idle timeout lasts at least this many round trips (RFC 9000 §10.1: three probe timeouts).
-/// Long round trips extend the declared timeout to at most this many times the declared value
-/// (C-91).
+/// If the declared idle timeout is shorter than this many round trips, the timeout is extended to
+/// this many round trips (RFC 9000 §10.1: three probe timeouts). The extended timeout is at most
+/// this many times the declared timeout (C-91).
 const ROUND_TRIPS: u32 = 3;
 
 /// What to do at a deadline.
@@ -58,9 +58,9 @@ pub(super) struct Timers {
     /// When anything was last received, including parts of messages and the WebSocket's pings.
     last_heard: Time,
     /// Whether a deadline was already postponed during the present silence because this end had
-    /// missed it. One postponement is enough, because whatever arrived before the deadline was
-    /// noticed is handled before the deadline is checked (C-46). If a deadline could be postponed
-    /// again, timers that are always late would postpone it for ever.
+    /// missed it. One postponement is enough, because everything that arrived before this end
+    /// noticed the deadline is handled before the deadline is checked (C-46). If a deadline could
+    /// be postponed again, timers that are always late would postpone it for ever.
     forgiven: bool,
     /// Whether the socket was full when its state was last reported.
     socket_full: bool,
@@ -192,10 +192,10 @@ impl Timers {
         Some(self.at_least_round_trips(timeout))
     }
 
-    /// Returns the part of a timeout after which an unanswered ping suspends a connection that can
-    /// be resumed. In the remaining part of the timeout, this end waits for a new socket. If
-    /// `resume_timeout` is shorter than this remaining part, the connection is suspended later,
-    /// because it must not end before the timeout.
+    /// Returns the time after which an unanswered ping suspends a connection that can be resumed.
+    /// This time is the first part of `timeout`, and in the rest of `timeout` this end waits for a
+    /// new socket. If `resume_timeout` is shorter than this rest, the connection is suspended
+    /// later, because it must not end before `timeout` has passed.
     fn until_suspension(&self, timeout: Duration) -> Duration {
         match self.resume_timeout {
             None => timeout,

@@ -1,5 +1,6 @@
-//! What a [`Session`](crate::Session) needs of the engine so that a connection can outlive its
-//! socket. The engine itself does not know that its socket was replaced.
+//! The engine's methods that let a [`Session`](crate::Session) continue a connection on a new
+//! socket. The session decides when the connection loses its socket or gets a new one, and then
+//! calls these methods.
 
 use std::{fmt, time::Duration};
 
@@ -14,12 +15,12 @@ use crate::{
 };
 
 /// Encoded transport parameters that the engine does not know. These parameters may contain the
-/// secret of a session, so `Debug` shows nothing of them.
+/// secret of a session, so `Debug` does not show them.
 #[derive(Default)]
 pub(super) struct PrivateParameters(Bytes);
 
 impl PrivateParameters {
-    /// Returns the parameters, and forgets them.
+    /// Removes the parameters, and returns them.
     pub(super) fn take(&mut self) -> Bytes {
         std::mem::take(&mut self.0)
     }
@@ -40,7 +41,7 @@ impl Connection {
         self.version
     }
 
-    /// Sets the transport parameters that are sent after the engine's own. They are encoded.
+    /// Sets encoded transport parameters, which are sent after the engine's own parameters.
     pub(crate) fn set_private_parameters(&mut self, parameters: Bytes) {
         self.private_parameters = PrivateParameters(parameters);
     }
@@ -50,9 +51,10 @@ impl Connection {
         self.parameters_sent
     }
 
-    /// Records that a session can continue the connection on a new socket, for which it waits for
-    /// `timeout`. Every message that the engine writes is from now on `reserved` bytes shorter than
-    /// the peer and the socket allow. Call this once.
+    /// Records that a session can continue the connection on a new socket. After a loss, the
+    /// session waits for a new socket for the time `timeout`. From now on, each message of the
+    /// engine stays at least `reserved` bytes below the limits of the peer and of the socket. Call
+    /// this once.
     pub(crate) fn set_resumable(&mut self, timeout: Duration, reserved: usize) {
         self.is_resumable = true;
         self.timers.set_resume_timeout(timeout);
@@ -70,8 +72,8 @@ impl Connection {
         self.fail(now, ConnectionError::TimedOut(timeout));
     }
 
-    /// Ends the connection, unless it has ended already. Also ends the closing handshake, because
-    /// there is no socket.
+    /// Ends the connection if it has not ended yet. Also ends the closing handshake, which cannot
+    /// go on without a socket.
     pub(crate) fn end_without_socket(&mut self, now: Time, error: ConnectionError) {
         self.fail(now, error);
         self.state.close();
@@ -82,8 +84,8 @@ impl Connection {
         self.timers.awaits_pong()
     }
 
-    /// Suppose that this timeout suspends the connection. Returns when the suspended connection
-    /// ends, or `None` if the timeout says nothing about the peer's silence.
+    /// Returns when the connection will end if this timeout suspends it now. Returns `None` if the
+    /// timeout does not measure the peer's silence, and for a time that [`Time`] cannot express.
     pub(crate) fn silence_deadline(&self, timeout: Timeout) -> Option<Time> {
         self.timers.silence_deadline(timeout)
     }
@@ -115,9 +117,9 @@ impl Connection {
     }
 
     /// Whether the connection drains and has nothing left to send or to wait for. Call this only
-    /// while the connection has no socket. A connection that has sent its notice waits for the
-    /// peer's notice. A connection that has not sent its notice does not wait for a socket to send
-    /// it.
+    /// while the connection has no socket. If GOING_AWAY has been sent, the connection waits for
+    /// the peer's GOING_AWAY. If GOING_AWAY has not been sent, the connection does not wait for a
+    /// socket that could carry it.
     pub(crate) fn is_drained_without_socket(&self) -> bool {
         self.is_draining()
             && self.streams.have_ended()
@@ -136,16 +138,16 @@ impl Connection {
         self.on_message(now, len);
     }
 
-    /// Records that a message was sent, if the engine did not write the message, or if the message
-    /// was sent for a second time. This does not end a stall of the engine. If the message shows
-    /// that the engine can send as well, also call [`on_socket_room`](Self::on_socket_room).
+    /// Records that the session has sent a message of its own, or has sent a message of the engine
+    /// again. This call does not end a write stall of the engine. If the engine can send as well,
+    /// also call [`on_socket_room`](Self::on_socket_room).
     pub(crate) fn on_foreign_message_sent(&mut self, now: Time, len: usize) {
         self.timers.on_sent(now);
         self.counters.messages_sent += 1;
         self.counters.bytes_sent += len as u64;
     }
 
-    /// Records that the socket has room, which ends a stall.
+    /// Records that the socket has room, which ends a write stall.
     pub(crate) fn on_socket_room(&mut self, now: Time) {
         self.blocked_by_socket.stop(now);
         self.write_stall.stop();
@@ -180,8 +182,8 @@ impl Connection {
         self.going_away.on_new_socket(now, &self.streams);
     }
 
-    /// Returns the engine's next deadline for a connection without a socket. Only a
-    /// [`drain`](Self::drain) has such deadlines.
+    /// Returns the engine's next deadline while the connection has no socket. Only a
+    /// [`drain`](Self::drain) sets such deadlines.
     pub(crate) fn poll_suspended_timeout(&self) -> Option<Time> {
         let notice = self.going_away.suspended_deadline().filter(|_| self.is_draining());
         self.drain_deadline().into_iter().chain(notice).min()

@@ -67,9 +67,8 @@ impl Connection {
         }
     }
 
-    /// A quick check. If it returns `true`, there is nothing to send. A driver often calls
-    /// `poll_transmit` when there is nothing to send, and this check costs less than an attempt to
-    /// write each kind of frame.
+    /// Returns `true` only if there is nothing to send. A driver often calls `poll_transmit` in
+    /// this state, and this check costs less than an attempt to write each kind of frame.
     fn is_quiet(&self) -> bool {
         !self.timers.ping.due
             && self.timers.ping.answer.is_none()
@@ -201,15 +200,16 @@ impl Connection {
     /// until the socket has room again. Call this method before
     /// [`poll_timeout`](Self::poll_timeout).
     ///
-    /// The engine needs this for the statistics and the [write-stall
-    /// timeout](crate::Config::write_stall_timeout). The idle timeout needs this call, too, because
-    /// a full socket that gets room proves that the path carries bytes.
+    /// The engine needs this call for the statistics, for the [write-stall
+    /// timeout](crate::Config::write_stall_timeout) and for the idle timeout. If a full socket gets
+    /// room, the path carries bytes, which restarts the idle timeout.
     pub fn handle_socket_full(&mut self, now: Time) {
         self.on_socket_full(now, self.wants_transmit());
     }
 
     /// Whether [`handle_socket_full`](Self::handle_socket_full) has to be called if the socket is
-    /// full. It has to be called if something to send has been added since its last call.
+    /// full. The call is needed if there is something to send and the timer of the write-stall
+    /// timeout is not running.
     pub fn wants_socket_full(&self) -> bool {
         self.may_report_socket_full() && self.wants_transmit()
     }

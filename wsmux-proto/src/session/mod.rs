@@ -1,10 +1,10 @@
 //! A connection that outlives its socket: the session layer between the engine and its sockets.
 //!
-//! For the engine, this layer is the transport: a message counts as handed to the transport when it
-//! was handed to this layer. The layer counts the messages in both directions and keeps what it
-//! sent until the peer acknowledges it. On a new socket it sends again what the peer has not
-//! received. So streams, credit, FINs and resets need no rules of their own. SPEC.md §12 defines
-//! what goes over the wire.
+//! For the engine, this layer is the transport, so the engine counts a message as sent once this
+//! layer has taken it. The layer counts the messages in both directions, and keeps each sent
+//! message until the peer acknowledges it. On a new socket, the layer sends again the messages that
+//! the peer has not received. So resumption needs no special rules for streams, credit, FINs and
+//! resets. SPEC.md §12 defines the messages that this layer adds.
 //!
 //! - `resumption`: the states of a session that both ends can resume; `transmit`: what it sends;
 //!   `timeouts`: its deadlines
@@ -37,9 +37,9 @@ use crate::{
 /// The clients and servers of `wsmux` put each of their connections on the QMux wire into a
 /// session.
 ///
-/// A driver calls a session with the same kinds of calls as a [`Connection`], and must obey the
-/// same rules. Each call about a socket names the socket by its [`Link`]. Late reports of a driver
-/// about an older socket have no effect.
+/// For a driver, a session has the same kinds of methods as a [`Connection`], with the same rules.
+/// Each call about a socket names the socket by its [`Link`]. Late reports of a driver about an
+/// older socket have no effect.
 ///
 /// If both ends [turn resumption on](crate::Config::resume_timeout), the loss of the socket only
 /// suspends the connection. The connection is also suspended if the peer is silent, or if a proxy
@@ -50,8 +50,9 @@ use crate::{
 /// created for the new socket. That session refuses the request. While there is no socket, the idle
 /// timeout, keep-alive and the write-stall timeout do not run.
 ///
-/// If resumption is off at either end, the session adds nothing to the connection, and no byte to
-/// what the connection sends.
+/// If resumption is off at this end, the session adds nothing to the connection, and adds no byte
+/// to the connection's messages. If resumption is off only at the peer, the session adds only the
+/// offer in this end's transport parameters.
 #[derive(Debug)]
 pub struct Session {
     engine: Connection,
@@ -59,14 +60,14 @@ pub struct Session {
     link: Link,
 }
 
-/// One of the sockets that a session has had. The default is the socket of the first connection.
+/// The name of one of a session's sockets. The default is the name of the session's first socket.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Link(u64);
 
 /// Whether the session can be resumed.
 #[derive(Debug)]
 enum Layer {
-    /// The session ends with its socket: this end or its peer has not offered resumption.
+    /// The session ends with its socket, because this end or its peer has not offered resumption.
     Off,
     /// This end offers resumption, and the peer's parameters have not arrived yet.
     Offered(Box<wire::Offer>),
@@ -107,8 +108,8 @@ pub enum SessionEvent {
         /// The length of these messages in bytes.
         resent_bytes: u64,
     },
-    /// The server cannot resume the session. So the connection has ended. Its error is the error
-    /// that had suspended the session.
+    /// The server cannot resume the session, so the connection has ended. The error of the
+    /// connection is the error that suspended the session.
     Refused,
 }
 
@@ -123,7 +124,7 @@ pub struct SessionStats {
     pub resent_messages: u64,
     /// The bytes of all messages that were sent again, or have to be sent again.
     pub resent_bytes: u64,
-    /// The longest time from a loss to the resumption.
+    /// The longest time for which the session was suspended before it was resumed.
     pub longest_gap: Duration,
     /// The present cost of the messages that the peer has not acknowledged, in the units of
     /// [`Config::replay_budget`](crate::Config::replay_budget).
@@ -195,8 +196,9 @@ impl Session {
         self.link
     }
 
-    /// Whether this is the name that [`link`](Self::link) returns. If it is another name, the
-    /// session no longer uses the socket with this name. Then drop the socket without a Close.
+    /// Whether [`link`](Self::link) returns this name. If it returns another name, the session no
+    /// longer uses the socket with this name, and the caller has to drop that socket without a
+    /// Close.
     #[inline]
     pub fn is_current(&self, link: Link) -> bool {
         link == self.link
@@ -211,9 +213,11 @@ impl Session {
         }
     }
 
-    /// If the connection has no socket, returns when it ends unless a new socket resumes it.
-    /// Returns `None` in all other states, and if [`Time`] cannot express this time. If silence has
-    /// suspended the session, the duration of the silence counts as a part of the waiting time.
+    /// If the connection is [suspended](SessionState::Suspended) or
+    /// [resuming](SessionState::Resuming), returns when it ends if it is not resumed before.
+    /// Returns `None` in all other states, and if [`Time`] cannot express this time. If the peer's
+    /// silence has suspended the connection, the wait for a new socket is counted from the start of
+    /// the silence.
     pub fn suspension_deadline(&self) -> Option<Time> {
         match &self.layer {
             Layer::On(resumption) if self.engine.close_reason().is_none() => {
@@ -223,9 +227,9 @@ impl Session {
         }
     }
 
-    /// Whether the session has a socket that carries data. This is true until the first loss. After
-    /// each resumption, it is true again until the next loss. The end of the connection does not
-    /// change it.
+    /// Whether the session has a socket that carries data. The result is `true` until the first
+    /// loss of a socket, and from each resumption until the next loss. The end of the connection
+    /// does not change the result.
     #[inline]
     pub fn has_socket(&self) -> bool {
         match &self.layer {
@@ -366,8 +370,8 @@ impl Session {
         wants && self.has_socket() && self.engine.may_report_socket_full()
     }
 
-    /// Whether the session no longer needs a socket. It needs none once the closing handshake is
-    /// over, or if the connection ended while it had no socket. The session may still
+    /// Whether the session no longer needs a socket. The result is `true` once the closing
+    /// handshake is over, and also if the connection ended without a socket. The session may still
     /// [linger](Self::lingers).
     #[inline]
     pub fn is_closed(&self) -> bool {
@@ -377,18 +381,18 @@ impl Session {
         }
     }
 
-    /// Whether the application of this end has closed the connection, the connection has lost its
-    /// socket, and the peer may not know of the close. Until
-    /// [`linger_deadline`](Self::linger_deadline), the session can still be resumed. A resumed
-    /// session only sends again what the peer has not received, and then sends the close. A server
-    /// keeps a lingering session where it keeps suspended sessions. A client may dial again.
+    /// Whether this end has closed the connection, but has no socket that carries data. The peer
+    /// then may not know of the close. Until [`linger_deadline`](Self::linger_deadline), the
+    /// session can still be resumed. A resumed session only sends again what the peer has not
+    /// received, and then sends the close. A server keeps a lingering session where it keeps
+    /// suspended sessions. A client may dial again.
     pub fn lingers(&self) -> bool {
         matches!(&self.layer, Layer::On(resumption) if resumption.lingers(&self.engine))
     }
 
     /// Returns the time until which the session [lingers](Self::lingers). Returns `None` if it does
     /// not linger, and for a time that [`Time`] cannot express. Call
-    /// [`handle_timeout`](Self::handle_timeout) then.
+    /// [`handle_timeout`](Self::handle_timeout) at the returned time.
     pub fn linger_deadline(&self) -> Option<Time> {
         match &self.layer {
             Layer::On(resumption) if resumption.lingers(&self.engine) => {
@@ -400,9 +404,9 @@ impl Session {
 
     /// Begins to resume a client's session on a new socket, which has just opened with the same
     /// version of QMux. The session gives the new socket up if the server has not answered within
-    /// `limit`. Returns the name of the socket; `None` if the session cannot be resumed. A socket
-    /// that the session still had is given up. A session that [lingers](Self::lingers) can also be
-    /// resumed.
+    /// `limit`. Returns the name of the new socket, or `None` if the session cannot be resumed. If
+    /// the session still has an older socket, it gives that socket up. A session that
+    /// [lingers](Self::lingers) can also be resumed.
     pub fn resume(
         &mut self,
         now: Time,
@@ -418,8 +422,8 @@ impl Session {
     }
 
     /// Resumes a server's session on a new socket, on which this request has arrived. Returns the
-    /// name of the socket. A socket that the session still had is given up. A session that
-    /// [lingers](Self::lingers) can also be resumed.
+    /// name of the new socket. If the session still has an older socket, it gives that socket up. A
+    /// session that [lingers](Self::lingers) can also be resumed.
     ///
     /// # Errors
     /// [`ResumeError`].

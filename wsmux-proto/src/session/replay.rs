@@ -23,8 +23,8 @@ const SHRINK_BELOW: usize = 8;
 /// The messages that were sent and not acknowledged, in order. Long chunks are kept by reference.
 /// All other bytes are copied into one queue, so that keeping a message usually allocates nothing.
 ///
-/// The messages cost at most the replay budget and the cost of one message, because the last
-/// message may exceed the budget.
+/// All messages together cost at most the replay budget plus the cost of one message, because the
+/// last message may exceed the budget.
 #[derive(Debug)]
 pub(super) struct Replay {
     messages: VecDeque<Kept>,
@@ -39,8 +39,8 @@ pub(super) struct Replay {
     /// The cost of all messages in the queue.
     cost: u64,
     budget: u64,
-    /// How long the peer may leave the first message in the queue unacknowledged. The timer runs
-    /// while there is a socket and the peer has to acknowledge something.
+    /// The timer for the peer's next acknowledgement. It runs while there is a socket and the peer
+    /// has to acknowledge something.
     stall: WriteStall,
     /// Whether the timer has expired since the peer last acknowledged something.
     has_stalled: bool,
@@ -61,8 +61,7 @@ enum KeptPiece {
     Chunk(Bytes),
 }
 
-/// Says whether a stall is the first one or a repeated one. In a stall the peer acknowledges
-/// nothing for too long.
+/// A period in which the peer has acknowledged nothing for too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stall {
     /// This is the first stall since the peer last acknowledged something.
@@ -70,7 +69,7 @@ pub(super) enum Stall {
     Again,
 }
 
-/// A place in the three queues, counted from their fronts.
+/// An index into each of the three queues, counted from the front of the queue.
 #[derive(Debug, Clone, Copy, Default)]
 struct Position {
     message: usize,
@@ -187,8 +186,8 @@ impl Replay {
     }
 
     /// Drops the messages that the peer has received. These are the first `received` messages of
-    /// all that were sent. Returns `false`, and drops nothing, if the count is below an earlier one
-    /// or above the number of messages that were sent.
+    /// all that were sent. Returns `false`, and drops nothing, if the count is below an earlier
+    /// count or above the number of messages that were sent.
     pub(super) fn acknowledge(&mut self, now: Time, received: u64) -> bool {
         let Some(newly) = received.checked_sub(self.acknowledged) else { return false };
         if newly > self.messages.len() as u64 {
@@ -259,8 +258,8 @@ impl Replay {
         self.cost - self.messages.len() as u64 * MESSAGE_COST
     }
 
-    /// Starts to wait for an acknowledgement if the peer has to send one, unless the wait has
-    /// begun already.
+    /// Starts the timer for an acknowledgement if the peer has to send one, and stops the
+    /// timer otherwise. A timer that is running already is not restarted.
     fn watch(&mut self, now: Time) {
         //
         if self.bytes() > NEGLIGIBLE {
@@ -311,7 +310,8 @@ mod tests {
                 replay.push(NOW, &message(number));
             }
             assert!(!replay.has_next() && replay.acknowledge(NOW, received));
-            // A replay may be interrupted, and meanwhile messages may be acknowledged.
+            // A replay may be interrupted, and messages may be acknowledged before the next replay
+            // begins.
             for (again, acknowledged) in [(2, 0), (1, 2), (u64::MAX, 0)] {
                 let first = replay.acknowledged;
                 let (count, bytes) = replay.rewind(NOW);

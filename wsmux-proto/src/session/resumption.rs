@@ -12,8 +12,8 @@
 //!     +------------------- the server's answer -------------------------+
 //! ```
 //!
-//! `resume` and `accept_resume` have the same result if they are called in `Live` or in `Resuming`,
-//! because the newer socket wins.
+//! `resume` may also be called in `Live` or in `Resuming`, and `accept_resume` in `Live`, with the
+//! same result as in `Suspended`, because a newer socket replaces the older one.
 //!
 //! If this end has closed the connection, the session keeps its phase until the peer has answered
 //! the close (R-27). If the peer does not answer in time, the session enters `Over`.
@@ -36,7 +36,8 @@ use crate::{
     TransportErrorCode, Wire, frame::Close,
 };
 
-/// What makes a session resumable, from the moment when both ends have offered it.
+/// The state of a session that can be resumed, from the moment when both ends have offered
+/// resumption.
 #[derive(Debug)]
 pub(super) struct Resumption {
     pub(super) keys: SessionKeys,
@@ -44,10 +45,9 @@ pub(super) struct Resumption {
     pub(super) timeout: Duration,
     pub(super) replay: Replay,
     pub(super) received: Received,
-    /// The deadline of the last gap, or `None` if something new has arrived after that gap. While
-    /// this deadline is set, a new gap ends no later than this, even if the new gap has begun
-    /// later. If the connection has ended, the deadline stays set, because nothing new can arrive
-    /// any more.
+    /// The deadline of the last gap, or `None` if something new has arrived since that gap. While
+    /// this deadline is set, it also limits a new gap, even if the new gap has begun later. If the
+    /// connection has ended, the deadline stays set, because nothing new can arrive any more.
     last_deadline: Option<Time>,
     /// At a client, the number of its last attempt to resume. At a server, the number of the last
     /// attempt that the server accepted.
@@ -79,10 +79,10 @@ pub(super) enum Phase {
         /// Whether the server's parameters have arrived.
         parameters_received: bool,
         /// Whether the connection had ended before this attempt. If so, the socket is used only to
-        /// tell the peer about the end.
+        /// send the close to the peer.
         only_to_close: bool,
     },
-    /// The connection has ended, and the peer can no longer learn why.
+    /// The connection has ended, and the close can no longer be sent to the peer.
     Over,
 }
 
@@ -160,8 +160,8 @@ impl Resumption {
         self.events = [Some(event), self.events[0].take()];
     }
 
-    /// Whether the connection has ended without a socket, and a new socket could still tell the
-    /// peer why.
+    /// Whether this end has closed the connection, but has no socket that carries data. A new
+    /// socket could then still carry the close to the peer.
     pub(super) fn lingers(&self, engine: &Connection) -> bool {
         let has_no_socket = matches!(self.phase, Phase::Suspended(_) | Phase::Resuming { .. });
         engine.is_closed_locally() && has_no_socket
@@ -215,7 +215,8 @@ impl Resumption {
         }
     }
 
-    /// Suspends the session because its socket has ended, or because a newer one replaces it.
+    /// Suspends the session because its socket has ended, or because a newer socket replaces that
+    /// socket.
     pub(super) fn suspend(
         &mut self,
         engine: &mut Connection,
@@ -226,7 +227,7 @@ impl Resumption {
         match &self.phase {
             Phase::Live { .. } => {
                 let deadline = self.limit(now.checked_add(self.timeout));
-                // Without this end's parameters the peer has no keys.
+                // If this end's parameters have not been sent, the peer cannot resume the session.
                 let may_wait = !is_over(deadline, now) && engine.parameters_sent();
                 match may_wait && self.may_go_on(engine) {
                     true => self.begin_gap(engine, link, Gap { since: now, deadline, error }),
@@ -263,7 +264,7 @@ impl Resumption {
     }
 
     /// Begins to resume a client's session on a new socket, and waits `within` for the answer.
-    /// Returns whether the session has not ended.
+    /// Returns `false` if the session has ended.
     pub(super) fn resume(
         &mut self,
         engine: &mut Connection,
@@ -298,12 +299,12 @@ impl Resumption {
         request: &ResumeRequest,
     ) -> Result<(), ResumeError> {
         let ResumeRequest { id, attempt, received, proof } = request;
-        // Without this end's parameters the client has no keys.
+        // If this end's parameters have not been sent, the client has no keys.
         if *id != self.keys.id() || !engine.parameters_sent() {
             return Err(ResumeError::UnknownSession);
         }
-        // The proof covers the other numbers, so it is checked first. A peer without a valid proof
-        // learns nothing about these numbers.
+        // The proof is checked before the attempt and the count, because it covers both of them. So
+        // a peer without a valid proof cannot learn which numbers would be accepted.
         if !self.keys.verify(Prover::Client, *attempt, *received, proof) {
             return Err(ResumeError::BadProof);
         }
@@ -389,8 +390,8 @@ impl Resumption {
             Incoming::Message(message) => message,
             _ => return Reply::Failed,
         };
-        // The server's parameters come first, unless the server's socket could not take the
-        // parameters in time.
+        // The server's parameters arrive before the answer, unless the server's socket could not
+        // take the parameters in time.
         if let Some(answer) = Answer::decode(message.clone()) {
             return Reply::Answer(answer);
         }
@@ -420,7 +421,8 @@ impl Resumption {
         if !is_proven || !self.replay.acknowledge(now, received) {
             return self.refuse(engine, now);
         }
-        // The request has already reported the count of received messages.
+        // The request has already reported how many messages this end has received, so they count
+        // as acknowledged.
         self.received.acknowledge();
         if let Phase::Resuming { socket, .. } = self.phase {
             self.go_on(engine, now, socket, None, is_new);

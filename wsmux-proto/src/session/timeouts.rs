@@ -39,7 +39,8 @@ impl Resumption {
             }
             return;
         }
-        // A full socket or budget is often another sign of the same stall.
+        // An expired timeout and a stall of the replay buffer often have the same cause, so
+        // only one of them is handled.
         match (expired, self.replay.check_stall(now)) {
             (_, Some(Stall::Again)) => engine.fail_by_timeout(now, Timeout::WriteStall),
             (Some(timeout), _) => self.on_timeout(engine, link, now, timeout),
@@ -71,7 +72,7 @@ impl Resumption {
                 [None; 2]
             }
             Phase::Over => [None; 2],
-            // The drain is over now.
+            // The drain is complete, so the connection can be closed at once.
             Phase::Suspended(gap) if self.has_drained(engine) => [Some(gap.since), None],
             Phase::Suspended(gap) => [gap.deadline, engine.poll_suspended_timeout()],
             Phase::Resuming { gap, deadline, .. } => {
@@ -91,8 +92,9 @@ impl Resumption {
         timeout: Timeout,
     ) {
         // `is_unused` means that nobody uses the connection, and that this end has not pinged
-        // to find out whether the connection works. A client then does not wait for a new socket. A
-        // server waits, because its client may have pinged, and may have noticed a loss earlier.
+        // to find out whether the connection works. In this case a client does not wait for a new
+        // socket. A server waits, because its client may have pinged, and may have noticed the loss
+        // of the socket earlier than the server.
         let is_unused = timeout == Timeout::Idle && !engine.awaits_pong();
         let after_loss = now.checked_add(self.timeout);
         let deadline = self.limit(engine.silence_deadline(timeout).or(after_loss));

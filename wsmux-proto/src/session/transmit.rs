@@ -21,8 +21,8 @@ impl Resumption {
                 engine.poll_transmit(now, out)
             }
             Phase::Live { answer } => {
-                // The answer is sent even before a close, because the client does not believe
-                // a close that comes without the answer.
+                // The answer is sent even before a close, because the client does not accept
+                // a close before the answer.
                 if let Some(answer) = answer.take() {
                     answer.encode(out);
                 } else if self.replay.next(out) {
@@ -30,8 +30,8 @@ impl Resumption {
                 } else {
                     return self.poll_new(engine, now, out);
                 }
-                // The engine can send after the replay, so a replay that makes progress is not a
-                // stall (C-78).
+                // A replay that makes progress is not a write stall of the engine, because the
+                // engine can send after the replay (C-78).
                 engine.on_socket_room(now);
                 engine.on_foreign_message_sent(now, out.len());
                 Some(Outgoing::Message(out))
@@ -52,7 +52,8 @@ impl Resumption {
             Phase::Live { .. } => {
                 self.has_something_to_send(engine)
                     || match self.replay.is_full() && !has_ended {
-                        // The engine has to be informed once that it cannot send.
+                        // `poll_transmit` has to be called once, to report to the engine that it
+                        // cannot send.
                         true => engine.wants_socket_full(),
                         false => engine.wants_transmit(),
                     }
@@ -72,13 +73,14 @@ impl Resumption {
         answer.is_some() || self.may_replay(engine) || is_due
     }
 
-    /// Whether a message has to be sent again now. A close of this end is sent after them.
+    /// Whether a message has to be sent again now. A close of this end is sent after all messages
+    /// that have to be sent again.
     fn may_replay(&self, engine: &Connection) -> bool {
         let is_closing = engine.is_closed_locally() && engine.has_close_to_send();
         self.replay.has_next() && (engine.close_reason().is_none() || is_closing)
     }
 
-    /// Returns something that was not sent before.
+    /// Returns the next item that was not sent before.
     fn poll_new<'a>(
         &mut self,
         engine: &mut Connection,
@@ -92,7 +94,8 @@ impl Resumption {
                 false => engine.on_socket_room(now),
             }
         } else {
-            // The parameters are sent once, before everything that is counted.
+            // The message with the parameters is not counted. It is sent once, before all counted
+            // messages.
             let is_counted = engine.parameters_sent();
             match engine.poll_transmit(now, out) {
                 None => {}
@@ -102,7 +105,8 @@ impl Resumption {
                 }
                 Some(Outgoing::Flush) => return Some(Outgoing::Flush),
                 Some(Outgoing::Message(_)) => {
-                    // What the engine sends after the connection has ended is not sent again.
+                    // Messages that the engine sends after the end of the connection are never sent
+                    // again, so they are not kept.
                     if is_counted && engine.close_reason().is_none() {
                         self.replay.push(now, out);
                         self.add_acknowledgement(now, out);

@@ -1,8 +1,8 @@
 //! What a session puts on the wire: two private transport parameters and two private frames.
 //!
-//! Each value is the start of the SHA-256 of a text, so it is as good as random (RFC 9000 §22.1.2).
-//! No value has the form 31 * N + 27, which is reserved for values without a meaning (RFC 9000
-//! §18.1).
+//! The number of each parameter and frame is the start of the SHA-256 of a text, so it is as good
+//! as random (RFC 9000 §22.1.2). The text stands in the comment above the number. No number has the
+//! form 31 * N + 27, which is reserved for parameters without a meaning (RFC 9000 §18.1).
 
 use std::time::Duration;
 
@@ -121,8 +121,9 @@ impl ResumeRequest {
         VarInt::saturating(self.attempt).encode(&mut value);
         VarInt::saturating(self.received).encode(&mut value);
         value.extend_from_slice(&self.proof);
-        // No other parameter follows. So if a server that knows no sessions takes this
-        // message for the start of a new connection, the server can open no stream.
+        // No other parameter follows, so the message permits no streams. If a server that
+        // does not know sessions takes this message for the start of a new connection, the server
+        // can open no stream.
         let body = parameter(RESUME, &value);
         out.clear();
         out.begin_frame();
@@ -150,9 +151,9 @@ pub(super) struct FirstMessage {
 }
 
 impl FirstMessage {
-    /// Returns the private parameters in the first message of `sender`. If the message is malformed
-    /// in another way, returns the parameters before the fault, and leaves it to the engine to
-    /// report the fault.
+    /// Returns the private parameters in the first message of `sender`. If another part of the
+    /// message is malformed, returns the private parameters before that part. The engine then
+    /// reports the fault.
     ///
     /// # Errors
     /// A [`TransportError`] if one of the two parameters is malformed or appears twice.
@@ -239,9 +240,9 @@ pub enum SessionFrame {
 }
 
 impl SessionFrame {
-    /// Removes the session's frame with which a message begins, and returns the frame. If the
-    /// message begins with no such frame, or if the frame is malformed, returns `None` and leaves
-    /// the message as it is.
+    /// If the message begins with a frame of a session, removes this frame and returns it. If the
+    /// message begins with another frame, or if the frame is malformed, returns `None` and leaves
+    /// the message unchanged.
     pub fn take_from(message: &mut Bytes) -> Option<Self> {
         let mut rest = message.clone();
         if let Some(received) = take_ack(&mut rest).ok()? {
@@ -254,8 +255,8 @@ impl SessionFrame {
     }
 }
 
-/// Removes the SESSION_ACK frame with which a message begins, and returns its count; `None` if the
-/// message begins with another frame.
+/// If the message begins with a SESSION_ACK frame, removes this frame and returns its count.
+/// Returns `None` if the message begins with another frame.
 ///
 /// # Errors
 /// A [`TransportError`] if the frame is cut short.
@@ -292,8 +293,8 @@ fn parameter(id: u64, value: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Returns the body of the QX_TRANSPORT_PARAMETERS frame with which a message begins, and what
-/// follows the frame.
+/// If the message begins with a QX_TRANSPORT_PARAMETERS frame, returns the body of this frame and
+/// the bytes after the frame.
 fn parameters(message: &Bytes) -> Option<(Bytes, Bytes)> {
     let mut message = message.clone();
     let kind = VarInt::decode(&mut message)?.into_inner();

@@ -33,9 +33,10 @@ impl Streams {
         self.limits.has_available()
     }
 
-    /// Returns a kind of stream that can be opened again. The local limit had kept the application
-    /// from opening a stream of this kind, and a stream of this kind has ended since then. The same
-    /// kind is returned again only after another stream of this kind has ended.
+    /// Returns a kind of stream for which the local limit may have room again. This limit had kept
+    /// the application from opening a stream of this kind, and a stream of this kind has ended
+    /// since then. The same kind is returned again only after another stream of this kind has
+    /// ended.
     pub(crate) fn take_available(&mut self) -> Option<Dir> {
         self.limits.take_available()
     }

@@ -48,8 +48,8 @@ impl Streams {
             if let Some(frame) = self.control_frame(now, key, frame) {
                 self.encode_control(&frame, out);
             }
-            // The stream is freed here and not in the next call. Otherwise a stream that has ended
-            // would still look as if it had something to send.
+            // The stream is freed here and not in the next call. Otherwise the engine would report
+            // that it still has something to send on a stream that has ended.
             if is_last {
                 self.note_end(key, events);
                 self.maybe_free(key);
@@ -138,9 +138,9 @@ impl Streams {
         let opens = self.caps.opens_with_grant() && local;
         // J-38: the peer forgets a stream once both halves have ended. If a grant arrives after
         // that, the peer mistakes the grant for the beginning of a new stream. Once this end's half
-        // has ended, the end of the peer's half may be on its way. So a grant is then sent only if
-        // the peer has used up its credit, because a peer without credit probably waits for more.
-        // SPEC.md §7.7 describes the one case in which the peer does not wait for credit.
+        // has ended, the end of the peer's half may be on its way. In that case a grant is sent
+        // only if the peer has used up its credit, because a peer without credit probably waits for
+        // more. SPEC.md §7.7 describes the one case in which the peer does not wait for credit.
         let sent = stream.send.as_ref().is_none_or(|send| send.is_done());
         let revives = self.caps.end.grants_revive() && !local && sent;
         let recv = stream

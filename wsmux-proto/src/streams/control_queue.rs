@@ -5,8 +5,8 @@
 //! only which frames are due, and does not contain the frames themselves. So the queue stays small,
 //! however many frames a peer causes this end to send (C-32).
 //!
-//! Invariant, until the connection ends: a stream is in the queue once if its [`PendingControl`]
-//! contains a frame. A stream without such a frame is not in the queue.
+//! Invariant, until the connection ends: a stream whose [`PendingControl`] contains a frame is in
+//! the queue exactly once, and no other stream is in the queue.
 
 use std::collections::VecDeque;
 
@@ -18,7 +18,7 @@ use crate::VarInt;
 
 #[derive(Debug, Default)]
 pub(super) struct ControlQueue {
-    /// The refusals that have to be sent. A refused stream was never in the table.
+    /// The refusals that have to be sent, for streams that were never in the table.
     pub(super) refusals: Refusals,
     streams: VecDeque<Key>,
     /// The limit that DATA_BLOCKED has to report; `None` if that frame is not due.

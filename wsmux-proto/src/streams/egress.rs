@@ -20,7 +20,7 @@ const TURN: usize = 16 * 1024;
 const MIN_ROOM: usize = 64;
 
 impl Streams {
-    /// Whether a call of `write_control` or `write_data` would write something.
+    /// Whether there is a control frame or data to send, or a waiting stream to open.
     pub(crate) fn has_something_to_send(&self) -> bool {
         !self.control.is_empty()
             || self.can_admit()
@@ -31,8 +31,8 @@ impl Streams {
             || self.control.has_data_blocked()
     }
 
-    /// Whether the connection does not drain, and none of `admit`, `write_control`, `write_data`
-    /// and `take_flush` would do anything.
+    /// Returns `true` only if the connection does not drain, and `admit`, `write_control`,
+    /// `write_data` and `take_flush` would do nothing.
     pub(crate) fn are_quiet(&self) -> bool {
         self.control.is_empty()
             && !self.scheduler.has_next(true)
@@ -161,8 +161,8 @@ impl Streams {
         last
     }
 
-    /// Wakes the writer that waits for room on a stream, if the stream holds no more than half of
-    /// what it may hold.
+    /// Wakes the writer that waits for room on a stream, if the stream holds at most half of the
+    /// bytes that it may hold.
     pub(super) fn note_room(&mut self, key: Key, events: &mut Events) {
         let Some(stream) = self.table.get_mut(key) else { return };
         let Some(send) = stream.send.as_mut().filter(|send| send.waiting_for_room) else { return };

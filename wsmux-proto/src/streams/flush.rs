@@ -1,8 +1,8 @@
 //! Records which data has left the process. On some wires, the end of a stream is sent only after
 //! the stream's data has left the process (SPEC.md J-16).
 //!
-//! Invariant: data with the current mark may still be in a buffer of the socket, and data with any
-//! other mark has left the process.
+//! Invariant: data with the current [`Mark`] may still be in a buffer of the socket, and data with
+//! any other mark has left the process.
 
 #[derive(Debug)]
 pub(super) struct Flush {
@@ -28,7 +28,7 @@ impl Flush {
         mark != self.current
     }
 
-    /// Requests a flush, because the end of a stream waits for the flush.
+    /// Requests a flush for the end of a stream, which waits for the flush.
     pub(super) fn request(&mut self) {
         self.wanted = true;
     }

@@ -56,9 +56,9 @@ pub(crate) struct SendBudget {
     window: usize,
     /// The most bytes that one stream may hold.
     buffer: usize,
-    /// If all streams together hold no more than this number of bytes, every stream may fill its
-    /// buffer, and no other limit has to be computed. If the window is too small for that, this is
-    /// `None`.
+    /// While all streams together hold no more than this number of bytes, every stream may fill its
+    /// buffer, and no other limit has to be computed. `None` if the window is too small for such a
+    /// number.
     plenty: Option<usize>,
     held: Held,
     /// The streams that wait for room for a chunk, each with the length of its chunk. These streams
@@ -150,8 +150,8 @@ impl SendBudget {
         self.waiting.retain(|&(id, _)| live(id));
     }
 
-    /// Wakes waiting streams in order, as long as there is room for their chunks. If no covered
-    /// bytes are held, wakes all of them, because no bytes will be sent that could wake them later.
+    /// Wakes waiting streams in order, until their chunks fill the room. If no covered bytes are
+    /// held, wakes all waiting streams, because nothing will be sent that could wake them later.
     /// `wake` returns whether the stream was still waiting.
     pub(super) fn wake(&mut self, mut wake: impl FnMut(StreamId) -> bool) {
         let idle = self.held.covered() == 0;

@@ -131,9 +131,9 @@ impl Streams {
         self.insert(id)
     }
 
-    /// Refuses a stream that the peer has opened within the limit. Until the peer knows that this
-    /// end drains, it may send on the stream as much as the window allows. The stream is therefore
-    /// kept in the table, but nothing can be read from it or written to it.
+    /// Refuses a stream that the peer has opened within the limit. Until the peer knows of the
+    /// refusal, the peer may send as much on the stream as the window allows. The stream is
+    /// therefore kept in the table, but nothing can be read from it or written to it.
     fn insert_refused(&mut self, id: StreamId) -> Key {
         let key = self.insert(id);
         self.stats.refused += 1;

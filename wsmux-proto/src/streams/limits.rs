@@ -153,8 +153,8 @@ impl Limits {
         let blocked_frames = self.caps.blocked_frames;
         let count = self.local_mut(dir);
         let is_reported = count.reported == Some(count.limit);
-        // If the peer allows more streams, the caller waits at the local limit, which the peer
-        // cannot raise (C-77).
+        // If the peer's limit allows more streams, the caller waits because of the local limit,
+        // which the peer cannot raise (C-77).
         if !blocked_frames || is_reported || count.opened < count.limit {
             return false;
         }
@@ -180,9 +180,10 @@ impl Limits {
         Dir::ALL.into_iter().any(|dir| self.local(dir).available)
     }
 
-    /// Returns a kind of stream that can be opened again. The local limit had kept the application
-    /// from opening a stream of this kind, and a stream of this kind has ended since then. The same
-    /// kind is returned again only after another stream of this kind has ended.
+    /// Returns a kind of stream for which the local limit may have room again. This limit had kept
+    /// the application from opening a stream of this kind, and a stream of this kind has ended
+    /// since then. The same kind is returned again only after another stream of this kind has
+    /// ended.
     pub(super) fn take_available(&mut self) -> Option<Dir> {
         let dir = Dir::ALL.into_iter().find(|&dir| self.local(dir).available)?;
         self.local_mut(dir).available = false;
@@ -221,8 +222,8 @@ impl Limits {
     }
 
     /// Records that the peer waits to open more streams than `limit` allows. If this end can
-    /// already advertise a higher limit, MAX_STREAMS is due at once. Otherwise it is due when the
-    /// next stream ends, because that raises the limit.
+    /// already advertise a higher limit, MAX_STREAMS is due at once. Otherwise MAX_STREAMS is due
+    /// when the peer's next stream ends, because the limit rises then.
     pub(super) fn on_blocked(&mut self, dir: Dir, limit: u64) {
         let count = self.remote_mut(dir);
         count.wanted |= limit >= count.advertised;
@@ -286,7 +287,8 @@ pub(super) enum MaxStreamsDue {
 /// How many streams one side may open in one direction, and how many it has opened.
 #[derive(Debug, Default, Clone, Copy)]
 struct Count {
-    /// How many streams were opened. A stream was opened if its index is below this number.
+    /// The index after the highest index that was opened. Streams with lower indexes were opened
+    /// before, or were skipped on a wire where a peer may skip ids (J-10).
     opened: u64,
     /// How many streams may be opened in all. For streams that the peer opens on a wire without
     /// stream limits, this field says instead how many may be open at once.
@@ -304,8 +306,8 @@ struct Count {
     /// The limit that the queued STREAMS_BLOCKED frame has to report.
     to_report: Option<u64>,
     /// Whether this end's own limit has kept the application from opening a stream. If so, an event
-    /// reports the end of each stream from then on, even when the limit is no longer reached. The
-    /// engine cannot know whether tasks of the application are still waiting at that time.
+    /// reports the end of each stream from then on, even when the limit is no longer reached,
+    /// because the engine cannot know whether tasks of the application still wait.
     capped: bool,
     /// Whether a stream has ended since `capped` was set, and no event has reported the end yet.
     available: bool,

@@ -234,7 +234,8 @@ impl Streams {
         }
     }
 
-    /// From now on this end opens no streams. Announces the streams that it has opened.
+    /// Stops opening streams at this end, and announces to the peer the streams that this end has
+    /// opened.
     pub(super) fn leave(&mut self) {
         if self.phase != Phase::Open {
             return;
@@ -248,7 +249,7 @@ impl Streams {
         }
     }
 
-    /// Whether the peer learns of every stream of this end by the frames that were sent.
+    /// Whether the frames that were sent announce every stream of this end to the peer.
     pub(super) fn all_announced(&self) -> bool {
         Dir::ALL.into_iter().all(|dir| self.newest_unseen(dir).is_none())
     }
@@ -262,7 +263,7 @@ impl Streams {
     }
 
     /// Refuses the waiting streams of the peer, and every stream that the peer opens from now on.
-    /// From now on this end opens no streams.
+    /// Also stops opening streams at this end.
     pub(super) fn drain(&mut self) {
         if matches!(self.phase, Phase::Open | Phase::Leaving) {
             self.phase = Phase::Draining;

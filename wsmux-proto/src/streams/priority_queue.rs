@@ -116,7 +116,7 @@ impl<T> PriorityQueue<T> {
             }
         }
         for rank in empty {
-            // If the empty level is `top`, its rank is not in `lower`, and this does nothing.
+            // If the empty level is `top`, its rank is not in `lower`, and the call does nothing.
             self.lower.remove(rank);
         }
         if self.top.as_ref().is_some_and(|top| top.queue.is_empty()) {

@@ -307,8 +307,8 @@ impl Recv {
         }
         match self.state {
             RecvState::DataRecvd => {
-                // If the FIN was received only after the last byte was read, this is the moment at
-                // which everything has been read.
+                // If the FIN arrived after the application had read the last byte, everything
+                // counts as read only now.
                 self.was_read = match self.was_read {
                     WasRead::Nothing => WasRead::Some,
                     WasRead::Some | WasRead::Whole => WasRead::Whole,

@@ -85,7 +85,8 @@ impl RecvStream<'_> {
         }
     }
 
-    /// Copies as many received bytes into `out` as there is room for. Returns how many were copied.
+    /// Copies as many received bytes into `out` as there is room for. Returns how many bytes were
+    /// copied.
     ///
     /// # Errors
     /// The errors of [`read`](Self::read). If there is an error, nothing was copied.
@@ -97,8 +98,8 @@ impl RecvStream<'_> {
                     filled += data.len();
                     out.put(data);
                 }
-                // Only the first round can have this result, because a further round begins only if
-                // there is data.
+                // Only the first iteration can have this result, because the next iteration begins
+                // only if there is data.
                 Read::Finished => return Ok(Read::Finished),
                 Read::Blocked => return Ok(Read::Blocked),
             }

@@ -1,8 +1,9 @@
-//! Refusals of streams that the peer has opened. A refusal is here until it has been sent.
+//! The queue of refusals of streams that the peer has opened. A refusal stays in the queue until it
+//! has been sent.
 //!
-//! A refusal is two frames, one for each half of the stream. If the stream has been waiting, it
-//! counts as waiting until both frames have been sent. Invariant: `waited` is the number of
-//! refusals in the queue whose streams count as waiting.
+//! A refusal has one frame for each half of the stream. A stream that has waited counts as waiting
+//! until all frames of its refusal have been sent. Invariant: `waited` is the number of refusals in
+//! the queue whose streams count as waiting.
 
 use std::collections::VecDeque;
 
@@ -85,6 +86,6 @@ struct Refusal {
     reset: VarInt,
     /// Whether STOP_SENDING has been sent, so that only RESET_STREAM is left to be sent.
     stop_sent: bool,
-    /// Whether the stream has been waiting, and still counts as waiting.
+    /// Whether the stream has waited, and still counts as waiting.
     waited: bool,
 }

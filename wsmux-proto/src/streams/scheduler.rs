@@ -24,7 +24,7 @@ pub(super) const SPARE_TICKETS: usize = 64;
 
 #[derive(Debug, Default)]
 pub(super) struct Scheduler {
-    /// Streams for which the scheduler knows no reason why they could not use their turn.
+    /// Streams that can use their turn, as far as the scheduler knows.
     ready: Queue,
     /// Streams that had their turn, but could not use it because the connection had no credit.
     connection_blocked: Queue,
@@ -146,8 +146,8 @@ impl Scheduler {
         self.ready.entries.len() + self.connection_blocked.entries.len()
     }
 
-    /// Drops void entries if there are too many. Dropping them costs no more than it cost to add
-    /// them.
+    /// Drops void entries if there are too many. The cost of dropping them is no more than the cost
+    /// of adding them was.
     #[inline]
     fn forget_void(&mut self, table: &Table) {
         let most = 2 * (self.ready.live + self.connection_blocked.live) + SPARE_TICKETS;

@@ -45,8 +45,8 @@ pub(super) enum SendState {
     /// Added by wsmux: when the bytes in the buffer have been sent, a reset is sent. The bytes end
     /// at `reliable_size` (draft-ietf-quic-reliable-stream-reset).
     ResetAtQueued { code: VarInt, reliable_size: u64 },
-    /// Added by wsmux: the reset is sent with the next message. It is a state rather than a queued
-    /// frame, so that resets need no memory of their own (C-32).
+    /// Added by wsmux: the reset is sent with the next message. A reset that waits to be sent is a
+    /// state rather than a queued frame, so resets need no memory of their own (C-32).
     ResetQueued { code: VarInt, by: ResetBy, reliable_size: u64 },
     /// The reset has been sent.
     ResetSent { code: VarInt, by: ResetBy },

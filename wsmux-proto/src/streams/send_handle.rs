@@ -338,8 +338,8 @@ impl SendStream<'_> {
                 let _ = self.reset(VarInt::default());
             }
             // A finished half is kept until its FIN has been sent. The half is marked as released
-            // here. If the peer stops the half before its FIN is sent, no later call could mark the
-            // half.
+            // already here, because no later call marks it if the peer stops the half before the
+            // FIN is sent.
             _ => {
                 stream.send_released = true;
                 self.streams.maybe_free(key);

@@ -55,8 +55,8 @@ impl Table {
         let id = stream.id;
         let len = self.slab.len();
         if len == self.slab.capacity() {
-            // A vector would begin with memory for four streams, and most connections of a server
-            // have one at a time.
+            // Without this call, the vector would begin with memory for four streams. Most
+            // connections of a server have only one stream at a time.
             self.slab.reserve_exact(len / 2 + 1);
         }
         let key = self.slab.insert(stream);

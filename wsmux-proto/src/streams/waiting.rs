@@ -5,7 +5,7 @@
 //! The peer cannot send data on a stream of this wire before this end's first grant. So a waiting
 //! stream takes no more memory than its entry in this module. When fewer streams are open than the
 //! limit allows, the first waiting stream is opened as if the peer had opened it at this moment.
-//! What the peer has already sent about the stream takes effect at the same moment.
+//! The frames that the peer has already sent for the stream take effect at the same moment.
 //!
 //! Invariant: a waiting stream counts as opened, and is neither in the table nor refused.
 
@@ -78,7 +78,8 @@ impl WaitingRoom {
         self.streams[id.dir() as usize].get_mut(id.index())
     }
 
-    /// Whether one more stream may wait. The `refused` streams count as waiting, too.
+    /// Whether one more stream may wait. The `refused` streams are streams that have waited and
+    /// still count as waiting.
     fn has_room(&self, refused: u64) -> bool {
         (self.len() as u64).saturating_add(refused) < self.max
     }
@@ -148,8 +149,8 @@ impl Streams {
         self.limits.is_full(dir) || !self.waiting.streams[dir as usize].is_empty()
     }
 
-    /// Adds a new stream to the waiting ones, unless too many are waiting already. Returns whether
-    /// the stream was added (J-43).
+    /// Adds a new stream to the waiting streams, if there is room for one more. Returns whether the
+    /// stream was added (J-43).
     pub(super) fn let_wait(&mut self, id: StreamId) -> bool {
         let has_room = self.waiting.has_room(self.control.refusals.waited());
         if has_room {

@@ -12,18 +12,19 @@ use bytes::{Bytes, BytesMut};
 
 /// A chunk that is shorter than this number is copied to the end of the queue. A shared slice keeps
 /// its whole message alive, and takes a slot of the queue. So without the copy, a peer that sends
-/// single bytes in large messages could make this end hold a multiple of its credit.
+/// single bytes in large messages could make this end use many times as much memory as the credit
+/// allows.
 const GATHER_BELOW: usize = 4 * 1024;
 
 /// A slice is also copied if its length is less than the length of its message divided by this
 /// number. The reason is the same as for [`GATHER_BELOW`].
 const SHARE_AT_LEAST_ONE_IN: usize = 2;
 
-/// The most that a shared chunk costs in addition to its bytes. The chunk needs two slots of the
-/// queue, because half of the slots may be empty, and it needs the header of its block. Up to two
-/// blocks with a few gathered bytes may precede the chunk, and each of them costs as much. The
-/// queue may cost four times its bytes (SPEC.md §10). So these costs stay within the bound if the
-/// chunk is longer than half of its message by at least a quarter of this number.
+/// The most memory that a shared chunk costs in addition to its bytes. The chunk needs two slots of
+/// the queue, because half of the slots may be empty, and it needs the header of its block. Up to
+/// two blocks with a few gathered bytes may precede the chunk, and each of them costs as much. The
+/// memory of the queue may be four times its bytes (SPEC.md §10). So these costs stay within this
+/// bound if the chunk is longer than half of its message by at least a quarter of this number.
 const CHUNK_OVERHEAD: usize = 384;
 
 /// The smallest capacity of a block for small chunks. If several such blocks follow each other,
@@ -33,19 +34,18 @@ const GATHER_CAPACITY: usize = 512;
 /// The largest capacity of a block for small chunks, unless a single piece of data needs more.
 const MAX_GATHER_CAPACITY: usize = 64 * 1024;
 
-/// Determines the size of a new block for small chunks: the number of bytes that were gathered in a
-/// row and are still in the queue, divided by this constant. So the unused part of the block is at
-/// most a quarter of those bytes.
+/// A new block for small chunks is as large as the bytes that were gathered in a row and are still
+/// in the queue, divided by this number. So the unused part of the block is at most a quarter of
+/// those bytes.
 const GATHER_ONE_IN: usize = 4;
 
 /// A queue with more slots than this number gives back half of its slots when less than a quarter
 /// of them is in use.
 const SPARE_PLACES: usize = 16;
 
-/// When a chunk has been read in part, its rest is copied if the rest is shorter than the
-/// allocation divided by this number. The rest is copied even if nothing is added to the queue. If
-/// this number were larger, the rest would be copied later. Until then a few bytes would keep a
-/// larger allocation alive. With a smaller number, there would be more copies.
+/// The rest of a chunk that was read in part is copied if it is shorter than the allocation divided
+/// by this number. This happens even if nothing is added to the queue. With a larger number, fewer
+/// bytes could keep an allocation alive. With a smaller number, there would be more copies.
 const SETTLE_BELOW_ONE_IN: usize = 8;
 
 /// Bytes, and the size of the allocation that they are a slice of.
@@ -67,16 +67,16 @@ struct Chunk {
 /// Removing bytes does not increase this memory.
 #[derive(Debug, Default)]
 pub(super) struct Buffer {
-    /// The first chunk. It is empty if all bytes are in the tail of `more`. Most queues contain only
-    /// this chunk.
+    /// The first chunk. It is empty if all bytes are in the tail of `more`. Most queues contain
+    /// only this chunk.
     first: Bytes,
     /// The size of the allocation of `first`.
     block_len: u32,
     /// How many bytes were gathered in a row after the last shared chunk. The reader may already
     /// have removed some of these bytes.
     gathered: u32,
-    /// What comes after the first chunk. It is boxed, because only a few of thousands of streams
-    /// have more than one chunk.
+    /// The bytes after the first chunk. They are boxed to save memory, because only a few of
+    /// thousands of streams have more than one chunk.
     more: Option<Box<More>>,
 }
 
@@ -129,8 +129,8 @@ impl Buffer {
         self.len() == 0
     }
 
-    /// Returns how many bytes of the window the queue takes. This number is the length of the
-    /// queue, except that the first chunk counts for at least half of its allocation.
+    /// Returns how many bytes of the receive window the queue takes up. This number is the length
+    /// of the queue, except that the first chunk counts for at least half of its allocation.
     pub(super) fn charged(&self) -> usize {
         self.len() + (self.block_len as usize / 2).saturating_sub(self.first.len())
     }
@@ -141,8 +141,8 @@ impl Buffer {
             return;
         }
         if self.is_empty() {
-            // Often nothing follows before these bytes are taken, so their block is only as large
-            // as it has to be.
+            // Often these bytes are taken before more bytes follow, so their block is only as large
+            // as necessary.
             (self.first, self.block_len) = (Bytes::copy_from_slice(data), small(data.len()));
             self.gathered = self.block_len;
             return;
@@ -156,9 +156,9 @@ impl Buffer {
         if more.is_empty() {
             return;
         }
-        // A new block is allocated, because growing the old block would move its bytes. After a
-        // shared chunk, the first block may remain the only block, so it is only as large as it has
-        // to be.
+        // A new block is allocated, because growing the old block would move its bytes. The first
+        // block after a shared chunk may remain the only block, so it is only as large as
+        // necessary.
         self.seal();
         let wanted = match self.len().min(self.gathered as usize) {
             0 => 0,

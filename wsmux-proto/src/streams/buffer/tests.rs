@@ -178,7 +178,7 @@ fn what_is_left_of_a_chunk_keeps_no_more_than_a_multiple_of_itself() {
                 buffer.settle();
             }
         });
-        // What is left in a smaller allocation is not copied, because that would save too little.
+        // The rest of a smaller allocation is not copied, because a copy would save too little.
         assert!(heap.0 as usize <= 2 * GATHER_BELOW + 100, "{} for one byte", heap.0);
     }
     // A writer's socket takes all bytes except the last byte. After that, more bytes are written.

@@ -3,7 +3,7 @@
 //! A stream can deliver at most one window in each round trip. So a window needs to be as large as
 //! the number of bytes that the path carries and the reader reads in one round-trip time. Both the
 //! time and the bytes are measured. The bytes are measured in *spans* of at least one round-trip
-//! time each (SPEC.md §8.3). A window never shrinks while its stream lives, because credit that was
+//! time each (SPEC.md §8.3). The measurement never makes a window smaller, because credit that was
 //! granted cannot be revoked (RFC 9000 §4.1).
 //!
 //! Invariant: the growth of all windows together is at most `budget`.
@@ -22,15 +22,15 @@ const HEADROOM: u64 = 2;
 /// noise in the measurement.
 const LEAST_STEP_ONE_IN: u64 = 8;
 
-/// The part of the budget that the other streams leave is divided by this number. One stream may
-/// take at most the result. Without this rule the first streams would take the whole budget, and
-/// keep it as long as they live.
+/// One stream may take at most the part of the budget that the other streams leave, divided by this
+/// number. Without this rule the first streams would take the whole budget, and keep it as long as
+/// they live.
 const SHARE_ONE_IN: u64 = 2;
 
-/// The number of bytes that the previous span delivered, times this number, is the largest size to
-/// which a window grows. This is twice the window that the previous span alone would justify.
-/// Without this bound, a single burst would be mistaken for the rate of the path, because a burst
-/// may come out of a buffer at any speed.
+/// A window grows at most to the number of bytes that the previous span delivered in a round trip,
+/// times this number. This is twice the window that the previous span alone would justify. Without
+/// this bound, a single burst would be mistaken for the rate of the path, because a burst may come
+/// out of a buffer at any speed.
 const CONFIRMATION: u64 = 2 * HEADROOM;
 
 /// The measurement of a stream begins when an eighth of its initial window has been received. With
@@ -56,8 +56,8 @@ pub(in crate::streams) struct AutoTune {
     /// make the window larger, without end.
     ping: Option<Duration>,
     /// The least time from a grant to the first byte that the grant allowed. This time is at least
-    /// one round trip. The smaller of this time and `ping` is used. So a peer cannot make the path
-    /// seem longer by answering pings late.
+    /// one round trip. The smaller of this time and `ping` counts as the round-trip time, so a peer
+    /// cannot make the path seem longer by answering pings late.
     grant_rtt: Option<Duration>,
     /// Whether the last ping was sent after a silence, and no data was received since then.
     undisturbed: bool,
@@ -65,7 +65,7 @@ pub(in crate::streams) struct AutoTune {
     sample_wanted: bool,
 }
 
-/// What is being measured on one stream.
+/// The measurement of one stream.
 #[derive(Debug)]
 pub(in crate::streams) struct Measure {
     /// By how many bytes the window has grown. These bytes count against the growth budget of the
@@ -94,8 +94,8 @@ impl Mark {
     fn per_rtt(&self, here: Mark, rtt: Duration) -> u64 {
         // Only bytes that were both received and read in this span count.
         let delivered = (here.received - self.received).min(here.consumed - self.consumed);
-        // If the span is shorter than a round trip, the number is not scaled up. A whole round trip
-        // delivers at least this number of bytes.
+        // If the span is shorter than a round trip, the number is not scaled up, so the result is a
+        // lower bound.
         let span = (here.at - self.at).max(rtt).as_nanos().max(1);
         let brought = u128::from(delivered).saturating_mul(rtt.as_nanos()) / span;
         u64::try_from(brought).unwrap_or(u64::MAX)
@@ -172,8 +172,8 @@ impl AutoTune {
     ) {
         let received = credit.received();
         self.undisturbed &= received == before;
-        // The bytes that one grant allows arrive in one piece. The new span begins before the first
-        // of these bytes, so that it contains all of them.
+        // The bytes that one grant allows arrive together. The new span begins before the first of
+        // these bytes, so it contains all of them.
         let here = Mark { at: now, received: before, consumed: credit.consumed() };
         let Some(measure) = &mut credit.measure else {
             if received >= self.initial_window / MEASURED_FROM_ONE_IN && self.is_on() {

@@ -3,9 +3,9 @@
 use super::auto_tune::Measure;
 use crate::{TransportError, frame::Credit, transport_error::violation};
 
-/// A grant is sent when the application has read the size of the window divided by this number
-/// since the last grant. Granting earlier would cost more frames, and granting later would stall
-/// the sender on a long path.
+/// A grant is sent when the application has read a part of the window since the last grant. The
+/// size of this part is the window divided by this number. Granting earlier would cost more frames,
+/// and granting later would stall the sender on a long path.
 const GRANT_AT_ONE_IN: u64 = 4;
 
 /// A grant is sent at the latest when the application has read this many bytes since the last
@@ -18,7 +18,7 @@ const GRANT_AT_MOST: u64 = 1024 * 1024;
 /// Invariant: `consumed` <= `received` <= `granted`, and none of them ever decreases.
 #[derive(Debug)]
 pub(in crate::streams) struct RecvCredit {
-    /// The size of the window without the growth.
+    /// The size of the window without its growth.
     initial_window: u64,
     /// How many bytes the peer may send in all.
     granted: u64,
