@@ -1,7 +1,9 @@
 //! No message is longer than this end's limit, whatever the message contains.
 
 use crate::support::*;
-use wsmux_proto::{Config, Dir, Frame, Incoming, SendDatagramError, SocketCapabilities, Wire};
+use wsmux_proto::{
+    Config, Dir, Frame, Incoming, SendDatagramError, SocketCapabilities, StreamId, Wire,
+};
 
 /// Sends frames of every kind, and returns the lengths of all messages.
 fn lengths_of_everything(wire: Wire, most: usize) -> Vec<usize> {
@@ -113,6 +115,34 @@ fn no_message_is_longer_than_the_socket_wants() {
             let longest = longest.unwrap_or_default();
             assert!(longest <= most && longest > most * 9 / 10, "{wire:?} {wants}: {longest}");
         }
+    }
+}
+
+/// Writes to a stream, and returns the length of the longest message that carries the bytes.
+fn longest(peer: &mut ScriptedPeer, id: StreamId) -> usize {
+    peer.conn.send_stream(peer.now, id).write(&[7; 100_000]).unwrap();
+    let messages = std::iter::from_fn(|| peer.said_bytes());
+    messages.map(|message| message.len()).max().unwrap_or_default()
+}
+
+#[test]
+fn on_a_slow_path_messages_of_stream_data_are_short() {
+    for wire in WIRES {
+        let mut peer = ScriptedPeer::new(wire, CLIENT, &Config::default());
+        let id = peer.conn.open(Dir::Bi).unwrap().unwrap();
+        if wire == Wire::JsWs {
+            peer.send(&[ack(id, 1 << 30)]);
+        }
+        assert!(longest(&mut peer, id) > 60_000, "{wire:?}");
+        for (quantum, most) in [(12_500, 12_500), (1, 1_200), (0, 1_200), (usize::MAX, 65_536)] {
+            peer.conn.set_send_quantum(quantum);
+            let longest = longest(&mut peer, id);
+            assert!(longest <= most && longest > most * 9 / 10, "{wire:?} {quantum}: {longest}");
+        }
+        // A new socket may have a faster path.
+        peer.conn.set_send_quantum(1);
+        peer.conn.set_socket_capabilities(SocketCapabilities::new());
+        assert!(longest(&mut peer, id) > 60_000, "{wire:?}");
     }
 }
 
