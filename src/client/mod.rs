@@ -1,5 +1,5 @@
-//! The clients. Three of them use this machine's sockets, a browser's WebSocket, or HTTP/2. The
-//! fourth client dials again when its connection is lost.
+//! The clients. The first connects over this machine's sockets, the second over a browser's
+//! WebSocket, and the third over HTTP/2. The fourth client dials again when its connection is lost.
 
 #[cfg(target_family = "wasm")]
 mod browser;
@@ -28,7 +28,7 @@ pub use self::reconnect::{
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Whether this is the name or an address of this machine. By RFC 6761 §6.3, `localhost` and all
-/// names below it are.
+/// names below it are names of this machine.
 fn is_loopback(host: &str) -> bool {
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let name = host.trim_end_matches('.').to_ascii_lowercase();

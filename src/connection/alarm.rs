@@ -15,7 +15,7 @@ pub(super) struct Alarm {
 
 impl Alarm {
     pub(super) fn new() -> Self {
-        // The timer is set before it is polled for the first time.
+        // This time is never used, because `rings` sets the timer before it first polls the timer.
         Self { timer: Box::pin(sleep(Duration::ZERO)), armed: None }
     }
 

@@ -1,5 +1,5 @@
-//! The arrival of a client's new socket at a server, and what the server's registry of sessions does
-//! for it.
+//! The arrival of a client's new socket at a server. The server's registry of sessions finds the
+//! connection that goes on over the socket.
 #![cfg_attr(target_family = "wasm", allow(dead_code, reason = "a web page has no servers"))]
 
 use std::{fmt, sync::Arc};
@@ -18,7 +18,8 @@ use crate::{
 
 /// The connections of a server that can be resumed.
 pub(crate) trait Sessions: fmt::Debug + Send + Sync {
-    /// Registers a connection that can be resumed, until the returned value is dropped.
+    /// Registers a connection that can be resumed. It stays registered until the returned value is
+    /// dropped.
     fn register(&self, id: SessionId, connection: &Arc<Shared>) -> Box<dyn Registered>;
 
     /// Returns the connection with this id, if a client with this `info` may resume it.
@@ -28,17 +29,17 @@ pub(crate) trait Sessions: fmt::Debug + Send + Sync {
 /// A connection in the registry of a server.
 pub(crate) trait Registered: fmt::Debug + Send {
     /// Counts the connection among those without a socket, until the returned value is dropped.
-    /// `cost` is the memory of the messages that the connection keeps in order to send them again,
-    /// in bytes.
+    /// `cost` is the length in bytes of the messages that the connection keeps in order to send
+    /// them again.
     fn suspend(&self, cost: u64) -> Kept;
 }
 
-/// The server's part of a new connection. The first message of the client shows whether this really
-/// is a new connection, or a new socket for an earlier connection.
+/// Finds out on a server whether a new socket begins a new connection or belongs to an earlier
+/// connection. The client's first message says which.
 #[derive(Debug)]
 pub(crate) struct Arrival(pub(super) Arc<dyn Sessions>);
 
-/// An earlier connection that goes on over the socket of a new one.
+/// An earlier connection that goes on over the socket of a new connection.
 pub(super) struct Move {
     pub(super) to: Arc<Shared>,
     link: Link,
@@ -63,7 +64,8 @@ impl Arrival {
         let accepted = state.session.accept_resume(now, socket, &request);
         to.dispatch(&mut state);
         if state.session.is_closed() {
-            // The request came after the deadline of the session.
+            // The request came after the deadline of the session, so the session has ended. The
+            // task of the connection has to notice the end.
             state.wake_driver_now();
         }
         drop(state);
@@ -84,7 +86,7 @@ impl Move {
         let socket = NewSocket::with_received(socket, received);
         #[cfg(not(target_family = "wasm"))]
         self.to.hand_over(self.link, socket);
-        // A web page has no servers.
+        // A web page has no servers, so this code never runs there.
         #[cfg(target_family = "wasm")]
         drop(socket);
     }

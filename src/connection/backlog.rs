@@ -16,7 +16,7 @@ use super::wakeups::{Wakeups, each, in_drop};
 const PARTS: usize = 4;
 
 /// A part has at least this many tasks. Each part costs both ends a message with its system calls,
-/// which take as long as the work of about five calls. If a part had 8 tasks, 64 callers completed
+/// which take as long as the work of about five calls. With parts of 8 tasks, 64 callers completed
 /// a fifth fewer calls.
 const MIN_PART: usize = 16;
 

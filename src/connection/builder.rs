@@ -46,8 +46,8 @@ impl WebSocketConnectionBuilder {
     }
 
     /// Writes a log of the connection in QUIC's qlog format, if the connection is on the QMux wire.
-    /// Default `None`, because a log costs time and disk space. A log also records what the
-    /// application did and when.
+    /// The default is `None`, because a log costs time and disk space, and because it records what
+    /// the application did and when.
     #[cfg(feature = "qlog")]
     pub fn qlog(mut self, qlog: Option<QlogConfig>) -> Self {
         self.qlog = qlog;
@@ -56,7 +56,7 @@ impl WebSocketConnectionBuilder {
 
     /// Makes the connection. Call this method in the context of a tokio runtime, which then runs
     /// the connection's task. In a web page, the browser runs the task. The call does not wait for
-    /// the peer: see [`established`](WebSocketConnection::established).
+    /// the peer. To wait, use [`established`](WebSocketConnection::established).
     pub fn build(self, socket: impl Socket + Unpin, side: Side, wire: Wire) -> WebSocketConnection {
         WebSocketConnection::start(NewSocket::new(socket), side, wire, self)
     }
@@ -68,7 +68,7 @@ impl WebSocketConnectionBuilder {
         self
     }
 
-    /// Sets how the connection gets a new socket when it has lost one.
+    /// Sets how the connection gets a new socket after the loss of its socket.
     pub(crate) fn resume(mut self, resume: Resume) -> Self {
         self.resume = resume;
         self

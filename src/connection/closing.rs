@@ -34,12 +34,12 @@ impl WebSocketConnection {
     /// 0.
     ///
     /// After this call, opening a stream fails with [`OpenError::Draining`]. On the QMux wire, this
-    /// end tells the peer of the drain if the peer is wsmux as well. The peer answers that it opens
+    /// end sends a notice of the drain if the peer is wsmux as well. The peer answers that it opens
     /// no more streams either. It usually answers at once, and this end waits for the answer for at
     /// most 5 s. During this wait, streams that the peer opens are accepted, and the connection is
-    /// not closed. So no stream is refused because it crossed the drain. After the wait, streams
-    /// that the peer opens are refused. If the peer does not know the notice, there is no wait. A
-    /// connection that is not [established](Self::established) is closed at once.
+    /// not closed. So even streams that the peer opened before it received the notice are accepted.
+    /// After the wait, streams that the peer opens are refused. If this end sends no notice, there
+    /// is no wait. A connection that is not [established](Self::established) is closed at once.
     ///
     /// There is no deadline: a stream that does not end keeps the connection open; see
     /// [`drain_timeout`](Self::drain_timeout). Keep a handle until the connection has ended. When
@@ -140,7 +140,7 @@ impl WebSocketConnection {
 }
 
 fn is_spent(state: &State) -> bool {
-    // It does not matter which kind of stream is asked for. During the handshake the result is
-    // `Ok(0)`.
+    // Bidirectional streams exist on every wire, so an error means that this end can open no more
+    // streams. During the handshake the result is `Ok(0)`.
     state.engine().openable(Dir::Bi).is_err()
 }

@@ -66,8 +66,8 @@ pub(super) struct Driver<S> {
     socket: S,
     message: MessageBuf,
     batch: Vec<Incoming>,
-    /// The wakers to call after the lock is released. The list is empty at other times, and stays
-    /// here so that its memory is reused.
+    /// The wakers to call after the lock is released. At other times the list is empty. It is a
+    /// field so that its memory is reused.
     wakeups: Wakeups,
     /// The ready tasks that are woken in a later round.
     backlog: Backlog,
@@ -80,8 +80,8 @@ pub(super) struct Driver<S> {
     now: Time,
     /// When the socket was last asked about its path.
     asked: Option<Time>,
-    /// Whether a flush that the engine has requested is still in progress. Nothing is sent until
-    /// the flush is complete.
+    /// Whether a flush that the engine has requested is still in progress. No further message is
+    /// sent until this flush is complete.
     flushing: bool,
     /// The error with which reading has ended.
     read_end: Option<SocketError>,
@@ -92,18 +92,18 @@ pub(super) struct Driver<S> {
     bytes_received: u64,
     /// Whether the connection has ended and the stream below the socket is being shut down.
     ending: bool,
-    /// The name of the socket in the connection's session.
+    /// Identifies the socket in the connection's session.
     link: Link,
     records: Records,
-    /// What looks at the first message on a server's socket. `None` after the first message.
+    /// On a server, checks whether the first message asks for an earlier connection. `None` after
+    /// the first message.
     arrival: Option<Arrival>,
     /// The earlier connection to which the socket belongs.
     moved: Option<Move>,
 }
 
 impl<S: Socket + Unpin> Driver<S> {
-    /// `received` contains the items that were read from the socket before the socket had this
-    /// driver.
+    /// `received` contains the items that were read from the socket before this driver existed.
     pub(super) fn new(
         shared: Arc<Shared>,
         socket: S,
@@ -136,7 +136,7 @@ impl<S: Socket + Unpin> Driver<S> {
         }
     }
 
-    /// Lets `arrival` look at the first message.
+    /// Lets `arrival` check the first message.
     pub(super) fn with_arrival(mut self, arrival: Option<Arrival>) -> Self {
         self.arrival = arrival;
         self
@@ -280,13 +280,13 @@ impl<S: Socket + Unpin> Driver<S> {
                     self.socket.start_send(item)?;
                 }
             }
-            // The message shares memory with the application's chunks. Without this, the chunks
-            // would stay allocated until the next message.
+            // The message shares memory with the application's chunks. If the message were not
+            // cleared, the chunks would stay allocated until the next message.
             self.message.clear();
         }
-        // If the flush is pending, the socket wakes this task when the flush can go on. The driver
-        // does not wait for that, because the socket may accept more messages before the flush is
-        // complete.
+        // If the flush is pending, the socket wakes this task when the flush can go on. Meanwhile
+        // the driver may send more messages. It waits only for a flush that the engine has
+        // requested (`flushing`).
         let _ = self.socket.poll_flush(cx)?;
         Ok(match (blocked, self.wants) {
             (true, _) => Progress::Blocked,
@@ -295,7 +295,7 @@ impl<S: Socket + Unpin> Driver<S> {
         })
     }
 
-    /// Looks at the first message on a server's socket. Returns whether the socket belongs to an
+    /// Checks the first message on a server's socket. Returns whether the socket belongs to an
     /// earlier connection.
     fn find_earlier(&mut self) -> bool {
         if self.read_end.is_some() || self.shared.lock().close_reason().is_some() {
@@ -370,8 +370,8 @@ impl<S: Socket + Unpin> Driver<S> {
         }
         if !self.backlog.is_empty() {
             // The tasks in the backlog wait until the driver wakes them. The tasks that the driver
-            // has already woken may compute for long. So the driver puts itself into the runtime's
-            // queue, where an idle worker can find it.
+            // has already woken may run for a long time. So the driver puts itself into the
+            // runtime's queue, where an idle worker can find it.
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -418,8 +418,8 @@ impl<S: Socket + Unpin> Driver<S> {
         let next = state.session.poll_timeout();
         let rang = self.alarm.rings(next, |next| self.shared.instant(next), cx);
         let due = rang && next.is_some_and(|next| next <= now);
-        // A session also has deadlines for its acknowledgements. These deadlines do not mean that
-        // the connection is silent.
+        // Only a deadline of the engine shows that the connection is silent. The session's
+        // deadlines for its acknowledgements do not show this.
         let is_quiet = due && state.engine().poll_timeout().is_some_and(|at| at <= now);
         if due {
             state.session.handle_timeout(now);
@@ -550,6 +550,6 @@ enum Next {
     Sleep,
     /// The connection has ended, and the socket has to be shut down.
     End,
-    /// The connection goes on without this socket, which is dropped as it is.
+    /// The connection no longer uses this socket, which is dropped without a shutdown.
     Lost,
 }

@@ -1,4 +1,4 @@
-//! What happens to a connection as a whole, for applications that want to show it.
+//! The events of a connection as a whole, for applications that show the state of the connection.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -30,9 +30,9 @@ pub enum ConnectionEvent {
         /// The length of these messages in bytes.
         resent_bytes: u64,
     },
-    /// The peer [drains](WebSocketConnection::drain) the connection. It opens no more streams, and
-    /// the connection ends once all streams have ended. By default this end opens no more streams
-    /// either; see [`set_drain_with_peer`](WebSocketConnection::set_drain_with_peer).
+    /// The peer [drains](WebSocketConnection::drain) the connection. The peer opens no more
+    /// streams, and the connection ends once all streams have ended. By default this end opens no
+    /// more streams either; see [`set_drain_with_peer`](WebSocketConnection::set_drain_with_peer).
     PeerDraining,
 }
 

@@ -1,4 +1,4 @@
-//! What happens when the driver of a connection is gone.
+//! What happens when the driver or the task of a connection is gone.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -7,8 +7,8 @@ use std::{
 
 use super::{shared::Shared, wakeups::Wakeups};
 
-/// Wakes all waiting tasks when the driver is dropped. The driver is dropped when it has ended,
-/// when it has panicked, or together with its runtime.
+/// Wakes all waiting tasks when the connection's task is dropped. The task is dropped when it has
+/// ended, when it has panicked, or together with its runtime.
 pub(super) struct Finish(pub(super) Arc<Shared>);
 
 impl Drop for Finish {
@@ -36,8 +36,8 @@ pub(super) fn finish(shared: &Shared) {
     unless_it_panics(|| wakeups.notify());
 }
 
-/// Runs code of the application, such as wakers and drops, and discards a panic in it. The driver
-/// may be dropped because of a panic, and a second panic in that drop would abort the process.
+/// Runs code of the application, such as wakers and drops, and discards a panic in it. This may run
+/// in a drop that is part of a panic, where a second panic would abort the process.
 pub(super) fn unless_it_panics<T>(step: impl FnOnce() -> T) {
     let _ = catch_unwind(AssertUnwindSafe(step));
 }

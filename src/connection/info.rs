@@ -10,8 +10,8 @@ use crate::handshake::negotiation::Agreed;
 
 /// What is known of a connection from its opening handshake. This type is cheap to clone.
 ///
-/// If the application has opened the WebSocket by other means, the connection has only the
-/// information that the application passes to the
+/// If neither a client nor a server of this crate has opened the WebSocket, the connection has only
+/// the information that the application passes to the
 /// [builder](crate::WebSocketConnectionBuilder::info).
 ///
 /// `Debug` shows neither a URL's query nor a header's value, because they may be secrets. A
@@ -78,8 +78,8 @@ impl fmt::Debug for RequestLine<'_> {
 
 impl ConnectionInfo {
     /// Returns the peer's address. If there is a proxy between the two ends, this is the address of
-    /// the proxy that is next to this end. Returns `None` unless the connection is over a TCP
-    /// socket that a client or a server of this crate has opened.
+    /// the proxy that is next to this end. Returns `None` if this crate does not know the address,
+    /// for example over a Unix socket or over a stream that the application has opened.
     pub fn remote_address(&self) -> Option<SocketAddr> {
         self.remote_address
     }

@@ -1,4 +1,4 @@
-//! A connection: its handles, the driver task, and what they share.
+//! A connection: its handles, its task, and the state that they share.
 
 mod alarm;
 pub(crate) mod arrival;
@@ -56,7 +56,7 @@ pub struct WebSocketConnection(ConnectionRef);
 impl WebSocketConnection {
     /// Makes a connection over a WebSocket whose opening handshake is complete. Call this function
     /// in the context of a tokio runtime, which then runs the connection's task. In a web page, the
-    /// browser runs the task. The call does not wait for the peer: see
+    /// browser runs the task. The call does not wait for the peer. To wait, use
     /// [`established`](Self::established).
     pub fn from_socket(
         socket: impl Socket + Unpin,
@@ -85,8 +85,8 @@ impl WebSocketConnection {
     /// # Cancel safety
     /// Dropping the future loses nothing.
     pub async fn established(&self) -> Result<(), ConnectionError> {
-        // A peer may send its parameters, some streams and datagrams, and then end the connection
-        // at once. Then this returns `Ok`, because these streams and datagrams can still be
+        // A peer may send its parameters, open streams, send datagrams, and end the connection at
+        // once. Then this method returns `Ok`, because the streams and datagrams can still be
         // accepted and read.
         let check = |state: &mut State| match state.engine().parameters_received() {
             true => Some(Ok(())),
@@ -100,8 +100,8 @@ impl WebSocketConnection {
     /// stream. Waiting tasks are served first come, first served.
     ///
     /// On the QMux wire the peer sees the stream when the stream's first frame arrives. That frame
-    /// is sent once something is written, or the stream is finished or
-    /// [announced](SendStream::announce). On the js-ws wire the first frame is sent at once.
+    /// is sent once the application writes to the stream, finishes it, or
+    /// [announces](SendStream::announce) it. On the js-ws wire the first frame is sent at once.
     ///
     /// # Errors
     /// [`OpenError`].
@@ -195,8 +195,8 @@ impl WebSocketConnection {
     ///
     /// Several tasks may wait at once. They get room first come, first served: a small datagram
     /// does not overtake a large one. A call to [`send_datagram`](Self::send_datagram) does not
-    /// wait, and may take the room for which a waiting task was woken. The task that was woken goes
-    /// on waiting at its old position.
+    /// wait, and may take the room for which a waiting task was woken. Then the woken task goes on
+    /// waiting at its old position.
     ///
     /// # Errors
     /// The same as for [`send_datagram`](Self::send_datagram).
@@ -446,9 +446,9 @@ impl WebSocketConnection {
         accepted
     }
 
-    /// Waits for its turn in `queue`, and takes one item. Once the connection has ended, the order
-    /// of the queue no longer matters, and a call that finds no item returns the reason for the end
-    /// at once.
+    /// Waits until this call's turn in `queue` has come, and takes one item. Once the connection
+    /// has ended, the order of the queue no longer matters, and a call that finds no item returns
+    /// the reason for the end at once.
     async fn take_in_turn<T>(
         &self,
         queue: Queue,

@@ -115,8 +115,8 @@ impl RecvStream {
         Ok(all)
     }
 
-    /// This is [`read_chunk`](Self::read_chunk) as a poll function. If it returns `Pending`, the
-    /// task of `cx` is woken when there is data, or when the stream has ended.
+    /// Does the same as [`read_chunk`](Self::read_chunk), as a poll function. If the result is
+    /// `Pending`, the task of `cx` is woken when there is data, or when the stream has ended.
     ///
     /// # Errors
     /// [`ReadError`].

@@ -1,4 +1,4 @@
-//! New sockets for connections that outlive their sockets, and how a client gets them.
+//! New sockets for connections that outlive their sockets, and how a client gets a new socket.
 
 use std::{
     fmt,
@@ -26,12 +26,12 @@ use crate::{
 /// each further attempt.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 
-/// The largest value of the limit that doubles. A connection waits for a new socket for about as
-/// long as an idle timeout, so with longer pauses it would make only a few attempts.
+/// The doubled limit is never larger than this. A connection waits for a new socket for about as
+/// long as an idle timeout, so longer pauses would leave time for only a few attempts.
 const MAX_PAUSE: Duration = Duration::from_secs(4);
 
-/// A sign that the network may be back ends an attempt and starts another, unless the attempt is
-/// younger than this.
+/// If an attempt is older than this, a sign that the network may be back ends the attempt and
+/// starts another.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How a connection gets a new socket.
@@ -40,14 +40,14 @@ pub(crate) enum Resume {
     /// The connection gets no new socket, so it ends with its socket.
     #[default]
     Never,
-    /// The client dials.
+    /// This end is a client, and dials.
     Redial(Arc<dyn Redial>),
-    /// The client of this server dials.
+    /// This end is a server, and waits until its client dials.
     #[cfg(not(target_family = "wasm"))]
     Accept(Arc<dyn Sessions>),
 }
 
-/// A client's way to the server of one connection.
+/// Dials the server of one connection, for a client.
 pub(crate) trait Redial: fmt::Debug + Send + Sync {
     /// Opens a WebSocket to the server, with the same subprotocol as the connection's first
     /// WebSocket. Also returns how long the server may take to answer on the new WebSocket.
@@ -130,9 +130,10 @@ impl NewSocket {
     }
 }
 
-/// Returns the error for a server that no longer speaks what the connection speaks.
+/// Returns the error for a server that no longer selects the subprotocol of the connection.
 pub(crate) fn other_subprotocol(before: Option<&str>, now: Option<&str>) -> ConnectError {
-    // A later attempt would get the same answer, and this error tells the caller so.
+    // The caller does not dial again after this error, because a later attempt would get the same
+    // answer.
     ConnectError::Subprotocol {
         offered: before.map(str::to_owned).into_iter().collect(),
         selected: now.map(str::to_owned),
@@ -177,7 +178,8 @@ pub(super) async fn redial(
             return None;
         }
         failures = failures.saturating_add(1);
-        // A server may ask the client to wait longer than the connection lasts.
+        // The pause has a limit, because a server may ask for a longer pause than the connection
+        // lasts.
         pause(&*redial, error.retry_after().unwrap_or_default().min(MAX_PAUSE)).await;
     }
 }

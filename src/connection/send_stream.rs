@@ -97,7 +97,7 @@ impl SendStream {
     /// Therefore the buffer may exceed its limit, by less than the length of this chunk.
     ///
     /// If the connection's [send window](crate::Config::send_window) is full, the streams that wait
-    /// for room in it take turns.
+    /// for room in this window take turns.
     ///
     /// A chunk with an owner of your own ([`Bytes::from_owner`]) may be dropped while the
     /// connection's lock is held. The owner's `drop` must neither use the connection nor drop its
@@ -113,8 +113,8 @@ impl SendStream {
         poll_fn(|cx| self.poll_write_chunk(cx, &mut chunk)).await
     }
 
-    /// Takes as many bytes of `data` as fit into the send buffer, and returns their number. If it
-    /// returns `Pending`, the task of `cx` is woken when there is room.
+    /// Takes as many bytes of `data` as fit into the send buffer, and returns their number. If the
+    /// result is `Pending`, the task of `cx` is woken when there is room.
     ///
     /// # Errors
     /// [`WriteError`]. If this fails, nothing was taken.
@@ -132,8 +132,8 @@ impl SendStream {
         })
     }
 
-    /// Takes the whole chunk if the send buffer has any room, and leaves `chunk` empty. If it
-    /// returns `Pending`, the task of `cx` is woken when there is room.
+    /// Takes the whole chunk if the send buffer has any room, and leaves `chunk` empty. If the
+    /// result is `Pending`, the task of `cx` is woken when there is room.
     ///
     /// # Errors
     /// [`WriteError`]. If this fails, nothing was taken.
@@ -197,7 +197,7 @@ impl SendStream {
     ///
     /// # Errors
     /// [`ResetAtError`](crate::ResetAtError) if the stream has ended, or the peer does not support
-    /// this.
+    /// RESET_STREAM_AT.
     pub fn reset_at(&mut self, code: VarInt, reliable_size: u64) -> Result<(), ResetAtError> {
         let mut state = self.connection.lock();
         state.send_stream(self.id).reset_at(code, reliable_size)?;
@@ -277,8 +277,8 @@ impl SendStream {
         state.engine_mut().send_stream(now, self.id).stats()
     }
 
-    /// Waits for room in the send buffer. If it returns `Pending`, the task of `cx` is woken when
-    /// there is room.
+    /// Waits for room in the send buffer. If the result is `Pending`, the task of `cx` is woken
+    /// when there is room.
     #[cfg(feature = "futures-io")]
     pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), WriteError>> {
         // The length of the next chunk is not known yet, so this method waits until there is room
@@ -327,7 +327,7 @@ impl SendStream {
             state.wait_to_write(self.id, cx);
         }
         // The driver is woken even if nothing was taken, because the peer must see the stream
-        // before it can grant credit.
+        // before it can grant credit for the stream.
         state.wake_driver();
         taken.map_or(Poll::Pending, |taken| Poll::Ready(Ok(taken)))
     }
@@ -386,8 +386,8 @@ impl Drop for SendStream {
                 );
             }
         }
-        // This is needed for a finished half too, because the waker of a dropped write may still be
-        // stored.
+        // Even for a finished half a waker may still be stored, if the future of a write was
+        // dropped.
         state.forget_writer(self.id);
         state.send_stream(self.id).release();
         state.wake_driver();

@@ -68,7 +68,7 @@ impl WebSocketStream {
     }
 }
 
-/// The halves belong to different streams. Both are returned unchanged.
+/// The halves belong to different streams. This error returns both halves unchanged.
 #[derive(Debug, thiserror::Error)]
 #[error("halves of different streams")]
 pub struct JoinError {

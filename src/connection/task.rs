@@ -23,7 +23,8 @@ use crate::runtime::{Instant, MaybeSend};
 /// again.
 const LASTING: Duration = Duration::from_secs(1);
 
-/// What belongs to a connection's task and passes from driver to driver.
+/// The logs of a connection and its entry in the server's registry. Each driver of the connection
+/// passes them to the next driver.
 #[derive(Debug, Default)]
 pub(super) struct Records {
     #[cfg(feature = "tracing")]
@@ -74,12 +75,12 @@ pub(super) struct Task {
 }
 
 enum Stage {
-    /// A socket, and since when it has been driven.
+    /// The driver of a socket, and the time at which it was made.
     Driving(Drive, Instant),
     Waiting(Box<Wait>),
 }
 
-/// The time between two sockets.
+/// The state of a task that has no socket and waits for a new socket.
 struct Wait {
     alarm: Alarm,
     records: Records,
@@ -133,7 +134,8 @@ impl Task {
                 Stage::Waiting(wait) => match ready!(wait.poll(&self.shared, cx)) {
                     Some((link, socket)) => {
                         let mut records = std::mem::take(&mut wait.records);
-                        // A server's connection is resumed before it gets the socket.
+                        // On a server, the session is resumed before the task gets the socket, so
+                        // the event is recorded here.
                         records.log_session(&self.shared);
                         let drive = socket.drive(self.shared.clone(), link, records, None);
                         Stage::Driving(drive, Instant::now())
@@ -152,15 +154,17 @@ impl Task {
             return None;
         }
         if state.session.is_closed() {
-            // For the application the connection is over.
+            // For the application the connection is over, even if the task still needs a socket to
+            // tell the peer.
             drop(state);
             records.end_log();
             finish(&self.shared);
             state = self.shared.lock();
         }
         let stats = state.session.session_stats();
-        // A connection without a socket takes no place among those with a socket. If a newer socket
-        // has replaced the lost socket, the newer socket has the place.
+        // A connection without a socket gives up its slot, because slots count only connections
+        // with a socket. If a newer socket has replaced the lost socket, the connection keeps its
+        // slot.
         let is_replaced = state.session.has_socket();
         let slot = if is_replaced { None } else { state.slot.take() };
         drop(state);
@@ -168,7 +172,8 @@ impl Task {
         let before = self.resumptions.replace(stats.resumptions);
         self.failures = match before == self.resumptions {
             true => self.failures.saturating_add(1),
-            // Something on the way may cut each new socket at once.
+            // Something on the network path may cut each new socket at once, so a socket that did
+            // not last counts as a failure.
             false => u32::from(!lasted),
         };
         let redial = self.redial.clone().map(|dialer| -> Pin<Box<dyn Redialling>> {
@@ -180,7 +185,8 @@ impl Task {
     }
 }
 
-/// Whether the connection has ended and needs no socket any more, not even to tell its peer.
+/// Whether the connection has ended and no longer needs a socket, not even to tell the peer of the
+/// end.
 fn is_over(state: &State) -> bool {
     // A client dials once more only if some of its last bytes could otherwise be lost.
     let lingers = state.session.lingers()
@@ -199,7 +205,8 @@ impl Wait {
                 return Poll::Ready(None);
             }
             if state.session.is_closed() && !state.is_finished() {
-                // the application does not wait for the peer.
+                // for the application the connection is over at once, without a wait for the
+                // peer.
                 drop(state);
                 self.records.end_log();
                 finish(shared);
@@ -248,8 +255,8 @@ impl Future for Task {
 
 impl Drop for Task {
     fn drop(&mut self) {
-        // `thread::panicking` would be wrong here. If other code in this thread panics, the runtime
-        // may be dropped, and the task with it (C-82).
+        // `thread::panicking` would be wrong here, because a panic of other code in this thread may
+        // drop the runtime, and this task with it (C-82).
         let lost = if self.polled { DriverLost::Panicked } else { DriverLost::Dropped };
         self.shared.abandon(lost);
     }

@@ -15,11 +15,11 @@ use wsmux_proto::Tree;
 ///
 /// # No lost wake-ups
 /// `wake` must be called whenever more has become available, and whenever a task has given up its
-/// ticket. Either the call must come before the lock that guards the queue is released, or the
-/// caller must be certain to take this lock again and to call `wake` then. As a result, whenever
-/// the lock is free, the first task in the queue wants more than is available beyond the
-/// reservations. Every task with a reservation is awake, and will take what it wants or give up its
-/// ticket.
+/// ticket. The call must come before the lock that guards the queue is released. It may come later
+/// only if the caller is certain to take this lock again and to call `wake` then. As a result,
+/// whenever the lock is free, the first task in the queue wants more than the part of the available
+/// amount that is not reserved. Every task with a reservation is awake, and will take what it wants
+/// or give up its ticket.
 ///
 /// A queue takes memory from the first time that a task waits in it. Most queues of a connection are
 /// never used.
@@ -113,8 +113,8 @@ impl Entries {
         let place = *ticket.get_or_insert_with(|| {
             self.last_ticket += 1;
             self.wanted += wants;
-            // Here the new task is counted as if it had been woken. The code below removes it from
-            // the reservation.
+            // For now the amount counts as reserved, as for a woken task. The code below subtracts
+            // it again.
             self.reserved += wants;
             self.last_ticket
         });
@@ -293,7 +293,7 @@ mod tests {
         queue.leave(0);
         queue.wake(1);
         assert_eq!(queue.woken(), [1]);
-        // Now a task leaves that was not woken. This task had no reservation, so no reservation is
+        // Now a task that was not woken leaves. It had no reservation, so no reservation is
         // released.
         queue.leave(2);
         queue.wake(1);
@@ -397,8 +397,8 @@ mod tests {
                         }
                     }
                     2 => there += below(8),
-                    // A call without a ticket takes some of what is available, which may have been
-                    // reserved.
+                    // A call without a ticket takes a part of the available amount, even if that
+                    // part is reserved.
                     3 => there -= below(there + 1),
                     4 if nth < crowd.len() => {
                         let one = crowd.remove(nth);

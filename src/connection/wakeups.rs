@@ -11,7 +11,8 @@ use std::{
 /// most one waker for each task that waited.
 #[derive(Debug, Default)]
 pub(crate) struct Wakeups {
-    /// The driver's waker. It has a field of its own so that most writes need no vector.
+    /// The driver's waker. It has a field of its own, because most writes wake only the driver and
+    /// then allocate no vector.
     driver: Option<Waker>,
     others: Vec<Waker>,
     /// A waker that is dropped and not woken, because its task no longer uses it.
@@ -81,8 +82,8 @@ impl Wakeups {
             return;
         }
         let Self { driver, others, dropped, .. } = self;
-        // Usually there is only one waker. Its panic needs no protection, because no other waker is
-        // left.
+        // Usually there is only one waker. If it panics, no other waker is left that would be
+        // forgotten.
         match (&mut *driver, others.len(), &mut *dropped) {
             (Some(_), 0, None) => return driver.take().into_iter().for_each(Waker::wake),
             (None, 1, None) => return others.pop().into_iter().for_each(Waker::wake),

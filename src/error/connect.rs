@@ -13,7 +13,7 @@ pub(crate) const CREDENTIALS: &str = "user and password belong in a header";
 
 /// Connecting failed. The error is cheap to clone.
 ///
-/// Neither `Display` nor `Debug` shows what may be secret: a URL, the value of a header, a
+/// Neither `Display` nor `Debug` shows anything that may be secret: a URL, the value of a header, a
 /// subprotocol that is not of the form `qmux-...`, or a response's body, which may repeat any of
 /// them. The reason that a peer gives when it closes is shown, as in [`ConnectionError`].
 #[derive(Clone, thiserror::Error)]
@@ -38,9 +38,10 @@ pub enum ConnectError {
     /// No address accepted a TCP connection within the connect timeout.
     #[error("connecting timed out")]
     ConnectTimeout,
-    /// The proxy did not open a tunnel to the server. The inner error gives the reason. It uses
-    /// variants that otherwise describe the server. For example, the proxy could not be reached, or
-    /// it refused with a status of its own, such as 407 for missing or wrong credentials.
+    /// The proxy did not open a tunnel to the server. The inner error gives the reason. Its
+    /// variants then describe the proxy and not the server. For example, the proxy could not be
+    /// reached, or the proxy refused with a status of its own, such as 407 for missing or wrong
+    /// credentials.
     #[error("proxy: {0}")]
     Proxy(#[source] Arc<Self>),
     /// The TLS handshake failed. If the certificate was the reason, this error contains a
@@ -173,8 +174,8 @@ impl ServerRejection {
     }
 }
 
-// This type is not an `Error` itself. If it were, it would come between `ConnectError::source` and
-// the application's own type.
+// This type is not an `Error` itself. If it were, `ConnectError::source` would return this type and
+// not the application's own error.
 impl Deref for ServerRejection {
     type Target = dyn Error + Send + Sync;
 
@@ -206,8 +207,8 @@ impl ConnectError {
     ///
     /// It is `true`:
     ///
-    /// - after a failure of the network, and after a timeout;
-    /// - if the response was not valid, or the connection ended before it was established;
+    /// - after a failure of the network, or a timeout;
+    /// - after an invalid response, or the end of a connection that was not yet established;
     /// - after a refusal with a status that may be temporary (408, 425, 429, and 5xx except 501 and
     ///   505).
     ///
@@ -215,10 +216,11 @@ impl ConnectError {
     ///
     /// - after a mistake on this end;
     /// - after a rejection by the client's own [`VerifyServer`](crate::VerifyServer);
-    /// - if either end refused the other's certificate, or the two have no version or algorithm of
-    ///   TLS in common;
-    /// - if the server or the proxy refused with any other status, such as 401, 403 or 407;
-    /// - if the server does not speak the subprotocol.
+    /// - after a TLS handshake in which either end refused the other's certificate, or the two ends
+    ///   had no version or algorithm of TLS in common;
+    /// - after a refusal with any other status, such as 401, 403 or 407, by the server or the
+    ///   proxy;
+    /// - after a response from a server that does not speak the subprotocol.
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::InvalidUrl(_) | Self::UnsupportedScheme(_) => false,
@@ -229,8 +231,8 @@ impl ConnectError {
                 status => status >= 500,
             },
             Self::Proxy(error) => error.is_retryable(),
-            // In TLS 1.3 the server's alert arrives after the client's handshake is complete, so it
-            // may be an `Io` error.
+            // In TLS 1.3 the server's alert arrives after the client's handshake is complete, so
+            // the alert may be in an `Io` error.
             Self::Tls(error) | Self::Io(error) => !is_final_in_tls(error),
             Self::Resolve(_) | Self::Connect(_) | Self::InvalidResponse(_) => true,
             Self::ConnectTimeout | Self::HandshakeTimeout | Self::Connection(_) => true,
@@ -239,9 +241,9 @@ impl ConnectError {
 
     /// Returns how long the server or the proxy asks the client to wait, from the `Retry-After`
     /// header of its [refusal](Self::Refused) (RFC 9110 §10.2.3). If the header contains a date,
-    /// this is the time from the response's `Date` to that date, or from now if there is no `Date`.
-    /// The time is zero if the date has passed. Returns `None` if there is no `Retry-After`, or if
-    /// it cannot be read.
+    /// the result is the time from the response's `Date` to that date. Without a `Date`, the time
+    /// counts from now. The time is zero if the date has passed. Returns `None` if `Retry-After` is
+    /// missing or cannot be read.
     ///
     /// The returned time has no upper limit. A caller that waits for this time should set an upper
     /// limit.
@@ -276,8 +278,8 @@ impl ConnectError {
     }
 }
 
-/// Returns the time from one HTTP date, `from`, to another, `moment`. If there is no `from`, the
-/// time counts from now.
+/// Returns the time from the HTTP date `from` to the HTTP date `moment`. Without a valid `from`,
+/// the time counts from now.
 #[cfg(not(target_family = "wasm"))]
 fn until(moment: &str, from: Option<&HeaderValue>) -> Option<Duration> {
     let date = from.and_then(|date| httpdate::parse_http_date(date.to_str().ok()?.trim()).ok());

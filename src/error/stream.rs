@@ -1,4 +1,4 @@
-//! The errors of async operations that the engine does not have.
+//! The errors of operations that exist only in the async library, and not in the engine.
 
 use std::io;
 
@@ -47,7 +47,8 @@ pub enum ResetError {
     /// The connection ended first.
     #[error("connection lost: {0}")]
     ConnectionLost(#[from] ConnectionError),
-    /// The stream has ended in another way.
+    /// The stream has ended without a reset: all data has arrived, or this end has stopped the
+    /// stream.
     #[error("stream closed")]
     ClosedStream,
 }
@@ -56,8 +57,8 @@ impl From<ReadError> for ResetError {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::ConnectionLost(error) => Self::ConnectionLost(error),
-            // The other errors say that the stream can no longer be read. If such a stream is
-            // reset, the reset is not reported.
+            // The other errors say that this end can no longer read the stream, so a reset would
+            // not be reported.
             _ => Self::ClosedStream,
         }
     }

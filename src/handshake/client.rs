@@ -23,7 +23,7 @@ use crate::error::{
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Target {
     pub(crate) tls: bool,
-    /// The host. This is a name, or an IP address without brackets and zone.
+    /// The host: a name, or an IP address without brackets and zone.
     pub(crate) host: String,
     /// The zone of an IPv6 address, which names a network interface of this machine. It is not sent
     /// to the server (RFC 6874 §4).
@@ -131,8 +131,9 @@ impl Target {
     }
 }
 
-/// Parses a URL as a browser does (WHATWG URL). Unlike a browser, this accepts a zone. It returns
-/// the zone as well. An error does not repeat the URL, which may contain a password or a token.
+/// Parses a URL as a browser does (WHATWG URL). Unlike a browser, this function accepts a zone in
+/// an IPv6 address. It returns the URL without the zone, and the zone. An error does not repeat the
+/// URL, which may contain a password or a token.
 pub(super) fn read_url(url: &str) -> Result<(Url, Option<String>), String> {
     let (plain, zone) = cut_zone(url).ok_or("no such zone")?;
     let url = Url::parse(&plain).map_err(|error| error.to_string())?;
@@ -194,8 +195,8 @@ pub(crate) fn extended_connect(
     Ok(connect)
 }
 
-/// Parses the response at the start of `bytes`. Returns it with the length of its head, or `None`
-/// if the head is not complete.
+/// Parses the response at the start of `bytes`. Returns the response and the length of its head, or
+/// `None` if the head is not complete.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(usize, Response<()>)>, ConnectError> {
     let mut parsed = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut parsed = httparse::Response::new(&mut parsed);
@@ -240,7 +241,7 @@ pub(crate) fn check(
     selected(response, negotiation)
 }
 
-/// Returns the subprotocol that a response of any version of HTTP selects.
+/// Returns the subprotocol that a response selects. The response may have any version of HTTP.
 pub(crate) fn selected(
     response: &HeaderMap,
     negotiation: &Negotiation,

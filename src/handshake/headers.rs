@@ -29,7 +29,7 @@ const SECRET: [HeaderName; 5] = [
     header::PROXY_AUTHORIZATION,
     header::COOKIE,
     header::SET_COOKIE,
-    // A web page can set only this header, so it may put a token here.
+    // A web page can set only this header, so a page may put a token here.
     header::SEC_WEBSOCKET_PROTOCOL,
 ];
 
@@ -61,7 +61,8 @@ pub(crate) fn hide_secrets(headers: &mut HeaderMap) {
     }
 }
 
-/// Returns the elements of a header that is a list, from all of its lines.
+/// Returns the elements of a header whose value is a list. The list may be spread over several
+/// lines.
 pub(crate) fn elements<'a>(
     headers: &'a HeaderMap,
     name: &HeaderName,
@@ -149,8 +150,8 @@ pub(crate) fn exact_request(request: &Request<()>) -> Request<()> {
     exact
 }
 
-/// Returns the headers of a response that an error keeps: the first [`MAX_HEADERS`]. They are
-/// marked so that `Debug` hides their values, because a `Location` may repeat the URL.
+/// Copies the first [`MAX_HEADERS`] headers of a response, for an error. The values are marked as
+/// sensitive, so that `Debug` hides them, because a `Location` may repeat the URL.
 pub(crate) fn kept_headers(headers: &HeaderMap) -> Arc<HeaderMap> {
     let mut kept = HeaderMap::with_capacity(headers.keys_len().min(MAX_HEADERS));
     for (name, value) in exact_headers(headers).iter().take(MAX_HEADERS) {

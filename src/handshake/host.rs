@@ -17,7 +17,7 @@ pub(crate) fn is_host_and_port(text: &str) -> bool {
         Some(literal) => literal.parse::<Ipv6Addr>().is_ok(),
         None => !host.is_empty() && !host.contains(['[', ']']),
     };
-    // If the text contains a user, it does not start with the host, and is refused.
+    // A text that contains a user does not start with the host, so it is refused.
     let is_port = match text.strip_prefix(host) {
         Some("") => true,
         Some(rest) => rest.strip_prefix(':').is_some_and(is_port),

@@ -1,5 +1,5 @@
-//! The choice of the wire in the opening handshake, and the names of the subprotocols by which it
-//! is chosen.
+//! The choice of the wire in the opening handshake, and the names of the subprotocols by which the
+//! wire is chosen.
 
 use std::{fmt, sync::Arc};
 
@@ -62,8 +62,8 @@ impl Negotiation {
         self.names().map(str::to_owned).collect()
     }
 
-    /// Returns the wire for which a subprotocol stands, or, with `None`, the wire for a handshake
-    /// without a subprotocol. Returns `None` if there is no such wire.
+    /// Returns the wire for which a subprotocol stands. If `subprotocol` is `None`, returns the
+    /// wire for a handshake without a subprotocol. Returns `None` if there is no such wire.
     pub(crate) fn wire_of(&self, subprotocol: Option<&str>) -> Option<Wire> {
         let mut choices = self.choices.iter();
         let choice = choices.find(|choice| choice.subprotocol.as_deref() == subprotocol)?;
@@ -90,7 +90,8 @@ impl Negotiation {
     }
 }
 
-/// The output hides names that the application has given in full, because pages put tokens there.
+/// The output hides names that the application has given in full, because web pages send tokens as
+/// such names.
 impl fmt::Debug for Negotiation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names = self.offered();
@@ -106,7 +107,7 @@ impl fmt::Debug for Negotiation {
     }
 }
 
-/// An application protocol. The variant says which form its subprotocol has.
+/// An application protocol. The variant determines the form of the subprotocol.
 #[derive(Debug, Clone)]
 pub(crate) enum Protocol {
     /// The subprotocol is the name of a version of the wire, a dot, and the protocol's name.
@@ -181,7 +182,8 @@ impl Subprotocols {
         for protocol in &self.protocols {
             match protocol {
                 Protocol::OfVersion(app) => {
-                    // W-12, W-40: `qmux-02.<app>`, and the older version after it.
+                    // W-12, W-40: `qmux-02.<app>` comes first, and the name with the older version
+                    // follows.
                     names.extend(
                         versions().map(|(version, wire)| (format!("{version}.{app}"), wire)),
                     );
@@ -197,7 +199,8 @@ impl Subprotocols {
     }
 }
 
-/// The output hides names that the application has given in full, because pages put tokens there.
+/// The output hides names that the application has given in full, because web pages send tokens as
+/// such names.
 impl fmt::Debug for Subprotocols {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Subprotocols")
@@ -414,7 +417,7 @@ mod tests {
         {
             assert_eq!(names(&[&format!("={name}")], true).unwrap(), [name]);
         }
-        // What follows our own name and a dot is the name of an application's protocol.
+        // After a version that we speak and a dot, the rest is the name of an application protocol.
         assert_eq!(names(&["webtransport"], true).unwrap(), ["qmux-02.webtransport"]);
     }
 

@@ -22,9 +22,9 @@ use super::{
 pub(crate) struct ErrorResponse {
     pub(crate) status: StatusCode,
     pub(crate) reason: Cow<'static, str>,
-    /// The headers are boxed, because they are large and this type is an error.
+    /// The headers are boxed, because they are large and an error type should be small.
     pub(crate) headers: Box<HeaderMap>,
-    /// The body of the response. By default it is the reason.
+    /// The body of the response. If it is `None`, the reason is the body.
     pub(crate) body: Option<Bytes>,
 }
 
@@ -106,8 +106,8 @@ fn response(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Parses the request at the start of `bytes`. Returns the length of its head and the request, or
-/// `None` if the head is not complete.
+/// Parses the request at the start of `bytes`. Returns the length of the request's head, and the
+/// request, or `None` if the head is not complete.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(usize, Request<()>)>, ErrorResponse> {
     let mut parsed = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut parsed = httparse::Request::new(&mut parsed);
@@ -316,7 +316,8 @@ pub(crate) fn acceptable<'a>(
     headers: &HeaderMap,
     negotiation: &'a Negotiation,
 ) -> impl Iterator<Item = &'a str> {
-    // W-16 (RFC 6455 §11.3.4): all lines are compared byte by byte, in our order of preference.
+    // W-16 (RFC 6455 §11.3.4): each name in our order of preference is compared byte by byte with
+    // the elements of all lines.
     negotiation.names().filter(|name| {
         elements(headers, &header::SEC_WEBSOCKET_PROTOCOL).any(|offer| offer == name.as_bytes())
     })

@@ -54,8 +54,9 @@ use crate::{
     server::{Listener, WebSocketAcceptor},
 };
 
-/// Extracts what a request needs to become a [`WebSocketConnection`]. Over HTTP/2 the method of
-/// such a request is CONNECT, so use [`any`](::axum::routing::any) for the route rather than `get`.
+/// Extracts the parts of a request that are needed to upgrade it to a [`WebSocketConnection`]. Over
+/// HTTP/2 the method of such a request is CONNECT, so use [`any`](::axum::routing::any) for the
+/// route rather than `get`.
 ///
 /// The extractor accepts any request. [`on_connection`](Self::on_connection) checks the request,
 /// and refuses a request that is not valid. The client's address and certificates come from a
@@ -102,16 +103,16 @@ impl<S: Sync> FromRequestParts<S> for WsMuxUpgrade {
 
 impl WsMuxUpgrade {
     /// Calls `failed` if the client's request was accepted but the client got no connection,
-    /// because it closed or did not speak the wire. By default only features such as `tracing`
-    /// record this failure.
+    /// because the client closed or did not speak the wire. By default this failure is recorded
+    /// only by features such as `tracing`.
     pub fn on_failed(mut self, failed: impl FnOnce(AcceptError) + Send + 'static) -> Self {
         self.on_failed = Some(Box::new(failed));
         self
     }
 
     /// Checks the request, and returns the response that the route has to return. If the client
-    /// gets a connection, `serve` is called with this connection in a task of its own. Nothing but
-    /// `serve` itself ends this task.
+    /// gets a connection, `serve` is called with this connection in a task of its own. The task
+    /// ends only when `serve` returns.
     ///
     /// The acceptor determines the settings: wires, application protocols, stream limits, timeouts,
     /// and hooks. An acceptor without an [`authorizer`](crate::WebSocketServerBuilder::authorizer)

@@ -83,7 +83,7 @@ impl Sink<Bytes> for SendStream {
         self.get_mut().poll_room(cx)
     }
 
-    /// Accepts the whole chunk. It must be called only after `poll_ready` was ready.
+    /// Accepts the whole chunk. This method must be called only after `poll_ready` was ready.
     fn start_send(self: Pin<&mut Self>, chunk: Bytes) -> Result<(), WriteError> {
         self.get_mut().push_chunk(chunk)
     }

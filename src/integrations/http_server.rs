@@ -36,7 +36,7 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The default idle timeout. It is longer than the minute for which proxies keep an idle connection
 /// to a server, so that the proxy closes first. If the server closed first, a request from the
-/// proxy might be in flight at that moment.
+/// proxy might be in flight at that moment and fail.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// The interval of HTTP/2's pings, and the timeout of their answers. If a client has vanished, its
@@ -44,8 +44,8 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 /// own keep-alive.
 const HTTP2_PING: Duration = Duration::from_secs(20);
 
-/// The longest time that a setting can have. Because tokio's clock has a limit, a longer time has
-/// the effect of this time.
+/// The longest time that a setting can have. A longer time is replaced by this time, because
+/// tokio's clock has a limit.
 const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// An HTTP server for routes that become connections, over HTTP/1.1 and HTTP/2, with TLS or
@@ -62,9 +62,9 @@ const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
 /// system is out of file descriptors, clients stay in the kernel's accept queue, and the server
 /// tries again every 100 ms.
 ///
-/// The number of clients is not limited here. The head timeout covers neither the request's body nor
-/// the response. A route itself must limit how long the client may take to send the body and to read
-/// the response.
+/// This server does not limit the number of clients. The head timeout covers neither the request's
+/// body nor the response. A route itself must limit how long the client may take to send the body
+/// and to read the response.
 ///
 /// ```no_run
 /// # use wsmux::hyper::HttpServer;
@@ -108,8 +108,8 @@ impl HttpServer {
     }
 
     /// Sets the head timeout. The time starts when a client's TCP connection is accepted, and ends
-    /// when the head of the client's first request has arrived. This includes TLS. A time of more
-    /// than a year acts as a year. Default 10 s.
+    /// when the head of the client's first request has arrived. The time includes TLS. A time of
+    /// more than a year acts as a year. Default 10 s.
     pub fn head_timeout(mut self, timeout: Duration) -> Self {
         self.head_timeout = timeout;
         self
@@ -150,7 +150,7 @@ impl HttpServer {
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let listener = listener.into();
-        // `_serving` is dropped together with this future. This drop tells the connections' tasks
+        // `_serving` is dropped together with this future. The drop tells the tasks of the clients
         // to end.
         let (_serving, draining) = watch::channel(());
         let settings = Arc::new(self);

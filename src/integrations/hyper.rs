@@ -67,7 +67,7 @@ pub const HTTP2_STREAM_WINDOW: u32 = 8 * 1024 * 1024;
 
 /// The window for all streams of one HTTP/2 connection together. It is so large that four streams
 /// may fill their windows at once. If a route does not read its request's body, the body may use up
-/// the window of its stream, but must not use up the whole window of the connection.
+/// the window of its stream, but not the whole window of the connection.
 pub const HTTP2_CONNECTION_WINDOW: u32 = 4 * HTTP2_STREAM_WINDOW;
 
 /// Upgrades a valid request to a connection, as a [`WebSocketServer`](crate::WebSocketServer) with
@@ -79,7 +79,8 @@ pub const HTTP2_CONNECTION_WINDOW: u32 = 4 * HTTP2_STREAM_WINDOW;
 /// was returned.
 ///
 /// A [`ConnectionInfo`] in the request's extensions says what is known about the client; see
-/// [`ConnectionInfo::of_tcp`]. Without it, hooks see neither an address nor a certificate.
+/// [`ConnectionInfo::of_tcp`]. Without a `ConnectionInfo`, hooks see neither an address nor a
+/// certificate.
 ///
 /// # Errors
 /// [`UpgradeError`], with the response to send.
@@ -114,8 +115,8 @@ pub fn allow_http2<E>(server: &mut auto::Builder<E>) {
         .initial_connection_window_size(HTTP2_CONNECTION_WINDOW);
 }
 
-/// Constructors for an HTTP server of your own, which can add the value to the extensions of a
-/// client's requests.
+/// Constructors for use in an HTTP server of your own. The server can add the value to the
+/// extensions of a client's requests.
 impl ConnectionInfo {
     /// Returns the addresses of a TCP connection.
     pub fn of_tcp(tcp: &TcpStream) -> Self {

@@ -22,9 +22,9 @@ use crate::{
 };
 
 /// The ALPN names in order of preference. If a server speaks `h2` but offers WebSocket only over
-/// HTTP/1.1, this order costs one additional attempt. The client remembers this, so its next
-/// attempts at this server use HTTP/1.1 at once.
-// W-60 (RFC 8441 §3): `h2` before `http/1.1`.
+/// HTTP/1.1, this order costs one additional attempt. The client remembers such a server, and its
+/// next attempts at that server use HTTP/1.1 at once.
+// W-60 (RFC 8441 §3): `h2` comes before `http/1.1`.
 #[cfg(feature = "tls")]
 const ALPN: [&[u8]; 2] = [b"h2", HTTP1];
 
@@ -42,7 +42,7 @@ pub(super) struct Dialled {
 #[derive(Debug)]
 enum Io {
     Tcp(TcpStream),
-    /// TLS with the server, or with a proxy that tunnels to it.
+    /// TLS with the server, or TLS with a proxy that tunnels to the server.
     #[cfg(feature = "tls")]
     Tls(Box<TlsStream<ReadAhead<TcpStream>>>),
     #[cfg(feature = "tls")]

@@ -32,16 +32,17 @@ use crate::{
 };
 
 /// How long the client remembers that a server has no WebSocket over HTTP/2. Asking again costs a
-/// TCP connection and a TLS handshake, and the answer is likely to change only when the server is
-/// deployed again.
+/// TCP connection and a TLS handshake. The answer is likely to change only when a new version of
+/// the server is deployed.
 const HTTP1_MEMORY: Duration = Duration::from_secs(300);
 
 /// While the client remembers fewer servers than this, it removes none.
 const MIN_PRUNED: usize = 64;
 
 /// A client whose wsmux connections to one server share a TCP and TLS connection, if the server
-/// offers WebSocket over HTTP/2 (RFC 8441). If the server does not, each wsmux connection has a TCP
-/// connection of its own. The client is cheap to clone, and clones share their TCP connections.
+/// offers WebSocket over HTTP/2 (RFC 8441). If the server does not offer it, each wsmux connection
+/// has a TCP connection of its own. The client is cheap to clone, and clones share their TCP
+/// connections.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -68,8 +69,8 @@ struct Pool {
 }
 
 /// The servers that the application has connected to. Each time the number of servers has doubled,
-/// the servers that are no longer of use are removed. So on average each new server costs the check
-/// of one old server.
+/// the servers that are no longer of use are removed. Thus adding a server costs a constant number
+/// of checks on average.
 #[derive(Debug, Default)]
 struct Origins {
     routes: HashMap<Key, Arc<Origin>>,
@@ -155,7 +156,7 @@ impl RouteCache {
 /// The ways to make a connection.
 enum Route {
     Over(Lease),
-    /// Over this stream, which has just been dialled and must be upgraded.
+    /// The stream has just been dialled and must be upgraded.
     Upgrade(Box<Dialled>),
     Http1,
 }
@@ -169,7 +170,7 @@ impl Http2Client {
 
     /// Makes a client as [`new`](Self::new) does, for servers that are known to speak HTTP/2
     /// without TLS. This client dials a `ws://` URL with HTTP/2 (RFC 9113 §3.3), and connecting
-    /// fails if the server does not speak it. A client made by `new` uses HTTP/1.1 for `ws://`,
+    /// fails if the server does not speak HTTP/2. A client made by `new` uses HTTP/1.1 for `ws://`,
     /// because only TLS can negotiate HTTP/2.
     pub fn with_prior_knowledge(client: WebSocketClient) -> Self {
         Self::with(client, true)
@@ -182,13 +183,13 @@ impl Http2Client {
     /// Connects to a `ws://` or `wss://` URL as [`WebSocketClient::connect`] does, over an existing
     /// HTTP/2 connection or a new one. If ALPN selects HTTP/1.1, the same TLS connection is
     /// upgraded. If the server speaks HTTP/2 but does not offer WebSocket over it, another TCP
-    /// connection is opened for HTTP/1.1. In both cases, the client remembers for five minutes that
-    /// this server needs HTTP/1.1, and does not try HTTP/2 again in this time.
+    /// connection is opened for HTTP/1.1. In both cases, the client remembers that this server
+    /// needs HTTP/1.1, and does not try HTTP/2 again for five minutes.
     ///
     /// Calls that are made at the same time share one attempt to reach the server. If that attempt
-    /// fails, all of these calls fail. A call does not wait longer for another call's attempt than
-    /// the connect timeout and the handshake timeout together. The first connection takes one more
-    /// round trip, because it waits for the server's SETTINGS, which say whether the server offers
+    /// fails, all of these calls fail. A call waits for another call's attempt for at most the sum
+    /// of the connect timeout and the handshake timeout. The first connection takes one more round
+    /// trip, because it waits for the server's SETTINGS, which say whether the server offers
     /// WebSocket.
     ///
     /// # Errors
@@ -217,7 +218,8 @@ struct Redialer {
     last: LastSession,
 }
 
-/// The HTTP/2 session that carried the last socket of a connection, if there was one.
+/// The newest HTTP/2 session that has carried a socket of a wsmux connection. It is empty if no
+/// session has carried a socket.
 type LastSession = Arc<Mutex<Weak<Session>>>;
 
 fn lock(last: &LastSession) -> MutexGuard<'_, Weak<Session>> {
@@ -226,8 +228,8 @@ fn lock(last: &LastSession) -> MutexGuard<'_, Weak<Session>> {
 
 impl Dialer for Redialer {
     async fn dial(self, cookies: Option<HeaderValue>) -> Result<Opened, ConnectError> {
-        // The socket was lost, so the TCP connection below it may be dead, even if other connections
-        // over it have not noticed.
+        // The socket was lost, so the TCP connection below may be dead, even if other connections
+        // over the TCP connection have not noticed.
         if let Some(session) = lock(&self.last).upgrade() {
             session.doubt();
         }
@@ -313,7 +315,7 @@ impl Pool {
             if let Some(route) = routes.route(besides) {
                 return Ok(route);
             }
-            // Without this, every waiting caller would dial and fail in turn.
+            // Without this check, every waiting caller would dial and fail in turn.
             if routes.failures > before
                 && let Some(error) = &routes.failure
             {

@@ -31,8 +31,8 @@ use crate::{
 const STREAM_WINDOW: u32 = 8 * 1024 * 1024;
 
 /// The window of all streams together, which is the largest possible (RFC 9113 §6.9.1). The windows
-/// of 255 streams fit into it, so with at most 255 streams no stream waits for another. The memory
-/// is bounded, because this end chooses how many streams it opens.
+/// of 255 streams fit into this window, so with at most 255 streams no stream waits for another.
+/// The memory is bounded, because this end chooses how many streams it opens.
 const CONNECTION_WINDOW: u32 = i32::MAX as u32;
 
 /// How many unsent bytes of a stream h2 may hold. Urgent frames wait behind these bytes, so the
@@ -106,7 +106,8 @@ impl Session {
             tokio::select! {
                 _ = connection => {}
                 () = unused => {}
-                // `settle` never ends. If no PING can be sent, the connection itself ends.
+                // `settle` never ends, so this branch is never taken. If no PING can be sent, the
+                // connection itself ends.
                 () = settling.settle(ping_pong) => {}
             }
         });
@@ -130,12 +131,12 @@ impl Session {
         self.doubts.are_open()
     }
 
-    /// Raises a doubt whether the connection is alive. A PING settles the doubt.
+    /// Raises a doubt: the connection may be dead. A PING settles the doubt.
     pub(super) fn doubt(&self) {
         self.doubts.raise();
     }
 
-    /// Marks the connection, so that it opens no more streams.
+    /// Marks the connection as ended, so that no more streams are opened on it.
     pub(super) fn retire(&self) {
         self.ended.store(true, Ordering::Release);
     }
@@ -168,8 +169,8 @@ impl Drop for EndsWith {
 ///
 /// Therefore each caller that gives up raises a doubt, and a PING (RFC 9113 §6.7) settles the doubt
 /// in the background. Meanwhile a new caller dials and does not wait for the PING, so the PING
-/// needs no timeout. On a connection that works, an impatient caller costs the others at most a
-/// second TCP connection. Streams that are open on the first connection go on.
+/// needs no timeout. If the connection works, an impatient caller costs the other callers at most a
+/// second TCP connection, and the streams on the first TCP connection go on.
 ///
 /// There is one PING at a time, even for several doubts.
 #[derive(Debug, Default)]
@@ -205,7 +206,7 @@ impl Doubts {
     }
 }
 
-/// Raises a doubt if it is dropped before the request is answered.
+/// Raises a doubt if this value is dropped before the request is answered.
 struct Unanswered<'a>(Option<&'a Doubts>);
 
 impl Unanswered<'_> {

@@ -55,10 +55,12 @@ impl AsyncRead for Http2Stream {
         buf.put_slice(&self.unread[..len]);
         self.unread.advance(len);
         if self.unread.is_empty() {
-            // An empty slice would still keep alive the block that h2 has read into.
+            // Even an empty slice keeps alive the block that h2 has read into, so the slice is
+            // replaced.
             self.unread = Bytes::new();
         }
-        // This fails if the stream has ended, but a stream that has ended needs no credit.
+        // This call fails if the stream has ended. The failure is ignored, because a stream that
+        // has ended needs no credit.
         let _ = self.recv.flow_control().release_capacity(len);
         Poll::Ready(Ok(()))
     }
@@ -73,7 +75,7 @@ impl AsyncWrite for Http2Stream {
         if buf.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        // This reserves no more than there is to send, because other streams cannot use reserved
+        // Only the credit for these bytes is reserved, because other streams cannot use reserved
         // credit.
         self.send.reserve_capacity(buf.len());
         while self.send.capacity() == 0 {

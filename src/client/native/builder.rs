@@ -47,8 +47,8 @@ pub struct WebSocketClientBuilder {
     error: Option<BuildError>,
 }
 
-/// The output leaves out TLS, the values of headers, and the subprotocols, as the output for a
-/// client does.
+/// The output leaves out the TLS settings, the values of headers, and the subprotocols. The output
+/// for a client leaves out the same.
 impl fmt::Debug for WebSocketClientBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WebSocketClientBuilder")
@@ -91,7 +91,7 @@ impl WebSocketClientBuilder {
     /// Sets the wire to speak. Default [`Wire::QMux`].
     ///
     /// On [`Wire::JsWs`] no subprotocol is offered, because a js-ws server would select any name
-    /// that is offered. The other settings do not change that.
+    /// that is offered. No other setting changes this.
     pub fn wire(mut self, wire: Wire) -> Self {
         self.wire = wire;
         self
@@ -135,9 +135,9 @@ impl WebSocketClientBuilder {
     }
 
     /// Sets how long name resolution, TCP and the tunnel of a [proxy](Self::proxy) may take, for
-    /// all addresses together. No value is replaced by another. With zero, connecting always fails.
-    /// A time beyond the range of the clock means no timeout. If a proxy refuses, ending the TLS
-    /// stream to it may take up to a second more. Default 10 s.
+    /// all addresses together. Every value is used as it is given. With zero, connecting always
+    /// fails. A time beyond the range of the clock means no timeout. If a proxy refuses, the client
+    /// may need up to one more second to end the TLS stream to the proxy. Default 10 s.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
@@ -159,9 +159,9 @@ impl WebSocketClientBuilder {
     /// They are sent with the first request as `Proxy-Authorization: Basic` (RFC 7617). Without TLS
     /// to the proxy they are sent unencrypted.
     ///
-    /// The proxy resolves the server's name and learns its host and port. TLS with the server runs
-    /// through the tunnel, so the proxy cannot read the data. An error before the tunnel is open is
-    /// a [`ConnectError::Proxy`](crate::ConnectError::Proxy).
+    /// The proxy resolves the server's name, so it learns the server's host and port. TLS with the
+    /// server runs through the tunnel, so the proxy cannot read the data. An error before the
+    /// tunnel is open is a [`ConnectError::Proxy`](crate::ConnectError::Proxy).
     ///
     /// The [`remote_address`](crate::ConnectionInfo::remote_address) of a connection through a
     /// proxy is the address of the proxy. [`from_io`](WebSocketClient::from_io) does not use the
@@ -176,9 +176,9 @@ impl WebSocketClientBuilder {
         self
     }
 
-    /// Sets the application's own check of a server. The client calls it with each server's
-    /// certificates and response before it returns the connection. TLS verifies the server as well.
-    /// If several checks are set, the last one applies.
+    /// Sets the application's own check of a server. The client passes each server's certificates
+    /// and response to the check before the connection is returned. TLS verifies the server as
+    /// well. If several checks are set, the last one applies.
     pub fn verify_server(mut self, verifier: impl VerifyServer) -> Self {
         self.verifier = Some(Verifier(Box::new(verifier)));
         self
@@ -295,8 +295,8 @@ impl WebSocketClientBuilder {
     }
 
     /// Sets the server's name in TLS. The name is sent as SNI, and the certificate must be valid
-    /// for it. An IP address is looked up among the certificate's addresses and not sent as SNI
-    /// (RFC 6066 §3). The `Host` header is not changed. By default the name is the URL's host.
+    /// for this name. An IP address must be among the certificate's addresses, and is not sent as
+    /// SNI (RFC 6066 §3). The `Host` header is not changed. By default the name is the URL's host.
     pub fn server_name(mut self, name: impl Into<String>) -> Self {
         let name = name.into();
         match rustls::pki_types::ServerName::try_from(name.clone()) {

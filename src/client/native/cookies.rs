@@ -9,8 +9,8 @@ const MAX_KEPT: usize = 8 * 1024;
 /// Returns the value of a `Cookie` header with the cookies that a response has set. Returns `None`
 /// if the response has set no cookie.
 ///
-/// The request that sends them has the URL of the request whose response set them, and follows soon.
-/// So their attributes are ignored, such as `Path` and `Max-Age` (RFC 6265 §5.2).
+/// The attributes of the cookies, such as `Path` and `Max-Age` (RFC 6265 §5.2), are ignored. They
+/// do not matter, because the client sends the cookies to the same URL soon after the response.
 pub(super) fn cookies_of(response: &HeaderMap) -> Option<HeaderValue> {
     let mut cookies = Vec::new();
     for cookie in response.get_all(header::SET_COOKIE) {
@@ -29,8 +29,8 @@ pub(super) fn cookies_of(response: &HeaderMap) -> Option<HeaderValue> {
 }
 
 /// Returns the cookies of a new response, and the cookies of earlier responses that the new
-/// response has not set again. A balancer sets its cookie only for a client that does not send this
-/// cookie. Other cookies may be set in each response.
+/// response has not set again. A balancer sets its cookie only for a client that has not sent this
+/// cookie. So the balancer's cookie must be kept, even if a later response sets only other cookies.
 pub(super) fn merge(earlier: Option<HeaderValue>, new: HeaderValue) -> HeaderValue {
     let Some(earlier) = earlier else { return new };
     let name = |pair: &[u8]| pair.split(|byte| *byte == b'=').next().map(<[u8]>::to_vec);

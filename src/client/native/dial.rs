@@ -68,8 +68,8 @@ fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
 }
 
 /// Tries the addresses in order. The next address is tried when an attempt fails, or when the
-/// latest attempt has waited for an answer as long as the attempt delay. The first attempt that
-/// succeeds is used, and the other attempts are dropped.
+/// attempt delay has passed since the latest attempt began. The first attempt that succeeds is
+/// used, and the other attempts are dropped.
 async fn race<T, F>(
     addresses: &[SocketAddr],
     limit: Duration,
@@ -79,8 +79,8 @@ where
     F: Future<Output = io::Result<T>>,
 {
     let shares = u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
-    // If the limit is short, the delay is shorter than usual. So even the last address is tried
-    // within the limit.
+    // If the limit is short, the delay is shorter than usual, so that the last address is also
+    // tried within the limit. But the delay is never below its minimum.
     let delay = ATTEMPT_DELAY.min(limit / shares).max(MIN_ATTEMPT_DELAY);
     let mut outcomes: Vec<Option<io::Error>> = Vec::with_capacity(addresses.len());
     let mut running = FuturesUnordered::new();

@@ -10,11 +10,11 @@ use tokio::{
     time::timeout,
 };
 
-/// The most bytes of the body that are kept. This many bytes suffice for a sentence. A proxy's page
-/// may be much longer.
+/// How many bytes of the body are kept at most. The limit leaves room for a sentence. A proxy's
+/// page may be much longer.
 const MAX_EXCERPT: usize = 1024;
 
-/// The most bytes of a chunked body that are read. The limit leaves room for the sizes and
+/// How many bytes of a chunked body are read at most. The limit leaves room for the sizes and
 /// extensions of short chunks.
 const MAX_CHUNKED: usize = 4 * MAX_EXCERPT;
 
@@ -115,8 +115,8 @@ async fn read_chunked(
     chunks.body
 }
 
-/// The decoder of a chunked body (RFC 9112 §7.1). If the decoder finds an error, it ends the body
-/// there. The bytes before the error are used.
+/// The decoder of a chunked body (RFC 9112 §7.1). An error in the body ends the body, and the
+/// decoder keeps the bytes before the error.
 #[derive(Debug, Default)]
 struct Chunks {
     /// The decoded data, at most [`MAX_EXCERPT`] bytes.
@@ -182,8 +182,8 @@ impl Chunks {
 }
 
 /// Reads the start of the body from an HTTP/2 stream, within the time `left`. An HTTP/2 stream may
-/// end with an empty frame that comes later. If the head gives the body's length, this does not
-/// wait for that frame.
+/// end with an empty frame that comes later. If the head gives the body's length, this function
+/// does not wait for that frame.
 #[cfg(feature = "http2")]
 pub(in crate::client) async fn read_http2(
     recv: &mut RecvStream,
@@ -246,7 +246,7 @@ mod tests {
         let start = tokio::time::Instant::now();
         let read_one = read(&mut Open(body), Vec::new(), status, &headers, TIMEOUT).await;
         let waited = !start.elapsed().is_zero();
-        // The excerpt must be the same if all bytes come with the head.
+        // The excerpt must be the same if the whole body is read together with the head.
         let read_at_once = read(&mut Open(b""), body.to_vec(), status, &headers, TIMEOUT).await;
         assert_eq!(read_at_once, read_one);
         (read_one, waited)
@@ -258,10 +258,10 @@ mod tests {
     async fn a_chunked_excerpt_has_no_sizes_in_it() {
         let body = b"6\r\nno roo\r\n00a;a=\"b\"\r\nm, so sorr\r\n1\r\ny\r\n0\r\n\r\n";
         assert_eq!(excerpt(503, CHUNKED, body).await, ("no room, so sorry".into(), false));
-        // In a chunked body, the length is ignored, and the trailers are not waited for.
+        // For a chunked body, the client ignores `Content-Length` and does not wait for trailers.
         let both = [CHUNKED[0], ("content-length", "3")];
         assert_eq!(excerpt(503, &both, b"2\r\nno\r\n0\r\nx").await, ("no".into(), false));
-        // If a body does not end, what has arrived is used after the timeout.
+        // If a body does not end before the timeout, the client uses the bytes that have arrived.
         assert_eq!(excerpt(503, CHUNKED, b"5\r\nno").await, ("no".into(), true));
     }
 
@@ -288,7 +288,7 @@ mod tests {
         assert_eq!(excerpt(304, &[("content-length", "100")], b"").await, none);
         assert_eq!(excerpt(304, CHUNKED, b"").await, none);
         assert_eq!(excerpt(403, &[("content-length", "0")], b"").await, none);
-        // Nor does the client wait for a body that it cannot read.
+        // The client does not wait for a body that it cannot read, either.
         assert_eq!(excerpt(403, &[("transfer-encoding", "gzip, chunked")], b"1\r\n").await, none);
         let twice = [("content-length", "2"), ("content-length", "3")];
         assert_eq!(excerpt(403, &twice, b"no.").await, none);

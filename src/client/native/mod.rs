@@ -48,12 +48,12 @@ use crate::{
     observe::trace,
 };
 
-/// How long the shutdown of the stream may take if the server was rejected or has refused. Under
-/// TLS, the shutdown sends a `close_notify`.
+/// How long the shutdown of the stream may take if this end has rejected the server, or if the
+/// server has refused the request. Under TLS, the shutdown sends a `close_notify`.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How many responses to one request the client reads at most. Interim responses (1xx) and the
-/// final response count.
+/// How many responses to one request the client reads at most. Both interim responses (1xx) and the
+/// final response are counted.
 const MAX_RESPONSES: usize = 8;
 
 /// Opens connections to servers. The client is cheap to clone.
@@ -85,8 +85,8 @@ pub(super) struct ClientSettings {
     server_name: Option<rustls::pki_types::ServerName<'static>>,
 }
 
-/// The output leaves out TLS, the values of headers, and the subprotocols, one of which may be a
-/// token.
+/// The output leaves out the TLS settings, the values of headers, and the subprotocols, because a
+/// subprotocol may be a token.
 impl fmt::Debug for ClientSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientSettings")
@@ -321,7 +321,7 @@ impl WebSocketClient {
         self.opened(start, response, io, &rest, info).await
     }
 
-    /// Returns the open WebSocket, unless the application rejects the response.
+    /// Lets the application check the response, and returns the open WebSocket.
     pub(super) async fn opened<S>(
         &self,
         start: Instant,
@@ -347,8 +347,8 @@ impl WebSocketClient {
     }
 
     /// Makes the connection over an open WebSocket. If the connection loses its socket, `dialer`
-    /// opens another socket. If others could have read the session's secret on the way, no other
-    /// socket is opened.
+    /// opens another socket. If the session's secret may have crossed a network without TLS,
+    /// `dialer` is not used and the connection ends with its socket.
     pub(super) async fn connection<D: Dialer>(
         &self,
         opened: Opened,
@@ -392,7 +392,7 @@ fn is_an_answer(error: &ConnectError) -> bool {
     matches!(error, Refused { .. } | InvalidResponse(_) | Subprotocol { .. })
 }
 
-/// Shuts down the stream to a server that was rejected or that has refused.
+/// Shuts down the stream to a server that this end has rejected, or that has refused the request.
 async fn say_goodbye(io: &mut (impl AsyncWrite + Unpin)) {
     let _ = timeout(GOODBYE_TIMEOUT, io.shutdown()).await;
 }
@@ -425,8 +425,8 @@ async fn exchange(
 }
 
 /// Makes the error for a response that refuses the request. The error contains the part of the body
-/// that arrives within the time `left`. If the body is late or reading it fails, the error contains
-/// less of the body, because the status must be reported in any case.
+/// that arrives within the time `left`. The status must be reported in any case. So if the body is
+/// late or cannot be read, the error contains only a part of the body, or none of it.
 async fn refusal(
     io: &mut (impl AsyncRead + Unpin),
     response: Response<()>,

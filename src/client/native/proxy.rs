@@ -32,9 +32,8 @@ pub(super) struct ProxyServer {
 }
 
 impl ProxyServer {
-    /// Makes the proxy connect to the target. Every error is a [`ConnectError::Proxy`]: either the
-    /// proxy has failed, or it reports a failure of the server, with which only the proxy is in
-    /// contact.
+    /// Makes the proxy connect to the target. Every error is a [`ConnectError::Proxy`]. Either the
+    /// proxy itself has failed, or the proxy reports a failure of the server.
     pub(super) async fn tunnel(
         &self,
         target: &Target,
@@ -83,7 +82,7 @@ impl ProxyServer {
             }
             Ok((_, rest)) if rest.is_empty() => Ok(()),
             // Nothing has been sent to the server yet, and an HTTP or TLS server does not send
-            // first. So these bytes cannot be the server's.
+            // first. So the bytes after the response cannot come from the server.
             Ok(_) => Err(ConnectError::InvalidResponse("bytes after a tunnel's response".into())),
             Err(error) => Err(error),
         };

@@ -36,8 +36,8 @@ pub(in crate::client) trait Dialer:
 pub(super) struct Redial<D> {
     dialer: D,
     subprotocol: Option<String>,
-    /// The newest cookies of the server, or of a load balancer before it. With these cookies the
-    /// balancer finds the server that has the session.
+    /// The newest cookies of the server, or of a load balancer in front of it. With these cookies
+    /// the balancer finds the server that has the session.
     cookies: std::sync::Arc<Mutex<Option<HeaderValue>>>,
 }
 
@@ -88,8 +88,9 @@ impl Dialer for Redialer {
 
 impl WebSocketClient {
     /// Whether connections to this server may be resumed. R-23: the session's secret must not cross
-    /// a network without TLS, unless the application permits it. A name or a proxy may lead to
-    /// another machine, so the address is checked as well.
+    /// a network without TLS, unless the application permits it. A loopback name may lead to
+    /// another machine, by its resolution or through a proxy, so the remote address is checked as
+    /// well.
     pub(super) fn may_resume(&self, target: &Target, info: &ConnectionInfo) -> bool {
         let to_loopback =
             info.remote_address().is_some_and(|to| to.ip().to_canonical().is_loopback());

@@ -61,7 +61,7 @@ mod tests {
 
     use super::*;
 
-    /// A time that is longer than any step here takes on any machine.
+    /// Every step here ends within this time, even on a slow machine.
     const WATCHDOG: Duration = Duration::from_secs(30);
 
     fn some() -> Vec<SocketAddr> {
@@ -72,7 +72,7 @@ mod tests {
         Box::leak(Box::new(Semaphore::new(count)))
     }
 
-    /// Returns a resolver that answers when the sender, which is also returned, is used or dropped.
+    /// Returns a sender and a resolver. The resolver answers when the sender is used or dropped.
     fn stuck() -> (mpsc::Sender<()>, impl FnOnce() -> io::Result<Vec<SocketAddr>> + Send) {
         let (answer, wait) = mpsc::channel::<()>();
         let lookup = move || {

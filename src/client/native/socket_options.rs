@@ -68,7 +68,7 @@ impl SocketOptions {
     /// (about nine hours), because Linux accepts no more.
     ///
     /// [`Config::keep_alive_interval`](crate::Config::keep_alive_interval) detects more failures.
-    /// If that is off, TCP's probes are useful to keep a NAT's entry alive.
+    /// If the keep-alive interval is off, TCP's probes can keep a NAT's entry alive.
     pub fn keepalive(&mut self, idle: Option<Duration>) -> &mut Self {
         let (least, most) = KEEPALIVE_SECONDS.into_inner();
         self.keepalive = idle.filter(|idle| !idle.is_zero()).map(|idle| {
@@ -103,8 +103,8 @@ impl SocketOptions {
         socket.set_nodelay(self.nodelay)?;
         if let Some(idle) = self.keepalive {
             let keepalive = TcpKeepalive::new().with_time(idle);
-            // Windows sets the idle time and the interval in one call. The default interval of
-            // Windows is one second.
+            // Windows sets the idle time and the interval in one call, so the interval must be
+            // given as well. One second is the default of Windows.
             #[cfg(windows)]
             let keepalive = keepalive.with_interval(Duration::from_secs(1));
             SockRef::from(&socket).set_tcp_keepalive(&keepalive)?;
@@ -125,8 +125,8 @@ fn buffer_bytes(bytes: u32) -> u32 {
     bytes.clamp(*BUFFER_BYTES.start(), *BUFFER_BYTES.end())
 }
 
-/// Sets a size, and halves it until the system accepts it. If the system accepts none, its own size
-/// stays.
+/// Sets a size, and halves it until the system accepts it. If the system accepts no size, the
+/// system's default stays.
 fn set_largest(bytes: u32, set: impl Fn(u32) -> io::Result<()>) {
     let sizes = std::iter::successors(Some(bytes), |bytes| Some(bytes / 2));
     // The search ends, because a size can be halved only as often as it has bits.

@@ -19,8 +19,8 @@ use crate::{
     tls::{Identity, Trust, client_config},
 };
 
-/// The only ALPN name (RFC 7301) of a client that speaks HTTP/1.1. If it also offered `h2`, a
-/// server that speaks HTTP/2 would select `h2`.
+/// The only ALPN name (RFC 7301) of a client that speaks HTTP/1.1. If the client also offered `h2`,
+/// a server that speaks HTTP/2 would select `h2`.
 pub(in crate::client) const HTTP1: &[u8] = b"http/1.1";
 
 /// A configuration that is made when it is first needed, because making it reads the platform's
@@ -81,8 +81,8 @@ impl LazyConfig {
     }
 }
 
-/// Returns the name for SNI and for checking the certificate. An IP address is looked up among the
-/// certificate's addresses and not sent as SNI (RFC 6066 §3).
+/// Returns the name for SNI and for checking the certificate. An IP address must be among the
+/// certificate's addresses, and is not sent as SNI (RFC 6066 §3).
 pub(super) fn server_name(host: &str) -> Result<ServerName<'static>, ConnectError> {
     ServerName::try_from(host.to_owned())
         .map_err(|error| ConnectError::InvalidUrl(error.to_string()))

@@ -11,11 +11,11 @@ use crate::{connection::ConnectionInfo, error::VerifyServerError};
 /// An application's own check of a server, in addition to the verification by TLS. It is set by
 /// [`verify_server`](crate::WebSocketClientBuilder::verify_server).
 ///
-/// If a method returns an error, of any type, connecting fails with
-/// [`ConnectError::ServerRejected`](crate::ConnectError::ServerRejected), and the method's error is
-/// the source of that error. The [handshake timeout](crate::Config::handshake_timeout) covers both
-/// methods together with all other steps of the handshake. If the timeout expires while a method
-/// runs, the method's future is dropped.
+/// A method may return an error of any type. Then connecting fails with
+/// [`ConnectError::ServerRejected`](crate::ConnectError::ServerRejected), whose source is the
+/// method's error. The [handshake timeout](crate::Config::handshake_timeout) covers both methods
+/// together with all other steps of the handshake. If the timeout expires while a method runs, the
+/// method's future is dropped.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -94,7 +94,8 @@ pub trait VerifyServer: Send + Sync + 'static {
     }
 }
 
-/// Wraps an application's check and implements `Debug`, because the check itself may not.
+/// Wraps an application's check and implements `Debug`, because the check itself may not implement
+/// it.
 pub(super) struct Verifier(pub(super) Box<dyn VerifyServer>);
 
 impl fmt::Debug for Verifier {

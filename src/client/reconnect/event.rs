@@ -15,11 +15,13 @@ pub enum ReconnectError {
     /// does not try again.
     #[error("gave up connecting: {0}")]
     Connect(#[source] ConnectError),
-    /// The connection was lost, and the client does not dial again. Either the settings say so for
+    /// The connection was lost, and the client does not dial again. Either
+    /// [`reconnect_if`](crate::ReconnectingClientBuilder::reconnect_if) does not allow it after
     /// this error, or the connection came from the last allowed attempt and was lost within 30 s.
     #[error("connection lost: {0}")]
     Lost(#[source] ConnectionError),
-    /// No connection of this client has such streams: the js-ws wire has no unidirectional ones.
+    /// The js-ws wire has no unidirectional streams, so no connection of this client can open such
+    /// a stream.
     #[error("the wire does not support this kind of stream")]
     Unsupported,
     /// The task that dials is gone, because the runtime is ending, or because a function that was
@@ -45,10 +47,10 @@ pub enum ReconnectEvent {
     /// connection is [`Connected`](Self::Connected).
     Draining,
     /// The peer [drains the connection](crate::WebSocketConnection::drain), for example because the
-    /// server [shuts down](crate::WebSocketServer::shutdown). The client dials the next connection,
-    /// and hands out the old one until then, for 3 s at most. When the next one is
-    /// [`Connected`](Self::Connected), the client drains the old one. [`Lost`](Self::Lost) follows
-    /// when that has ended.
+    /// server [shuts down](crate::WebSocketServer::shutdown). The client dials the next connection.
+    /// Until the next connection exists, the client hands out the old connection, for 3 s at most.
+    /// When the next connection is [`Connected`](Self::Connected), the client drains the old
+    /// connection. [`Lost`](Self::Lost) follows when the old connection has ended.
     PeerDraining,
     /// The connection has ended. Either end may have ended it.
     Lost {

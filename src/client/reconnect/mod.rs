@@ -28,13 +28,14 @@ use crate::{
 /// covers about the last 20 losses.
 const EVENTS: usize = 64;
 
-/// The longest `Retry-After` that is honoured. Maintenance usually takes minutes. A longer wait
-/// than an hour is probably a mistake, or comes from a server that wants to lose its clients.
-/// Neither of these two should stop a client for good.
+/// The longest `Retry-After` that is honoured. Maintenance usually takes minutes. A header that
+/// asks for more than an hour is probably a mistake, or comes from a server that wants to get rid
+/// of its clients. In neither case should the client stop for good.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
-/// The longest pause before the first attempt after the peer's notice of a drain. The old connection
-/// takes streams for three seconds after the notice, and the attempt itself needs a part of them.
+/// The longest pause before the first attempt after the peer's notice of a drain. The old
+/// connection takes streams for three seconds after the notice, and the attempt itself needs a part
+/// of these seconds.
 const HANDOVER: Duration = Duration::from_secs(1);
 
 /// How long a connection has to last for its attempt to count as a success.
@@ -42,9 +43,8 @@ const HANDOVER: Duration = Duration::from_secs(1);
 /// A server whose backend is down may accept each connection and end it at once. Without this
 /// condition, no attempt at that server would count as a failure, and the client would dial for
 /// ever. The time equals the default of the longest pause, so the client dials that server about as
-/// often as a server that does not answer. The time is not a setting and is not derived from the
-/// setting for the pauses, because neither a pause of 0 nor a pause of a day says how long a
-/// connection should last.
+/// often as a server that does not answer. The time does not follow the setting for the pauses,
+/// because a pause of 0 or of a day says nothing about how long a connection should last.
 const LASTING: Duration = Duration::from_secs(30);
 
 /// A client that keeps one connection to a server. It dials again when the connection is lost, or
@@ -94,7 +94,8 @@ pub struct ReconnectingClient(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     state: watch::Receiver<ReconnectState>,
-    // This sender is weak. So when the task ends, each listener sees the end of the events.
+    // This sender is weak, so that the channel closes when the task ends. Then each listener sees
+    // the end of the events.
     events: broadcast::WeakSender<ReconnectEvent>,
     task: AbortHandle,
 }
@@ -287,8 +288,8 @@ impl ReconnectingClientBuilder {
     ///
     /// After a connection that has lasted for 30 s the pauses start again at
     /// [`initial_delay`](Self::initial_delay). A connection that ends sooner counts as a failure.
-    /// Without this rule, a client whose server accepts each connection and ends it soon would dial
-    /// without pauses.
+    /// Without this rule, the pauses would stay short if a server accepts each connection and ends
+    /// it soon.
     pub fn max_delay(mut self, delay: Duration) -> Self {
         self.max_delay = delay;
         self
@@ -333,8 +334,9 @@ impl ReconnectingClientBuilder {
         self
     }
 
-    /// Starts dialling, in a task of the tokio runtime in whose context this is called, or of the
-    /// web page. Returns the client and its first listener, which may be dropped.
+    /// Starts a task that dials. Call this method in the context of a tokio runtime, which then
+    /// runs the task. In a web page, the browser runs the task. Returns the client and its first
+    /// listener, which may be dropped.
     pub fn start(self) -> (ReconnectingClient, ReconnectEvents) {
         let (tell_state, state) = watch::channel(ReconnectState::Connecting);
         let (tell, receiver) = broadcast::channel(EVENTS);
@@ -369,20 +371,21 @@ impl ReconnectingClientBuilder {
     ) -> ReconnectError {
         let tell = |event| drop(events.send(event));
         let (mut attempt, mut pauses) = (1_u32, 0_u32);
-        // The connection that the peer drains, until there is a new connection.
+        // The old connection, if the peer drains it and there is no new connection yet.
         let mut replaced: Option<WebSocketConnection> = None;
         loop {
             let mut least = Duration::ZERO;
             let is_last = self.max_attempts.is_some_and(|most| attempt >= most);
             match beside(draining, events, (self.dial)()).await {
                 Ok(connection) => {
-                    // If the peer drains this connection, it is used until there is a new
-                    // connection.
+                    // If the peer drains this connection, this end opens streams on it until there
+                    // is a new connection.
                     connection.set_drain_with_peer(false);
                     // The state is set before the event is sent. So when a listener receives the
                     // event, it finds the connection.
                     state.send_replace(ReconnectState::Connected(connection.clone()));
-                    // From now on the old connection opens no streams, and the peer need not wait.
+                    // From now on this end opens no streams on the old connection, so the peer need
+                    // not wait for more streams.
                     if let Some(old) = replaced.take() {
                         old.drain();
                     }
@@ -432,7 +435,8 @@ impl ReconnectingClientBuilder {
             // A server may ask all its clients to wait until the same moment. The random part makes
             // them come back at different times.
             let longest = match &replaced {
-                // The peer accepts streams on the old connection only for a while.
+                // The peer accepts streams on the old connection only for 3 s, so the pause must be
+                // short.
                 Some(_) => self.longest_delay(pauses).min(HANDOVER),
                 None => self.longest_delay(pauses),
             };

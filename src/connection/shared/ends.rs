@@ -1,4 +1,5 @@
-//! Stores how sending halves have ended. Futures that wait for the end of a half read it here.
+//! Stores how sending halves have ended. Futures that wait for the end of a half read its outcome
+//! here.
 
 use std::sync::{Arc, OnceLock};
 

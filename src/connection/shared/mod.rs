@@ -1,5 +1,5 @@
-//! What the driver and the handles of one connection share: the engine behind a lock, and the
-//! wakers of all tasks that wait for the engine.
+//! The state that the task and the handles of one connection share: the engine behind a lock, and
+//! the wakers of all tasks that wait for the engine.
 
 mod ends;
 mod locked;
@@ -42,7 +42,7 @@ pub(crate) struct Shared {
     /// Time zero of the engine's clock.
     epoch: Instant,
     pub(crate) info: ConnectionInfo,
-    /// The connection's number in this process, which its logs contain.
+    /// The connection's number in this process. The connection's logs contain this number.
     #[cfg(feature = "qlog")]
     pub(crate) id: u64,
     /// The span in which the connection's events are recorded.
@@ -51,7 +51,7 @@ pub(crate) struct Shared {
     handles: AtomicUsize,
 }
 
-/// The output leaves out the state, because it contains the application's data.
+/// The output leaves out the state, because the state contains the application's data.
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shared = f.debug_struct("Shared");
@@ -95,7 +95,7 @@ impl Shared {
     }
 
     /// Converts a time of the engine to the runtime's clock. Returns `None` if that clock cannot
-    /// represent it.
+    /// represent the time.
     pub(crate) fn instant(&self, at: Time) -> Option<Instant> {
         let instant = self.epoch.checked_add(at.since_epoch())?;
         // The extra second is a margin, because tokio's timer rounds the time up, and panics if the
@@ -137,9 +137,9 @@ impl Shared {
         drop(dropped);
     }
 
-    /// Keeps the connection's slot among a server's connections as long as the connection has a
-    /// socket. If the socket has moved to an earlier connection, the slot moves to that connection
-    /// too.
+    /// Keeps a value that counts this connection among the server's connections with a socket. The
+    /// value is dropped when the connection has no socket. If the socket has moved to an earlier
+    /// connection, the value moves to that connection, too.
     #[cfg(not(target_family = "wasm"))]
     pub(crate) fn hold_slot(&self, slot: Kept) {
         let mut state = self.lock();
@@ -151,7 +151,7 @@ impl Shared {
             }
             return;
         }
-        // A task that still exists may have a socket, even if the connection is over.
+        // As long as the task exists, it may have a socket, even if the connection is over.
         let dropped = match state.is_gone {
             true => Some(slot),
             false => state.slot.replace(slot),
@@ -160,8 +160,8 @@ impl Shared {
         drop(dropped);
     }
 
-    /// Ends the connection because its task is gone. This has no effect if the connection has ended.
-    /// `Finish` wakes the waiting tasks.
+    /// Ends the connection because its task is gone. This has no effect if the connection has
+    /// ended. `Finish` wakes the waiting tasks.
     pub(super) fn abandon(&self, lost: DriverLost) {
         let mut state = self.lock();
         let now = state.time(self.now());

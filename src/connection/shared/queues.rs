@@ -10,7 +10,7 @@ use wsmux_proto::{Dir, StreamId};
 use super::{Shared, State, ends::Ends};
 use crate::connection::waiters::Waiters;
 
-/// What a task can wait for, other than reading from a stream or writing to it.
+/// The conditions for which a task can wait, apart from reading from a stream or writing to it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Queue {
     /// The connection is established, or has ended, or either end drains it.
@@ -61,8 +61,8 @@ impl Queues {
     }
 }
 
-/// A future's position in a queue. When this value is dropped, the future leaves the queue, and
-/// what was reserved for the future goes to the next task.
+/// A future's position in a queue. When this value is dropped, the future leaves the queue, and the
+/// amount that was reserved for the future goes to the next task.
 pub(crate) struct QueuePosition<'a> {
     shared: &'a Shared,
     queue: Queue,

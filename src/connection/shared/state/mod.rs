@@ -31,7 +31,7 @@ use crate::{
     observe::trace,
 };
 
-/// What the lock guards.
+/// The state of a connection, which its lock guards.
 ///
 /// Waking or dropping a waker runs foreign code. The waker may be the last owner of a task that
 /// holds handles to this connection, and dropping a handle takes the lock. Therefore no waker is
@@ -39,7 +39,7 @@ use crate::{
 /// `wakeups`, and [`Locked`](super::Locked) wakes or drops it after releasing the lock.
 #[derive(Debug)]
 pub(crate) struct State {
-    /// The engine, within the layer that may give it new sockets.
+    /// The engine, inside the session, which can move the engine to a new socket.
     pub(crate) session: Session,
     /// The wakers to wake or drop once the lock is released.
     wakeups: Wakeups,
@@ -53,14 +53,14 @@ pub(crate) struct State {
     queues: Queues,
     /// Whether the driver is gone.
     finished: bool,
-    /// Whether the task of the connection is gone. A connection that has finished may have a task
-    /// that still tells its peer.
+    /// Whether the task of the connection is gone. After the connection has finished, its task may
+    /// still have to tell the peer.
     pub(crate) is_gone: bool,
     /// The latest round-trip time that the socket has measured.
     pub(crate) socket_rtt: Option<Duration>,
     /// A value that a server keeps here until the connection has ended and its socket is gone.
     pub(crate) kept: Option<Kept>,
-    /// The connection's place among a server's connections with a socket.
+    /// This value counts the connection among the server's connections with a socket.
     pub(crate) slot: Option<Kept>,
     /// The earlier connection to which the socket of this connection has moved.
     pub(crate) moved_to: Option<Weak<Shared>>,
@@ -117,13 +117,15 @@ impl State {
         self.latest
     }
 
-    /// Returns a stream's sending half, for calls at the latest time that the engine has seen.
+    /// Returns a stream's sending half. Calls on the half use the latest time that was passed to
+    /// the engine.
     pub(crate) fn send_stream(&mut self, id: StreamId) -> SendStream<'_> {
         let now = self.latest;
         self.engine_mut().send_stream(now, id)
     }
 
-    /// Returns a stream's receiving half, for calls at the latest time that the engine has seen.
+    /// Returns a stream's receiving half. Calls on the half use the latest time that was passed to
+    /// the engine.
     pub(crate) fn recv_stream(&mut self, id: StreamId) -> RecvStream<'_> {
         let now = self.latest;
         self.engine_mut().recv_stream(now, id)
@@ -169,7 +171,7 @@ impl State {
                     trace::event!(span, DEBUG, "connection.peer_draining");
                     self.events.push(ConnectionEvent::PeerDraining);
                     self.wake_all_of(Queue::Events);
-                    // A reconnecting client waits here.
+                    // A reconnecting client waits in this queue to learn when it has to dial again.
                     self.wake_all_of(Queue::Established);
                 }
                 Event::Draining => self.wake_openers(),
@@ -182,8 +184,8 @@ impl State {
                     }
                     self.wake_all();
                 }
-                // `Event` is non-exhaustive. The engine is released together with this crate, so
-                // there is no other event.
+                // `Event` is non-exhaustive. The engine and this crate always have the same
+                // version, so there is no other event.
                 _ => {}
             }
         }
@@ -246,7 +248,8 @@ impl State {
         self.finished = true;
         self.wakeups.drop_later(self.driver.take().map(|driver| driver.waker));
         self.wake_all_of(Queue::Finished);
-        // The engine's `Closed` event has woken these tasks already, unless something panicked.
+        // Usually the engine's `Closed` event has already woken these tasks. After a panic they may
+        // still be waiting.
         self.wake_all();
     }
 
@@ -279,8 +282,8 @@ impl State {
         }
     }
 
-    /// Records that the application has reset a sending half, or has dropped its handle without
-    /// finishing it.
+    /// Records that the application has reset a sending half, or has dropped the half's handle
+    /// without finishing the half.
     pub(crate) fn was_reset(&mut self, id: StreamId) {
         self.queues.ends.set(id, Err(StoppedError::ClosedStream), &mut self.wakeups);
     }
@@ -367,8 +370,9 @@ impl State {
         }
     }
 
-    /// Returns how much there is for the tasks in `queue` to share. Returns 0 if `queue` is for an
-    /// event that concerns all of its tasks at once, because only `wake_all_of` wakes these tasks.
+    /// Returns how much is available for all tasks in `queue` together. Returns 0 if `queue` is for
+    /// an event that concerns all of its tasks at once, because only `wake_all_of` wakes these
+    /// tasks.
     fn available(&self, queue: Queue) -> u64 {
         match queue {
             Queue::Established | Queue::Events | Queue::Finished | Queue::End(_) => 0,
@@ -400,8 +404,8 @@ impl State {
     }
 
     /// Asks the engine to emit an event when more becomes available for `queue`. This is also
-    /// needed if something is available now, because it may be reserved for other tasks, or be less
-    /// than a task wants.
+    /// needed if an amount is available now, because the amount may be reserved for other tasks or
+    /// be smaller than a task wants.
     fn request_event(&mut self, queue: Queue) {
         match queue {
             Queue::DatagramReaders => self.engine_mut().want_datagram(),
