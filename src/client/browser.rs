@@ -6,7 +6,7 @@ use std::{fmt, pin::Pin, sync::Arc, time::Duration};
 use web_sys::Url;
 use wsmux_proto::{Side, Wire};
 
-use super::{CONNECT_TIMEOUT, is_loopback};
+use super::{CONNECT_TIMEOUT, is_loopback, opened::Opened};
 use crate::{
     connection::{
         ConnectionInfo, WebSocketConnection, WebSocketConnectionBuilder,
@@ -128,7 +128,7 @@ impl WebSocketClient {
                 })),
                 false => Resume::Never,
             };
-            self.establish(opened, resume).await
+            opened.establish(&self.0.connection, self.0.wire, resume).await
         };
         connecting.await.inspect_err(failed)
     }
@@ -170,27 +170,6 @@ impl WebSocketClient {
         let left = connection.config.get_handshake_timeout().min(left);
         Ok(Opened { socket: NewSocket::new(socket), info, left })
     }
-
-    /// Makes the connection over an open WebSocket.
-    async fn establish(
-        &self,
-        opened: Opened,
-        resume: Resume,
-    ) -> Result<WebSocketConnection, ConnectError> {
-        let Opened { socket, info, left } = opened;
-        let settings = self.0.connection.clone().info(info).time_left(left).resume(resume);
-        let connection = settings.build_over(socket, Side::Client, self.0.wire);
-        connection.established().await?;
-        Ok(connection)
-    }
-}
-
-/// A WebSocket that is open and has no connection yet.
-struct Opened {
-    socket: NewSocket,
-    info: ConnectionInfo,
-    /// The time that is left of the handshake timeout.
-    left: Duration,
 }
 
 /// Dials the server of one connection again.
@@ -212,14 +191,7 @@ impl resume::Redial for Redialer {
     fn dial(&self) -> Pin<Box<dyn resume::Dialling>> {
         let (client, url) = (self.client.clone(), self.url.clone());
         let subprotocol = self.subprotocol.clone();
-        Box::pin(async move {
-            let Opened { socket, info, left } = client.dial(&url).await?;
-            let (before, now) = (subprotocol.as_deref(), info.subprotocol());
-            match before == now {
-                true => Ok((socket, left)),
-                false => Err(resume::other_subprotocol(before, now)),
-            }
-        })
+        Box::pin(async move { client.dial(&url).await?.resume(subprotocol.as_deref()) })
     }
 
     fn network_returns(&self) -> Pin<Box<dyn resume::Waiting>> {

@@ -7,6 +7,7 @@ mod browser;
 mod http2;
 #[cfg(not(target_family = "wasm"))]
 mod native;
+mod opened;
 mod reconnect;
 
 use std::{net::IpAddr, time::Duration};

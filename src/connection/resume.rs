@@ -130,16 +130,6 @@ impl NewSocket {
     }
 }
 
-/// Returns the error for a server that no longer selects the subprotocol of the connection.
-pub(crate) fn other_subprotocol(before: Option<&str>, now: Option<&str>) -> ConnectError {
-    // The caller does not dial again after this error, because a later attempt would get the same
-    // answer.
-    ConnectError::Subprotocol {
-        offered: before.map(str::to_owned).into_iter().collect(),
-        selected: now.map(str::to_owned),
-    }
-}
-
 /// Dials until there is a new socket. `failures` is the number of sockets and attempts that have
 /// failed since the connection last had a socket that carried data. Returns `None` if the
 /// connection has ended meanwhile, or if a further attempt would get the same answer from the

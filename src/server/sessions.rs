@@ -192,11 +192,12 @@ mod tests {
         assert_eq!(costs(&registry), [7]);
         let _more = suspend(&registry, &[12]);
         assert_eq!(costs(&registry), [7, 12]);
-        // It ended for a limit, and then its driver drops what counted it.
+        // Both limits are exceeded, so the oldest ends, and then the largest.
         let newest = suspend(&registry, &[13]);
-        assert_eq!(costs(&registry), [7]);
+        assert_eq!(costs(&registry), [12]);
+        // The driver of a connection that ended drops what counted it.
         drop(newest);
-        assert_eq!(costs(&registry), [7]);
+        assert_eq!(costs(&registry), [12]);
     }
 
     #[test]

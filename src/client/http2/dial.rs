@@ -12,10 +12,7 @@ use super::Session;
 #[cfg(feature = "tls")]
 use crate::{client::native::tls::HTTP1, socket::ReadAhead};
 use crate::{
-    client::{
-        WebSocketClient,
-        native::{Opened, proxy::Tunnel},
-    },
+    client::{WebSocketClient, native::proxy::Tunnel, opened::Opened},
     connection::ConnectionInfo,
     error::ConnectError,
     handshake::client::Target,

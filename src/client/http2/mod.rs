@@ -19,7 +19,8 @@ use self::{
 };
 use super::{
     WebSocketClient,
-    native::{ClientSettings, Opened, redial::Dialer},
+    native::{ClientSettings, redial::Dialer},
+    opened::Opened,
 };
 use crate::{
     connection::{ConnectionInfo, WebSocketConnection},

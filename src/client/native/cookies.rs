@@ -1,4 +1,7 @@
 //! The cookies of a load balancer, which lead a client back to the same server.
+//!
+//! Only the name and the value of a cookie matter here. A crate for cookies would also parse dates,
+//! and would add a crate for time to each user's build.
 
 use http::{HeaderMap, HeaderValue, header};
 

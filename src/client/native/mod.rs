@@ -33,10 +33,10 @@ use self::{
     verify::Verifier,
 };
 use crate::{
+    client::opened::Opened,
     connection::{
-        ConnectionInfo, WebSocketConnection, WebSocketConnectionBuilder,
-        info::HeaderNames,
-        resume::{NewSocket, Resume},
+        ConnectionInfo, WebSocketConnection, WebSocketConnectionBuilder, info::HeaderNames,
+        resume::Resume,
     },
     error::{ConnectError, ServerRejection, VerifyServerError},
     handshake::{
@@ -193,7 +193,7 @@ impl WebSocketClient {
         let connecting = async {
             let opened = self.open(&target, io, ConnectionInfo::default(), None).await?;
             // The client does not know where the stream came from, so it cannot dial again.
-            self.establish(opened, Resume::Never).await
+            opened.establish(&self.0.connection, self.0.wire, Resume::Never).await
         };
         connecting.await.inspect_err(failed)
     }
@@ -359,29 +359,8 @@ impl WebSocketClient {
             true => Resume::Redial(Arc::new(Redial::new(dialer, &opened.info))),
             false => Resume::Never,
         };
-        self.establish(opened, resume).await
+        opened.establish(&self.0.connection, self.0.wire, resume).await
     }
-
-    async fn establish(
-        &self,
-        opened: Opened,
-        resume: Resume,
-    ) -> Result<WebSocketConnection, ConnectError> {
-        let Opened { socket, info, left } = opened;
-        let settings = self.0.connection.clone().info(info).time_left(left).resume(resume);
-        let connection = settings.build_over(socket, Side::Client, self.0.wire);
-        connection.established().await?;
-        Ok(connection)
-    }
-}
-
-/// A WebSocket that is open and has no connection yet.
-#[derive(Debug)]
-pub(super) struct Opened {
-    pub(super) socket: NewSocket,
-    pub(super) info: ConnectionInfo,
-    /// The time that is left of the handshake timeout.
-    pub(super) left: Duration,
 }
 
 /// Whether the error means that the server has answered. The answer may be a refusal, or may be

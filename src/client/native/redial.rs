@@ -10,11 +10,11 @@ use std::{
 use http::{HeaderMap, HeaderValue};
 
 use super::{
-    Opened, WebSocketClient,
+    WebSocketClient,
     cookies::{add_cookies, cookies_of, merge},
 };
 use crate::{
-    client::is_loopback,
+    client::{is_loopback, opened::Opened},
     connection::{ConnectionInfo, resume},
     error::ConnectError,
     handshake::client::Target,
@@ -55,16 +55,14 @@ impl<D: Dialer> resume::Redial for Redial<D> {
         let newest = self.cookies.clone();
         let cookies = lock(&newest).clone();
         Box::pin(async move {
-            let Opened { socket, info, left } = dialer.dial(cookies).await?;
-            let (before, now) = (subprotocol.as_deref(), info.subprotocol());
-            if before != now {
-                return Err(resume::other_subprotocol(before, now));
-            }
-            if let Some(cookies) = info.response_headers().and_then(cookies_of) {
+            let opened = dialer.dial(cookies).await?;
+            let cookies = opened.info.response_headers().and_then(cookies_of);
+            let socket = opened.resume(subprotocol.as_deref())?;
+            if let Some(cookies) = cookies {
                 let mut newest = lock(&newest);
                 *newest = Some(merge(newest.take(), cookies));
             }
-            Ok((socket, left))
+            Ok(socket)
         })
     }
 }
