@@ -7,7 +7,8 @@
 //! ```text
 //! /// What else there is to say of the test.
 //! ///
-//! /// [C-31] Streams whose readers stand still, however many, MUST NOT slow or stop another stream.
+//! /// [C-31] Streams whose readers have stopped MUST NOT slow or stop another stream, however many
+//! /// such streams there are.
 //! #[test]
 //! fn streams_that_stand_still_do_not_stop_another() {
 //! ```
