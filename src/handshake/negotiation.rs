@@ -371,7 +371,7 @@ mod tests {
     /// [W-40] A server MUST accept `qmux-01` and `qmux-01.<app>` wherever it accepts the
     /// corresponding name with `qmux-02`. If a client offers both, the server MUST prefer the name
     /// with `qmux-02`. By default a server accepts the older names, and a client does not offer
-    /// them. Both are settings.
+    /// them. Settings change both defaults.
     /// [W-41] An application protocol that is configured by its bare name MUST be offered, or
     /// accepted, as exactly that name.
     #[test]

@@ -466,8 +466,8 @@ mod tests {
     /// preference decides.
     /// [W-18] When names are offered and the server accepts none of them, the server MUST answer
     /// HTTP 400 and not upgrade.
-    /// [W-19] When nothing is offered, a server that permits js-ws MUST speak js-ws and select
-    /// nothing.
+    /// [W-19] When nothing is offered, a server that permits js-ws MUST speak js-ws and select no
+    /// subprotocol.
     /// [W-20] When nothing is offered, a server that does not permit js-ws MUST answer HTTP 400.
     /// [W-21] A `Sec-WebSocket-Protocol` header that is present but holds no valid name counts as
     /// an offer, and MUST be answered with HTTP 400.

@@ -61,7 +61,7 @@ fn write(now: Time, client: &mut Session, server: &mut Session, id: StreamId, by
 }
 
 #[test]
-fn an_idle_connection_keeps_no_memory_of_a_burst_that_it_could_have_sent_again() {
+fn an_idle_connection_keeps_no_memory_of_what_it_has_sent() {
     let held = |burst: usize| {
         let mut ends = None;
         let held = measure(|| {

@@ -199,8 +199,8 @@ async fn output_for_a_peer_that_does_not_read_is_bounded_and_a_close_leaves() {
     }
 }
 
-/// [W-8] A WebSocket ping MUST be answered with a pong that carries the ping's payload, while the
-/// connection is open.
+/// [W-8] While the connection is open, a WebSocket ping MUST be answered with a pong that carries
+/// the ping's payload.
 #[tokio::test]
 async fn a_pong_leaves_with_the_flush_though_nothing_else_is_sent() {
     let (mut socket, mut far) = server(1 << 16).await;
@@ -250,7 +250,7 @@ async fn an_answer_to_a_close_is_flushed() {
     assert_eq!(&sent, b"\x88\x02\x03\xe8");
 }
 
-/// [W-29] The end of the TCP or TLS stream without a Close frame MUST be reported as a lost
+/// [W-29] If the TCP or TLS stream ends without a Close frame, the end MUST be reported as a lost
 /// transport, never as a close by the peer.
 #[tokio::test]
 async fn a_stream_that_ends_without_a_close_is_an_eof() {

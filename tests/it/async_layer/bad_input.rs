@@ -270,7 +270,7 @@ async fn a_client_ends_the_connection_to_a_server_that_masks() {
     }
 }
 
-/// [W-29] The end of the TCP or TLS stream without a Close frame MUST be reported as a lost
+/// [W-29] If the TCP or TLS stream ends without a Close frame, the end MUST be reported as a lost
 /// transport, never as a close by the peer.
 /// [C-19] A receiving half whose FIN has not arrived when the connection ends MUST end in an error,
 /// never in a clean end.
@@ -359,8 +359,8 @@ async fn a_peer_that_ends_its_tcp_in_order_in_mid_message_is_an_eof() {
     }
 }
 
-/// [W-8] A WebSocket ping MUST be answered with a pong that carries the ping's payload, while the
-/// connection is open.
+/// [W-8] While the connection is open, a WebSocket ping MUST be answered with a pong that carries
+/// the ping's payload.
 #[tokio::test]
 async fn pings_and_fragments_that_are_in_order_do_no_harm() {
     for wire in WIRES {

@@ -72,8 +72,8 @@ fn many() -> Config {
 }
 
 /// [C-88] When tasks wait to open or accept a stream, or to send or read a datagram, an event MUST
-/// wake as many of them as it can serve and no more, first come first served. If a task does not
-/// take what it was woken for, the next task is woken.
+/// wake as many of them as it can serve and no more, first come first served. If a task that was
+/// woken does not make its call, the next task is woken.
 #[tokio::test(start_paused = true)]
 async fn a_stream_wakes_one_of_those_who_wait_to_accept() {
     for wire in WIRES {
@@ -119,8 +119,8 @@ async fn a_unidirectional_stream_wakes_one_of_those_who_wait_to_accept() {
 }
 
 /// [C-88] When tasks wait to open or accept a stream, or to send or read a datagram, an event MUST
-/// wake as many of them as it can serve and no more, first come first served. If a task does not
-/// take what it was woken for, the next task is woken.
+/// wake as many of them as it can serve and no more, first come first served. If a task that was
+/// woken does not make its call, the next task is woken.
 #[tokio::test(start_paused = true)]
 async fn a_datagram_wakes_one_of_those_who_wait_to_read() {
     let (client, server) = memory(Wire::QMux, &Config::default()).await;
@@ -168,8 +168,8 @@ async fn full(room: usize) -> (WebSocketConnection, WebSocketConnection, MemoryS
 const OVERHEAD: usize = 128;
 
 /// [C-88] When tasks wait to open or accept a stream, or to send or read a datagram, an event MUST
-/// wake as many of them as it can serve and no more, first come first served. If a task does not
-/// take what it was woken for, the next task is woken.
+/// wake as many of them as it can serve and no more, first come first served. If a task that was
+/// woken does not make its call, the next task is woken.
 #[tokio::test(start_paused = true)]
 async fn room_wakes_as_many_of_those_who_wait_to_send_as_it_is_for() {
     const LEN: usize = 600;
@@ -223,8 +223,8 @@ async fn small_datagrams_do_not_overtake_a_large_one_that_waits() {
 }
 
 /// [C-88] When tasks wait to open or accept a stream, or to send or read a datagram, an event MUST
-/// wake as many of them as it can serve and no more, first come first served. If a task does not
-/// take what it was woken for, the next task is woken.
+/// wake as many of them as it can serve and no more, first come first served. If a task that was
+/// woken does not make its call, the next task is woken.
 #[tokio::test(start_paused = true)]
 async fn room_whose_sender_was_dropped_goes_to_the_next() {
     let (client, server, stall) = full(2_000).await;
@@ -277,8 +277,8 @@ async fn room_that_another_took_is_waited_for_in_the_same_place() {
 }
 
 /// [C-88] When tasks wait to open or accept a stream, or to send or read a datagram, an event MUST
-/// wake as many of them as it can serve and no more, first come first served. If a task does not
-/// take what it was woken for, the next task is woken.
+/// wake as many of them as it can serve and no more, first come first served. If a task that was
+/// woken does not make its call, the next task is woken.
 #[tokio::test(start_paused = true)]
 async fn one_that_was_woken_and_dropped_leaves_what_it_was_to_get_to_the_next() {
     for wire in WIRES {

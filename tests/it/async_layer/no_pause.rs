@@ -116,7 +116,8 @@ async fn in_memory_16_mib_pass_32_streams_that_stand_still() {
 
 /// [C-30] Reading from the socket MUST NOT wait for an application's read, for the accept queue, or
 /// for a write to the socket.
-/// [C-31] Streams whose readers stand still, however many, MUST NOT slow or stop another stream.
+/// [C-31] Streams whose readers have stopped MUST NOT slow or stop another stream, however many
+/// such streams there are.
 #[tokio::test(start_paused = true)]
 async fn a_hundred_streams_that_nobody_accepts_do_not_stop_those_that_were() {
     for wire in WIRES {
@@ -154,7 +155,8 @@ async fn a_hundred_streams_that_nobody_accepts_do_not_stop_those_that_were() {
     }
 }
 
-/// [C-31] Streams whose readers stand still, however many, MUST NOT slow or stop another stream.
+/// [C-31] Streams whose readers have stopped MUST NOT slow or stop another stream, however many
+/// such streams there are.
 #[tokio::test(start_paused = true)]
 async fn a_stalled_reader_delays_no_open_accept_reset_or_datagram() {
     for wire in WIRES {

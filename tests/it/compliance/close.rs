@@ -175,7 +175,8 @@ fn a_pong_out_of_nowhere_changes_nothing() {
 
 /// On a local close we MUST send one CONNECTION_CLOSE (0x1d for an application's code, 0x1c
 /// for a transport error) as the last frame, and then a WebSocket Close.
-/// CONNECTION_CLOSE 0x1c MUST name the type of the frame at fault, or 0 where there is none.
+/// CONNECTION_CLOSE 0x1c MUST contain the type of the frame that caused the error, or 0 if
+/// no frame caused it.
 #[test]
 fn a_close_is_these_bytes() {
     let (mut peer, id) = with_stream(Wire::QMux, &config());

@@ -33,9 +33,10 @@ fn what_comes_is_taken_while_nothing_can_leave_and_nobody_accepts() {
     }
 }
 
-/// [C-32] Every answer that a peer can demand of us MUST be held in one of two ways. Either it is
-/// state of its stream or connection, with at most one answer of each kind. Or it is in a queue
-/// with a bound. So a peer that does not read cannot make our memory grow.
+/// [C-32] An answer that a peer demands MUST be held in one of two ways until we can send it.
+/// Either the answer is part of the state of its stream or connection, which holds at most one
+/// answer of each kind. Or the answer is in a queue with a bound. So a peer that does not read
+/// cannot make our memory grow.
 #[test]
 fn what_was_demanded_a_thousand_times_is_answered_once() {
     let (mut peer, id) = with_stream(Wire::QMux, &Config::default());

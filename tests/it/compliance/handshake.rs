@@ -163,7 +163,8 @@ async fn asked(server: WebSocketServerBuilder, lines: &str) -> (u16, String) {
 /// preference decides.
 /// [W-18] When names are offered and the server accepts none of them, the server MUST answer HTTP
 /// 400 and not upgrade.
-/// [W-19] When nothing is offered, a server that permits js-ws MUST speak js-ws and select nothing.
+/// [W-19] When nothing is offered, a server that permits js-ws MUST speak js-ws and select no
+/// subprotocol.
 /// [W-20] When nothing is offered, a server that does not permit js-ws MUST answer HTTP 400.
 /// [W-21] A `Sec-WebSocket-Protocol` header that is present but holds no valid name counts as an
 /// offer, and MUST be answered with HTTP 400.
@@ -207,7 +208,8 @@ async fn a_server_answers_each_offer_as_the_table_says() {
 
 /// [W-40] A server MUST accept `qmux-01` and `qmux-01.<app>` wherever it accepts the corresponding
 /// name with `qmux-02`. If a client offers both, the server MUST prefer the name with `qmux-02`. By
-/// default a server accepts the older names, and a client does not offer them. Both are settings.
+/// default a server accepts the older names, and a client does not offer them. Settings change both
+/// defaults.
 /// [W-41] An application protocol that is configured by its bare name MUST be offered, or accepted,
 /// as exactly that name.
 /// [W-17] If a server accepts an offered name, the server MUST select it, speak QMux, and echo

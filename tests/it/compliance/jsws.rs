@@ -47,9 +47,9 @@ fn the_last_id_below_2_61_is_a_stream() {
     }
 }
 
-/// [J-16] When a stream is finished, we MUST send Close(Read) after all Data. Close(Read) needs no
-/// credit. The socket is flushed between Data and Close(Read), because the real endpoint loses Data
-/// whose stream ends in the same TLS record.
+/// [J-16] To finish a stream, we MUST send Close(Read) after all Data of the stream. Close(Read)
+/// needs no credit. We flush the socket after the last Data and before Close(Read), because the
+/// real endpoint loses Data that comes in the same TLS record as the Close(Read).
 #[test]
 fn the_socket_is_flushed_between_the_last_data_and_the_end() {
     // Only a FIN needs the flush. A reset or a request to stop may overtake Data that was sent

@@ -91,8 +91,8 @@ const TABLE: [(u64, u64); 9] = [
 ];
 
 /// We MUST close with TRANSPORT_PARAMETER_ERROR in two cases. First, the length of a
-/// parameter passes the end of the parameters. Second, the value of a parameter has to be exactly
-/// one varint, and is something else.
+/// parameter is greater than the number of bytes that follow. Second, a parameter whose value is
+/// defined as one varint contains anything other than exactly one varint.
 /// If a parameter of the table in §6.2 appears twice, we MUST close with
 /// TRANSPORT_PARAMETER_ERROR. Unknown parameters may repeat, because we do not remember them.
 #[test]
@@ -497,7 +497,8 @@ fn pings_are_answered_one_by_one_where_they_do_not_wait() {
 }
 
 /// If a QX_PING response arrives whose number is above the largest number that we sent, we
-/// MUST close with PROTOCOL_VIOLATION. If we have sent no request, we MUST do so on any response.
+/// MUST close with PROTOCOL_VIOLATION. If we have sent no request, we MUST close with
+/// PROTOCOL_VIOLATION on any response.
 #[test]
 fn an_answer_to_the_next_ping_comes_too_early() {
     let mut config = Config::default();

@@ -318,7 +318,8 @@ fn with_credit_for_one_byte_at_a_time_the_fin_goes_with_the_last() {
     }
 }
 
-/// [C-28] Unread data in one stream MUST NOT reduce what another stream may still receive.
+/// [C-28] Unread data in one stream MUST NOT reduce the number of bytes that another stream may
+/// still receive.
 #[test]
 fn every_stream_takes_its_whole_window_while_all_others_are_full() {
     for wire in WIRES {

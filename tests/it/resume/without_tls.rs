@@ -27,8 +27,8 @@ async fn proxy(server: std::net::SocketAddr) -> String {
     format!("http://{address}")
 }
 
-/// A client MUST NOT offer resumption on a connection without TLS, unless the server has a
-/// loopback address or the application asks for it.
+/// A client MUST NOT offer resumption on a connection without TLS. There are two exceptions:
+/// the server has a loopback address, or the application asks for resumption.
 #[tokio::test]
 async fn without_tls_only_loopback_is_resumed_unless_asked_for() {
     let server = WebSocketServer::builder().config(config()).bind("127.0.0.1:0").await.unwrap();

@@ -12,7 +12,7 @@ fn peer(wire: Wire) -> ScriptedPeer {
 }
 
 /// [J-35] A close MUST be a WebSocket Close with the code of §3.3 and the reason. No other message
-/// announces it.
+/// announces the close.
 /// An application error code MUST be carried in full, up to 2^62-1.
 /// On a local close we MUST send one CONNECTION_CLOSE (0x1d for an application's code, 0x1c
 /// for a transport error) as the last frame, and then a WebSocket Close.
@@ -250,7 +250,7 @@ fn the_wait_for_the_peers_close_ends_by_the_timeout_or_with_the_socket() {
     }
 }
 
-/// [W-29] The end of the TCP or TLS stream without a Close frame MUST be reported as a lost
+/// [W-29] If the TCP or TLS stream ends without a Close frame, the end MUST be reported as a lost
 /// transport, never as a close by the peer.
 #[test]
 fn an_end_without_a_close_is_a_lost_transport() {

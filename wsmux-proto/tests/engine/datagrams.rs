@@ -84,9 +84,10 @@ fn when_nobody_reads_the_oldest_go_and_the_connection_goes_on() {
     assert_eq!(peer.conn.stats(Time::EPOCH).datagrams_dropped_incoming, 100 - kept.len() as u64);
 }
 
-/// [C-32] Every answer that a peer can demand of us MUST be held in one of two ways. Either it is
-/// state of its stream or connection, with at most one answer of each kind. Or it is in a queue
-/// with a bound. So a peer that does not read cannot make our memory grow.
+/// [C-32] An answer that a peer demands MUST be held in one of two ways until we can send it.
+/// Either the answer is part of the state of its stream or connection, which holds at most one
+/// answer of each kind. Or the answer is in a queue with a bound. So a peer that does not read
+/// cannot make our memory grow.
 #[test]
 fn empty_datagrams_are_bounded_too() {
     let mut config = Config::default();

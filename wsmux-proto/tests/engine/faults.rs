@@ -194,9 +194,10 @@ fn a_narrow_link_with_a_deep_queue_is_slow_and_not_dead() {
 /// [C-44] When nothing has been received for the keep-alive interval, or for a third of the
 /// effective idle timeout if that is shorter, a ping MUST be sent: QX_PING on QMux, WebSocket ping
 /// on js-ws.
-/// [C-45] If a ping is unanswered, and nothing at all has arrived for a whole effective idle
-/// timeout, the connection MUST time out, even though sending restarts the idle timer. If there is
-/// no effective idle timeout, three keep-alive intervals take its place.
+/// [C-45] If a ping is unanswered, and nothing at all has arrived for as long as the effective idle
+/// timeout, the connection MUST time out. This also holds if this end has sent messages in that
+/// time, which restart the idle timer (C-42). If there is no effective idle timeout, three
+/// keep-alive intervals take its place.
 #[test]
 fn both_ends_notice_a_black_hole_of_either_direction_by_the_idle_timeout() {
     let directions = [[true, false], [false, true], [true, true]];

@@ -110,7 +110,7 @@ fn a_reset_whose_final_size_is_past_the_credit_is_a_flow_control_error() {
 }
 
 /// [C-16] Data for a receiving half that the application has stopped MUST be discarded on arrival,
-/// but MUST be counted against stream credit, connection credit and final size.
+/// but MUST still count towards stream credit, connection credit and the final size.
 /// [C-17] A receiving half that the application has stopped MUST be kept until its FIN or reset has
 /// arrived.
 /// [J-23] Data that arrives after our Error(Write) MUST be discarded, and MUST be counted as C-16
@@ -264,11 +264,12 @@ fn a_peers_connection_credit_is_obeyed_and_spent_only_on_what_is_sent() {
     assert_eq!(peer.frames(), [stream(ids[2], 800, &[0; 100], false)]);
 }
 
-/// [C-29] A stream MUST NOT be scheduled unless it has something to send: data for which it has
-/// credit, or a FIN without data. A FIN without data needs no credit.
-/// [J-16] When a stream is finished, we MUST send Close(Read) after all Data. Close(Read) needs no
-/// credit. The socket is flushed between Data and Close(Read), because the real endpoint loses Data
-/// whose stream ends in the same TLS record.
+/// [C-29] A stream MUST NOT be scheduled while it has nothing to send. A stream has something to
+/// send if it has data and credit for this data, or a FIN without data. A FIN without data needs no
+/// credit.
+/// [J-16] To finish a stream, we MUST send Close(Read) after all Data of the stream. Close(Read)
+/// needs no credit. We flush the socket after the last Data and before Close(Read), because the
+/// real endpoint loses Data that comes in the same TLS record as the Close(Read).
 #[test]
 fn an_end_needs_no_credit() {
     let mut peer = limited(10, 10);
@@ -387,7 +388,7 @@ fn relative_and_absolute_grants_do_not_mix() {
 /// which the peer ends the stream. `@matrixai/ws` treats an Ack that arrives after the end as the
 /// opening of a new stream.
 ///
-/// [J-38] After our FIN or reset on a stream that the peer opened, we MUST NOT send an Ack unless
+/// [J-38] After our FIN or reset on a stream that the peer opened, we MUST NOT send an Ack before
 /// the peer has used up its credit.
 #[test]
 fn a_js_ws_stream_that_we_finished_grants_only_used_up_credit() {

@@ -134,8 +134,8 @@ fn the_stream_limit_is_raised_while_the_notice_is_unanswered() {
     assert!(frames.iter().any(raised), "{frames:?}");
 }
 
-/// [G-5] An end that receives GOING_AWAY and has not sent it MUST send it within 3 s, as if it
-/// drained (G-3). This end need not close the connection, because the peer does so.
+/// [G-5] An end that receives GOING_AWAY and has not sent its own MUST send its own within 3 s, by
+/// the rules of G-3. This end need not close the connection, because the peer closes it.
 #[test]
 fn an_end_answers_the_notice_and_leaves_the_close_to_the_peer() {
     for late in [false, true] {

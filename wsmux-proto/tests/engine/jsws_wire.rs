@@ -325,9 +325,9 @@ fn replay(
 /// with counter n >> 1.
 /// [J-13] An Ack on a new id of the peer MUST open the stream, and grants us the credit in the Ack.
 /// We MUST answer with an Ack that grants our receive window.
-/// [J-16] When a stream is finished, we MUST send Close(Read) after all Data. Close(Read) needs no
-/// credit. The socket is flushed between Data and Close(Read), because the real endpoint loses Data
-/// whose stream ends in the same TLS record.
+/// [J-16] To finish a stream, we MUST send Close(Read) after all Data of the stream. Close(Read)
+/// needs no credit. We flush the socket after the last Data and before Close(Read), because the
+/// real endpoint loses Data that comes in the same TLS record as the Close(Read).
 /// [J-17] Close(Read) received on an open receiving half is its FIN, and MUST be answered once by
 /// Close(Write).
 #[test]

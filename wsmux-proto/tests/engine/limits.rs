@@ -261,9 +261,10 @@ fn a_js_ws_stream_past_the_limit_is_refused_and_the_connection_lives() {
     assert_eq!(peer.frames(), [ack(bidi(CLIENT, 3), 1 << 20)]);
 }
 
-/// [C-32] Every answer that a peer can demand of us MUST be held in one of two ways. Either it is
-/// state of its stream or connection, with at most one answer of each kind. Or it is in a queue
-/// with a bound. So a peer that does not read cannot make our memory grow.
+/// [C-32] An answer that a peer demands MUST be held in one of two ways until we can send it.
+/// Either the answer is part of the state of its stream or connection, which holds at most one
+/// answer of each kind. Or the answer is in a queue with a bound. So a peer that does not read
+/// cannot make our memory grow.
 /// [J-33] The number of refusals that wait to be sent MUST be bounded. The answers of J-42 and the
 /// refusals of J-44 do not count. If more refusals wait than the bound allows, we close with
 /// EXCESSIVE_LOAD.
@@ -327,9 +328,10 @@ fn a_flood_of_opens_and_resets_costs_no_more_than_the_limit() {
     peer.assert_violation("an eleventh", TransportErrorCode::STREAM_LIMIT_ERROR, 1002);
 }
 
-/// [C-32] Every answer that a peer can demand of us MUST be held in one of two ways. Either it is
-/// state of its stream or connection, with at most one answer of each kind. Or it is in a queue
-/// with a bound. So a peer that does not read cannot make our memory grow.
+/// [C-32] An answer that a peer demands MUST be held in one of two ways until we can send it.
+/// Either the answer is part of the state of its stream or connection, which holds at most one
+/// answer of each kind. Or the answer is in a queue with a bound. So a peer that does not read
+/// cannot make our memory grow.
 /// [C-54] When all streams have ended and been read, every table and queue MUST be empty again.
 #[test]
 fn streams_that_come_and_go_without_connection_credit_leave_nothing() {

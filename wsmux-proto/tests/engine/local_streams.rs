@@ -70,9 +70,10 @@ fn a_stream_that_is_freed_by_reading_it_lets_another_be_opened() {
     assert_eq!(pair.client.take_events(), [Event::Available { dir: Dir::Bi }]);
 }
 
-/// [C-32] Every answer that a peer can demand of us MUST be held in one of two ways. Either it is
-/// state of its stream or connection, with at most one answer of each kind. Or it is in a queue
-/// with a bound. So a peer that does not read cannot make our memory grow.
+/// [C-32] An answer that a peer demands MUST be held in one of two ways until we can send it.
+/// Either the answer is part of the state of its stream or connection, which holds at most one
+/// answer of each kind. Or the answer is in a queue with a bound. So a peer that does not read
+/// cannot make our memory grow.
 /// [C-77] The number of streams of each kind that we opened and that are not freed MUST NOT exceed
 /// our own limit. At the limit, opening waits until a stream is freed, and the peer receives
 /// nothing about it.

@@ -48,8 +48,10 @@ fn move_bulk(pair: &mut Pair, id: StreamId, total: usize) {
     }
 }
 
-/// [C-28] Unread data in one stream MUST NOT reduce what another stream may still receive.
-/// [C-31] Streams whose readers stand still, however many, MUST NOT slow or stop another stream.
+/// [C-28] Unread data in one stream MUST NOT reduce the number of bytes that another stream may
+/// still receive.
+/// [C-31] Streams whose readers have stopped MUST NOT slow or stop another stream, however many
+/// such streams there are.
 #[test]
 fn streams_that_stand_still_with_full_windows_do_not_stop_another() {
     for wire in WIRES {
@@ -79,7 +81,8 @@ fn streams_that_stand_still_with_full_windows_do_not_stop_another() {
     }
 }
 
-/// [C-31] Streams whose readers stand still, however many, MUST NOT slow or stop another stream.
+/// [C-31] Streams whose readers have stopped MUST NOT slow or stop another stream, however many
+/// such streams there are.
 #[test]
 fn streams_that_nobody_accepts_do_not_stop_another() {
     for wire in WIRES {
@@ -95,7 +98,8 @@ fn streams_that_nobody_accepts_do_not_stop_another() {
     }
 }
 
-/// [C-31] Streams whose readers stand still, however many, MUST NOT slow or stop another stream.
+/// [C-31] Streams whose readers have stopped MUST NOT slow or stop another stream, however many
+/// such streams there are.
 #[test]
 fn a_full_stream_that_is_stopped_frees_its_memory_and_pauses_no_other() {
     for wire in WIRES {
@@ -169,9 +173,10 @@ fn two_that_write_without_reading_through_a_narrow_pipe_do_not_deadlock() {
     }
 }
 
-/// [C-32] Every answer that a peer can demand of us MUST be held in one of two ways. Either it is
-/// state of its stream or connection, with at most one answer of each kind. Or it is in a queue
-/// with a bound. So a peer that does not read cannot make our memory grow.
+/// [C-32] An answer that a peer demands MUST be held in one of two ways until we can send it.
+/// Either the answer is part of the state of its stream or connection, which holds at most one
+/// answer of each kind. Or the answer is in a queue with a bound. So a peer that does not read
+/// cannot make our memory grow.
 #[test]
 fn a_peer_that_does_not_read_makes_nothing_grow() {
     // The peer sends everything that requires an answer, while the socket accepts nothing.

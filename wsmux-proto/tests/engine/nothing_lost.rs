@@ -206,7 +206,8 @@ fn a_later_reset_lowers_the_reliable_size_and_never_raises_it() {
 
 /// An empty STREAM frame without FIN MUST open its stream if the stream is not open yet, and
 /// has no other effect.
-/// If a FIN is repeated with the same final size and without data, the repeated FIN MUST
+/// If a FIN is repeated with the same final size and without data, the repeated FIN MUST be
+/// ignored.
 #[test]
 fn empty_frames_and_a_repeated_end_change_nothing() {
     let id = bidi(CLIENT, 0);

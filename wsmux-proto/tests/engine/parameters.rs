@@ -54,8 +54,8 @@ fn parameters_that_do_not_come_first_or_come_twice() {
 }
 
 /// We MUST close with TRANSPORT_PARAMETER_ERROR in two cases. First, the length of a
-/// parameter passes the end of the parameters. Second, the value of a parameter has to be exactly
-/// one varint, and is something else.
+/// parameter is greater than the number of bytes that follow. Second, a parameter whose value is
+/// defined as one varint contains anything other than exactly one varint.
 /// If a parameter of the table in §6.2 appears twice, we MUST close with
 /// TRANSPORT_PARAMETER_ERROR. Unknown parameters may repeat, because we do not remember them.
 /// On a prohibited parameter (0x00, 0x02, 0x03, 0x0a-0x10) we MUST close with

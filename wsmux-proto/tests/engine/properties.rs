@@ -70,10 +70,11 @@ proptest! {
     /// [C-53] The memory that is allocated for a connection MUST NOT exceed the formula of §10 at
     /// any time.
     /// [C-54] When all streams have ended and been read, every table and queue MUST be empty again.
-    /// [C-57] The growth of all windows of a connection MUST NOT exceed the connection's growth
-    /// budget. The growth of one stream MUST NOT exceed half of what the other streams leave of
-    /// this budget. Every stream keeps the window that it began with. When a stream can receive no
-    /// more, it returns its share, except for the part that unread data occupies.
+    /// [C-57] The windows of a connection together MUST NOT grow by more than the connection's
+    /// growth budget. The window of one stream MUST NOT grow by more than half of the budget that
+    /// the growth of the other windows leaves. Every stream keeps the window that it began with.
+    /// When this end no longer has to store arriving data of a stream, the growth of the stream's
+    /// window returns to the budget, except for the part that unread data occupies.
     /// [J-28] The sum of the credit we have granted on a stream and the bytes not yet read MUST NOT
     /// exceed the stream's window.
     /// A STREAM frame we send MUST carry the offset of its first byte. The frames of one

@@ -231,8 +231,9 @@ fn which_streams_bytes_go_is_decided_when_the_socket_can_take_them() {
     }
 }
 
-/// [C-29] A stream MUST NOT be scheduled unless it has something to send: data for which it has
-/// credit, or a FIN without data. A FIN without data needs no credit.
+/// [C-29] A stream MUST NOT be scheduled while it has nothing to send. A stream has something to
+/// send if it has data and credit for this data, or a FIN without data. A FIN without data needs no
+/// credit.
 #[test]
 fn a_stream_without_credit_takes_no_turn() {
     let parameters =

@@ -58,7 +58,7 @@ fn writable(peer: &mut ScriptedPeer) -> Vec<StreamId> {
 /// [C-75] The unsent data of all streams of a connection, including finished and dropped ones, MUST
 /// NOT exceed the send window by more than the sum of these: 1 KiB for each stream, two chunks, and
 /// one chunk for each stream that has credit for only a part of its chunk. No stream takes more
-/// than half of what the other streams leave of the send window.
+/// than half of the part of the send window that the other streams leave free.
 #[test]
 fn a_fan_out_to_a_peer_that_reads_nothing_is_held_within_the_window() {
     const EVENT: usize = 10_000;
@@ -100,7 +100,7 @@ fn a_fan_out_to_a_peer_that_reads_nothing_is_held_within_the_window() {
 /// [C-75] The unsent data of all streams of a connection, including finished and dropped ones, MUST
 /// NOT exceed the send window by more than the sum of these: 1 KiB for each stream, two chunks, and
 /// one chunk for each stream that has credit for only a part of its chunk. No stream takes more
-/// than half of what the other streams leave of the send window.
+/// than half of the part of the send window that the other streams leave free.
 #[test]
 fn no_stream_takes_more_than_half_of_what_the_others_leave() {
     for wire in WIRES {
@@ -178,7 +178,8 @@ fn messages_for_bulk(wire: Wire, stalled: usize) -> u64 {
 
 /// [C-76] Bytes that are not covered MUST NOT take more than half of the send window away from
 /// other streams.
-/// [C-31] Streams whose readers stand still, however many, MUST NOT slow or stop another stream.
+/// [C-31] Streams whose readers have stopped MUST NOT slow or stop another stream, however many
+/// such streams there are.
 #[test]
 fn streams_that_stand_still_and_fill_the_window_do_not_slow_another() {
     for wire in WIRES {

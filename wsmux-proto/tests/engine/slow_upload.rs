@@ -72,8 +72,8 @@ impl Upload {
     }
 }
 
-/// [C-90] When a full socket accepts something, this MUST restart every timer that a message
-/// restarts when it arrives (C-45) or when it is handed over (C-42).
+/// [C-90] When a full socket accepts bytes again, two timers MUST restart: the idle timer (C-42),
+/// and the wait for the answer to a ping (C-45).
 #[test]
 fn a_slow_upload_through_a_deep_buffer_lives() {
     for wire in WIRES {
@@ -105,9 +105,10 @@ fn the_last_bytes_of_a_slow_upload_have_their_time() {
     }
 }
 
-/// [C-45] If a ping is unanswered, and nothing at all has arrived for a whole effective idle
-/// timeout, the connection MUST time out, even though sending restarts the idle timer. If there is
-/// no effective idle timeout, three keep-alive intervals take its place.
+/// [C-45] If a ping is unanswered, and nothing at all has arrived for as long as the effective idle
+/// timeout, the connection MUST time out. This also holds if this end has sent messages in that
+/// time, which restart the idle timer (C-42). If there is no effective idle timeout, three
+/// keep-alive intervals take its place.
 /// [C-91] The effective idle timeout MUST be at least three times the newest round-trip time of a
 /// ping. But this rule MUST NOT make the timeout longer than three times the smaller of the two
 /// declared timeouts.

@@ -185,9 +185,10 @@ fn a_websocket_pong_is_no_answer_to_a_qx_ping() {
     assert_eq!(peer.conn.rtt(), None, "nobody asked for it (W-10)");
 }
 
-/// [C-45] If a ping is unanswered, and nothing at all has arrived for a whole effective idle
-/// timeout, the connection MUST time out, even though sending restarts the idle timer. If there is
-/// no effective idle timeout, three keep-alive intervals take its place.
+/// [C-45] If a ping is unanswered, and nothing at all has arrived for as long as the effective idle
+/// timeout, the connection MUST time out. This also holds if this end has sent messages in that
+/// time, which restart the idle timer (C-42). If there is no effective idle timeout, three
+/// keep-alive intervals take its place.
 #[test]
 fn a_peer_that_is_gone_is_noticed_though_we_go_on_sending() {
     for wire in WIRES {
@@ -310,10 +311,10 @@ fn look_late(peer: &mut ScriptedPeer, late: Duration, act: impl Fn(&mut Scripted
     100_000
 }
 
-/// [C-80] If this end notices a deadline for the peer's silence more than a second late, it MUST
-/// postpone the deadline by a second, or by the timeout if the timeout is shorter. If pings run,
-/// this end MUST then send a ping. This end postpones a deadline again only after a message has
-/// arrived.
+/// [C-80] If this end notices a second or more late that the peer has been silent for too long
+/// (C-42, C-45), it MUST wait longer before the connection times out: for a second, or for the
+/// timeout if the timeout is shorter. If keep-alive is on and no ping is unanswered, this end MUST
+/// then send a ping. This end waits longer in this way only once, until the next message arrives.
 #[test]
 fn timers_that_are_always_late_do_not_keep_a_dead_peer() {
     for wire in WIRES {
@@ -328,10 +329,10 @@ fn timers_that_are_always_late_do_not_keep_a_dead_peer() {
     }
 }
 
-/// [C-80] If this end notices a deadline for the peer's silence more than a second late, it MUST
-/// postpone the deadline by a second, or by the timeout if the timeout is shorter. If pings run,
-/// this end MUST then send a ping. This end postpones a deadline again only after a message has
-/// arrived.
+/// [C-80] If this end notices a second or more late that the peer has been silent for too long
+/// (C-42, C-45), it MUST wait longer before the connection times out: for a second, or for the
+/// timeout if the timeout is shorter. If keep-alive is on and no ping is unanswered, this end MUST
+/// then send a ping. This end waits longer in this way only once, until the next message arrives.
 #[test]
 fn neither_our_own_sends_nor_a_proxys_pings_put_off_late_deadlines_again() {
     let id = bidi(CLIENT, 0);

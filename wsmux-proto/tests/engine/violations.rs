@@ -148,9 +148,9 @@ fn stream_data_with_a_gap_or_an_overlap() {
     assert_each_is(PROTOCOL, &[("gap before anything", bytes(stream(id, 1, b"x", false)))]);
 }
 
-/// Unless C-55 applies, we MUST close with FINAL_SIZE_ERROR if one of these arrives on a
-/// live stream: a STREAM frame or reset that changes a known final size, data past the final size,
-/// or a final size below the number of bytes received.
+/// We MUST close with FINAL_SIZE_ERROR if one of these arrives on a live stream: a STREAM
+/// frame or reset that changes a known final size, data past the final size, or a final size below
+/// the number of bytes received. The halves that C-55 describes are exempt.
 /// If a frame breaks several rules, the first of them in this order MUST determine the
 /// error: encoding, direction and creation (C-6, C-7), stream limit, final size
 /// credit (C-27), order of data.
@@ -177,7 +177,7 @@ fn a_final_size_that_does_not_hold() {
 }
 
 /// [C-16] Data for a receiving half that the application has stopped MUST be discarded on arrival,
-/// but MUST be counted against stream credit, connection credit and final size.
+/// but MUST still count towards stream credit, connection credit and the final size.
 /// [C-17] A receiving half that the application has stopped MUST be kept until its FIN or reset has
 /// arrived.
 #[test]
@@ -197,9 +197,9 @@ fn the_final_size_of_a_stopped_stream_still_counts() {
     }
 }
 
-/// [C-55] If we have stopped a half and the peer has then reset it, anything else that the peer
-/// sends for this half MUST be ignored, as for a freed stream (C-8). This holds even while the
-/// other half of the stream is live.
+/// [C-55] If we have stopped a receiving half, and the peer has then reset this half, everything
+/// that the peer sends for this half later MUST be ignored, as for a freed stream (C-8). It is
+/// ignored even while the other half of the stream is live.
 #[test]
 fn frames_after_an_answering_reset_are_ignored_and_the_other_half_works() {
     let id = bidi(CLIENT, 0);
@@ -388,7 +388,8 @@ fn a_frame_type_that_is_longer_than_it_needs_to_be() {
 /// it, we MUST close with PROTOCOL_VIOLATION. Q-73 is the exception: on `qmux-01` an equal number
 /// is allowed.
 /// If a QX_PING response arrives whose number is above the largest number that we sent, we
-/// MUST close with PROTOCOL_VIOLATION. If we have sent no request, we MUST do so on any response.
+/// MUST close with PROTOCOL_VIOLATION. If we have sent no request, we MUST close with
+/// PROTOCOL_VIOLATION on any response.
 #[test]
 fn datagrams_and_pings_against_the_rules() {
     let datagram = |len| bytes(Frame::Datagram(vec![0; len].into()));
@@ -448,7 +449,8 @@ fn messages_that_are_none() {
     peer.assert_violation("as the socket finds it", ENCODING, 1009);
 }
 
-/// CONNECTION_CLOSE 0x1c MUST name the type of the frame at fault, or 0 where there is none.
+/// CONNECTION_CLOSE 0x1c MUST contain the type of the frame that caused the error, or 0 if
+/// no frame caused it.
 #[test]
 fn the_close_names_the_type_of_the_frame_at_fault() {
     let bi = bidi(CLIENT, 0);

@@ -54,8 +54,8 @@ fn serve(peer: &mut ScriptedPeer, id: StreamId) {
 
 /// [J-40] A new stream MUST wait if our stream limit is reached or other streams wait. While a
 /// stream waits, we send no Ack for it, and the application does not see it. When fewer streams are
-/// open than the limit allows, the waiting stream with the lowest id MUST be opened, as if its Ack
-/// had arrived at that moment.
+/// open than the limit allows, we MUST open the waiting stream with the lowest id. We then treat it
+/// like a new stream whose first Ack has just arrived (J-13).
 #[test]
 fn streams_past_the_limit_wait_and_are_opened_in_their_order() {
     let mut peer = peer(2, 100);
@@ -83,8 +83,8 @@ fn streams_past_the_limit_wait_and_are_opened_in_their_order() {
 
 /// [J-40] A new stream MUST wait if our stream limit is reached or other streams wait. While a
 /// stream waits, we send no Ack for it, and the application does not see it. When fewer streams are
-/// open than the limit allows, the waiting stream with the lowest id MUST be opened, as if its Ack
-/// had arrived at that moment.
+/// open than the limit allows, we MUST open the waiting stream with the lowest id. We then treat it
+/// like a new stream whose first Ack has just arrived (J-13).
 #[test]
 fn a_newcomer_does_not_overtake_those_that_wait() {
     let mut peer = peer(1, 100);
@@ -294,8 +294,8 @@ fn the_end_of_the_connection_forgets_those_that_wait() {
 
 /// [J-40] A new stream MUST wait if our stream limit is reached or other streams wait. While a
 /// stream waits, we send no Ack for it, and the application does not see it. When fewer streams are
-/// open than the limit allows, the waiting stream with the lowest id MUST be opened, as if its Ack
-/// had arrived at that moment.
+/// open than the limit allows, we MUST open the waiting stream with the lowest id. We then treat it
+/// like a new stream whose first Ack has just arrived (J-13).
 #[test]
 fn a_higher_limit_opens_those_that_wait_and_a_lower_one_opens_none() {
     let mut peer = peer(0, 100);
@@ -338,9 +338,8 @@ fn streams_opened_in_advance_are_no_way_around_the_budget() {
 }
 
 /// [C-61] We MUST NOT close a connection because of useless work that is slower than its budget is
-/// replenished, however long the useless work continues. This rule covers a budget that only time
-/// replenishes. It also covers a budget that only useful work replenishes, however fast the useful
-/// work is.
+/// replenished, however long the useless work continues. This rule holds whether time or useful
+/// work replenishes the budget, however fast the useful work is.
 #[test]
 fn a_page_that_cancels_all_that_waits_as_it_closes_is_no_attack() {
     for many in [10_000, 50_000] {
@@ -364,8 +363,8 @@ fn a_page_that_cancels_all_that_waits_as_it_closes_is_no_attack() {
 
 /// [J-40] A new stream MUST wait if our stream limit is reached or other streams wait. While a
 /// stream waits, we send no Ack for it, and the application does not see it. When fewer streams are
-/// open than the limit allows, the waiting stream with the lowest id MUST be opened, as if its Ack
-/// had arrived at that moment.
+/// open than the limit allows, we MUST open the waiting stream with the lowest id. We then treat it
+/// like a new stream whose first Ack has just arrived (J-13).
 #[test]
 fn ten_thousand_calls_at_once_are_answered_a_hundred_at_a_time() {
     let mut pair = Pair::new(Wire::JsWs, &Config::default());

@@ -76,7 +76,7 @@ enum Order {
 }
 
 /// This rule applies if this end has closed the connection, by a call or by a drain, and the
-/// peer's Close has not arrived when the WebSocket is lost or the close timeout passes. The
+/// peer's Close has not arrived when the WebSocket is lost or the close wait is over. The
 /// connection can still be resumed, for no longer than the timeout of R-4 after the loss. On the
 /// new WebSocket this end MUST send only what R-19 demands, then CONNECTION_CLOSE, and then a
 /// Close.
@@ -156,7 +156,7 @@ fn a_close_reaches_the_peer_after_everything_that_was_sent_before() {
 }
 
 /// This rule applies if this end has closed the connection, by a call or by a drain, and the
-/// peer's Close has not arrived when the WebSocket is lost or the close timeout passes. The
+/// peer's Close has not arrived when the WebSocket is lost or the close wait is over. The
 /// connection can still be resumed, for no longer than the timeout of R-4 after the loss. On the
 /// new WebSocket this end MUST send only what R-19 demands, then CONNECTION_CLOSE, and then a
 /// Close.

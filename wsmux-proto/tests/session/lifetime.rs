@@ -22,7 +22,7 @@ fn is_lost(net: &mut Net, side: Side) -> bool {
 
 /// When a connection that can be resumed and has not ended loses its WebSocket, it MUST be
 /// suspended. While it is suspended, nothing is reported on its streams, and idle timeout,
-/// keep-alive, liveness and write-stall timeout stand still. With a new WebSocket these timers
+/// keep-alive, liveness and write-stall timeout are stopped. With a new WebSocket these timers
 /// start again. A connection that cannot be resumed ends when it loses its WebSocket.
 #[test]
 fn timers_stand_still_without_a_socket() {
@@ -104,8 +104,8 @@ fn an_answer_to_a_ping_before_the_gap_gives_no_round_trip_time() {
 }
 
 /// A connection can be resumed only if both ends have sent `wsmux_session`. An end can resume
-/// it from the moment when that end has processed the `wsmux_session` of the other end. Both ends
-/// MUST wait for a new WebSocket no longer than the shorter of the two timeouts.
+/// the connection once it has processed the other end's `wsmux_session`. Both ends MUST wait for a
+/// new WebSocket no longer than the shorter of the two timeouts.
 /// If no WebSocket has resumed the connection when the timeout of R-4 is over, it MUST end
 /// with the error that suspended it. A WebSocket on which nothing new arrives MUST NOT restart that
 /// timeout. A counted message is new if it has not arrived before, and a count is new if it is
@@ -232,8 +232,8 @@ fn an_older_socket_has_no_effect_any_more() {
     assert_eq!(recv.read(100).unwrap(), wsmux_proto::Read::Blocked);
 }
 
-/// A connection that is closed while it has no WebSocket MUST be over at once for the
-/// application.
+/// If a connection is closed while it has no WebSocket, it MUST be over for the application
+/// at once.
 #[test]
 fn a_close_without_a_socket_is_over_at_once() {
     for (is_resuming, side) in [(false, CLIENT), (true, CLIENT), (false, SERVER)] {

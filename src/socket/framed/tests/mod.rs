@@ -158,8 +158,8 @@ async fn a_message_in_very_many_pieces_is_put_together_in_place() {
     assert!(message.iter().enumerate().all(|(at, &byte)| byte == b'0' + (at % 10) as u8));
 }
 
-/// [W-9] More than one pong MUST NOT wait to be sent. If a pong waits, a newer ping replaces its
-/// payload.
+/// [W-9] More than one pong MUST NOT wait to be sent. If a new ping arrives while a pong waits, the
+/// pong gets the payload of the new ping.
 #[tokio::test]
 async fn of_many_pings_to_one_that_does_not_read_the_newest_is_answered() {
     let (mut ours, mut theirs) = pair(Side::Server, 64).await;
@@ -190,8 +190,8 @@ async fn of_many_pings_to_one_that_does_not_read_the_newest_is_answered() {
     assert!(answers < 100, "{answers} pongs waited");
 }
 
-/// [W-8] A WebSocket ping MUST be answered with a pong that carries the ping's payload, while the
-/// connection is open.
+/// [W-8] While the connection is open, a WebSocket ping MUST be answered with a pong that carries
+/// the ping's payload.
 #[tokio::test]
 async fn a_flush_is_not_over_while_a_pong_waits_behind_a_message() {
     let (mut ours, mut theirs) = pair(Side::Server, 1 << 20).await;
@@ -315,7 +315,7 @@ async fn a_message_is_too_large_by_its_header_or_by_the_sum_of_its_fragments() {
     assert_eq!(understand(&pieces).await.unwrap(), Incoming::TooLarge);
 }
 
-/// [W-29] The end of the TCP or TLS stream without a Close frame MUST be reported as a lost
+/// [W-29] If the TCP or TLS stream ends without a Close frame, the end MUST be reported as a lost
 /// transport, never as a close by the peer.
 #[tokio::test]
 async fn a_stream_that_ends_in_a_message_is_an_end_and_no_message() {

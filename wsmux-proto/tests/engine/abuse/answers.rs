@@ -21,9 +21,8 @@ fn a_flood_of_refused_streams_ends_the_connection_of_one_that_reads() {
 }
 
 /// [C-61] We MUST NOT close a connection because of useless work that is slower than its budget is
-/// replenished, however long the useless work continues. This rule covers a budget that only time
-/// replenishes. It also covers a budget that only useful work replenishes, however fast the useful
-/// work is.
+/// replenished, however long the useless work continues. This rule holds whether time or useful
+/// work replenishes the budget, however fast the useful work is.
 /// [J-31] If our stream limit is reached and no more streams may wait, a new stream MUST be
 /// refused. We refuse it by both Error(Read, code) and Error(Write, code), and send no Ack for it.
 /// The connection and its other streams continue.
@@ -45,9 +44,10 @@ fn a_client_that_opens_one_stream_too_many_each_time_goes_on() {
     });
 }
 
-/// [C-32] Every answer that a peer can demand of us MUST be held in one of two ways. Either it is
-/// state of its stream or connection, with at most one answer of each kind. Or it is in a queue
-/// with a bound. So a peer that does not read cannot make our memory grow.
+/// [C-32] An answer that a peer demands MUST be held in one of two ways until we can send it.
+/// Either the answer is part of the state of its stream or connection, which holds at most one
+/// answer of each kind. Or the answer is in a queue with a bound. So a peer that does not read
+/// cannot make our memory grow.
 /// [C-60] When a peer has spent more than a budget holds, we MUST close with EXCESSIVE_LOAD and a
 /// reason that names the budget.
 #[test]

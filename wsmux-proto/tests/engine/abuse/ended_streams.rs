@@ -50,9 +50,8 @@ fn a_flood_behind_a_reset_that_answers_a_stop_ends_the_connection() {
 }
 
 /// [C-61] We MUST NOT close a connection because of useless work that is slower than its budget is
-/// replenished, however long the useless work continues. This rule covers a budget that only time
-/// replenishes. It also covers a budget that only useful work replenishes, however fast the useful
-/// work is.
+/// replenished, however long the useless work continues. This rule holds whether time or useful
+/// work replenishes the budget, however fast the useful work is.
 #[test]
 fn a_grant_and_a_stop_that_cross_the_end_of_each_stream_are_let_pass() {
     honest(peer(Wire::QMux), |peer, index| {

@@ -6,7 +6,8 @@ use super::*;
 /// reason that names the budget.
 /// An empty STREAM frame without FIN MUST open its stream if the stream is not open yet, and
 /// has no other effect.
-/// If a FIN is repeated with the same final size and without data, the repeated FIN MUST
+/// If a FIN is repeated with the same final size and without data, the repeated FIN MUST be
+/// ignored.
 /// [J-6] On a stream that is open, an empty Data message from the peer MUST be accepted without
 /// effect.
 #[test]
@@ -29,9 +30,8 @@ fn a_flood_of_frames_without_effect_ends_the_connection() {
 }
 
 /// [C-61] We MUST NOT close a connection because of useless work that is slower than its budget is
-/// replenished, however long the useless work continues. This rule covers a budget that only time
-/// replenishes. It also covers a budget that only useful work replenishes, however fast the useful
-/// work is.
+/// replenished, however long the useless work continues. This rule holds whether time or useful
+/// work replenishes the budget, however fast the useful work is.
 #[test]
 fn a_peer_that_writes_single_bytes_one_by_one_does_nothing_useless() {
     for wire in WIRES {
@@ -51,9 +51,8 @@ fn a_peer_that_writes_single_bytes_one_by_one_does_nothing_useless() {
 }
 
 /// [C-61] We MUST NOT close a connection because of useless work that is slower than its budget is
-/// replenished, however long the useless work continues. This rule covers a budget that only time
-/// replenishes. It also covers a budget that only useful work replenishes, however fast the useful
-/// work is.
+/// replenished, however long the useless work continues. This rule holds whether time or useful
+/// work replenishes the budget, however fast the useful work is.
 #[test]
 fn an_empty_frame_beside_each_byte_is_let_pass() {
     let id = bidi(CLIENT, 0);
@@ -63,9 +62,8 @@ fn an_empty_frame_beside_each_byte_is_let_pass() {
 }
 
 /// [C-61] We MUST NOT close a connection because of useless work that is slower than its budget is
-/// replenished, however long the useless work continues. This rule covers a budget that only time
-/// replenishes. It also covers a budget that only useful work replenishes, however fast the useful
-/// work is.
+/// replenished, however long the useless work continues. This rule holds whether time or useful
+/// work replenishes the budget, however fast the useful work is.
 #[test]
 fn a_chat_of_a_byte_each_second_goes_on_for_ever() {
     let id = bidi(CLIENT, 0);

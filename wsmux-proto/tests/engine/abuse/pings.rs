@@ -28,9 +28,8 @@ fn a_flood_of_pings_or_pongs_of_either_kind_ends_the_connection() {
 }
 
 /// [C-61] We MUST NOT close a connection because of useless work that is slower than its budget is
-/// replenished, however long the useless work continues. This rule covers a budget that only time
-/// replenishes. It also covers a budget that only useful work replenishes, however fast the useful
-/// work is.
+/// replenished, however long the useless work continues. This rule holds whether time or useful
+/// work replenishes the budget, however fast the useful work is.
 #[test]
 fn a_ping_beside_each_message_or_each_ten_milliseconds_is_let_pass() {
     let id = bidi(CLIENT, 0);

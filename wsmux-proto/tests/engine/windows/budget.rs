@@ -16,10 +16,11 @@ fn a_hundred(budget: u64) -> Bulk {
     bulk
 }
 
-/// [C-57] The growth of all windows of a connection MUST NOT exceed the connection's growth budget.
-/// The growth of one stream MUST NOT exceed half of what the other streams leave of this budget.
-/// Every stream keeps the window that it began with. When a stream can receive no more, it returns
-/// its share, except for the part that unread data occupies.
+/// [C-57] The windows of a connection together MUST NOT grow by more than the connection's growth
+/// budget. The window of one stream MUST NOT grow by more than half of the budget that the growth
+/// of the other windows leaves. Every stream keeps the window that it began with. When this end no
+/// longer has to store arriving data of a stream, the growth of the stream's window returns to the
+/// budget, except for the part that unread data occupies.
 #[test]
 fn a_hundred_streams_keep_their_windows_and_grow_within_the_budget() {
     for budget in [0, 100, 64 * KIB, MIB, 64 * MIB] {
@@ -40,10 +41,11 @@ fn a_hundred_streams_keep_their_windows_and_grow_within_the_budget() {
     }
 }
 
-/// [C-57] The growth of all windows of a connection MUST NOT exceed the connection's growth budget.
-/// The growth of one stream MUST NOT exceed half of what the other streams leave of this budget.
-/// Every stream keeps the window that it began with. When a stream can receive no more, it returns
-/// its share, except for the part that unread data occupies.
+/// [C-57] The windows of a connection together MUST NOT grow by more than the connection's growth
+/// budget. The window of one stream MUST NOT grow by more than half of the budget that the growth
+/// of the other windows leaves. Every stream keeps the window that it began with. When this end no
+/// longer has to store arriving data of a stream, the growth of the stream's window returns to the
+/// budget, except for the part that unread data occupies.
 #[test]
 fn a_stream_that_comes_late_finds_something_left_of_the_budget() {
     let mut config = Config::default();
@@ -63,10 +65,11 @@ fn a_stream_that_comes_late_finds_something_left_of_the_budget() {
     assert!(bulk.growth() <= 8 * MIB);
 }
 
-/// [C-57] The growth of all windows of a connection MUST NOT exceed the connection's growth budget.
-/// The growth of one stream MUST NOT exceed half of what the other streams leave of this budget.
-/// Every stream keeps the window that it began with. When a stream can receive no more, it returns
-/// its share, except for the part that unread data occupies.
+/// [C-57] The windows of a connection together MUST NOT grow by more than the connection's growth
+/// budget. The window of one stream MUST NOT grow by more than half of the budget that the growth
+/// of the other windows leaves. Every stream keeps the window that it began with. When this end no
+/// longer has to store arriving data of a stream, the growth of the stream's window returns to the
+/// budget, except for the part that unread data occupies.
 /// [C-54] When all streams have ended and been read, every table and queue MUST be empty again.
 #[test]
 fn the_budget_has_back_what_a_stream_held_when_the_stream_ends() {
@@ -115,10 +118,11 @@ fn the_budget_has_back_what_a_stream_held_when_the_stream_ends() {
     assert_eq!(bulk.growth(), 0);
 }
 
-/// [C-57] The growth of all windows of a connection MUST NOT exceed the connection's growth budget.
-/// The growth of one stream MUST NOT exceed half of what the other streams leave of this budget.
-/// Every stream keeps the window that it began with. When a stream can receive no more, it returns
-/// its share, except for the part that unread data occupies.
+/// [C-57] The windows of a connection together MUST NOT grow by more than the connection's growth
+/// budget. The window of one stream MUST NOT grow by more than half of the budget that the growth
+/// of the other windows leaves. Every stream keeps the window that it began with. When this end no
+/// longer has to store arriving data of a stream, the growth of the stream's window returns to the
+/// budget, except for the part that unread data occupies.
 #[test]
 fn without_a_budget_no_window_grows_and_nobody_asks() {
     for config in [

@@ -150,10 +150,11 @@ fn bytes_that_lay_unread_do_not_count_when_they_are_read_at_last() {
 
 /// [C-41] Credit that was granted MUST NOT be taken back when a window is made smaller. No window
 /// becomes smaller by itself.
-/// [C-57] The growth of all windows of a connection MUST NOT exceed the connection's growth budget.
-/// The growth of one stream MUST NOT exceed half of what the other streams leave of this budget.
-/// Every stream keeps the window that it began with. When a stream can receive no more, it returns
-/// its share, except for the part that unread data occupies.
+/// [C-57] The windows of a connection together MUST NOT grow by more than the connection's growth
+/// budget. The window of one stream MUST NOT grow by more than half of the budget that the growth
+/// of the other windows leaves. Every stream keeps the window that it began with. When this end no
+/// longer has to store arriving data of a stream, the growth of the stream's window returns to the
+/// budget, except for the part that unread data occupies.
 #[test]
 fn a_window_that_the_application_sets_takes_the_place_of_growth() {
     let mut bulk = Bulk::new(path(100, 500), &Config::default());
