@@ -13,7 +13,7 @@ mod site;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use libtest_mimic::{Arguments, Trial};
 use serde_json::json;
 
@@ -22,7 +22,7 @@ use peer::Kind;
 use site::Site;
 
 /// The number of all tests, which is checked so that no test is lost unnoticed.
-const TESTS: usize = 174;
+const TESTS: usize = 175;
 
 /// The time limit of a test. A test that reaches the limit has failed. The longest test moves 64
 /// MiB there and back in a debug build.
@@ -36,11 +36,17 @@ fn main() -> anyhow::Result<()> {
     let site = Arc::new(runtime.block_on(Site::start(&dist))?);
     let browser = Arc::new(runtime.block_on(Browser::start())?);
 
-    let list = "import('/page/tests.js').then(({ list }) => arguments[0](list()))";
+    // If the tests cannot be loaded, the error is shown instead of their list.
+    let list = "import('/page/tests.js')
+        .then(({ list }) => arguments[0](list()))
+        .catch((error) => arguments[0](String(error)))";
     let listed = runtime.block_on(async {
         browser.open(&site.url()).await?;
         browser.run(list, vec![]).await
     })?;
+    if let Some(error) = listed.as_str() {
+        bail!("the tests cannot be loaded: {error}");
+    }
     let listed: Vec<(String, Vec<String>)> = serde_json::from_value(listed)?;
     let mut trials = Vec::new();
     for (name, peers) in listed {

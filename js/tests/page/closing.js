@@ -1,5 +1,5 @@
 import { WebSocketTransportError } from "/dist/wsmux.js";
-import { ALL, KIB, MIB, QMUX, answer, assert, command, echo, equal, failure, fails, isPending, receive, send, test, textOf, until } from "./support.js";
+import { ALL, KIB, MIB, ONE, QMUX, answer, assert, command, echo, equal, failure, fails, isPending, receive, send, test, textOf, until } from "./support.js";
 
 test("close gives the peer code and reason", ALL, async (stage) => {
   const infos = [
