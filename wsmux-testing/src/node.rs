@@ -144,11 +144,11 @@ impl Node {
         arguments["id"] = id.into();
         arguments["cmd"] = command.into();
         let (answer, answered) = oneshot::channel();
+        // If the process has exited, `pending` is `None`. Then `answer` is not stored but dropped,
+        // and the future below reports the exit.
         if let Some(pending) = self.shared.pending.lock().unwrap().as_mut() {
             pending.insert(id, answer);
         }
-        // If the process has exited, `answer` is dropped here, and the future below reports the
-        // exit.
         let _ = self.commands.send(format!("{arguments}\n"));
         let (shared, what) = (self.shared.clone(), format!("the answer to {arguments}"));
         async move {

@@ -94,8 +94,8 @@ export class Session {
   }
 
   /**
-   * Opens streams, or ends the latest ones, until as many are open in each direction as `wanted`
-   * says. Calls `changed` after each step.
+   * Opens streams, or ends the latest ones, until the number of open streams in each direction is
+   * what `wanted` says. Calls `changed` after each step.
    */
   keep(wanted, changed) {
     this.#wanted = wanted;

@@ -97,8 +97,8 @@ impl Session {
         let settling = doubts.clone();
         tokio::spawn(async move {
             let _end = end;
-            // Without this limit, a server that no longer reads would keep the socket open for
-            // ever.
+            // The socket stays open for at most `LINGER` after the last use. Otherwise a server that
+            // no longer reads would keep it open for ever.
             let unused = async {
                 let _ = dropped.await;
                 sleep(LINGER).await;

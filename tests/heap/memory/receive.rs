@@ -33,7 +33,7 @@ enum Spare {
     /// Slightly fewer bytes than the stream's, so that the stream's bytes are at least half of the
     /// message.
     Half,
-    /// Four times as much as the stream's bytes.
+    /// Four times as many bytes as the stream's, so that most of the message is not stream data.
     Most,
 }
 

@@ -53,13 +53,14 @@ fn connected() -> (Net, StreamId) {
     (net, id)
 }
 
-/// An end MUST acknowledge in two cases. First, the messages that it has not acknowledged
-/// cost a quarter of the peer's replay budget, or 512 KiB if that is less. Second, the oldest of
-/// these messages arrived a second ago, and together they have more than 64 bytes. In all other
-/// cases an end acknowledges only in a message that it sends for another reason. Even then it
-/// acknowledges only if the messages cost 16 KiB, or an eighth of the peer's replay budget if that
-/// is less, or if the oldest of them arrived a quarter of a second ago. A message costs its length,
-/// without SESSION_ACK, plus 64 bytes.
+/// The cost of a message is its length, without SESSION_ACK, plus 64 bytes. An end MUST
+/// acknowledge in two cases. In the first case, the messages that it has not acknowledged together
+/// cost at least a quarter of the peer's replay budget, or at least 512 KiB if that is less. In the
+/// second case, the oldest of these messages arrived at least a second ago, and together they have
+/// more than 64 bytes. In all other cases an end acknowledges only in a message that it sends for
+/// another reason. Even then it acknowledges only if the unacknowledged messages cost at least 16
+/// KiB, or at least an eighth of the peer's replay budget if that is less, or if the oldest of them
+/// arrived at least a quarter of a second ago.
 #[test]
 fn acknowledgements_come_late_enough_to_be_few_and_early_enough() {
     let (mut net, id) = connected();

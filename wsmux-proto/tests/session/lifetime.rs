@@ -108,8 +108,8 @@ fn an_answer_to_a_ping_before_the_gap_gives_no_round_trip_time() {
 /// new WebSocket no longer than the shorter of the two timeouts.
 /// If no WebSocket has resumed the connection when the timeout of R-4 is over, it MUST end
 /// with the error that suspended it. A WebSocket on which nothing new arrives MUST NOT restart that
-/// timeout. A counted message is new if it has not arrived before, and a count is new if it is
-/// higher than before.
+/// timeout. Two things are new: a counted message that has not arrived before, and a
+/// SESSION_ACK with a higher count than before.
 #[test]
 fn without_a_new_socket_the_connection_ends_after_the_shorter_timeout() {
     let mut short = resumable();

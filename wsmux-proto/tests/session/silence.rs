@@ -190,8 +190,8 @@ fn a_proxy_that_closes_or_fails_only_suspends_the_connection() {
 
 /// If no WebSocket has resumed the connection when the timeout of R-4 is over, it MUST end
 /// with the error that suspended it. A WebSocket on which nothing new arrives MUST NOT restart that
-/// timeout. A counted message is new if it has not arrived before, and a count is new if it is
-/// higher than before.
+/// timeout. Two things are new: a counted message that has not arrived before, and a
+/// SESSION_ACK with a higher count than before.
 #[test]
 fn requests_alone_do_not_keep_a_session() {
     // Either the socket ends before the next request, or the next request replaces the socket.

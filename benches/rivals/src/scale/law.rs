@@ -39,7 +39,7 @@ impl Law {
     /// Fits two laws to a curve that bends at one of its points. The first law is for the points up
     /// to the bend. The second law is for the bend and the points after it. Chooses the bend for
     /// which the sum of the squares is least, and returns its index and both laws. Returns `None`
-    /// for fewer than five points, because each law needs three points.
+    /// for fewer than five points, because each law needs three points and the bend belongs to both.
     pub fn fit_two(points: &[(f64, f64)]) -> Option<(usize, Self, Self)> {
         let meetings = 2..points.len().saturating_sub(2);
         let fits = meetings.filter_map(|at| {

@@ -109,7 +109,8 @@ impl Queue {
         self.log.bytes.load(Ordering::Relaxed)
     }
 
-    /// Whether too many bytes wait for all logs of the configuration together.
+    /// Whether the bytes that wait to be written, in all logs of the configuration together, have
+    /// reached their limit.
     pub(super) fn is_backlog_full(&self) -> bool {
         self.log.backlog.is_full()
     }
