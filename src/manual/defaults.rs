@@ -102,8 +102,8 @@
 //!
 //! **[`max_local_streams`]** is how many streams of each kind *this end* may have open. This limit
 //! applies in addition to the peer's limit, because a peer may allow 2^60 streams and a js-ws peer
-//! allows any number. 65,536 streams have at most 64 MiB of state. Raise the limit if your program
-//! keeps more streams than that open; there is no upper limit.
+//! allows any number. The default is 65,536 streams, whose state takes at most 64 MiB. Raise the
+//! limit if your program keeps more streams open; there is no upper limit.
 //!
 //! [`flow_control`](super::flow_control) has the formula for the memory of a connection.
 //!

@@ -12,8 +12,9 @@ use tokio::{
     task::coop,
 };
 
-/// The size of the smallest reads. rustls asks for at most this many bytes at once. Reads of this
-/// size bypass the buffer, so a connection with little to read has no buffer.
+/// The size of the smallest reads from the stream, which is also the most that rustls asks for at
+/// once. A read of this size goes directly into the memory of rustls. A connection with little to
+/// read makes only such reads, so it never allocates the buffer.
 const MIN: usize = 4 * 1024;
 
 /// The size of the largest reads. The kernel carries about this many bytes in one packet on

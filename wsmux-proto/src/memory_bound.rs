@@ -11,8 +11,9 @@ const RECEIVE_FACTOR: u64 = 4;
 
 /// The most memory that an unsent byte can keep alive. The unit is half a byte, so 3 stands for one
 /// and a half bytes. A block that gathers small writes is at most a quarter larger than its
-/// content. When the application writes a chunk, up to half of the previous chunk may have been
-/// sent, but the sent half still takes memory.
+/// content. A partly sent chunk keeps all of its memory. But if more is written when less than half
+/// of the chunk is left, the rest is copied. So the sent bytes that still take memory are at most
+/// half as many as fit into the send buffer.
 const SEND_HALVES: u64 = 3;
 
 /// How many bytes each stream may hold even when the send window is full (C-76).

@@ -202,9 +202,9 @@ fn a_limit_of_one_stream_serves_one_call_after_the_other() {
 /// A media sender opens 300 streams a second. It resets nine of ten before they are read, because
 /// their data is out of date by then.
 ///
-/// [C-61] We MUST NOT close a connection because of useless work that is slower than its budget is
-/// replenished, however long the useless work continues. This rule holds whether time or useful
-/// work replenishes the budget, however fast the useful work is.
+/// [C-61] We MUST NOT close a connection because of useless work if the budget of this work is
+/// replenished faster than the work spends it, however long the work continues. This rule holds for
+/// a budget that time replenishes, and for a budget that useful work replenishes at any speed.
 /// [C-62] When a bidirectional stream that the peer opened is over, it MUST count as cancelled if
 /// two conditions hold. First, nothing of the stream was read, not even its end. Second, the peer
 /// reset the stream, or stopped our half, before anything was sent on our half. A stream of either

@@ -337,9 +337,9 @@ fn streams_opened_in_advance_are_no_way_around_the_budget() {
     assert!(reason.contains("EXCESSIVE_LOAD") && reason.ends_with("cancelled streams"), "{reason}");
 }
 
-/// [C-61] We MUST NOT close a connection because of useless work that is slower than its budget is
-/// replenished, however long the useless work continues. This rule holds whether time or useful
-/// work replenishes the budget, however fast the useful work is.
+/// [C-61] We MUST NOT close a connection because of useless work if the budget of this work is
+/// replenished faster than the work spends it, however long the work continues. This rule holds for
+/// a budget that time replenishes, and for a budget that useful work replenishes at any speed.
 #[test]
 fn a_page_that_cancels_all_that_waits_as_it_closes_is_no_attack() {
     for many in [10_000, 50_000] {

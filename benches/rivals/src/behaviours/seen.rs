@@ -28,7 +28,8 @@ pub enum Seen {
     OpenFails(u64),
     /// With this many streams open, opening another one ends the connection.
     OpenEndsConnection(u64),
-    /// This many streams can be open at once. The process did not try to open more.
+    /// No limit was met: this many streams were open at once, and the process did not try to open
+    /// more.
     NoLimit(u64),
     /// The connection ends.
     ConnectionError,

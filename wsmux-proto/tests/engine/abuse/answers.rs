@@ -20,9 +20,9 @@ fn a_flood_of_refused_streams_ends_the_connection_of_one_that_reads() {
     assert_eq!(most, 10_000);
 }
 
-/// [C-61] We MUST NOT close a connection because of useless work that is slower than its budget is
-/// replenished, however long the useless work continues. This rule holds whether time or useful
-/// work replenishes the budget, however fast the useful work is.
+/// [C-61] We MUST NOT close a connection because of useless work if the budget of this work is
+/// replenished faster than the work spends it, however long the work continues. This rule holds for
+/// a budget that time replenishes, and for a budget that useful work replenishes at any speed.
 /// [J-31] If our stream limit is reached and no more streams may wait, a new stream MUST be
 /// refused. We refuse it by both Error(Read, code) and Error(Write, code), and send no Ack for it.
 /// The connection and its other streams continue.

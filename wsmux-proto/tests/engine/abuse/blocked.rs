@@ -40,9 +40,9 @@ fn datagrams_that_nobody_reads_make_good_for_nothing() {
 /// An honest peer can behave like this. If it sends on very many streams, and our application reads
 /// all of them equally slowly, all these streams run out of credit at the same moment.
 ///
-/// [C-61] We MUST NOT close a connection because of useless work that is slower than its budget is
-/// replenished, however long the useless work continues. This rule holds whether time or useful
-/// work replenishes the budget, however fast the useful work is.
+/// [C-61] We MUST NOT close a connection because of useless work if the budget of this work is
+/// replenished faster than the work spends it, however long the work continues. This rule holds for
+/// a budget that time replenishes, and for a budget that useful work replenishes at any speed.
 #[test]
 fn a_word_of_each_of_very_many_streams_at_once_is_let_pass() {
     let mut config = Config::default();
@@ -60,9 +60,9 @@ fn a_word_of_each_of_very_many_streams_at_once_is_let_pass() {
     peer.assert_open("after a word of each");
 }
 
-/// [C-61] We MUST NOT close a connection because of useless work that is slower than its budget is
-/// replenished, however long the useless work continues. This rule holds whether time or useful
-/// work replenishes the budget, however fast the useful work is.
+/// [C-61] We MUST NOT close a connection because of useless work if the budget of this work is
+/// replenished faster than the work spends it, however long the work continues. This rule holds for
+/// a budget that time replenishes, and for a budget that useful work replenishes at any speed.
 #[test]
 fn a_peer_that_says_blocked_at_each_limit_goes_on_at_any_speed() {
     let mut config = Config::default();

@@ -49,9 +49,9 @@ fn a_flood_behind_a_reset_that_answers_a_stop_ends_the_connection() {
     flood(peer, "frames of ended streams", |peer, _| peer.send(&[stream(id, 1, b"x", false)]));
 }
 
-/// [C-61] We MUST NOT close a connection because of useless work that is slower than its budget is
-/// replenished, however long the useless work continues. This rule holds whether time or useful
-/// work replenishes the budget, however fast the useful work is.
+/// [C-61] We MUST NOT close a connection because of useless work if the budget of this work is
+/// replenished faster than the work spends it, however long the work continues. This rule holds for
+/// a budget that time replenishes, and for a budget that useful work replenishes at any speed.
 #[test]
 fn a_grant_and_a_stop_that_cross_the_end_of_each_stream_are_let_pass() {
     honest(peer(Wire::QMux), |peer, index| {

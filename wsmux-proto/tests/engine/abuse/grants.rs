@@ -58,9 +58,9 @@ fn a_flood_of_grants_that_nobody_uses_ends_the_connection() {
     flood(peer, "grants", |peer, _| peer.send(&[ack(id, 1)]));
 }
 
-/// [C-61] We MUST NOT close a connection because of useless work that is slower than its budget is
-/// replenished, however long the useless work continues. This rule holds whether time or useful
-/// work replenishes the budget, however fast the useful work is.
+/// [C-61] We MUST NOT close a connection because of useless work if the budget of this work is
+/// replenished faster than the work spends it, however long the work continues. This rule holds for
+/// a budget that time replenishes, and for a budget that useful work replenishes at any speed.
 /// [C-63] The budget of grants MUST be replenished as follows. Each stream that either end opens
 /// adds 1. Each 64 bytes of stream data that we send add 1. If an eighth of the window that the
 /// peer declared is less than 64 bytes, that eighth takes the place of the 64 bytes for each frame
@@ -79,9 +79,9 @@ fn a_grant_for_every_64_bytes_that_were_sent_is_let_pass() {
     });
 }
 
-/// [C-61] We MUST NOT close a connection because of useless work that is slower than its budget is
-/// replenished, however long the useless work continues. This rule holds whether time or useful
-/// work replenishes the budget, however fast the useful work is.
+/// [C-61] We MUST NOT close a connection because of useless work if the budget of this work is
+/// replenished faster than the work spends it, however long the work continues. This rule holds for
+/// a budget that time replenishes, and for a budget that useful work replenishes at any speed.
 /// [C-63] The budget of grants MUST be replenished as follows. Each stream that either end opens
 /// adds 1. Each 64 bytes of stream data that we send add 1. If an eighth of the window that the
 /// peer declared is less than 64 bytes, that eighth takes the place of the 64 bytes for each frame
@@ -102,9 +102,9 @@ fn a_js_ws_reader_that_gives_back_each_byte_that_it_reads_is_let_pass() {
 /// [C-38] A stream's credit MUST be renewed in two cases, and not for each read. First, the
 /// application has read a quarter of the window since the last grant, or 1 MiB if that is less, but
 /// at least one byte. Second, the window has to grow (C-56).
-/// [C-61] We MUST NOT close a connection because of useless work that is slower than its budget is
-/// replenished, however long the useless work continues. This rule holds whether time or useful
-/// work replenishes the budget, however fast the useful work is.
+/// [C-61] We MUST NOT close a connection because of useless work if the budget of this work is
+/// replenished faster than the work spends it, however long the work continues. This rule holds for
+/// a budget that time replenishes, and for a budget that useful work replenishes at any speed.
 #[test]
 fn a_reader_of_single_bytes_with_a_window_of_a_few_kib_meets_no_budget() {
     for wire in WIRES {

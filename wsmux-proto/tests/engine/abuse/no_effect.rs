@@ -29,9 +29,9 @@ fn a_flood_of_frames_without_effect_ends_the_connection() {
     }
 }
 
-/// [C-61] We MUST NOT close a connection because of useless work that is slower than its budget is
-/// replenished, however long the useless work continues. This rule holds whether time or useful
-/// work replenishes the budget, however fast the useful work is.
+/// [C-61] We MUST NOT close a connection because of useless work if the budget of this work is
+/// replenished faster than the work spends it, however long the work continues. This rule holds for
+/// a budget that time replenishes, and for a budget that useful work replenishes at any speed.
 #[test]
 fn a_peer_that_writes_single_bytes_one_by_one_does_nothing_useless() {
     for wire in WIRES {
@@ -50,9 +50,9 @@ fn a_peer_that_writes_single_bytes_one_by_one_does_nothing_useless() {
     }
 }
 
-/// [C-61] We MUST NOT close a connection because of useless work that is slower than its budget is
-/// replenished, however long the useless work continues. This rule holds whether time or useful
-/// work replenishes the budget, however fast the useful work is.
+/// [C-61] We MUST NOT close a connection because of useless work if the budget of this work is
+/// replenished faster than the work spends it, however long the work continues. This rule holds for
+/// a budget that time replenishes, and for a budget that useful work replenishes at any speed.
 #[test]
 fn an_empty_frame_beside_each_byte_is_let_pass() {
     let id = bidi(CLIENT, 0);
@@ -61,9 +61,9 @@ fn an_empty_frame_beside_each_byte_is_let_pass() {
     });
 }
 
-/// [C-61] We MUST NOT close a connection because of useless work that is slower than its budget is
-/// replenished, however long the useless work continues. This rule holds whether time or useful
-/// work replenishes the budget, however fast the useful work is.
+/// [C-61] We MUST NOT close a connection because of useless work if the budget of this work is
+/// replenished faster than the work spends it, however long the work continues. This rule holds for
+/// a budget that time replenishes, and for a budget that useful work replenishes at any speed.
 #[test]
 fn a_chat_of_a_byte_each_second_goes_on_for_ever() {
     let id = bidi(CLIENT, 0);

@@ -27,9 +27,9 @@ fn a_flood_of_pings_or_pongs_of_either_kind_ends_the_connection() {
     assert_eq!(most, 1_001);
 }
 
-/// [C-61] We MUST NOT close a connection because of useless work that is slower than its budget is
-/// replenished, however long the useless work continues. This rule holds whether time or useful
-/// work replenishes the budget, however fast the useful work is.
+/// [C-61] We MUST NOT close a connection because of useless work if the budget of this work is
+/// replenished faster than the work spends it, however long the work continues. This rule holds for
+/// a budget that time replenishes, and for a budget that useful work replenishes at any speed.
 #[test]
 fn a_ping_beside_each_message_or_each_ten_milliseconds_is_let_pass() {
     let id = bidi(CLIENT, 0);
