@@ -139,3 +139,35 @@ impl ConnectionInfo {
         self.application_data.get::<Arc<T>>().cloned()
     }
 }
+
+#[cfg(all(test, not(target_family = "wasm")))]
+mod tests {
+    use super::*;
+    use crate::handshake::negotiation::{Negotiation, Subprotocols};
+
+    #[test]
+    fn only_the_same_identity_and_subprotocol_make_the_same_client() {
+        let negotiation = Negotiation::new(&[wsmux_proto::Wire::QMux], &Subprotocols::default());
+        let subprotocol = negotiation.unwrap().agreed(Some("qmux-02".to_owned())).unwrap();
+        let chain = |certificate: &'static [u8]| Some(vec![Bytes::from_static(certificate)].into());
+        let first = ConnectionInfo {
+            subprotocol: Some(subprotocol.unwrap()),
+            peer_certificates: chain(b"one"),
+            identity: Some("anna".into()),
+            ..ConnectionInfo::default()
+        };
+        let moved =
+            ConnectionInfo { remote_address: Some(([127, 0, 0, 1], 7).into()), ..first.clone() };
+        assert!(first.is_same_client(&moved), "an address is no identity");
+        let others = [
+            ConnectionInfo { subprotocol: None, ..first.clone() },
+            ConnectionInfo { peer_certificates: chain(b"two"), ..first.clone() },
+            ConnectionInfo { peer_certificates: None, ..first.clone() },
+            ConnectionInfo { identity: Some("bert".into()), ..first.clone() },
+            ConnectionInfo { identity: None, ..first.clone() },
+        ];
+        for other in others {
+            assert!(!first.is_same_client(&other) && !other.is_same_client(&first), "{other:?}");
+        }
+    }
+}
